@@ -1,0 +1,173 @@
+# payloadfs. `make help` lists the targets, V=1 shows the commands, WERROR=1 turns warnings into errors.
+#
+# Everything is built below build/<variant>/; a variant is release, debug, asan or tsan. CC, CFLAGS, CPPFLAGS
+# and LDFLAGS are the user's and come after the project's own; a change of them rebuilds what it concerns.
+# Sources are found by their place, so a new file needs no line here.
+
+SHELL = /bin/bash
+.DEFAULT_GOAL = all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+VARIANTS = release debug asan tsan
+
+PREFIX = /usr/local
+BINDIR = $(PREFIX)/bin
+LIBDIR = $(PREFIX)/lib
+INCLUDEDIR = $(PREFIX)/include
+DESTDIR =
+INSTALL = install
+
+V ?= 0
+ifeq ($(V),1)
+Q =
+say = @:
+else
+Q = @
+say = @printf '  %-4s %s\n'
+endif
+
+ifneq ($(filter 1 true,$(CI) $(WERROR)),)
+werror = -Werror
+endif
+
+own_cflags = -std=gnu11 -g -pthread -fno-strict-aliasing -Wall -Wextra -Wshadow -Wstrict-prototypes \
+	-Wmissing-prototypes -Wpointer-arith $(werror)
+own_cppflags = -I. -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
+own_ldflags = -pthread -Wl,--as-needed
+
+flags_release = -O2
+flags_debug = -O1 -DPFS_DEBUG
+flags_asan = -O1 -DPFS_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+flags_tsan = -O1 -DPFS_DEBUG -fsanitize=thread -fno-omit-frame-pointer
+
+# Expanded once, and only when a recipe asks: pkg-config may not be there before install-deps has run.
+storage_cflags = $(eval storage_cflags := $(shell pkg-config --cflags liblz4 liburcu-bp))$(storage_cflags)
+storage_libs = $(eval storage_libs := $(shell pkg-config --libs liblz4 liburcu-bp))$(storage_libs)
+fuse_cflags = $(eval fuse_cflags := $(shell pkg-config --cflags fuse3))$(fuse_cflags)
+fuse_libs = $(eval fuse_libs := $(shell pkg-config --libs fuse3))$(fuse_libs)
+cmocka_cflags = $(eval cmocka_cflags := $(shell pkg-config --cflags cmocka))$(cmocka_cflags)
+cmocka_libs = $(eval cmocka_libs := $(shell pkg-config --libs cmocka))$(cmocka_libs)
+
+storage_src = $(wildcard storage/*.c)
+fs_src = $(wildcard fs/*.c)
+tool_src = $(wildcard tools/*.c)
+bench_src = $(wildcard tools/bench/*.c)
+support_src = $(wildcard tests/sim/*.c)
+test_dirs = tests/unit tests/model tests/crash
+test_src = $(wildcard $(test_dirs:%=%/*_test.c))
+all_src = $(sort $(wildcard storage/*.[ch] fs/*.[ch] tools/*.[ch] tools/bench/*.[ch] tests/*/*.[ch]))
+tool_bats = $(wildcard tests/tool/*.bats)
+mount_bats = $(wildcard tests/mount/*.bats)
+MOUNT_TESTS = $(mount_bats)
+public_headers = storage/store.h storage/base.h storage/key.h storage/log.h storage/io.h
+
+compile = $(CC) $(own_cppflags) $(own_cflags) $(flags_$(1)) $(storage_cflags) $(extra_cflags) $(CPPFLAGS) \
+	$(CFLAGS) -MMD -MP
+link = $(CC) $(own_cflags) $(flags_$(1)) $(CFLAGS) $(own_ldflags) $(LDFLAGS)
+
+# All that decides how a variant is built, as one word of the shell.
+flags_of = '$(subst ','\'',$(call compile,$(1)) $(own_ldflags) $(LDFLAGS))'
+
+# ---- what one variant consists of ----
+
+define variant
+$(1)_programs = build/$(1)/libpayload.a $(if $(fs_src),build/$(1)/payloadfs) \
+	$(if $(tool_src),build/$(1)/payloadctl)
+$(1)_tests = $(test_src:%.c=build/$(1)/%)
+$(1)_bench = $(bench_src:tools/bench/%.c=build/$(1)/bench/%)
+
+build/$(1)/fs/%.o build/$(1)/tools/bench/%.o: extra_cflags = $$(fuse_cflags)
+build/$(1)/tests/%.o: extra_cflags = $$(cmocka_cflags)
+build/$(1)/tests/%.o: | deps-test
+
+build/$(1)/.flags: FORCE | deps-build
+	@mkdir -p $$(@D)
+	@printf '%s\n' $$(call flags_of,$(1)) | cmp -s - $$@ || printf '%s\n' $$(call flags_of,$(1)) >$$@
+
+build/$(1)/%.o: %.c build/$(1)/.flags | deps-build
+	@mkdir -p $$(@D)
+	$$(say) CC $$@
+	$$(Q)$$(call compile,$(1)) -c -o $$@ $$<
+
+build/$(1)/libpayload.a: $(storage_src:%.c=build/$(1)/%.o)
+	$$(say) AR $$@
+	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$(filter %.o,$$^)
+
+build/$(1)/payloadfs: $(fs_src:%.c=build/$(1)/%.o) build/$(1)/libpayload.a
+	$$(say) LINK $$@
+	$$(Q)$$(call link,$(1)) -o $$@ $$^ $$(fuse_libs) $$(storage_libs)
+
+build/$(1)/payloadctl: $(tool_src:%.c=build/$(1)/%.o) build/$(1)/libpayload.a
+	$$(say) LINK $$@
+	$$(Q)$$(call link,$(1)) -o $$@ $$^ $$(storage_libs)
+
+$$($(1)_tests): build/$(1)/%: build/$(1)/%.o $(support_src:%.c=build/$(1)/%.o) build/$(1)/libpayload.a
+	$$(say) LINK $$@
+	$$(Q)$$(call link,$(1)) -o $$@ $$^ $$(cmocka_libs) $$(storage_libs)
+
+$$($(1)_bench): build/$(1)/bench/%: build/$(1)/tools/bench/%.o build/$(1)/libpayload.a
+	@mkdir -p $$(@D)
+	$$(say) LINK $$@
+	$$(Q)$$(call link,$(1)) -o $$@ $$^ $$(fuse_libs) $$(storage_libs)
+endef
+
+$(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
+
+# ---- targets ----
+
+.PHONY: all demo test check-asan check-tsan check-crash bench-quick tidy format install uninstall clean help \
+	FORCE deps-build deps-test deps-demo deps-bench deps-tidy
+
+all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release
+
+demo: $(release_programs) deps-demo ## a guided tour: import, mount, use, remount
+	@BUILD=build/release tools/demo
+
+test: $(release_programs) $(debug_tests) deps-test ## all tests: unit, model, crash, payloadctl, mount
+	@BUILD=build/release tests/run $(debug_tests) $(tool_bats) $(mount_bats)
+
+# MOUNT=1 runs the tests of payloadctl and of the mount with instrumented programs, too.
+check-asan: $(asan_tests) $(if $(MOUNT),$(asan_programs)) deps-test ## tests under ASan and UBSan (MOUNT=1: the mount, too)
+	@BUILD=build/asan tests/run $(asan_tests) $(if $(MOUNT),$(tool_bats) $(MOUNT_TESTS))
+
+check-tsan: $(tsan_tests) $(if $(MOUNT),$(tsan_programs)) deps-test ## tests under TSan (MOUNT=1: the mount, too)
+	@BUILD=build/tsan tests/run $(tsan_tests) $(if $(MOUNT),$(tool_bats) $(MOUNT_TESTS))
+
+check-crash: $(filter %_test,$(filter build/debug/tests/crash/%,$(debug_tests))) deps-test ## the power-cut simulator alone
+	@BUILD=build/debug tests/run $(filter build/debug/tests/crash/%,$(debug_tests))
+
+bench-quick: $(release_programs) $(release_bench) deps-bench ## the mount against ext4 and an in-memory floor
+	@BUILD=build/release tools/bench/quick
+
+tidy: deps-tidy ## layering, format, line length, static analysis
+	@status=0; tests/layering || status=1; tests/tidy || status=1; exit $$status
+
+format: deps-tidy ## reformat all C files
+	clang-format -i $(all_src)
+
+install: all ## install below PREFIX (/usr/local), honours DESTDIR
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(INCLUDEDIR)/payloadfs/storage
+	$(INSTALL) -m 755 build/release/payloadfs build/release/payloadctl $(DESTDIR)$(BINDIR)
+	$(INSTALL) -m 644 build/release/libpayload.a $(DESTDIR)$(LIBDIR)
+	$(INSTALL) -m 644 $(public_headers) $(DESTDIR)$(INCLUDEDIR)/payloadfs/storage
+
+uninstall: ## remove what install has put there
+	rm -f $(DESTDIR)$(BINDIR)/payloadfs $(DESTDIR)$(BINDIR)/payloadctl $(DESTDIR)$(LIBDIR)/libpayload.a
+	rm -rf $(DESTDIR)$(INCLUDEDIR)/payloadfs/storage
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# Run at every make: it takes some milliseconds when everything is there.
+deps-build deps-test deps-demo deps-bench deps-tidy: deps-%:
+	@CC='$(CC)' tools/install-deps $*
+
+deps-test deps-demo deps-bench: deps-build
+
+-include $(wildcard build/*/*/*.d build/*/*/*/*.d)

@@ -1,0 +1,161 @@
+#include "fs/invalidate.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+
+/* Lives on the stack of the one who waits, or on the heap when nobody does. */
+struct pfs_batch {
+	struct pfs_batch *next;
+	const struct pfs_invalidation *items;
+	size_t count;
+	bool waited; /* else freed by the thread */
+	bool done;
+};
+
+struct pfs_invalidator {
+	struct pfs_invalidate_ops ops;
+	const struct pfs_logger *logger;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake, done;
+	struct pfs_batch *first, **last; /* under lock, like the next one */
+	bool stopping;
+};
+
+struct pfs_later {
+	struct pfs_batch batch;
+	struct pfs_invalidation item;
+};
+
+static void send_batch(struct pfs_invalidator *inv, const struct pfs_batch *batch)
+{
+	char name[PFS_NAME_MAX + 1];
+	int err;
+
+	for (size_t i = 0; i < batch->count; i++) {
+		size_t len = pfs_key_format(name, &batch->items[i].key);
+
+		err = inv->ops.entry(inv->ops.arg, name, len, batch->items[i].gone);
+		/* ENODEV and ENOTCONN: the mount is going, and its caches with it. */
+		if (err && err != -ENOENT && err != -ENODEV && err != -ENOTCONN)
+			pfs_logf(inv->logger, PFS_LOG_WARNING, "%s: cached entry not dropped: %s",
+				 name, strerror(-err));
+	}
+	err = inv->ops.listing(inv->ops.arg);
+	if (err && err != -ENOENT && err != -ENODEV && err != -ENOTCONN)
+		pfs_logf(inv->logger, PFS_LOG_WARNING, "cached listing not dropped: %s",
+			 strerror(-err));
+}
+
+static void *run(void *arg)
+{
+	struct pfs_invalidator *inv = arg;
+
+	pthread_mutex_lock(&inv->lock);
+	for (;;) {
+		struct pfs_batch *batch;
+
+		while (!inv->first && !inv->stopping)
+			pthread_cond_wait(&inv->wake, &inv->lock);
+		batch = inv->first;
+		if (!batch)
+			break;
+		inv->first = batch->next;
+		if (!inv->first)
+			inv->last = &inv->first;
+		if (!inv->stopping) {
+			pthread_mutex_unlock(&inv->lock);
+			send_batch(inv, batch);
+			pthread_mutex_lock(&inv->lock);
+		}
+		if (batch->waited) {
+			batch->done = true;
+			pthread_cond_broadcast(&inv->done);
+		} else {
+			free(batch);
+		}
+	}
+	pthread_mutex_unlock(&inv->lock);
+	return NULL;
+}
+
+int pfs_invalidator_start(struct pfs_invalidator **out, const struct pfs_invalidate_ops *ops,
+			  const struct pfs_logger *logger)
+{
+	struct pfs_invalidator *inv;
+	sigset_t all, before;
+	int err;
+
+	*out = NULL;
+	inv = calloc(1, sizeof(*inv));
+	if (!inv)
+		return -ENOMEM;
+	inv->ops = *ops;
+	inv->logger = logger;
+	inv->last = &inv->first;
+	pthread_mutex_init(&inv->lock, NULL);
+	pthread_cond_init(&inv->wake, NULL);
+	pthread_cond_init(&inv->done, NULL);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&inv->thread, NULL, run, inv);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (err) {
+		free(inv);
+		return -err;
+	}
+	*out = inv;
+	return 0;
+}
+
+void pfs_invalidator_stop(struct pfs_invalidator *inv)
+{
+	if (!inv)
+		return;
+	pthread_mutex_lock(&inv->lock);
+	inv->stopping = true;
+	pthread_cond_signal(&inv->wake);
+	pthread_mutex_unlock(&inv->lock);
+	pthread_join(inv->thread, NULL);
+	pthread_cond_destroy(&inv->done);
+	pthread_cond_destroy(&inv->wake);
+	pthread_mutex_destroy(&inv->lock);
+	free(inv);
+}
+
+/* Under lock. */
+static void enqueue(struct pfs_invalidator *inv, struct pfs_batch *batch)
+{
+	*inv->last = batch;
+	inv->last = &batch->next;
+	pthread_cond_signal(&inv->wake);
+}
+
+void pfs_invalidate(struct pfs_invalidator *inv, const struct pfs_invalidation *items, size_t count)
+{
+	struct pfs_batch batch = {.items = items, .count = count, .waited = true};
+
+	pthread_mutex_lock(&inv->lock);
+	if (!inv->stopping) {
+		enqueue(inv, &batch);
+		while (!batch.done)
+			pthread_cond_wait(&inv->done, &inv->lock);
+	}
+	pthread_mutex_unlock(&inv->lock);
+}
+
+int pfs_invalidate_later(struct pfs_invalidator *inv, const struct pfs_invalidation *item)
+{
+	struct pfs_later *later = calloc(1, sizeof(*later));
+
+	if (!later)
+		return -ENOMEM;
+	later->item = *item;
+	later->batch.items = &later->item;
+	later->batch.count = 1;
+	pthread_mutex_lock(&inv->lock);
+	enqueue(inv, &later->batch);
+	pthread_mutex_unlock(&inv->lock);
+	return 0;
+}

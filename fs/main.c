@@ -1,0 +1,136 @@
+/* payloadfs: mounts a store of payloads as a directory of files. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/daemon.h"
+#include "fs/mount_table.h"
+#include "fs/paths.h"
+#include "storage/exit_codes.h"
+#include "storage/version.h"
+
+static int print_version(void)
+{
+	printf("payloadfs %s\nFUSE library %s\n", PFS_VERSION, fuse_pkgversion());
+	return PFS_EXIT_OK;
+}
+
+/* The store's path, absolute. Returns an exit code. */
+static int choose_store(char **out, const struct pfs_options *options, const char *mountpoint)
+{
+	char *chosen = NULL;
+	int err;
+
+	*out = NULL;
+	if (!options->store) {
+		err = pfs_path_default_store(&chosen, mountpoint, geteuid() == 0);
+		if (err == -ENOENT) {
+			fprintf(stderr, "payloadfs: no STORE is given, and neither XDG_DATA_HOME "
+					"nor HOME says where "
+					"one could be\n");
+			return PFS_EXIT_USAGE;
+		}
+		if (!err)
+			err = pfs_path_resolve(out, chosen);
+		free(chosen);
+	} else if (strstr(options->store, "://")) {
+		fprintf(stderr,
+			"payloadfs: %s: published stores can't be mounted by this version\n",
+			options->store);
+		return PFS_EXIT_USAGE;
+	} else {
+		err = pfs_path_resolve(out, options->store);
+	}
+	if (err) {
+		fprintf(stderr, "payloadfs: %s: %s\n", options->store ? options->store : mountpoint,
+			strerror(-err));
+		return err == -ENOMEM || err == -EACCES ? PFS_EXIT_IO : PFS_EXIT_NO_STORE;
+	}
+	if (pfs_path_inside(*out, mountpoint)) {
+		fprintf(stderr,
+			"payloadfs: %s: the store lies inside the mount point %s, which would hide "
+			"it\n",
+			*out, mountpoint);
+		return PFS_EXIT_TARGET;
+	}
+	if (pfs_path_inside(mountpoint, *out)) {
+		fprintf(stderr, "payloadfs: %s: the mount point lies inside the store %s\n",
+			mountpoint, *out);
+		return PFS_EXIT_TARGET;
+	}
+	if (!options->store) {
+		printf("store: %s\n", *out);
+		fflush(stdout);
+	}
+	return PFS_EXIT_OK;
+}
+
+/* Returns in the process that is to be the daemon. */
+static int become_daemon(struct pfs_daemon *daemon)
+{
+	int err;
+
+	daemon->startup.pipe = -1;
+	daemon->caller_umask = (uint32_t)umask(0077);
+	if (daemon->options->foreground)
+		return PFS_EXIT_OK;
+	err = pfs_startup_background(&daemon->startup, daemon->mountpoint);
+	if (!err)
+		return chdir("/") == 0 ? PFS_EXIT_OK : PFS_EXIT_IO;
+	fprintf(stderr, "payloadfs: %s\n", strerror(-err));
+	return PFS_EXIT_IO;
+}
+
+static int mount_store(const struct pfs_options *options)
+{
+	struct pfs_daemon *daemon = calloc(1, sizeof(*daemon));
+	struct pfs_reason reason;
+	struct pfs_report report;
+	int code = PFS_EXIT_IO;
+
+	if (!daemon)
+		return code;
+	pfs_report_init(&report, options->debug);
+	pfs_report_take_libfuse(&report);
+	daemon->options = options;
+	daemon->report = &report;
+	if (pfs_mountpoint_prepare(&daemon->mountpoint, options->mountpoint, &reason) != 0) {
+		fprintf(stderr, "payloadfs: %s\n", reason.text);
+		code = PFS_EXIT_TARGET;
+	} else {
+		code = choose_store(&daemon->store_path, options, daemon->mountpoint);
+	}
+	if (code == PFS_EXIT_OK)
+		code = become_daemon(daemon);
+	if (code == PFS_EXIT_OK) {
+		pfs_signals_block();
+		code = pfs_daemon_run(daemon);
+	}
+	free(daemon->store_path);
+	free(daemon->mountpoint);
+	free(daemon);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct pfs_options options;
+	struct pfs_reason reason;
+	int code;
+
+	if (pfs_options_parse(&options, argc, argv, &reason) != 0) {
+		fprintf(stderr, "payloadfs: %s (--help shows how)\n", reason.text);
+		code = PFS_EXIT_USAGE;
+	} else if (options.help) {
+		pfs_options_help(argv[0]);
+		code = PFS_EXIT_OK;
+	} else if (options.version) {
+		code = print_version();
+	} else {
+		code = mount_store(&options);
+	}
+	pfs_options_free(&options);
+	return code;
+}

@@ -1,0 +1,21 @@
+/* Rank 2: opens the store of a mount: makes it when it is missing, waits for a holder that is
+ * closing it. */
+#ifndef PFS_OPEN_STORE_H
+#define PFS_OPEN_STORE_H
+
+#include "fs/options.h"
+
+/* A holder that has ended its service and still closes the store is waited for so long. */
+#define PFS_CLOSING_WAIT_MS 30000
+/* One whose socket still answers although its mount is gone is believed to be about to close it so
+ * long. */
+#define PFS_LEAVING_WAIT_MS 2000
+
+/* path: absolute. caller_umask: that of the process that was started. Returns an exit code
+ * (storage/exit_codes.h), PFS_EXIT_OK with *out open; otherwise *reason says in one line what is
+ * wrong. */
+int pfs_open_store(struct pfs_store **out, const struct pfs_options *options, const char *path,
+		   uint32_t caller_umask, const struct pfs_logger *logger,
+		   struct pfs_reason *reason);
+
+#endif

@@ -1,0 +1,104 @@
+/* Rank 2: the filesystem: answers the kernel's requests from the store.
+ *
+ * The daemon knows nothing of open files: OPEN, OPENDIR and FLUSH are answered with ENOSYS, after
+ * which the kernel opens, caches and closes without asking. Entries (also negative ones),
+ * attributes and pages stay in the kernel's caches for good, since nobody but this daemon changes
+ * the store; what it changes itself is invalidated (pfs_fs_changed, and a document whose write-back
+ * failed).
+ *
+ * Threads. Handlers run on the threads of libfuse's loop, several at once. No lock is held across a
+ * call of the store, with one exception: WRITEs of one document follow one another (ops_data.c),
+ * which no other request waits for. Handlers never wait for the invalidation thread. Each sends
+ * exactly one reply. */
+#ifndef PFS_OPS_H
+#define PFS_OPS_H
+
+#include <stdatomic.h>
+
+#include "fs/fuse_api.h"
+#include "fs/init_reply.h"
+#include "fs/inode.h"
+#include "fs/invalidate.h"
+#include "fs/root.h"
+#include "fs/serve.h"
+
+/* Requests as they are counted: a constant and what the log calls it. */
+/* clang-format off */
+#define PFS_OPS(X) \
+	X(LOOKUP, "lookup") \
+	X(FORGET, "forget") \
+	X(GETATTR, "getattr") \
+	X(SETATTR, "setattr") \
+	X(MKNOD, "mknod") \
+	X(UNLINK, "unlink") \
+	X(RENAME, "rename") \
+	X(REFUSED, "mkdir, link, symlink") \
+	X(OPEN, "open") \
+	X(READ, "read") \
+	X(WRITE, "write") \
+	X(FLUSH, "flush") \
+	X(RELEASE, "release") \
+	X(FSYNC, "fsync") \
+	X(FALLOCATE, "fallocate") \
+	X(IOCTL, "ioctl") \
+	X(OPENDIR, "opendir") \
+	X(READDIR, "readdir") \
+	X(READDIRPLUS, "readdirplus") \
+	X(FSYNCDIR, "fsyncdir") \
+	X(STATFS, "statfs") \
+	X(XATTR, "xattr")
+
+enum pfs_op {
+#define PFS_OP_ENUM(id, text) PFS_OP_##id,
+	PFS_OPS(PFS_OP_ENUM)
+#undef PFS_OP_ENUM
+	PFS_OP_COUNT
+};
+/* clang-format on */
+
+#define PFS_WRITE_STRIPES 64
+/* The kernel sends at most this many WRITEs of write-back at once; each may be held up by the
+ * store. */
+#define PFS_BACKGROUND_MAX 12
+
+struct pfs_fs {
+	struct pfs_init_reply init_reply; /* first: fs/init_reply.h */
+
+	/* Set before the session starts. */
+	struct pfs_store *store;
+	struct pfs_inodes *inodes;
+	struct pfs_invalidator *invalidator;
+	const struct pfs_logger *logger;
+	struct fuse_session *session;
+	bool strict;		  /* no new scratch files */
+	void (*ready)(void *arg); /* called once, when the kernel has sent INIT */
+	void *ready_arg;
+
+	/* Set by INIT, constant afterwards. */
+	bool no_open, no_opendir; /* the kernel stops asking after ENOSYS */
+	bool writeback;
+
+	struct pfs_root root;
+	_Atomic uint64_t requests[PFS_OP_COUNT];
+	pthread_mutex_t write_locks[PFS_WRITE_STRIPES];
+};
+
+/* Takes the store and makes what the handlers need; the session is set later. -ENOMEM. */
+int pfs_fs_init(struct pfs_fs *fs, struct pfs_store *store, const struct pfs_logger *logger);
+
+/* After the session's end and the invalidator's. The store is left to the caller. */
+void pfs_fs_destroy(struct pfs_fs *fs);
+
+/* For fuse_session_new; its userdata is the pfs_fs. */
+extern const struct fuse_lowlevel_ops pfs_fs_ops;
+
+/* Starts the thread that invalidates, once the session is there. */
+int pfs_fs_start_invalidator(struct pfs_fs *fs);
+
+/* For the hook of fs/serve.h. */
+void pfs_fs_changed(struct pfs_fs *fs, const struct pfs_serve_change *changes, size_t count);
+
+/* Logs how many requests of each kind came, one line a kind that came at all. */
+void pfs_fs_log_counters(struct pfs_fs *fs);
+
+#endif

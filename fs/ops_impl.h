@@ -1,0 +1,59 @@
+/* Rank 2: what the files of the filesystem's handlers share. For ops*.c only. */
+#ifndef PFS_OPS_IMPL_H
+#define PFS_OPS_IMPL_H
+
+#include "fs/ops.h"
+
+/* Nobody else changes the store: what the kernel has cached stays right. Some years, in seconds. */
+#define PFS_TIMEOUT_FOREVER 1e9
+/* What tools use as their buffer size. */
+#define PFS_BLOCK_SIZE (128 * PFS_KIB)
+
+/* Every handler begins with it. */
+static inline struct pfs_fs *pfs_request(fuse_req_t req, enum pfs_op op)
+{
+	struct pfs_fs *fs = fuse_req_userdata(req);
+
+	atomic_fetch_add_explicit(&fs->requests[op], 1, memory_order_relaxed);
+	return fs;
+}
+
+/* err: 0 or a negative errno. Damage is told to programs as EIO. The sign flips here and nowhere
+ * else. */
+void pfs_reply_err(fuse_req_t req, int err);
+
+void pfs_stat_fill(struct stat *st, uint32_t object, const struct pfs_attr *attr);
+void pfs_stat_fill_root(struct pfs_fs *fs, struct stat *st);
+
+/* Looks key up, counts a reference, fills the entry. On error nothing is counted. */
+int pfs_entry_find(struct pfs_fs *fs, const struct pfs_key *key, struct fuse_entry_param *entry);
+
+/* Replies with an entry that pfs_entry_find has filled; undoes the reference when the reply can't
+ * be delivered. */
+void pfs_reply_entry(fuse_req_t req, struct pfs_fs *fs, const struct fuse_entry_param *entry);
+
+/* ops_dir.c */
+void pfs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void pfs_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+void pfs_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void pfs_op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name);
+void pfs_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname);
+void pfs_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void pfs_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+		   const char *newname, unsigned flags);
+void pfs_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void pfs_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		    struct fuse_file_info *fi);
+void pfs_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+			struct fuse_file_info *fi);
+void pfs_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+
+/* ops_data.c */
+void pfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void pfs_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+		  struct fuse_file_info *fi);
+void pfs_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void pfs_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+		      struct fuse_file_info *fi);
+
+#endif

@@ -1,0 +1,34 @@
+/* Rank 1: the command line. Parses and checks, changes nothing outside the process. */
+#ifndef PFS_OPTIONS_H
+#define PFS_OPTIONS_H
+
+#include "fs/fuse_api.h"
+#include "storage/store.h"
+
+#define PFS_COMMIT_SECONDS_MAX 3600
+
+struct pfs_options {
+	char *store;	  /* as given, NULL: the default for the mount point */
+	char *mountpoint; /* as given */
+	bool help, version;
+	bool foreground, debug;
+	bool read_only, strict;
+	unsigned commit_seconds; /* 0: not given */
+	uint64_t page_size;	 /* 0: not given */
+	uint32_t min_value_size; /* 0: not given */
+	bool has_uid, has_gid, has_umask;
+	uint32_t uid, gid, umask;
+	struct fuse_args fuse; /* what is left for libfuse, with the program's name in front */
+};
+
+/* 0, or -EINVAL when the command line is wrong (*reason says how). With help or version nothing
+ * else is looked at. Free with pfs_options_free in either case. */
+int pfs_options_parse(struct pfs_options *options, int argc, char **argv,
+		      struct pfs_reason *reason);
+
+void pfs_options_free(struct pfs_options *options);
+
+/* Prints the help to standard output. */
+void pfs_options_help(const char *program);
+
+#endif

@@ -1,0 +1,19 @@
+/* Rank 0: paths of the command line. Changes nothing. */
+#ifndef PFS_PATHS_H
+#define PFS_PATHS_H
+
+#include "storage/base.h"
+
+/* The absolute path without links, also for a path whose last components do not exist yet. *out is
+ * malloc'ed. Errors of realpath(3) for the part that exists; -EINVAL: "." or ".." behind what does
+ * not exist. On error *out is NULL. */
+int pfs_path_resolve(char **out, const char *path);
+
+/* Both absolute and without links: path is dir, or lies below it. */
+bool pfs_path_inside(const char *path, const char *dir);
+
+/* The store of a mount point when none is named: below /var/lib for root, else below the user's
+ * data directory. *out is malloc'ed. -ENOENT: neither XDG_DATA_HOME nor HOME is set. -ENOMEM. */
+int pfs_path_default_store(char **out, const char *mountpoint, bool root);
+
+#endif

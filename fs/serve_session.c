@@ -1,0 +1,440 @@
+#include "fs/serve_session.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "fs/serve_export.h"
+#include "storage/version.h"
+#include "storage/wire_fields.h"
+
+#define STOP_CHECK_EVERY 64 /* documents of an import */
+
+/* State of a session. */
+struct session {
+	struct pfs_conn *conn;
+	const struct pfs_session_env *env;
+	struct pfs_put *put; /* between PUT_BEGIN and PUT_END */
+	int put_err;	     /* the first error of this row: the rest of it is taken and dropped */
+	bool in_put;
+	bool waiting; /* for the end of the daemon */
+
+	/* Changes that the kernel has not been told yet. */
+	struct pfs_serve_change changes[PFS_SERVE_CHANGES_MAX];
+	size_t change_count;
+};
+
+static void tell_changes(struct session *s)
+{
+	if (s->change_count)
+		s->env->hooks.changed(s->env->hooks.arg, s->changes, s->change_count);
+	s->change_count = 0;
+}
+
+static void add_change(struct session *s, const struct pfs_key *key, uint32_t replaced)
+{
+	s->changes[s->change_count].key = *key;
+	s->changes[s->change_count].replaced = replaced;
+	if (++s->change_count == PFS_SERVE_CHANGES_MAX)
+		tell_changes(s);
+}
+
+static const char *explain(int err)
+{
+	switch (err) {
+	case -ENOENT: return "no such document";
+	case -EIO:
+		return "the document is damaged, or could not be read (the daemon's log says "
+		       "where)";
+	case -EROFS: return "the store is read-only (the daemon's log says why)";
+	case -ENOSPC: return "no space left on the filesystem of the store";
+	case -EFBIG: return "larger than 1 GiB";
+	case -EAGAIN: return "the document changed while it was read: try again";
+	default: return strerror(-err);
+	}
+}
+
+static int reply(struct session *s, int status)
+{
+	return pfs_conn_reply(s->conn, status, status ? explain(status) : NULL);
+}
+
+/* ---- requests; each returns 0 or an error of the connection ---- */
+
+static int do_hello(struct session *s, struct pfs_wire_in *in)
+{
+	struct pfs_wire_out *out = &s->conn->out;
+
+	if (pfs_wire_done(in))
+		return -EPROTO;
+	pfs_wire_begin(out, PFS_WIRE_REPLY, 0);
+	pfs_wire_u32(out, (uint32_t)getpid());
+	pfs_wire_u8(out, s->env->read_only);
+	pfs_wire_text(out, s->env->mountpoint);
+	pfs_wire_text(out, PFS_VERSION);
+	return pfs_conn_send(s->conn);
+}
+
+static int do_get(struct session *s, struct pfs_wire_in *in)
+{
+	struct pfs_key key;
+	int err, status;
+
+	pfs_wire_get_key(in, &key);
+	if (pfs_wire_done(in))
+		return -EPROTO;
+	err = pfs_export_pieces(s->conn, s->env->store, &key, false, &status);
+	return err ? err : reply(s, status);
+}
+
+static int put_begin(struct session *s, struct pfs_wire_in *in)
+{
+	if (pfs_wire_done(in) || s->in_put)
+		return -EPROTO;
+	s->in_put = true;
+	s->put_err = pfs_put_begin(s->env->store, &s->put);
+	return 0;
+}
+
+static int put_data(struct session *s, struct pfs_wire_in *in)
+{
+	size_t len = (size_t)(in->end - in->p);
+
+	if (!s->in_put || len > PFS_WIRE_PIECE_MAX)
+		return -EPROTO;
+	if (!s->put_err)
+		s->put_err = pfs_put_write(s->put, in->p, len);
+	return 0;
+}
+
+static void put_drop(struct session *s)
+{
+	if (s->put)
+		pfs_put_abort(s->put);
+	s->put = NULL;
+	s->in_put = false;
+}
+
+static int put_end(struct session *s, struct pfs_wire_in *in)
+{
+	struct pfs_key key;
+	uint32_t replaced = 0;
+	int err;
+
+	pfs_wire_get_key(in, &key);
+	if (pfs_wire_done(in) || !s->in_put)
+		return -EPROTO;
+	err = s->put_err;
+	if (!err) {
+		err = pfs_put_commit(s->put, &key, NULL, PFS_PUT_NEW_OBJECT, &replaced);
+		s->put = NULL;
+	}
+	put_drop(s);
+	if (!err)
+		add_change(s, &key, replaced);
+	tell_changes(s);
+	return reply(s, err);
+}
+
+static int put_abort(struct session *s, struct pfs_wire_in *in)
+{
+	if (pfs_wire_done(in) || !s->in_put)
+		return -EPROTO;
+	put_drop(s);
+	return reply(s, 0);
+}
+
+static int do_remove(struct session *s, struct pfs_wire_in *in)
+{
+	struct pfs_wire_out *out = &s->conn->out;
+	uint32_t count = 0, object;
+	struct pfs_key key;
+	size_t count_at;
+
+	pfs_wire_begin(out, PFS_WIRE_REPLY, 0);
+	count_at = out->len;
+	pfs_wire_u32(out, 0);
+	while (pfs_wire_more(in)) {
+		int err;
+
+		pfs_wire_get_key(in, &key);
+		if (in->bad)
+			break;
+		object = 0;
+		err = pfs_remove(s->env->store, &key, &object);
+		if (!err)
+			add_change(s, &key, object);
+		pfs_wire_u32(out, (uint32_t)err);
+		count++;
+	}
+	tell_changes(s);
+	if (pfs_wire_done(in))
+		return -EPROTO;
+	if (!out->err)
+		pfs_put_le32(out->buf + count_at, count);
+	return pfs_conn_send(s->conn);
+}
+
+static int do_list(struct session *s, struct pfs_wire_in *in)
+{
+	unsigned kinds = pfs_wire_get_u8(in);
+	int err;
+
+	if (pfs_wire_done(in))
+		return -EPROTO;
+	err = pfs_export_names(s->conn, s->env->store, kinds);
+	return err ? err : reply(s, 0);
+}
+
+static int do_export(struct session *s, struct pfs_wire_in *in)
+{
+	int err = pfs_wire_done(in) ? -EPROTO : pfs_export_all(s->conn, s->env->store);
+
+	return err ? err : reply(s, 0);
+}
+
+static int do_export_keys(struct session *s, struct pfs_wire_in *in)
+{
+	int err = pfs_export_keys(s->conn, s->env->store, in);
+
+	return err ? err : reply(s, 0);
+}
+
+/* Errors that are one document's own and leave the others a chance. */
+static bool is_own_fault(int err)
+{
+	return err == -EFBIG || err == -EINVAL || err == -ENAMETOOLONG;
+}
+
+static int do_import(struct session *s, struct pfs_wire_in *in)
+{
+	struct pfs_wire_out *out = &s->conn->out;
+	uint32_t done = 0, refused = 0, index = 0;
+	size_t counts_at;
+	int err = 0;
+
+	pfs_wire_begin(out, PFS_WIRE_REPLY, 0);
+	counts_at = out->len;
+	pfs_wire_u64(out, 0);
+	for (; !err && pfs_wire_more(in); index++) {
+		struct pfs_key key;
+		uint32_t replaced = 0;
+		const uint8_t *data;
+		size_t len;
+
+		pfs_wire_get_key(in, &key);
+		data = pfs_wire_get_bytes(in, &len);
+		if (in->bad)
+			break;
+		err = pfs_put(s->env->store, &key, data, len, NULL, PFS_PUT_NEW_OBJECT, &replaced);
+		if (!err) {
+			add_change(s, &key, replaced);
+			done++;
+		} else if (is_own_fault(err)) {
+			pfs_wire_u32(out, index);
+			pfs_wire_u32(out, (uint32_t)err);
+			refused++;
+			err = 0;
+		}
+		if (!err && index % STOP_CHECK_EVERY == 0 && pfs_conn_stopping(s->conn))
+			err = -ESHUTDOWN;
+	}
+	tell_changes(s);
+	if (!err && pfs_wire_done(in))
+		return -EPROTO;
+	if (err) {
+		pfs_wire_begin(out, PFS_WIRE_REPLY, err);
+		pfs_wire_text(out, explain(err));
+		pfs_wire_u32(out, done);
+	} else if (!out->err) {
+		pfs_put_le32(out->buf + counts_at, done);
+		pfs_put_le32(out->buf + counts_at + 4, refused);
+	}
+	return pfs_conn_send(s->conn);
+}
+
+static int do_stat(struct session *s, struct pfs_wire_in *in)
+{
+	struct pfs_wire_out *out = &s->conn->out;
+	struct pfs_store_stat stat;
+	int err;
+
+	if (pfs_wire_done(in))
+		return -EPROTO;
+	err = pfs_store_stat(s->env->store, &stat);
+	if (err)
+		return reply(s, err);
+	pfs_wire_begin(out, PFS_WIRE_REPLY, 0);
+#define PUT(field) pfs_wire_u64(out, (uint64_t)stat.field);
+	PFS_WIRE_STAT_FIELDS(PUT)
+#undef PUT
+	return pfs_conn_send(s->conn);
+}
+
+static int do_place(struct session *s, struct pfs_wire_in *in)
+{
+	struct pfs_wire_out *out = &s->conn->out;
+	struct pfs_place place;
+	struct pfs_attr attr;
+	struct pfs_key key;
+	uint32_t object;
+	int err;
+
+	pfs_wire_get_key(in, &key);
+	if (pfs_wire_done(in))
+		return -EPROTO;
+	err = pfs_lookup(s->env->store, &key, &object, &attr);
+	if (!err)
+		err = pfs_place(s->env->store, &key, &place);
+	if (err)
+		return reply(s, err);
+	pfs_wire_begin(out, PFS_WIRE_REPLY, 0);
+#define PUT(field) pfs_wire_u64(out, (uint64_t)attr.field);
+	PFS_WIRE_ATTR_FIELDS(PUT)
+#undef PUT
+#define PUT(field) pfs_wire_u64(out, (uint64_t)place.field);
+	PFS_WIRE_PLACE_FIELDS(PUT)
+#undef PUT
+	return pfs_conn_send(s->conn);
+}
+
+/* A check that is being sent to a client. */
+struct check_stream {
+	struct pfs_conn *conn;
+	int err; /* the client is gone: nothing more is sent */
+};
+
+static void send_finding(void *arg, const struct pfs_finding *finding)
+{
+	struct check_stream *stream = arg;
+	struct pfs_wire_out *out = &stream->conn->out;
+
+	if (stream->err)
+		return;
+	pfs_wire_begin(out, PFS_WIRE_FINDING, 0);
+	pfs_wire_u8(out, finding->fatal);
+	pfs_wire_text(out, finding->where);
+	pfs_wire_u64(out, finding->offset);
+	pfs_wire_u8(out, finding->key.kind != PFS_KEY_NONE);
+	if (finding->key.kind != PFS_KEY_NONE)
+		pfs_wire_key(out, &finding->key);
+	pfs_wire_text(out, finding->text);
+	stream->err = pfs_conn_send(stream->conn);
+}
+
+static void send_progress(void *arg, uint64_t done, uint64_t total)
+{
+	struct check_stream *stream = arg;
+	struct pfs_wire_out *out = &stream->conn->out;
+
+	if (stream->err)
+		return;
+	pfs_wire_begin(out, PFS_WIRE_PROGRESS, 0);
+	pfs_wire_u64(out, done);
+	pfs_wire_u64(out, total);
+	stream->err = pfs_conn_send(stream->conn);
+}
+
+static int do_check(struct session *s, struct pfs_wire_in *in)
+{
+	struct pfs_wire_out *out = &s->conn->out;
+	struct check_stream stream = {.conn = s->conn};
+	struct pfs_check_result result;
+	int err;
+
+	if (pfs_wire_done(in))
+		return -EPROTO;
+	memset(&result, 0, sizeof(result));
+	err = pfs_store_check(s->env->store, send_finding, send_progress, &stream, &result);
+	if (stream.err)
+		return stream.err;
+	if (err)
+		return reply(s, err);
+	pfs_wire_begin(out, PFS_WIRE_REPLY, 0);
+#define PUT(field) pfs_wire_u64(out, (uint64_t)result.field);
+	PFS_WIRE_CHECK_FIELDS(PUT)
+#undef PUT
+	return pfs_conn_send(s->conn);
+}
+
+static int do_sync(struct session *s, struct pfs_wire_in *in)
+{
+	if (pfs_wire_done(in))
+		return -EPROTO;
+	return reply(s, pfs_sync(s->env->store));
+}
+
+static int do_unmount(struct session *s, struct pfs_wire_in *in)
+{
+	struct pfs_reason reason = {""};
+	char meant[PFS_WIRE_TEXT_MAX + 1];
+	int err;
+
+	pfs_wire_get_path(in, meant, sizeof(meant));
+	if (pfs_wire_done(in))
+		return -EPROTO;
+	if (meant[0] && strcmp(meant, s->env->mountpoint) != 0) {
+		snprintf(reason.text, sizeof(reason.text),
+			 "the daemon that holds the store serves %s", s->env->mountpoint);
+		return pfs_conn_reply(s->conn, -ENXIO, reason.text);
+	}
+	err = s->env->hooks.unmount(s->env->hooks.arg, &reason);
+	s->waiting = err == 0;
+	return pfs_conn_reply(s->conn, err, reason.text[0] ? reason.text : explain(err));
+}
+
+static int dispatch(struct session *s, const struct pfs_wire_header *header)
+{
+	struct pfs_wire_in in = pfs_wire_in(s->conn->body, header->len);
+
+	if (s->in_put && header->type != PFS_WIRE_PUT_DATA && header->type != PFS_WIRE_PUT_END &&
+	    header->type != PFS_WIRE_PUT_ABORT)
+		return -EPROTO;
+	switch (header->type) {
+	case PFS_WIRE_HELLO: return do_hello(s, &in);
+	case PFS_WIRE_GET: return do_get(s, &in);
+	case PFS_WIRE_PUT_BEGIN: return put_begin(s, &in);
+	case PFS_WIRE_PUT_DATA: return put_data(s, &in);
+	case PFS_WIRE_PUT_END: return put_end(s, &in);
+	case PFS_WIRE_PUT_ABORT: return put_abort(s, &in);
+	case PFS_WIRE_REMOVE: return do_remove(s, &in);
+	case PFS_WIRE_LIST: return do_list(s, &in);
+	case PFS_WIRE_EXPORT: return do_export(s, &in);
+	case PFS_WIRE_EXPORT_KEYS: return do_export_keys(s, &in);
+	case PFS_WIRE_IMPORT: return do_import(s, &in);
+	case PFS_WIRE_STAT: return do_stat(s, &in);
+	case PFS_WIRE_PLACE: return do_place(s, &in);
+	case PFS_WIRE_CHECK: return do_check(s, &in);
+	case PFS_WIRE_SYNC: return do_sync(s, &in);
+	case PFS_WIRE_UNMOUNT: return do_unmount(s, &in);
+	default:
+		return pfs_conn_reply(s->conn, -EOPNOTSUPP,
+				      "the daemon does not know this request");
+	}
+}
+
+enum pfs_session_end pfs_session_run(struct pfs_conn *conn, const struct pfs_session_env *env)
+{
+	struct session s = {.conn = conn, .env = env};
+	struct pfs_wire_header header;
+	char reason[128];
+	int err = 0;
+
+	while (!err && !s.waiting) {
+		err = pfs_conn_receive(conn, &header);
+		if (!err && header.version != PFS_WIRE_VERSION) {
+			snprintf(reason, sizeof(reason),
+				 "the daemon is version %s and speaks protocol %d, not %d: use its "
+				 "payloadctl",
+				 PFS_VERSION, PFS_WIRE_VERSION, header.version);
+			pfs_conn_reply(conn, -EPROTONOSUPPORT, reason);
+			err = -EPROTONOSUPPORT;
+		}
+		if (!err)
+			err = dispatch(&s, &header);
+	}
+	/* A document or batch may have been stored whose reply could not be sent: the kernel must
+	 * know all the same. */
+	tell_changes(&s);
+	put_drop(&s);
+	return s.waiting ? PFS_SESSION_WAITING : PFS_SESSION_OVER;
+}

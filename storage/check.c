@@ -1,0 +1,340 @@
+/* Checking a store's directory without opening the store. */
+#include "storage/check.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+
+#define TRIALS_MAX 1000000 /* checksums in the search for damaged bits, over the whole store */
+
+/* ---- findings, progress ---- */
+
+void pfs_check_say(struct pfs_check *check, bool fatal, const char *where, uint64_t off,
+		   const struct pfs_key *key, const char *fmt, ...)
+{
+	struct pfs_finding finding = {.fatal = fatal, .offset = off};
+	va_list args;
+
+	if (key)
+		finding.key = *key;
+	snprintf(finding.where, sizeof(finding.where), "%s", where);
+	va_start(args, fmt);
+	vsnprintf(finding.text, sizeof(finding.text), fmt, args);
+	va_end(args);
+	check->result->findings++;
+	if (check->fn)
+		check->fn(check->arg, &finding);
+	else
+		pfs_logf(check->logger, fatal ? PFS_LOG_ERROR : PFS_LOG_INFO, "%s at byte %llu: %s",
+			 where, (unsigned long long)off, finding.text);
+}
+
+void pfs_check_advance(struct pfs_check *check, uint64_t bytes)
+{
+	check->done += bytes;
+	check->total = pfs_max_u64(check->total, check->done);
+	if (check->progress)
+		check->progress(check->arg, check->done, check->total);
+}
+
+static int refuse(struct pfs_reason *reason, int err, const char *fmt, ...) PFS_PRINTF(3, 4);
+
+static int refuse(struct pfs_reason *reason, int err, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	if (reason && !reason->text[0])
+		vsnprintf(reason->text, sizeof(reason->text), fmt, args);
+	va_end(args);
+	return err;
+}
+
+/* ---- superblock ---- */
+
+/* Both copies, one by one: the store opens with one, but then has none to lose. */
+static void check_copies(struct pfs_check *check)
+{
+	struct pfs_super copies[PFS_SUPER_COPIES];
+	bool valid[PFS_SUPER_COPIES];
+	struct pfs_super_disk disk[PFS_SUPER_COPIES];
+	struct pfs_file *file;
+
+	if (check->dir->ops->open(check->dir, PFS_SUPER_NAME, 0, &file) != 0)
+		return;
+	for (unsigned i = 0; i < PFS_SUPER_COPIES; i++) {
+		uint64_t off = (uint64_t)i * PFS_SUPER_STRIDE;
+
+		valid[i] = file->ops->read(file, &disk[i], sizeof(disk[i]), off) ==
+				   (ssize_t)sizeof(disk[i]) &&
+			   pfs_super_decode(&copies[i], &disk[i]);
+		if (!valid[i])
+			pfs_check_say(
+				check, true, PFS_SUPER_NAME, off, NULL,
+				"this copy of the superblock is damaged; the other one is used");
+	}
+	file->ops->close(file);
+	if (!valid[0] || !valid[1])
+		return;
+	if (copies[0].generation == copies[1].generation &&
+	    memcmp(&disk[0], &disk[1], sizeof(disk[0])) != 0)
+		pfs_check_say(check, true, PFS_SUPER_NAME, PFS_SUPER_STRIDE, NULL,
+			      "the copies of the superblock differ and have the same generation");
+	else if (copies[0].generation != copies[1].generation)
+		pfs_check_say(
+			check, false, PFS_SUPER_NAME,
+			copies[0].generation < copies[1].generation ? 0 : PFS_SUPER_STRIDE, NULL,
+			"this copy of the superblock is older; the next opening writes it again");
+}
+
+static int read_super(struct pfs_check *check, const char *path, struct pfs_reason *reason)
+{
+	struct pfs_super *super = &check->super;
+	int err = pfs_super_read(check->dir, super, check->logger);
+
+	if (err == -ENOENT)
+		return refuse(reason, err, "%s: not a payloadfs store (it has no superblock)",
+			      path);
+	if (err == -EPROTONOSUPPORT && super->version != PFS_FORMAT_VERSION)
+		return refuse(reason, err,
+			      "%s: the store has format version %u, this program knows %u; use a "
+			      "newer payloadfs",
+			      path, super->version, PFS_FORMAT_VERSION);
+	if (err == -EPROTONOSUPPORT)
+		return refuse(reason, err,
+			      "%s: the store needs features that this program lacks (0x%llx); use "
+			      "a newer payloadfs",
+			      path, (unsigned long long)(super->incompat & ~PFS_FEATURES_INCOMPAT));
+	if (err == -EUCLEAN)
+		return refuse(reason, err,
+			      "%s: the superblock is damaged; restore the store from a backup",
+			      path);
+	if (err)
+		return refuse(reason, err, "%s: reading the superblock failed: %s", path,
+			      strerror(-err));
+	check->clean = super->open_epoch == super->clean_epoch;
+	return 0;
+}
+
+/* ---- files ---- */
+
+static int add_page(struct pfs_check *check, uint32_t number, uint64_t size)
+{
+	size_t cap = check->page_cap ? check->page_cap * 2 : 64;
+	struct pfs_checked_page *grown;
+
+	if (check->page_count == check->page_cap) {
+		grown = realloc(check->pages, cap * sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		check->pages = grown;
+		check->page_cap = cap;
+	}
+	check->pages[check->page_count++] =
+		(struct pfs_checked_page){.number = number, .file_size = size};
+	check->total += size;
+	return 0;
+}
+
+static int add_segment(struct pfs_check *check, uint32_t number)
+{
+	size_t cap = check->segment_cap ? check->segment_cap * 2 : 16;
+	uint32_t *grown;
+
+	if (check->segment_count == check->segment_cap) {
+		grown = realloc(check->segments, cap * sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		check->segments = grown;
+		check->segment_cap = cap;
+	}
+	check->segments[check->segment_count++] = number;
+	return 0;
+}
+
+static uint64_t size_of(struct pfs_check *check, const char *name)
+{
+	struct pfs_file *file;
+	uint64_t size = 0;
+
+	if (check->dir->ops->open(check->dir, name, 0, &file) != 0)
+		return 0;
+	if (file->ops->size(file, &size) != 0)
+		size = 0;
+	file->ops->close(file);
+	return size;
+}
+
+/* Whether name is the canonical one of a file with a number. */
+static bool is_numbered(const char *name, const char *scan, const char *fmt, uint32_t max,
+			uint32_t *number)
+{
+	char canonical[32], rest;
+
+	if (sscanf(name, scan, number, &rest) != 1 || *number > max)
+		return false;
+	snprintf(canonical, sizeof(canonical), fmt, *number);
+	return strcmp(name, canonical) == 0;
+}
+
+static bool is_known(const char *name)
+{
+	static const char *const known[] = {PFS_SUPER_NAME, PFS_LOCK_NAME, PFS_INDEX_NAME,
+					    "reserve", "socket"};
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < pfs_array_len(known); i++) {
+		if (strcmp(name, known[i]) == 0)
+			return true;
+	}
+	return len > 4 && strcmp(name + len - 4, ".tmp") == 0;
+}
+
+static int found_file(void *arg, const char *name)
+{
+	struct pfs_check *check = arg;
+	uint32_t number;
+
+	if (is_numbered(name, "page-%8x%c", PFS_PAGE_NAME_FMT, PFS_PAGE_NUMBER_MAX, &number) &&
+	    number != 0)
+		return add_page(check, number, size_of(check, name));
+	if (is_numbered(name, "journal-%4x%c", PFS_SEGMENT_NAME_FMT, 0xffff, &number))
+		return add_segment(check, number);
+	if (!is_known(name))
+		pfs_check_say(check, false, name, 0, NULL, "this file is no part of a store");
+	if (strcmp(name, PFS_INDEX_NAME) == 0)
+		check->total += size_of(check, name);
+	return 0;
+}
+
+static int by_page_number(const void *a, const void *b)
+{
+	const struct pfs_checked_page *x = a, *y = b;
+
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+struct pfs_checked_page *pfs_check_find_page(struct pfs_check *check, uint32_t number)
+{
+	struct pfs_checked_page key = {.number = number};
+
+	if (check->page_count == 0)
+		return NULL;
+	return bsearch(&key, check->pages, check->page_count, sizeof(key), by_page_number);
+}
+
+/* A number that no page has is normal where a page was being made at a crash, and shows a loss
+ * otherwise; a saved index knows which. */
+static void check_gaps(struct pfs_check *check)
+{
+	uint32_t next = 1;
+
+	for (size_t i = 0; i < check->page_count && !check->clean; i++) {
+		char where[32];
+
+		snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, next);
+		if (check->pages[i].number == next + 1)
+			pfs_check_say(check, false, where, 0, NULL, "there is no such file");
+		else if (check->pages[i].number > next)
+			pfs_check_say(check, false, where, 0, NULL,
+				      "there are no files from this to number %08x",
+				      check->pages[i].number - 1);
+		next = check->pages[i].number + 1;
+	}
+}
+
+/* ---- the whole ---- */
+
+static int check_all(struct pfs_check *check)
+{
+	int err = check->dir->ops->list(check->dir, found_file, check);
+
+	if (err)
+		return err;
+	if (check->page_count)
+		qsort(check->pages, check->page_count, sizeof(*check->pages), by_page_number);
+	check->result->pages = check->page_count;
+	check_copies(check);
+	err = pfs_check_journal(check);
+	check_gaps(check);
+	for (size_t i = 0; i < check->page_count && !err; i++)
+		err = pfs_check_page(check, &check->pages[i]);
+	if (!err)
+		err = pfs_check_duplicates(check);
+	if (!err)
+		err = pfs_check_index(check);
+	if (!err)
+		pfs_check_advance(check, check->total - check->done);
+	return err;
+}
+
+static int check_dir(struct pfs_check *check, const char *path, struct pfs_reason *reason)
+{
+	/* First of all: a directory that is no store is left as it is, without even a lock file. */
+	int err = read_super(check, path, reason);
+
+	if (err)
+		return err;
+	err = check->dir->ops->lock(check->dir, PFS_LOCK_NAME, false);
+	if (err == -EWOULDBLOCK)
+		return refuse(reason, -EBUSY,
+			      "%s: another process is using this store; unmount it or use its "
+			      "mount point",
+			      path);
+	if (err)
+		return refuse(reason, err, "%s: can't be locked: %s", path, strerror(-err));
+	err = read_super(check, path, reason);
+	if (err)
+		return err;
+	check->raw = malloc(PFS_BLOCK_LEN);
+	check->probe = malloc(PFS_CHECK_PREFIX);
+	err = check->raw && check->probe ? check_all(check) : -ENOMEM;
+	return err ? refuse(reason, err, "%s: can't be checked: %s", path, strerror(-err)) : 0;
+}
+
+static void check_free(struct pfs_check *check)
+{
+	for (size_t i = 0; i < check->page_count; i++) {
+		free(check->pages[i].live);
+		free(check->pages[i].odd);
+	}
+	free(check->pages);
+	free(check->segments);
+	free(check->raw);
+	free(check->probe);
+	pfs_check_set_free(&check->named);
+	pfs_check_set_free(&check->seen);
+	pfs_check_set_free(&check->twice);
+}
+
+int pfs_check(const char *path, const struct pfs_io *io, const struct pfs_logger *logger,
+	      pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
+	      struct pfs_check_result *result, struct pfs_reason *reason)
+{
+	struct pfs_check check = {
+		.logger = logger,
+		.fn = fn,
+		.progress = progress,
+		.arg = arg,
+		.result = result,
+		.trials = TRIALS_MAX,
+		.slots_known = true,
+		.raw_known = true,
+	};
+	int err;
+
+	*result = (struct pfs_check_result){0};
+	if (reason)
+		reason->text[0] = '\0';
+	if (!io)
+		io = &pfs_io_file;
+	err = io->ops->open_dir(io, path, 0, &check.dir);
+	if (err)
+		return refuse(reason, err, "%s: %s", path,
+			      err == -ENOENT	? "no such store"
+			      : err == -ENOTDIR ? "not a directory"
+						: strerror(-err));
+	err = check_dir(&check, path, reason);
+	check.dir->ops->close_dir(check.dir);
+	check_free(&check);
+	return err;
+}

@@ -1,0 +1,168 @@
+/* Rank 5: private, what the parts of pfs_check share. They stand on io, super, page and codec and
+ * on the format of the journal and the saved index, and never open the store, so that one which
+ * can't be opened can be checked. Nothing is written; every length from disk is bounded before it
+ * is used.
+ *
+ * Findings are fatal where something is damaged. After an unclean end some of what would be damage
+ * is the normal state that the next opening puts in order (FORMAT.md, "Opening"): two versions of a
+ * document, and containers that do not verify, of keys that the journal names. */
+#ifndef PFS_CHECK_H
+#define PFS_CHECK_H
+
+#include "storage/io.h"
+#include "storage/page.h"
+#include "storage/store.h"
+#include "storage/super.h"
+
+/* Enough of a container to verify what is not in blocks. */
+#define PFS_CHECK_PREFIX (PFS_CONTAINER_HEADER_MAX + PFS_BLOCK_LEN)
+
+/* A window into a file, or (file NULL) bytes in memory. */
+struct pfs_check_reader {
+	struct pfs_file *file;
+	uint8_t *buf;
+	uint64_t off; /* of buf in the file */
+	size_t len, cap;
+};
+
+#define PFS_CHECK_WINDOW PFS_MIB
+
+int pfs_check_reader_new(struct pfs_check_reader *reader, struct pfs_file *file);
+void pfs_check_reader_free(struct pfs_check_reader *reader);
+/* Bytes [off, off + len), valid until the next call. -EIO: the file ends before, or can't be read
+ * there. */
+int pfs_check_read(struct pfs_check_reader *reader, uint64_t off, size_t len,
+		   const uint8_t **bytes);
+
+/* A set of 64-bit hashes of (kind, tag). */
+struct pfs_check_set {
+	uint64_t *at;
+	size_t size, count;
+};
+
+uint64_t pfs_check_hash(unsigned kind, uint64_t tag);
+bool pfs_check_set_has(const struct pfs_check_set *set, uint64_t hash);
+/* 1: it was not there, 0: it was, -ENOMEM. */
+int pfs_check_set_add(struct pfs_check_set *set, uint64_t hash);
+void pfs_check_set_free(struct pfs_check_set *set);
+
+/* A page file, and what the index must say of it. */
+struct pfs_checked_page {
+	uint32_t number;
+	bool usable; /* header, slot_count, live and odd are set */
+	bool empty;  /* it was being made: nothing is in it */
+	uint64_t file_size;
+	struct pfs_page_header header;
+	uint8_t *live;	    /* a bit for each slot: it has a document */
+	uint8_t *odd;	    /* and: its slot or container is damaged */
+	uint64_t live_sum;  /* of pfs_check_mark over live slots that are not odd */
+	uint64_t index_sum; /* the same of what the index says */
+	bool in_index;
+};
+
+struct pfs_check {
+	struct pfs_dir *dir;
+	const struct pfs_logger *logger;
+	pfs_finding_fn *fn;
+	pfs_progress_fn *progress;
+	void *arg;
+	struct pfs_check_result *result;
+
+	struct pfs_super super;
+	bool clean;
+	uint64_t window;	    /* first sequence of the journal; UINT64_MAX: there is none */
+	struct pfs_check_set named; /* by the journal's records */
+	struct pfs_check_set seen, twice; /* keys of live slots */
+
+	struct pfs_checked_page *pages; /* ascending numbers */
+	size_t page_count, page_cap;
+	uint32_t *segments; /* numbers of journal files */
+	size_t segment_count, segment_cap;
+
+	uint64_t done, total; /* bytes, for the progress */
+	uint64_t points, scratch, raw_bytes, container_bytes;
+	bool slots_known, raw_known; /* those counts are complete */
+	uint64_t trials;	     /* left for the search of a damaged bit */
+	uint8_t *probe;		     /* PFS_CHECK_PREFIX bytes, for that search */
+	uint8_t *raw;		     /* PFS_BLOCK_LEN bytes */
+};
+
+/* Reports; key may be NULL. */
+void pfs_check_say(struct pfs_check *check, bool fatal, const char *where, uint64_t off,
+		   const struct pfs_key *key, const char *fmt, ...) PFS_PRINTF(6, 7);
+
+/* So many bytes of the work are done since the last call. */
+void pfs_check_advance(struct pfs_check *check, uint64_t bytes);
+
+static inline bool pfs_check_bit(const uint8_t *bits, uint32_t i)
+{
+	return bits[i / 8] >> (i % 8) & 1;
+}
+
+static inline void pfs_check_set_bit(uint8_t *bits, uint32_t i, bool on)
+{
+	if (on)
+		bits[i / 8] |= (uint8_t)(1u << (i % 8));
+	else
+		bits[i / 8] &= (uint8_t) ~(1u << (i % 8));
+}
+
+/* What a live slot adds to the sum of its page. */
+static inline uint64_t pfs_check_mark(uint32_t slot, uint32_t index_hash)
+{
+	return pfs_mix64((uint64_t)slot << 32 | index_hash);
+}
+
+struct pfs_checked_page *pfs_check_find_page(struct pfs_check *check, uint32_t number);
+
+/* ---- check_value.c ---- */
+
+/* What is in a container. */
+struct pfs_check_value {
+	struct pfs_container c;
+	bool decoded;  /* c is set */
+	bool verified; /* its checksum is right (of blocks: the header's) and the key with it */
+	struct pfs_key key; /* kind NONE: can't be known */
+	const char *why;    /* what is wrong */
+	uint64_t blocks, bad_blocks, first_bad;
+};
+
+/* Verifies the container of a live slot and decodes its payload. 0: all is right. -EUCLEAN, -EIO:
+ * it is damaged, or can't be read. -ENOMEM. */
+int pfs_check_container(struct pfs_check *check, struct pfs_check_reader *reader,
+			const struct pfs_page_header *page, const struct pfs_slot *slot,
+			struct pfs_check_value *value);
+
+/* The body of a container or of a put record, at off. The same results; sets why and the blocks. */
+int pfs_check_body(struct pfs_check *check, struct pfs_check_reader *reader, uint64_t off,
+		   const struct pfs_container *c, struct pfs_check_value *value);
+
+/* Header, key and checksum alone; the payload is not decoded, and nothing said of what is wrong. */
+bool pfs_check_header(struct pfs_check *check, struct pfs_file *file,
+		      const struct pfs_page_header *page, const struct pfs_slot *slot,
+		      struct pfs_check_value *value);
+
+/* Searches for one wrong bit in the slot or in the header of its container that explains why they
+ * do not verify: then *key is whose they are. */
+bool pfs_check_identify(struct pfs_check *check, struct pfs_file *file,
+			const struct pfs_page_header *page, const struct pfs_slot_disk *disk,
+			struct pfs_key *key);
+
+/* The key that slot and container seem to have although they do not verify. Kind NONE: nothing is
+ * to be known. */
+void pfs_check_guess(struct pfs_check *check, struct pfs_file *file,
+		     const struct pfs_page_header *page, const struct pfs_slot *slot,
+		     struct pfs_key *key);
+
+/* ---- the parts: 0, -ENOMEM, or another error of what nothing can be checked without ---- */
+
+/* check_journal.c: sets window and named. Before the pages. */
+int pfs_check_journal(struct pfs_check *check);
+/* check_page.c */
+int pfs_check_page(struct pfs_check *check, struct pfs_checked_page *page);
+/* check_twice.c: after the pages. */
+int pfs_check_duplicates(struct pfs_check *check);
+/* check_index.c: after the pages. */
+int pfs_check_index(struct pfs_check *check);
+
+#endif

@@ -1,0 +1,473 @@
+/* Checking the journal: what a replay would read, and whether it would read all that was durable
+ * (FORMAT.md, O2, O7). */
+#include <stdlib.h>
+
+#include "storage/check.h"
+#include "storage/crc.h"
+#include "storage/journal.h"
+
+#define HEADER_CRC_AT 12
+#define PROOF_BYTES_MAX \
+	(64 * PFS_SEGMENT_SIZE) /* read for checksums in the search for a record behind damage */
+
+struct segment {
+	uint32_t file;
+	uint64_t number, first_seq, oldest_live, epoch;
+};
+
+struct journal {
+	struct pfs_check *check;
+	struct segment *at; /* ascending numbers */
+	size_t count;
+	uint8_t *bytes, *other; /* PFS_SEGMENT_SIZE each */
+	uint64_t expected;	/* sequence of the next record */
+	char name[32];		/* of the segment that is in bytes */
+};
+
+static void name_of(char name[32], uint32_t file)
+{
+	snprintf(name, 32, PFS_SEGMENT_NAME_FMT, file);
+}
+
+/* ---- segments ---- */
+
+/* Reads a segment's file; what it lacks is zeros, as after the power cut that can leave it so. */
+static int load(struct pfs_check *check, uint32_t file, uint8_t *bytes, size_t len)
+{
+	struct pfs_file *f;
+	char name[32];
+	ssize_t n;
+	int err;
+
+	name_of(name, file);
+	memset(bytes, 0, len);
+	err = check->dir->ops->open(check->dir, name, 0, &f);
+	if (err)
+		return err;
+	n = f->ops->read(f, bytes, len, 0);
+	f->ops->close(f);
+	return n < 0 ? (int)n : 0;
+}
+
+static bool is_zero(const uint8_t *bytes, size_t len)
+{
+	return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
+}
+
+/* Whether the file is a segment of this store; *why is set when its header is damaged. */
+static bool decode_header(const struct pfs_check *check, const uint8_t *bytes,
+			  struct segment *segment, const char **why)
+{
+	const struct pfs_segment_disk *disk = (const struct pfs_segment_disk *)bytes;
+
+	*why = NULL;
+	if (is_zero(bytes, sizeof(*disk)))
+		return false;
+	*why = "not a segment (magic)";
+	if (memcmp(disk->magic, PFS_SEGMENT_MAGIC, sizeof(disk->magic)) != 0)
+		return false;
+	*why = "header checksum";
+	if (pfs_get_le32(disk->crc.b) !=
+	    pfs_crc32c(0, bytes + HEADER_CRC_AT, sizeof(*disk) - HEADER_CRC_AT))
+		return false;
+	*why = "segment of another store";
+	if (memcmp(disk->uuid, check->super.uuid, PFS_UUID_LEN) != 0)
+		return false;
+	*why = "segment number 0";
+	segment->number = pfs_get_le64(disk->number.b);
+	segment->first_seq = pfs_get_le64(disk->first_seq.b);
+	segment->oldest_live = pfs_get_le64(disk->oldest_live.b);
+	segment->epoch = pfs_get_le64(disk->open_epoch.b);
+	if (segment->number == 0)
+		return false;
+	*why = NULL;
+	return true;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const struct segment *x = a, *y = b;
+
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+/* Reads the headers. After a clean close segments hold nothing, but must not be newer than the
+ * superblock. */
+static void read_headers(struct journal *j)
+{
+	struct pfs_check *check = j->check;
+
+	for (size_t i = 0; i < check->segment_count; i++) {
+		struct segment segment = {.file = check->segments[i]};
+		const char *why;
+		char name[32];
+		int err = load(check, segment.file, j->bytes, PFS_SEGMENT_DATA);
+
+		name_of(name, segment.file);
+		if (err) {
+			pfs_check_say(check, !check->clean, name, 0, NULL, "can't be read: %s",
+				      strerror(-err));
+			continue;
+		}
+		if (!decode_header(check, j->bytes, &segment, &why)) {
+			if (why)
+				pfs_check_say(check, !check->clean, name, 0, NULL, "%s", why);
+			continue;
+		}
+		if (check->clean && segment.epoch > check->super.clean_epoch)
+			pfs_check_say(check, true, PFS_SUPER_NAME, 0, NULL,
+				      "it is older than the journal (%s); restore it from a backup",
+				      name);
+		if (!check->clean)
+			j->at[j->count++] = segment;
+	}
+}
+
+/* Leaves out what the newest segment calls dead. */
+static void keep_live(struct journal *j)
+{
+	uint64_t oldest;
+	size_t dead = 0;
+	char name[32];
+
+	if (j->count == 0)
+		return;
+	qsort(j->at, j->count, sizeof(*j->at), by_number);
+	oldest = j->at[j->count - 1].oldest_live;
+	while (dead < j->count && j->at[dead].number < oldest)
+		dead++;
+	j->count -= dead;
+	memmove(j->at, j->at + dead, j->count * sizeof(*j->at));
+	for (size_t i = 1; i < j->count; i++) {
+		if (j->at[i].number != j->at[i - 1].number)
+			continue;
+		name_of(name, j->at[i].file);
+		pfs_check_say(j->check, true, name, 16, NULL,
+			      "it has the number of another segment, %llu",
+			      (unsigned long long)j->at[i].number);
+	}
+	if (j->count && j->at[0].number > oldest) {
+		name_of(name, j->at[0].file);
+		pfs_check_say(j->check, true, name, 0, NULL,
+			      "the journal begins with segment %llu, but this is %llu: what was "
+			      "between is lost",
+			      (unsigned long long)oldest, (unsigned long long)j->at[0].number);
+	}
+}
+
+/* ---- records ---- */
+
+/* Length of the verified record at off, 0: there is none. *cost: bytes read for its checksum. */
+static size_t record_at(const struct journal *j, const struct segment *segment,
+			const uint8_t *bytes, uint64_t off, uint64_t *cost)
+{
+	const struct pfs_record_disk *head = (const struct pfs_record_disk *)(bytes + off);
+	uint8_t seed[16 + PFS_UUID_LEN];
+	uint32_t crc;
+	size_t len;
+
+	if (off + PFS_RECORD_LEN_MIN > PFS_SEGMENT_SIZE)
+		return 0;
+	len = pfs_get_le32(head->len.b);
+	if (len < PFS_RECORD_LEN_MIN || len % 8 != 0 || len > PFS_SEGMENT_SIZE - off)
+		return 0;
+	pfs_put_le64(seed, segment->epoch);
+	pfs_put_le64(seed + 8, segment->number);
+	memcpy(seed + 16, j->check->super.uuid, PFS_UUID_LEN);
+	crc = pfs_crc32c(pfs_crc32c(0, seed, sizeof(seed)), bytes + off, 4);
+	*cost += len;
+	return pfs_crc32c(crc, bytes + off + 8, len - 8) == pfs_get_le32(head->crc.b) ? len : 0;
+}
+
+struct parsed {
+	const uint8_t *begin, *at, *end; /* begin: of the record */
+	bool bad;
+};
+
+static const void *take(struct parsed *p, size_t len)
+{
+	const uint8_t *at = p->at;
+
+	if (p->bad || len > (size_t)(p->end - p->at)) {
+		p->bad = true;
+		return NULL;
+	}
+	p->at += len;
+	return at;
+}
+
+static void take_key(struct parsed *p, struct pfs_key *key)
+{
+	const uint8_t *head = take(p, 2);
+	const uint8_t *bytes = head ? take(p, head[1]) : NULL;
+
+	*key = (struct pfs_key){.kind = PFS_KEY_NONE};
+	if (!bytes)
+		return;
+	if ((head[0] == PFS_KEY_NUM || head[0] == PFS_KEY_TEMP) && head[1] == 8) {
+		*key = pfs_key_num(pfs_get_le64(bytes));
+		key->kind = head[0];
+	} else if (head[0] == PFS_KEY_UUID && head[1] == 16) {
+		key->kind = PFS_KEY_UUID;
+		memcpy(key->uuid, bytes, 16);
+	} else if (head[0] != PFS_KEY_SCRATCH ||
+		   pfs_key_parse(key, (const char *)bytes, head[1]) != 0 ||
+		   key->kind != PFS_KEY_SCRATCH) {
+		p->bad = true;
+		key->kind = PFS_KEY_NONE;
+	}
+}
+
+static void take_pad(struct parsed *p)
+{
+	size_t used = (size_t)(p->at - p->begin);
+
+	(void)take(p, pfs_round_up(used, 8) - used);
+}
+
+static const char *check_put(struct journal *j, const struct pfs_record_disk *head,
+			     const struct pfs_put_disk *put, struct parsed *p)
+{
+	struct pfs_check_reader memory = {.buf = j->bytes, .len = PFS_SEGMENT_SIZE};
+	struct pfs_check_value value = {0};
+	struct pfs_container c = {
+		.flags = head->flags & (PFS_PUT_LZ4 | PFS_PUT_BLOCKS),
+		.raw_len = pfs_get_le64(put->raw_len.b),
+		.body_len = pfs_get_le32(put->body_len.b),
+		.content = pfs_get_le64(put->content.b),
+		.dict = pfs_get_le32(put->dict.b),
+	};
+	bool blocks = c.flags & PFS_PUT_BLOCKS;
+
+	if (c.body_len > (size_t)(p->end - p->at) || c.raw_len > PFS_PAYLOAD_MAX ||
+	    blocks != (c.raw_len > PFS_BLOCK_LEN) ||
+	    (blocks && c.body_len < pfs_block_count(c.raw_len) * PFS_BLOCK_ENTRY_LEN) ||
+	    (!blocks && !(c.flags & PFS_PUT_LZ4) && c.body_len != c.raw_len))
+		return "a put that makes no sense";
+	if (c.raw_len &&
+	    pfs_check_body(j->check, &memory, (uint64_t)(p->at - j->bytes), &c, &value) != 0)
+		return value.why;
+	return NULL;
+}
+
+static const char *check_patch(const struct pfs_record_disk *head,
+			       const struct pfs_patch_disk *patch, const struct parsed *p)
+{
+	uint64_t off = pfs_get_le64(patch->off.b), size = pfs_get_le64(patch->new_size.b);
+	uint64_t len = pfs_get_le64(patch->len.b);
+
+	if (size > PFS_PAYLOAD_MAX || off > size || len > size - off ||
+	    (!(head->flags & PFS_PATCH_ZERO) && len > (size_t)(p->end - p->at)))
+		return "a patch that makes no sense";
+	return NULL;
+}
+
+/* Reads what a record says: its keys (kind NONE: none), and what is wrong with it or NULL. */
+static const char *parse_record(struct journal *j, uint64_t off, size_t len, struct pfs_key keys[2])
+{
+	static const size_t heads[] = {
+		[PFS_RECORD_PUT] = sizeof(struct pfs_put_disk),
+		[PFS_RECORD_PATCH] = sizeof(struct pfs_patch_disk),
+		[PFS_RECORD_ATTR] = sizeof(struct pfs_setattr_disk),
+		[PFS_RECORD_REMOVE] = sizeof(pfs_le64),
+		[PFS_RECORD_MOVE] = sizeof(struct pfs_move_disk),
+	};
+	const uint8_t *begin = j->bytes + off;
+	const struct pfs_record_disk *head = (const struct pfs_record_disk *)begin;
+	struct parsed p = {begin, begin + PFS_RECORD_HEADER_LEN, begin + len, false};
+	const void *body;
+
+	keys[0] = keys[1] = (struct pfs_key){.kind = PFS_KEY_NONE};
+	if (head->type >= pfs_array_len(heads) || !heads[head->type])
+		return "a record of unknown type";
+	body = take(&p, heads[head->type]);
+	take_key(&p, &keys[0]);
+	if (head->type == PFS_RECORD_MOVE)
+		take_key(&p, &keys[1]);
+	if (head->type == PFS_RECORD_PUT || head->type == PFS_RECORD_PATCH)
+		take_pad(&p);
+	if (p.bad)
+		return "a record that makes no sense";
+	if (head->type == PFS_RECORD_PUT)
+		return check_put(j, head, body, &p);
+	if (head->type == PFS_RECORD_PATCH)
+		return check_patch(head, body, &p);
+	return NULL;
+}
+
+static int check_record(struct journal *j, uint64_t off, size_t len)
+{
+	struct pfs_check *check = j->check;
+	struct pfs_key keys[2];
+	const char *why = parse_record(j, off, len, keys);
+
+	if (why) {
+		check->result->damaged += keys[0].kind != PFS_KEY_NONE;
+		pfs_check_say(check, true, j->name, off, &keys[0], "%s", why);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		if (keys[i].kind != PFS_KEY_NONE &&
+		    pfs_check_set_add(&check->named,
+				      pfs_check_hash(keys[i].kind, pfs_key_tag(&keys[i]))) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* ---- damage behind which there is more ---- */
+
+/* The first record behind off that verifies, if it says that the missing ones were durable: its
+ * offset, else 0. */
+static uint64_t proof_in(const struct journal *j, const struct segment *segment,
+			 const uint8_t *bytes, uint64_t off)
+{
+	uint64_t cost = 0;
+
+	for (; off + PFS_RECORD_LEN_MIN <= PFS_SEGMENT_SIZE && cost < PROOF_BYTES_MAX; off += 8) {
+		if (record_at(j, segment, bytes, off, &cost) == 0)
+			continue;
+		return pfs_get_le64(((const struct pfs_record_disk *)(bytes + off))->durable.b) >=
+				       j->expected
+			       ? off
+			       : 0;
+	}
+	return 0;
+}
+
+/* Whether a later segment has such a record. */
+static bool proof_behind(struct journal *j, size_t from)
+{
+	for (size_t i = from; i < j->count; i++) {
+		if (load(j->check, j->at[i].file, j->other, PFS_SEGMENT_SIZE) == 0 &&
+		    proof_in(j, &j->at[i], j->other, PFS_SEGMENT_DATA))
+			return true;
+	}
+	return false;
+}
+
+/* A record at off does not verify although it was durable. What it was about is said if that can
+ * still be read. */
+static void report_damage(struct journal *j, uint64_t off, uint64_t next)
+{
+	const struct pfs_record_disk *head = (const struct pfs_record_disk *)(j->bytes + off);
+	struct pfs_key keys[2] = {{.kind = PFS_KEY_NONE}, {.kind = PFS_KEY_NONE}};
+	size_t len = pfs_get_le32(head->len.b);
+
+	if (next && len == next - off && len >= PFS_RECORD_LEN_MIN)
+		(void)parse_record(j, off, len, keys);
+	j->check->result->damaged += keys[0].kind != PFS_KEY_NONE;
+	if (next)
+		pfs_check_say(j->check, true, j->name, off, &keys[0],
+			      "a record that was durable is damaged: %llu bytes can't be replayed",
+			      (unsigned long long)(next - off));
+	else
+		pfs_check_say(j->check, true, j->name, off, NULL,
+			      "records that were durable are damaged up to the end of the segment");
+}
+
+/* Walks one segment. *ended: its END record was found; else *off is where it stops. */
+static int check_segment(struct journal *j, const struct segment *segment, bool *ended,
+			 uint64_t *off)
+{
+	uint64_t cost = 0;
+	int err = 0;
+
+	*ended = false;
+	for (*off = PFS_SEGMENT_DATA; !*ended && !err;) {
+		const struct pfs_record_disk *head =
+			(const struct pfs_record_disk *)(j->bytes + *off);
+		size_t len = record_at(j, segment, j->bytes, *off, &cost);
+		uint64_t seq = len ? pfs_get_le64(head->seq.b) : 0;
+
+		if (len == 0 || seq < j->expected) {
+			uint64_t next = proof_in(j, segment, j->bytes, *off + 8);
+
+			if (!next)
+				return 0;
+			report_damage(j, *off, next);
+			j->expected = pfs_get_le64(
+				((const struct pfs_record_disk *)(j->bytes + next))->seq.b);
+			*off = next;
+			continue;
+		}
+		if (seq > j->expected)
+			pfs_check_say(j->check, true, j->name, *off, NULL,
+				      "records %llu to %llu are missing",
+				      (unsigned long long)j->expected, (unsigned long long)seq - 1);
+		*ended = head->type == PFS_RECORD_END;
+		if (!*ended) {
+			err = check_record(j, *off, len);
+			j->expected = seq + 1;
+		}
+		*off += len;
+	}
+	return err;
+}
+
+/* Whether a replay goes from the segment before i, which ends at off, on to segment i. What can be
+ * shown to be missing between them is reported; what was not durable before a power cut is rightly
+ * gone, with all behind it. */
+static bool goes_on(struct journal *j, size_t i, bool ended, uint64_t off)
+{
+	const struct segment *segment = &j->at[i], *before = segment - 1;
+	bool complete = segment->number == before->number + 1 && segment->first_seq == j->expected;
+
+	if (complete && ended)
+		return true;
+	if (!proof_behind(j, i))
+		return complete;
+	if (segment->number > before->number + 1)
+		pfs_check_say(j->check, true, j->name, off, NULL,
+			      "segments %llu to %llu, which follow, are missing",
+			      (unsigned long long)before->number + 1,
+			      (unsigned long long)segment->number - 1);
+	else
+		report_damage(j, off, 0);
+	return true;
+}
+
+/* Walks the live segments as a replay does, and on over damage. */
+static int check_live(struct journal *j)
+{
+	struct pfs_check *check = j->check;
+	bool ended = true;
+	uint64_t off = 0;
+	int err = 0;
+
+	if (j->count)
+		check->window = j->at[0].first_seq;
+	for (size_t i = 0; i < j->count && !err; i++) {
+		const struct segment *segment = &j->at[i];
+
+		if (i && !goes_on(j, i, ended, off))
+			return 0;
+		name_of(j->name, segment->file);
+		if (load(check, segment->file, j->bytes, PFS_SEGMENT_SIZE) != 0)
+			return 0; /* said when its header was read */
+		j->expected = segment->first_seq;
+		err = check_segment(j, segment, &ended, &off);
+	}
+	return err;
+}
+
+int pfs_check_journal(struct pfs_check *check)
+{
+	struct journal j = {.check = check};
+	int err = 0;
+
+	check->window = UINT64_MAX;
+	j.at = malloc((check->segment_count + 1) * sizeof(*j.at));
+	j.bytes = malloc(PFS_SEGMENT_SIZE);
+	j.other = malloc(PFS_SEGMENT_SIZE);
+	if (!j.at || !j.bytes || !j.other)
+		err = -ENOMEM;
+	if (!err) {
+		read_headers(&j);
+		keep_live(&j);
+		err = check_live(&j);
+	}
+	free(j.at);
+	free(j.bytes);
+	free(j.other);
+	return err;
+}

@@ -1,0 +1,535 @@
+#include "storage/index.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#define CHUNK 65536u
+#define CHUNKS 65536u
+#define OBJECT_FIRST 2u
+#define BUCKET_EMPTY 0u
+#define BUCKET_REMOVED 1u
+#define TABLE_MIN 1024u
+
+struct chunk {
+	uint64_t words[CHUNK];
+	uint32_t hashes[CHUNK];
+};
+
+struct table {
+	struct table *replaced; /* list of those waiting to be reclaimed */
+	uint64_t size;
+	uint64_t used, live;    /* used counts removed buckets too */
+	uint32_t buckets[];
+};
+
+/* A small open-addressing map from number to number; 0 is no key. */
+struct map {
+	uint32_t *keys, *values;
+	uint32_t size, count; /* size: power of two */
+};
+
+struct pfs_index {
+	struct chunk *chunks[CHUNKS];
+	uint32_t end;
+	struct table *table;
+	struct table *replaced;
+
+	uint32_t *free_numbers; /* ring: oldest first, so that numbers rest before they return */
+	uint64_t free_head, free_count, free_cap;
+
+	pthread_mutex_t lock;
+	struct map object_at;   /* cookie -> object, 0: vacated */
+	struct map cookie_of;   /* object -> cookie */
+};
+
+uint32_t pfs_index_hash(unsigned kind, uint64_t tag)
+{
+	return (uint32_t)(pfs_mix64(tag + kind * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
+}
+
+/* ---- map ---- */
+
+static uint32_t map_slot(const struct map *map, uint32_t key)
+{
+	uint32_t at = (uint32_t)pfs_mix64(key) & (map->size - 1);
+
+	while (map->keys[at] && map->keys[at] != key)
+		at = (at + 1) & (map->size - 1);
+	return at;
+}
+
+static bool map_get(const struct map *map, uint32_t key, uint32_t *value)
+{
+	uint32_t at;
+
+	if (!map->count)
+		return false;
+	at = map_slot(map, key);
+	if (map->keys[at] != key)
+		return false;
+	*value = map->values[at];
+	return true;
+}
+
+static int map_reserve(struct map *map, uint32_t n)
+{
+	struct map bigger = {.size = map->size ? map->size : 16};
+
+	while ((uint64_t)(map->count + n) * 4 > (uint64_t)bigger.size * 3)
+		bigger.size *= 2;
+	if (bigger.size == map->size)
+		return 0;
+	bigger.keys = calloc(bigger.size, sizeof(*bigger.keys));
+	bigger.values = calloc(bigger.size, sizeof(*bigger.values));
+	if (!bigger.keys || !bigger.values) {
+		free(bigger.keys);
+		free(bigger.values);
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < map->size; i++) {
+		if (map->keys[i]) {
+			uint32_t at = map_slot(&bigger, map->keys[i]);
+
+			bigger.keys[at] = map->keys[i];
+			bigger.values[at] = map->values[i];
+			bigger.count++;
+		}
+	}
+	free(map->keys);
+	free(map->values);
+	*map = bigger;
+	return 0;
+}
+
+static int map_set(struct map *map, uint32_t key, uint32_t value)
+{
+	uint32_t at;
+	int err = map_reserve(map, 1);
+
+	if (err)
+		return err;
+	at = map_slot(map, key);
+	if (!map->keys[at]) {
+		map->keys[at] = key;
+		map->count++;
+	}
+	map->values[at] = value;
+	return 0;
+}
+
+static void map_remove(struct map *map, uint32_t key)
+{
+	uint32_t at, next;
+
+	if (!map->count)
+		return;
+	at = map_slot(map, key);
+	if (map->keys[at] != key)
+		return;
+	map->keys[at] = 0;
+	map->count--;
+	/* Re-place the rest of the run, which may have probed across the hole. */
+	for (next = (at + 1) & (map->size - 1); map->keys[next]; next = (next + 1) & (map->size - 1)) {
+		uint32_t moved = map->keys[next], value = map->values[next], to;
+
+		map->keys[next] = 0;
+		to = map_slot(map, moved);
+		map->keys[to] = moved;
+		map->values[to] = value;
+	}
+}
+
+/* ---- numbers and words ---- */
+
+int pfs_index_new(struct pfs_index **out)
+{
+	struct pfs_index *index = calloc(1, sizeof(*index));
+
+	*out = NULL;
+	if (!index)
+		return -ENOMEM;
+	index->table = calloc(1, sizeof(struct table) + TABLE_MIN * sizeof(uint32_t));
+	if (!index->table) {
+		free(index);
+		return -ENOMEM;
+	}
+	index->table->size = TABLE_MIN;
+	index->end = OBJECT_FIRST;
+	pthread_mutex_init(&index->lock, NULL);
+	*out = index;
+	return 0;
+}
+
+void pfs_index_free(struct pfs_index *index)
+{
+	if (!index)
+		return;
+	for (uint32_t i = 0; i < CHUNKS; i++)
+		free(index->chunks[i]);
+	pfs_index_reclaim(index->replaced);
+	free(index->table);
+	free(index->free_numbers);
+	free(index->object_at.keys);
+	free(index->object_at.values);
+	free(index->cookie_of.keys);
+	free(index->cookie_of.values);
+	pthread_mutex_destroy(&index->lock);
+	free(index);
+}
+
+static struct chunk *chunk_of(const struct pfs_index *index, uint32_t object)
+{
+	return __atomic_load_n(&index->chunks[object / CHUNK], __ATOMIC_ACQUIRE);
+}
+
+uint64_t pfs_index_word(const struct pfs_index *index, uint32_t object)
+{
+	const struct chunk *chunk = chunk_of(index, object);
+
+	return chunk ? __atomic_load_n(&chunk->words[object % CHUNK], __ATOMIC_ACQUIRE) : 0;
+}
+
+void pfs_index_set_word(struct pfs_index *index, uint32_t object, uint64_t word)
+{
+	__atomic_store_n(&chunk_of(index, object)->words[object % CHUNK], word, __ATOMIC_RELEASE);
+}
+
+uint32_t pfs_index_stored_hash(const struct pfs_index *index, uint32_t object)
+{
+	return chunk_of(index, object)->hashes[object % CHUNK];
+}
+
+uint32_t pfs_index_end(const struct pfs_index *index)
+{
+	return __atomic_load_n(&index->end, __ATOMIC_ACQUIRE);
+}
+
+/* Room for the number in the ring is made when the number is first used, so that giving it back can't fail. */
+static int ring_reserve(struct pfs_index *index, uint64_t total)
+{
+	uint64_t cap = index->free_cap ? index->free_cap * 2 : 1024;
+	uint32_t *ring;
+
+	if (total <= index->free_cap)
+		return 0;
+	ring = malloc(cap * sizeof(*ring));
+	if (!ring)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < index->free_count; i++)
+		ring[i] = index->free_numbers[(index->free_head + i) % index->free_cap];
+	free(index->free_numbers);
+	index->free_numbers = ring;
+	index->free_head = 0;
+	index->free_cap = cap;
+	return 0;
+}
+
+int pfs_index_alloc(struct pfs_index *index, uint32_t *object)
+{
+	uint32_t number = index->end;
+	struct chunk *chunk;
+
+	if (index->free_count) {
+		*object = index->free_numbers[index->free_head];
+		index->free_head = (index->free_head + 1) % index->free_cap;
+		index->free_count--;
+		return 0;
+	}
+	if (number == UINT32_MAX)
+		return -ENOSPC;
+	chunk = index->chunks[number / CHUNK];
+	if (!chunk) {
+		chunk = calloc(1, sizeof(*chunk));
+		if (!chunk)
+			return -ENOMEM;
+		__atomic_store_n(&index->chunks[number / CHUNK], chunk, __ATOMIC_RELEASE);
+	}
+	__atomic_store_n(&index->end, number + 1, __ATOMIC_RELEASE);
+	*object = number;
+	return 0;
+}
+
+/* Without memory for the ring the number stays unused: a loss of 12 bytes, not of correctness. */
+static void give_number_back(struct pfs_index *index, uint32_t number)
+{
+	if (ring_reserve(index, index->free_count + 1) != 0)
+		return;
+	index->free_numbers[(index->free_head + index->free_count) % index->free_cap] = number;
+	index->free_count++;
+}
+
+/* Index lock held. Whether the place has no other object, so that its number can be used again. */
+static bool clear_place(struct pfs_index *index, uint32_t place)
+{
+	uint32_t other;
+
+	if (!map_get(&index->object_at, place, &other))
+		return true;
+	if (other != 0)
+		return false;
+	map_remove(&index->object_at, place);
+	return true;
+}
+
+void pfs_index_release(struct pfs_index *index, uint32_t object)
+{
+	uint32_t cookie = object, stands = PFS_OBJECT_NONE;
+	bool number_free, place_free = false;
+
+	pfs_index_set_word(index, object, 0);
+	pthread_mutex_lock(&index->lock);
+	/* The place that it stood at is nobody's now, if it had not been given away. */
+	if (map_get(&index->cookie_of, object, &cookie)) {
+		map_remove(&index->cookie_of, object);
+		if (map_get(&index->object_at, cookie, &stands) && stands == object) {
+			map_remove(&index->object_at, cookie);
+			place_free = pfs_index_word(index, cookie) == 0;
+			/* The number of that place belongs to an object that stands elsewhere: it must not show here. */
+			if (!place_free)
+				(void)map_set(&index->object_at, cookie, 0);
+		}
+	}
+	number_free = clear_place(index, object);
+	pthread_mutex_unlock(&index->lock);
+	if (number_free)
+		give_number_back(index, object);
+	if (place_free)
+		give_number_back(index, cookie);
+}
+
+/* ---- hash ---- */
+
+static uint64_t bucket_of(const struct table *table, uint32_t hash)
+{
+	return (uint64_t)hash * table->size >> 32;
+}
+
+static void table_put(struct table *table, uint32_t object, uint32_t hash)
+{
+	uint64_t at = bucket_of(table, hash);
+	uint32_t there;
+
+	while ((there = table->buckets[at]) > BUCKET_REMOVED)
+		at = at + 1 == table->size ? 0 : at + 1;
+	if (there == BUCKET_EMPTY)
+		table->used++;
+	table->live++;
+	__atomic_store_n(&table->buckets[at], object, __ATOMIC_RELEASE);
+}
+
+static int table_grow(struct pfs_index *index, uint64_t for_live)
+{
+	uint64_t size = pfs_max_u64(for_live + for_live / 2 + for_live / 8, TABLE_MIN);
+	struct table *old = index->table;
+	struct table *table = calloc(1, sizeof(*table) + size * sizeof(uint32_t));
+
+	if (!table)
+		return -ENOMEM;
+	table->size = size;
+	for (uint64_t i = 0; i < old->size; i++) {
+		uint32_t object = old->buckets[i];
+
+		if (object > BUCKET_REMOVED)
+			table_put(table, object, index->chunks[object / CHUNK]->hashes[object % CHUNK]);
+	}
+	__atomic_store_n(&index->table, table, __ATOMIC_RELEASE);
+	old->replaced = index->replaced;
+	index->replaced = old;
+	return 0;
+}
+
+int pfs_index_reserve(struct pfs_index *index, uint64_t n)
+{
+	/* Longer runs than at four fifths cost more than the memory is worth. */
+	if ((index->table->used + n) * 5 <= index->table->size * 4)
+		return 0;
+	return table_grow(index, index->table->live + n);
+}
+
+int pfs_index_insert(struct pfs_index *index, uint32_t object, uint32_t hash)
+{
+	int err = pfs_index_reserve(index, 1);
+
+	if (err)
+		return err;
+	__atomic_store_n(&chunk_of(index, object)->hashes[object % CHUNK], hash, __ATOMIC_RELAXED);
+	table_put(index->table, object, hash);
+	return 0;
+}
+
+static uint32_t *bucket_with(struct pfs_index *index, uint32_t object, uint32_t hash)
+{
+	struct table *table = index->table;
+	uint64_t at = bucket_of(table, hash);
+
+	for (uint64_t i = 0; i < table->size && table->buckets[at] != BUCKET_EMPTY; i++) {
+		if (table->buckets[at] == object)
+			return &table->buckets[at];
+		at = at + 1 == table->size ? 0 : at + 1;
+	}
+	return NULL;
+}
+
+void pfs_index_remove(struct pfs_index *index, uint32_t object, uint32_t hash)
+{
+	uint32_t *bucket = bucket_with(index, object, hash);
+
+	if (!bucket)
+		return;
+	__atomic_store_n(bucket, BUCKET_REMOVED, __ATOMIC_RELEASE);
+	index->table->live--;
+}
+
+void pfs_index_replace(struct pfs_index *index, uint32_t object, uint32_t with, uint32_t hash)
+{
+	uint32_t *bucket = bucket_with(index, object, hash);
+
+	__atomic_store_n(&chunk_of(index, with)->hashes[with % CHUNK], hash, __ATOMIC_RELAXED);
+	if (bucket)
+		__atomic_store_n(bucket, with, __ATOMIC_RELEASE);
+}
+
+void pfs_probe_begin(struct pfs_probe *probe, const struct pfs_index *index, uint32_t hash)
+{
+	const struct table *table = __atomic_load_n(&index->table, __ATOMIC_ACQUIRE);
+
+	*probe = (struct pfs_probe){index, table, bucket_of(table, hash), table->size, hash};
+}
+
+uint32_t pfs_probe_next(struct pfs_probe *probe)
+{
+	const struct table *table = probe->table;
+
+	for (; probe->left; probe->left--) {
+		uint32_t object = __atomic_load_n(&table->buckets[probe->at], __ATOMIC_ACQUIRE);
+		const struct chunk *chunk;
+
+		if (object == BUCKET_EMPTY)
+			break;
+		probe->at = probe->at + 1 == table->size ? 0 : probe->at + 1;
+		if (object == BUCKET_REMOVED)
+			continue;
+		chunk = chunk_of(probe->index, object);
+		if (__atomic_load_n(&chunk->hashes[object % CHUNK], __ATOMIC_RELAXED) == probe->hash) {
+			probe->left--;
+			return object;
+		}
+	}
+	probe->left = 0;
+	return PFS_OBJECT_NONE;
+}
+
+void *pfs_index_detach(struct pfs_index *index)
+{
+	struct table *detached = index->replaced;
+
+	index->replaced = NULL;
+	return detached;
+}
+
+void pfs_index_reclaim(void *detached)
+{
+	struct table *table = detached;
+
+	while (table) {
+		struct table *next = table->replaced;
+
+		free(table);
+		table = next;
+	}
+}
+
+/* ---- cookies ---- */
+
+uint32_t pfs_index_cookie(struct pfs_index *index, uint32_t object)
+{
+	uint32_t cookie = object;
+
+	pthread_mutex_lock(&index->lock);
+	map_get(&index->cookie_of, object, &cookie);
+	pthread_mutex_unlock(&index->lock);
+	return cookie;
+}
+
+uint32_t pfs_index_at_cookie(struct pfs_index *index, uint32_t cookie)
+{
+	uint32_t object = cookie;
+
+	pthread_mutex_lock(&index->lock);
+	map_get(&index->object_at, cookie, &object);
+	pthread_mutex_unlock(&index->lock);
+	return object;
+}
+
+int pfs_index_reserve_cookies(struct pfs_index *index)
+{
+	int err;
+
+	pthread_mutex_lock(&index->lock);
+	err = map_reserve(&index->object_at, 4);
+	if (!err)
+		err = map_reserve(&index->cookie_of, 4);
+	pthread_mutex_unlock(&index->lock);
+	return err;
+}
+
+int pfs_index_set_cookie(struct pfs_index *index, uint32_t object, uint32_t cookie)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&index->lock);
+	if (object == cookie) {
+		map_remove(&index->object_at, cookie);
+		map_remove(&index->cookie_of, object);
+	} else {
+		err = map_set(&index->object_at, cookie, object);
+		if (!err)
+			err = map_set(&index->cookie_of, object, cookie);
+	}
+	pthread_mutex_unlock(&index->lock);
+	return err;
+}
+
+int pfs_index_vacate(struct pfs_index *index, uint32_t cookie)
+{
+	bool is_free = pfs_index_word(index, cookie) == 0;
+	int err = 0;
+
+	pthread_mutex_lock(&index->lock);
+	if (is_free)
+		map_remove(&index->object_at, cookie);
+	else
+		err = map_set(&index->object_at, cookie, 0);
+	pthread_mutex_unlock(&index->lock);
+	if (is_free)
+		give_number_back(index, cookie);
+	return err;
+}
+
+uint32_t pfs_index_renumber(struct pfs_index *index, uint32_t object)
+{
+	uint32_t cookie = pfs_index_cookie(index, object);
+	uint64_t word = pfs_index_word(index, object);
+	uint32_t hash;
+
+	if (cookie == object || pfs_index_word(index, cookie) != 0)
+		return PFS_OBJECT_NONE;
+	hash = chunk_of(index, object)->hashes[object % CHUNK];
+	pfs_index_set_word(index, cookie, word);
+	pfs_index_replace(index, object, cookie, hash);
+	pthread_mutex_lock(&index->lock);
+	map_remove(&index->object_at, cookie);
+	map_remove(&index->cookie_of, object);
+	pthread_mutex_unlock(&index->lock);
+	pfs_index_release(index, object);
+	return cookie;
+}
+
+uint64_t pfs_index_bytes(const struct pfs_index *index)
+{
+	uint64_t chunks = (index->end + CHUNK - 1) / CHUNK;
+
+	return sizeof(*index) + chunks * sizeof(struct chunk) + sizeof(struct table) +
+	       index->table->size * sizeof(uint32_t) + index->free_cap * sizeof(uint32_t) +
+	       2 * sizeof(uint32_t) * ((uint64_t)index->object_at.size + index->cookie_of.size);
+}

@@ -1,0 +1,122 @@
+/* Rank 4: object numbers, their words, the hash from key to object, and the cookies of listings. In memory; derived from the pages.
+ *
+ * An object's *word* says where its document is: 0 nowhere, a place in a page, or a pointer to a pending version. The key itself is not
+ * kept here: a candidate from the hash is compared where its word points to.
+ *
+ * I1: an object that has a name is in the hash exactly once, under its key's hash.
+ * I2: a name's cookie is its object's number unless the name was given to another object by a rename; only such exceptions are stored.
+ * I3: a number is given to a new object only when its word is 0 and its place in the listing belongs to nobody.
+ *
+ * Locks. Changes: the store's commit lock. Words and the hash are read by any thread inside an epoch section; the exceptions of
+ * cookies under their own mutex (innermost). */
+#ifndef PFS_INDEX_H
+#define PFS_INDEX_H
+
+#include "storage/base.h"
+#include "storage/key.h"
+
+struct pfs_index;
+struct pfs_version;
+
+#define PFS_OBJECT_NONE 0u
+
+/* Words. */
+#define PFS_WORD_STATE_SHIFT 62
+#define PFS_WORD_PAGE (UINT64_C(1) << PFS_WORD_STATE_SHIFT)
+#define PFS_WORD_VERSION (UINT64_C(2) << PFS_WORD_STATE_SHIFT)
+
+static inline bool pfs_word_is_page(uint64_t word)
+{
+	return word >> PFS_WORD_STATE_SHIFT == 1;
+}
+
+static inline bool pfs_word_is_version(uint64_t word)
+{
+	return word >> PFS_WORD_STATE_SHIFT == 2;
+}
+
+static inline uint64_t pfs_word_page(uint32_t page, uint32_t slot)
+{
+	return PFS_WORD_PAGE | (uint64_t)page << 24 | slot;
+}
+
+static inline uint32_t pfs_word_page_number(uint64_t word)
+{
+	return (uint32_t)(word >> 24) & 0xffffffu;
+}
+
+static inline uint32_t pfs_word_slot(uint64_t word)
+{
+	return (uint32_t)word & 0xffffffu;
+}
+
+/* User-space pointers have at most 57 bits; versions are at least 8-byte aligned. */
+static inline uint64_t pfs_word_version(const struct pfs_version *version)
+{
+	return PFS_WORD_VERSION | (uint64_t)(uintptr_t)version;
+}
+
+static inline struct pfs_version *pfs_word_to_version(uint64_t word)
+{
+	return (struct pfs_version *)(uintptr_t)(word & ~(UINT64_C(3) << PFS_WORD_STATE_SHIFT));
+}
+
+int pfs_index_new(struct pfs_index **out);
+void pfs_index_free(struct pfs_index *index);
+
+/* The hash of a key, from what a slot says of it. */
+uint32_t pfs_index_hash(unsigned kind, uint64_t tag);
+
+/* A number whose word is 0. -ENOMEM, -ENOSPC when there are none left. */
+int pfs_index_alloc(struct pfs_index *index, uint32_t *object);
+
+/* Makes the number free for another object: its word becomes 0. */
+void pfs_index_release(struct pfs_index *index, uint32_t object);
+
+uint64_t pfs_index_word(const struct pfs_index *index, uint32_t object);
+void pfs_index_set_word(struct pfs_index *index, uint32_t object, uint64_t word);
+
+/* The hash that the object was inserted with. */
+uint32_t pfs_index_stored_hash(const struct pfs_index *index, uint32_t object);
+
+/* One more than the highest number ever used. */
+uint32_t pfs_index_end(const struct pfs_index *index);
+
+/* Hash. insert: -ENOMEM. What insert and grow replace is freed by pfs_index_reclaim, after an epoch. */
+int pfs_index_insert(struct pfs_index *index, uint32_t object, uint32_t hash);
+void pfs_index_remove(struct pfs_index *index, uint32_t object, uint32_t hash);
+/* `with` takes the place of `object` in one step. */
+void pfs_index_replace(struct pfs_index *index, uint32_t object, uint32_t with, uint32_t hash);
+/* So that the next n insertions need no memory. */
+int pfs_index_reserve(struct pfs_index *index, uint64_t n);
+
+/* Candidates for a hash, inside an epoch section: probe.object is the next one, 0 at the end. */
+struct pfs_probe {
+	const struct pfs_index *index;
+	const void *table;
+	uint64_t at, left;
+	uint32_t hash;
+};
+void pfs_probe_begin(struct pfs_probe *probe, const struct pfs_index *index, uint32_t hash);
+uint32_t pfs_probe_next(struct pfs_probe *probe);
+
+/* Cookies. */
+uint32_t pfs_index_cookie(struct pfs_index *index, uint32_t object);
+/* The object whose name is at this place of the listing; 0: none. */
+uint32_t pfs_index_at_cookie(struct pfs_index *index, uint32_t cookie);
+/* Object now stands at `cookie`; vacate its former place with pfs_index_vacate first where that has no other object. */
+int pfs_index_set_cookie(struct pfs_index *index, uint32_t object, uint32_t cookie);
+/* Nobody's name stands at this place any more. */
+int pfs_index_vacate(struct pfs_index *index, uint32_t cookie);
+/* Memory for the exceptions of one more rename. -ENOMEM. */
+int pfs_index_reserve_cookies(struct pfs_index *index);
+/* If the living object stands at a place whose own number is free, it gets that number (which is returned), else 0. */
+uint32_t pfs_index_renumber(struct pfs_index *index, uint32_t object);
+
+/* Frees what was replaced before the last epoch wait: detach under the commit lock, wait, reclaim. */
+void *pfs_index_detach(struct pfs_index *index);
+void pfs_index_reclaim(void *detached);
+
+uint64_t pfs_index_bytes(const struct pfs_index *index);
+
+#endif

@@ -1,0 +1,279 @@
+/* The saved index: written by a clean close, read by the next opening, never trusted over the pages. */
+#include <stdlib.h>
+
+#include "storage/crc.h"
+#include "storage/store_internal.h"
+
+#define HEADER_CRC_AT 12
+#define BUFFER_LEN (256 * PFS_KIB)
+
+/* A file that is written, or read, from front to back with a running checksum. */
+struct stream {
+	struct pfs_file *file;
+	uint64_t off;
+	uint32_t crc;
+	size_t len, at; /* of the buffer: filled, consumed */
+	uint8_t *buf;
+	int err;
+};
+
+static void stream_flush(struct stream *s)
+{
+	if (!s->err && s->len)
+		s->err = s->file->ops->write(s->file, s->buf, s->len, s->off);
+	s->off += s->len;
+	s->len = 0;
+}
+
+static void stream_put(struct stream *s, const void *bytes, size_t len)
+{
+	if (s->len + len > BUFFER_LEN)
+		stream_flush(s);
+	memcpy(s->buf + s->len, bytes, len);
+	s->len += len;
+	s->crc = pfs_crc32c(s->crc, bytes, len);
+}
+
+static const void *stream_take(struct stream *s, size_t len)
+{
+	const void *at;
+
+	if (s->len - s->at < len) {
+		ssize_t n;
+
+		memmove(s->buf, s->buf + s->at, s->len - s->at);
+		s->len -= s->at;
+		s->at = 0;
+		n = s->file->ops->read(s->file, s->buf + s->len, BUFFER_LEN - s->len, s->off);
+		if (n < 0 || s->len + (size_t)n < len) {
+			s->err = n < 0 ? (int)n : -EUCLEAN;
+			return NULL;
+		}
+		s->off += (size_t)n;
+		s->len += (size_t)n;
+	}
+	at = s->buf + s->at;
+	s->at += len;
+	s->crc = pfs_crc32c(s->crc, at, len);
+	return at;
+}
+
+/* ---- saving ---- */
+
+static void save_objects(struct pfs_store *store, struct stream *s, uint64_t *count)
+{
+	*count = 0;
+	for (uint32_t object = PFS_OBJECT_FIRST; object < pfs_index_end(store->index); object++) {
+		uint64_t word = pfs_index_word(store->index, object);
+		struct pfs_index_object_disk disk;
+
+		if (!pfs_word_is_page(word))
+			continue;
+		pfs_put_le32(disk.page.b, pfs_word_page_number(word));
+		pfs_put_le32(disk.slot.b, pfs_word_slot(word));
+		pfs_put_le32(disk.hash.b, pfs_index_stored_hash(store->index, object));
+		stream_put(s, &disk, sizeof(disk));
+		++*count;
+	}
+}
+
+static void save_pages(struct pfs_store *store, struct stream *s, uint64_t *count)
+{
+	*count = 0;
+	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
+		struct pfs_page *page = pfs_pager_find(store->pager, n);
+		struct pfs_index_page_disk disk = {0};
+		uint64_t free_bytes;
+		uint32_t free_slots;
+
+		if (!page)
+			continue;
+		free_bytes = page->loaded ? page->space.free_bytes : page->saved_free_bytes;
+		free_slots = page->loaded ? page->free_slot_count : page->saved_free_slots;
+		pfs_put_le32(disk.page.b, n);
+		pfs_put_le32(disk.largest.b, (uint32_t)page->fit.room);
+		pfs_put_le64(disk.free_bytes.b, free_bytes);
+		pfs_put_le32(disk.free_slots.b, free_slots);
+		stream_put(s, &disk, sizeof(disk));
+		++*count;
+	}
+}
+
+static void encode_header(struct pfs_store *store, struct pfs_index_disk *disk, uint64_t objects, uint64_t pages)
+{
+	memset(disk, 0, sizeof(*disk));
+	memcpy(disk->magic, PFS_INDEX_MAGIC, sizeof(disk->magic));
+	pfs_put_le64(disk->epoch.b, store->super.open_epoch);
+	memcpy(disk->uuid, store->super.uuid, PFS_UUID_LEN);
+	pfs_put_le64(disk->objects.b, objects);
+	pfs_put_le64(disk->pages.b, pages);
+	pfs_put_le64(disk->points.b, store->points);
+	pfs_put_le64(disk->scratch.b, store->scratch);
+	pfs_put_le64(disk->raw_bytes.b, store->raw_bytes);
+	pfs_put_le64(disk->container_bytes.b, store->container_bytes);
+	pfs_put_le64(disk->next_temp.b, store->next_temp);
+	pfs_put_le32(disk->crc.b, pfs_crc32c(0, (uint8_t *)disk + HEADER_CRC_AT, sizeof(*disk) - HEADER_CRC_AT));
+}
+
+static int save_to(struct pfs_store *store, struct pfs_file *file)
+{
+	struct stream s = {.file = file, .off = sizeof(struct pfs_index_disk), .buf = malloc(BUFFER_LEN)};
+	struct pfs_index_disk header;
+	uint64_t objects, pages;
+	uint8_t crc[4];
+	int err;
+
+	if (!s.buf)
+		return -ENOMEM;
+	save_objects(store, &s, &objects);
+	save_pages(store, &s, &pages);
+	pfs_put_le32(crc, s.crc);
+	stream_put(&s, crc, sizeof(crc));
+	stream_flush(&s);
+	err = s.err;
+	free(s.buf);
+	if (err)
+		return err;
+	encode_header(store, &header, objects, pages);
+	err = file->ops->write(file, &header, sizeof(header), 0);
+	return err ? err : file->ops->sync(file);
+}
+
+int pfs_index_save(struct pfs_store *store)
+{
+	struct pfs_dir *dir = store->dir;
+	struct pfs_file *file;
+	int err = dir->ops->open(dir, PFS_INDEX_NAME ".tmp", PFS_IO_WRITE | PFS_IO_CREATE, &file);
+
+	if (err)
+		return err;
+	err = file->ops->truncate(file, 0);
+	if (!err)
+		err = save_to(store, file);
+	file->ops->close(file);
+	if (!err)
+		err = dir->ops->rename(dir, PFS_INDEX_NAME ".tmp", PFS_INDEX_NAME);
+	return err ? err : dir->ops->sync_dir(dir);
+}
+
+/* ---- loading ---- */
+
+static int read_header(struct pfs_store *store, struct pfs_file *file, struct pfs_index_disk *disk)
+{
+	if (file->ops->read(file, disk, sizeof(*disk), 0) != (ssize_t)sizeof(*disk) ||
+	    memcmp(disk->magic, PFS_INDEX_MAGIC, sizeof(disk->magic)) != 0 ||
+	    pfs_get_le32(disk->crc.b) != pfs_crc32c(0, (uint8_t *)disk + HEADER_CRC_AT, sizeof(*disk) - HEADER_CRC_AT) ||
+	    memcmp(disk->uuid, store->super.uuid, PFS_UUID_LEN) != 0 ||
+	    pfs_get_le64(disk->epoch.b) != store->super.clean_epoch)
+		return -EUCLEAN;
+	return 0;
+}
+
+/* The checksum is at the end: everything is read once to verify it before anything is believed. */
+static int verify(struct pfs_file *file, uint64_t len)
+{
+	struct stream s = {.file = file, .off = sizeof(struct pfs_index_disk), .buf = malloc(BUFFER_LEN)};
+	const uint8_t *crc;
+	uint32_t have;
+
+	if (!s.buf)
+		return -ENOMEM;
+	for (uint64_t done = 0; done < len && !s.err; done += 12)
+		(void)stream_take(&s, 12);
+	have = s.crc;
+	crc = s.err ? NULL : stream_take(&s, 4);
+	if (!s.err && pfs_get_le32(crc) != have)
+		s.err = -EUCLEAN;
+	free(s.buf);
+	return s.err;
+}
+
+static int load_objects(struct pfs_store *store, struct stream *s, uint64_t count)
+{
+	int err = pfs_index_reserve(store->index, count);
+
+	for (uint64_t i = 0; i < count && !err; i++) {
+		const struct pfs_index_object_disk *disk = stream_take(s, sizeof(*disk));
+		uint32_t object;
+
+		if (!disk)
+			return s->err;
+		err = pfs_index_alloc(store->index, &object);
+		if (err)
+			return err;
+		pfs_index_set_word(store->index, object,
+				   pfs_word_page(pfs_get_le32(disk->page.b) & PFS_PAGE_NUMBER_MAX,
+						 pfs_get_le32(disk->slot.b) & PFS_SLOT_NUMBER_MAX));
+		err = pfs_index_insert(store->index, object, pfs_get_le32(disk->hash.b));
+	}
+	return err;
+}
+
+static int load_pages(struct pfs_store *store, struct stream *s, uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		const struct pfs_index_page_disk *disk = stream_take(s, sizeof(*disk));
+		struct pfs_page *page;
+
+		if (!disk)
+			return s->err;
+		page = pfs_pager_find(store->pager, pfs_get_le32(disk->page.b));
+		if (page)
+			pfs_pager_set_room(store->pager, page, pfs_get_le32(disk->largest.b),
+					   pfs_get_le64(disk->free_bytes.b), pfs_get_le32(disk->free_slots.b));
+		else
+			pfs_logf(&store->logger, PFS_LOG_ERROR,
+				 PFS_PAGE_NAME_FMT " is missing: what it held can't be read",
+				 pfs_get_le32(disk->page.b));
+	}
+	return 0;
+}
+
+static int load_from(struct pfs_store *store, struct pfs_file *file)
+{
+	struct stream s = {.file = file, .off = sizeof(struct pfs_index_disk)};
+	struct pfs_index_disk disk;
+	uint64_t objects, pages, size;
+	int err = read_header(store, file, &disk);
+
+	if (!err)
+		err = file->ops->size(file, &size);
+	if (err)
+		return err;
+	objects = pfs_get_le64(disk.objects.b);
+	pages = pfs_get_le64(disk.pages.b);
+	if (objects > UINT32_MAX - PFS_OBJECT_FIRST || pages > PFS_PAGE_NUMBER_MAX ||
+	    size != sizeof(disk) + objects * sizeof(struct pfs_index_object_disk) +
+			    pages * sizeof(struct pfs_index_page_disk) + 4)
+		return -EUCLEAN;
+	err = verify(file, size - sizeof(disk) - 4);
+	if (err)
+		return err;
+	s.buf = malloc(BUFFER_LEN);
+	if (!s.buf)
+		return -ENOMEM;
+	err = load_objects(store, &s, objects);
+	if (!err)
+		err = load_pages(store, &s, pages);
+	free(s.buf);
+	store->points = pfs_get_le64(disk.points.b);
+	store->scratch = pfs_get_le64(disk.scratch.b);
+	store->raw_bytes = pfs_get_le64(disk.raw_bytes.b);
+	store->container_bytes = pfs_get_le64(disk.container_bytes.b);
+	return err;
+}
+
+int pfs_index_load(struct pfs_store *store)
+{
+	struct pfs_file *file;
+	int err = store->dir->ops->open(store->dir, PFS_INDEX_NAME, 0, &file);
+
+	if (err)
+		return err;
+	err = load_from(store, file);
+	file->ops->close(file);
+	if (err)
+		pfs_logf(&store->logger, PFS_LOG_WARNING, "the saved index is not usable (%s); it is rebuilt from the pages",
+			 strerror(-err));
+	return err;
+}

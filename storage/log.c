@@ -1,0 +1,65 @@
+#include "storage/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Names and disk bytes end up in messages: whatever they hold, a message stays one line. */
+static void keep_one_line(char *line)
+{
+	for (; *line; line++)
+		if ((unsigned char)*line < ' ' || *line == 0x7f)
+			*line = '?';
+}
+
+static void emit(const struct pfs_logger *logger, enum pfs_log_level level, char *line)
+{
+	int saved_errno = errno;
+
+	keep_one_line(line);
+	if (logger && logger->fn)
+		logger->fn(logger->arg, level, line);
+	else if (level <= PFS_LOG_WARNING)
+		fprintf(stderr, "payloadfs: %s\n", line);
+	errno = saved_errno;
+}
+
+void pfs_logf(const struct pfs_logger *logger, enum pfs_log_level level, const char *fmt, ...)
+{
+	char line[PFS_LOG_LINE_MAX];
+	va_list ap;
+
+	if (level > PFS_LOG_WARNING && !(logger && logger->fn))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	emit(logger, level, line);
+}
+
+int pfs_corrupt(const struct pfs_logger *logger, const char *where, uint64_t off, const char *fmt,
+		...)
+{
+	char what[PFS_LOG_LINE_MAX], line[PFS_LOG_LINE_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	/* The place comes first, so that it is never what a long line loses. */
+	if (snprintf(line, sizeof(line), "damage in %.128s at byte %" PRIu64 ": %s", where, off,
+		     what) < 0)
+		line[0] = 0;
+	emit(logger, PFS_LOG_ERROR, line);
+	return -EUCLEAN;
+}
+
+bool pfs_never(const struct pfs_logger *logger, const char *file, int line, const char *condition)
+{
+	pfs_logf(logger, PFS_LOG_ERROR, "bug: %s:%d: what must never be: %s", file, line,
+		 condition);
+#ifdef PFS_DEBUG
+	abort();
+#endif
+	return true;
+}

@@ -1,0 +1,740 @@
+/* Creating, opening and closing a store; its threads; statistics. */
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "storage/epoch.h"
+#include "storage/store_internal.h"
+
+#define LOCK_POLL_MS 20
+#define CONTENT_EPOCH_SHIFT 36
+#define RESERVE_AGAIN (8 * PFS_RESERVE_BYTES) /* free space at which the reserve is made anew */
+
+int64_t pfs_now_realtime(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * PFS_NSEC_PER_SEC + now.tv_nsec;
+}
+
+int64_t pfs_now_monotonic(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * PFS_NSEC_PER_SEC + now.tv_nsec;
+}
+
+static int refuse(struct pfs_reason *reason, int err, const char *fmt, ...) PFS_PRINTF(3, 4);
+
+static int refuse(struct pfs_reason *reason, int err, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	if (reason && !reason->text[0])
+		vsnprintf(reason->text, sizeof(reason->text), fmt, args);
+	va_end(args);
+	return err;
+}
+
+int pfs_store_fail(struct pfs_store *store, const char *what, int err)
+{
+	if (!__atomic_exchange_n(&store->failed, true, __ATOMIC_ACQ_REL))
+		pfs_logf(&store->logger, PFS_LOG_ERROR,
+			 "%s failed (%s): the store is read-only from now on; what was not synced before may be lost. "
+			 "Look at the disk, then open the store again",
+			 what, strerror(-err));
+	return -EROFS;
+}
+
+const struct pfs_logger *pfs_store_logger(const struct pfs_store *store)
+{
+	return &store->logger;
+}
+
+/* ---- limbo ---- */
+
+static bool limbo_push(void ***list, size_t *count, size_t *cap, void *item)
+{
+	if (*count == *cap) {
+		size_t bigger = *cap ? *cap * 2 : 256;
+		void **grown = realloc(*list, bigger * sizeof(*grown));
+
+		if (!grown)
+			return false;
+		*list = grown;
+		*cap = bigger;
+	}
+	(*list)[(*count)++] = item;
+	return true;
+}
+
+void pfs_limbo(struct pfs_store *store, void *block)
+{
+	if (!limbo_push(&store->limbo, &store->limbo_count, &store->limbo_cap, block))
+		pfs_logf(&store->logger, PFS_LOG_WARNING, "no memory to remember what to free: some is lost");
+}
+
+void pfs_limbo_stage(struct pfs_store *store, struct pfs_stage *stage)
+{
+	if (!limbo_push((void ***)&store->stage_limbo, &store->stage_limbo_count, &store->stage_limbo_cap, stage))
+		pfs_logf(&store->logger, PFS_LOG_WARNING, "no memory to remember what to free: some is lost");
+}
+
+void pfs_epoch_collect(struct pfs_store *store)
+{
+	void **limbo;
+	struct pfs_stage **stages;
+	size_t count, stage_count;
+	void *tables;
+
+	pthread_mutex_lock(&store->commit);
+	limbo = store->limbo;
+	count = store->limbo_count;
+	stages = store->stage_limbo;
+	stage_count = store->stage_limbo_count;
+	store->limbo = NULL;
+	store->stage_limbo = NULL;
+	store->limbo_count = store->limbo_cap = store->stage_limbo_count = store->stage_limbo_cap = 0;
+	tables = pfs_index_detach(store->index);
+	pthread_mutex_unlock(&store->commit);
+	pfs_epoch_wait();
+	for (size_t i = 0; i < count; i++)
+		free(limbo[i]);
+	for (size_t i = 0; i < stage_count; i++)
+		pfs_stage_free(stages[i]);
+	free(limbo);
+	free(stages);
+	pfs_index_reclaim(tables);
+}
+
+/* ---- creating ---- */
+
+static int foreign_name(void *arg, const char *name)
+{
+	char *found = arg;
+
+	if (strcmp(name, PFS_LOCK_NAME) == 0)
+		return 0;
+	if (strcmp(name, PFS_SUPER_NAME) == 0)
+		return -EEXIST;
+	/* What a creation that was cut off may leave. */
+	if (strcmp(name, PFS_SUPER_NAME ".tmp") == 0)
+		return 0;
+	snprintf(found, PFS_NAME_MAX + 1, "%s", name);
+	return -ENOTEMPTY;
+}
+
+static int check_sizes(const struct pfs_super *super, struct pfs_reason *reason)
+{
+	if (!pfs_is_pow2(super->page_size) || super->page_size < PFS_PAGE_SIZE_MIN || super->page_size > PFS_PAGE_SIZE_MAX)
+		return refuse(reason, -EINVAL, "page size %llu: give a power of two from 64K to 1G",
+			      (unsigned long long)super->page_size);
+	if (super->min_value_size < PFS_MIN_VALUE_MIN || super->min_value_size > PFS_MIN_VALUE_MAX)
+		return refuse(reason, -EINVAL, "smallest container %u: give a number of bytes from 16 to 4096",
+			      super->min_value_size);
+	return 0;
+}
+
+static int create_in(struct pfs_dir *dir, const char *path, struct pfs_super *super, struct pfs_reason *reason)
+{
+	char found[PFS_NAME_MAX + 1] = "";
+	/* Looked at before it is locked: a directory of something else gets no lock file either. */
+	int err = dir->ops->list(dir, foreign_name, found);
+
+	if (err == -ENOTEMPTY)
+		return refuse(reason, err, "%s: holds other files (%s); give an empty directory", path, found);
+	if (err == -EEXIST)
+		return refuse(reason, err, "%s: there is a store already", path);
+	err = dir->ops->lock(dir, PFS_LOCK_NAME, true);
+	if (err == -EWOULDBLOCK)
+		return refuse(reason, -EBUSY, "%s: another process is using this store; wait for it or unmount it", path);
+	if (err)
+		return refuse(reason, err, "%s: can't be locked: %s", path, strerror(-err));
+	err = dir->ops->list(dir, foreign_name, found);
+	if (err == -EEXIST)
+		return refuse(reason, err, "%s: there is a store already", path);
+	if (!err && getrandom(super->uuid, sizeof(super->uuid), 0) != (ssize_t)sizeof(super->uuid))
+		err = -EIO;
+	if (!err)
+		err = pfs_super_create(dir, super);
+	return err ? refuse(reason, err, "%s: making a store failed: %s", path, strerror(-err)) : 0;
+}
+
+int pfs_store_create(const char *path, const struct pfs_create_options *options, struct pfs_reason *reason)
+{
+	static const struct pfs_create_options none;
+	const struct pfs_create_options *o = options ? options : &none;
+	const struct pfs_io *io = o->io ? o->io : &pfs_io_file;
+	struct pfs_super super = {
+		.version = PFS_FORMAT_VERSION,
+		.page_size = o->page_size ? o->page_size : PFS_PAGE_SIZE_DEFAULT,
+		.min_value_size = o->min_value_size ? o->min_value_size : PFS_MIN_VALUE_DEFAULT,
+		.created_ns = pfs_now_realtime(),
+	};
+	struct pfs_dir *dir;
+	int err;
+
+	if (reason)
+		reason->text[0] = '\0';
+	err = check_sizes(&super, reason);
+	if (err)
+		return err;
+	err = io->ops->open_dir(io, path, PFS_IO_WRITE | PFS_IO_CREATE, &dir);
+	if (err)
+		return refuse(reason, err, "%s: can't be made a directory: %s", path, strerror(-err));
+	err = create_in(dir, path, &super, reason);
+	dir->ops->close_dir(dir);
+	return err;
+}
+
+/* ---- room ---- */
+
+static int make_reserve(struct pfs_store *store)
+{
+	struct pfs_file *file;
+	int err = store->dir->ops->open(store->dir, PFS_RESERVE_NAME, PFS_IO_WRITE | PFS_IO_CREATE, &file);
+
+	if (err)
+		return err;
+	err = file->ops->allocate(file, 0, PFS_RESERVE_BYTES);
+	file->ops->close(file);
+	return err;
+}
+
+/* The reserve's space becomes free for one change that must work on a full disk. */
+static void open_reserve(struct pfs_store *store)
+{
+	store->reserve_dropped = true;
+	store->dir->ops->unlink(store->dir, PFS_RESERVE_NAME);
+}
+
+static void restore_reserve(struct pfs_store *store)
+{
+	struct pfs_io_space space;
+
+	pthread_mutex_lock(&store->commit);
+	if (store->reserve_dropped && store->dir->ops->space(store->dir, &space) == 0 &&
+	    space.available > RESERVE_AGAIN && make_reserve(store) == 0)
+		store->reserve_dropped = false;
+	pthread_mutex_unlock(&store->commit);
+}
+
+void pfs_make_room(struct pfs_store *store, bool privileged)
+{
+	(void)pfs_checkpoint(store, true);
+	pthread_mutex_lock(&store->commit);
+	pfs_journal_trim(store->journal, 3);
+	if (privileged)
+		open_reserve(store);
+	pthread_mutex_unlock(&store->commit);
+}
+
+/* ---- threads ---- */
+
+/* Held versions whose time has come are logged. */
+static int age_held(struct pfs_store *store, bool all)
+{
+	struct pfs_list *item, *next;
+	int err = 0;
+
+	pfs_write_enter(store);
+	for (item = store->held.next; item != &store->held && !err; item = next) {
+		struct pfs_version *held = (struct pfs_version *)item;
+
+		next = item->next;
+		if (!all && ++held->ticks < PFS_HOLD_TICKS)
+			continue;
+		/* A removed object that was never logged needs no record either. */
+		if (held->kind == PFS_KEY_TEMP && !held->under)
+			continue;
+		err = pfs_log_held(store, held->object, held);
+		if (err == -ENOSPC)
+			err = 0; /* it stays held: the next tick tries again */
+	}
+	pfs_write_leave(store);
+	return err;
+}
+
+int pfs_store_tick(struct pfs_store *store)
+{
+	int err;
+
+	if (!pfs_store_is_writable(store))
+		return -EROFS;
+	err = age_held(store, false);
+	if (err)
+		return err;
+	restore_reserve(store);
+	err = pfs_journal_sync(store->journal, UINT64_MAX);
+	return err ? pfs_store_fail(store, "syncing the journal", err) : 0;
+}
+
+int pfs_store_checkpoint(struct pfs_store *store)
+{
+	return pfs_checkpoint(store, false);
+}
+
+static void wait_ms(struct pfs_store *store, unsigned ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (until.tv_nsec >= PFS_NSEC_PER_SEC) {
+		until.tv_sec++;
+		until.tv_nsec -= PFS_NSEC_PER_SEC;
+	}
+	pthread_cond_timedwait(&store->wake, &store->wake_lock, &until);
+}
+
+static void *committer(void *arg)
+{
+	struct pfs_store *store = arg;
+	int64_t next = pfs_now_monotonic();
+
+	pthread_mutex_lock(&store->wake_lock);
+	while (!store->stopping) {
+		int64_t now = pfs_now_monotonic();
+
+		if (now < next) {
+			wait_ms(store, (unsigned)((next - now) / 1000000) + 1);
+			continue;
+		}
+		next = now + (int64_t)store->commit_ms * 1000000;
+		pthread_mutex_unlock(&store->wake_lock);
+		(void)pfs_store_tick(store);
+		pthread_mutex_lock(&store->wake_lock);
+	}
+	pthread_mutex_unlock(&store->wake_lock);
+	return NULL;
+}
+
+/* Whether there is something to move and nobody has changed anything for a while. */
+static bool is_idle(struct pfs_store *store)
+{
+	int64_t quiet = pfs_now_monotonic() - __atomic_load_n(&store->changed_ns, __ATOMIC_RELAXED);
+	bool work;
+
+	pthread_mutex_lock(&store->commit);
+	work = !pfs_list_empty(&store->pending) || !pfs_list_empty(&store->staged) || !pfs_list_empty(&store->batch);
+	pthread_mutex_unlock(&store->commit);
+	return work && quiet > PFS_IDLE_CHECKPOINT_NS;
+}
+
+static void *writer(void *arg)
+{
+	struct pfs_store *store = arg;
+
+	pthread_mutex_lock(&store->wake_lock);
+	while (!store->stopping) {
+		bool wanted = store->checkpoint_wanted;
+
+		if (!wanted) {
+			wait_ms(store, 1000);
+			pthread_mutex_unlock(&store->wake_lock);
+			wanted = is_idle(store);
+			pthread_mutex_lock(&store->wake_lock);
+			wanted = wanted || store->checkpoint_wanted;
+		}
+		if (!wanted || store->stopping)
+			continue;
+		pthread_mutex_unlock(&store->wake_lock);
+		if (pfs_checkpoint(store, false) != 0)
+			(void)0; /* it has been logged; on a full disk the next try may find room */
+		pthread_mutex_lock(&store->wake_lock);
+		__atomic_store_n(&store->checkpoint_wanted, false, __ATOMIC_RELEASE);
+		store->checkpoints_done++;
+	}
+	pthread_mutex_unlock(&store->wake_lock);
+	return NULL;
+}
+
+static int start_threads(struct pfs_store *store)
+{
+	int err = -pthread_create(&store->committer, NULL, committer, store);
+
+	if (err)
+		return err;
+	err = -pthread_create(&store->writer, NULL, writer, store);
+	if (err) {
+		pthread_mutex_lock(&store->wake_lock);
+		store->stopping = true;
+		pthread_cond_broadcast(&store->wake);
+		pthread_mutex_unlock(&store->wake_lock);
+		pthread_join(store->committer, NULL);
+		return err;
+	}
+	store->threads_running = true;
+	return 0;
+}
+
+static void stop_threads(struct pfs_store *store)
+{
+	if (!store->threads_running)
+		return;
+	pthread_mutex_lock(&store->wake_lock);
+	store->stopping = true;
+	pthread_cond_broadcast(&store->wake);
+	pthread_mutex_unlock(&store->wake_lock);
+	pthread_join(store->committer, NULL);
+	pthread_join(store->writer, NULL);
+	store->threads_running = false;
+}
+
+/* ---- opening ---- */
+
+static void store_free(struct pfs_store *store)
+{
+	/* Versions that are still in a list or an object's word: after a failure, or read-only after a crash. */
+	if (store->index) {
+		struct pfs_list *lists[] = {&store->pending, &store->staged, &store->held, &store->batch};
+
+		for (uint32_t o = PFS_OBJECT_FIRST; o < pfs_index_end(store->index); o++) {
+			uint64_t word = pfs_index_word(store->index, o);
+			struct pfs_version *v = pfs_word_is_version(word) ? pfs_word_to_version(word) : NULL;
+
+			if (v && pfs_list_empty(&v->list))
+				free(v);
+		}
+		for (size_t i = 0; i < pfs_array_len(lists); i++) {
+			while (!pfs_list_empty(lists[i])) {
+				struct pfs_version *v = (struct pfs_version *)lists[i]->next;
+
+				pfs_list_remove(&v->list);
+				pfs_source_unref(store, &v->source);
+				free(v);
+			}
+		}
+		pfs_epoch_collect(store);
+	}
+	pfs_journal_close(store->journal);
+	pfs_pager_close(store->pager);
+	pfs_index_free(store->index);
+	if (store->dir)
+		store->dir->ops->close_dir(store->dir);
+	pthread_mutex_destroy(&store->checkpoint_lock);
+	pthread_mutex_destroy(&store->commit);
+	pthread_mutex_destroy(&store->wake_lock);
+	pthread_cond_destroy(&store->wake);
+	free(store);
+}
+
+static int lock_store(struct pfs_store *store, const char *path, unsigned wait_ms_max, struct pfs_reason *reason)
+{
+	struct timespec pause = {0, LOCK_POLL_MS * 1000000L};
+	unsigned waited = 0;
+	int err;
+
+	for (;;) {
+		err = store->dir->ops->lock(store->dir, PFS_LOCK_NAME, !store->opened_read_only);
+		if (err != -EWOULDBLOCK || waited >= wait_ms_max)
+			break;
+		nanosleep(&pause, NULL);
+		waited += LOCK_POLL_MS;
+	}
+	if (err == -EWOULDBLOCK)
+		return refuse(reason, -EBUSY, "%s: another process is using this store; unmount it or use its mount point",
+			      path);
+	return err ? refuse(reason, err, "%s: can't be locked: %s", path, strerror(-err)) : 0;
+}
+
+static int read_super(struct pfs_store *store, const char *path, struct pfs_reason *reason)
+{
+	struct pfs_super *super = &store->super;
+	int err = pfs_super_read(store->dir, super, &store->logger);
+
+	if (err == -ENOENT)
+		return refuse(reason, err, "%s: not a payloadfs store (it has no superblock)", path);
+	if (err == -EPROTONOSUPPORT && super->version != PFS_FORMAT_VERSION)
+		return refuse(reason, err, "%s: the store has format version %u, this program knows %u; use a newer payloadfs",
+			      path, super->version, PFS_FORMAT_VERSION);
+	if (err == -EPROTONOSUPPORT)
+		return refuse(reason, err, "%s: the store needs features that this program lacks (0x%llx); use a newer payloadfs",
+			      path, (unsigned long long)(super->incompat & ~PFS_FEATURES_INCOMPAT));
+	if (err == -EUCLEAN)
+		return refuse(reason, err, "%s: the superblock is damaged; restore the store from a backup", path);
+	if (err)
+		return refuse(reason, err, "%s: reading the superblock failed: %s", path, strerror(-err));
+	if ((super->ro_compat & ~PFS_FEATURES_RO_COMPAT) && !store->opened_read_only)
+		return refuse(reason, -EPROTONOSUPPORT, "%s: this program can open the store only read-only", path);
+	return 0;
+}
+
+static int open_parts(struct pfs_store *store, bool clean)
+{
+	struct pfs_journal_options journal = {
+		.dir = store->dir,
+		.uuid = store->super.uuid,
+		.read_only = store->opened_read_only,
+		.clean_epoch = clean ? store->super.clean_epoch : 0,
+		.logger = &store->logger,
+	};
+	struct pfs_pager_options pager = {
+		.dir = store->dir,
+		.uuid = store->super.uuid,
+		.page_size = store->super.page_size,
+		.min_value_size = store->super.min_value_size,
+		.read_only = store->opened_read_only,
+		.logger = &store->logger,
+	};
+	uint64_t damaged;
+	int err = pfs_index_new(&store->index);
+
+	if (!err)
+		err = pfs_pager_open(&store->pager, &pager, &damaged);
+	if (!err)
+		err = pfs_journal_open(&store->journal, &journal);
+	return err;
+}
+
+/* Raises the open epoch before anything is changed. */
+static int begin_epoch(struct pfs_store *store)
+{
+	struct pfs_super *super = &store->super;
+
+	super->open_epoch = pfs_max_u64(super->open_epoch, pfs_journal_epoch_seen(store->journal)) + 1;
+	pfs_journal_set_epoch(store->journal, super->open_epoch);
+	store->next_content = super->open_epoch << CONTENT_EPOCH_SHIFT;
+	store->next_temp = super->open_epoch << CONTENT_EPOCH_SHIFT | 1;
+	return store->opened_read_only ? 0 : pfs_super_write(store->dir, super);
+}
+
+static void set_defaults(struct pfs_store *store, const struct pfs_defaults *given)
+{
+	struct pfs_super *super = &store->super;
+
+	if (!super->has_defaults && given && !store->opened_read_only) {
+		super->has_defaults = true;
+		super->mode = given->mode & 07777;
+		super->uid = given->uid;
+		super->gid = given->gid;
+	}
+	store->defaults = (struct pfs_defaults){.mode = 0644};
+	if (super->has_defaults)
+		store->defaults = (struct pfs_defaults){super->mode, super->uid, super->gid};
+	else if (given)
+		store->defaults = *given;
+}
+
+static int remove_temporary(void *arg, const char *name)
+{
+	struct pfs_dir *dir = arg;
+	size_t len = strlen(name);
+
+	if (len > 4 && strcmp(name + len - 4, ".tmp") == 0)
+		return dir->ops->unlink(dir, name);
+	return 0;
+}
+
+static int open_store(struct pfs_store *store, const char *path, const struct pfs_open_options *o,
+		      struct pfs_reason *reason)
+{
+	const struct pfs_io *io = store->io;
+	bool clean;
+	int err = io->ops->open_dir(io, path, store->opened_read_only ? 0 : PFS_IO_WRITE, &store->dir);
+
+	if (err)
+		return refuse(reason, err, "%s: %s", path,
+			      err == -ENOENT ? "no such store" : err == -ENOTDIR ? "not a directory" : strerror(-err));
+	/* First of all: a directory that is no store is left as it is, without even a lock file. */
+	err = read_super(store, path, reason);
+	if (!err)
+		err = lock_store(store, path, o->lock_wait_ms, reason);
+	if (!err)
+		err = read_super(store, path, reason);
+	if (err)
+		return err;
+	clean = store->super.open_epoch == store->super.clean_epoch;
+	err = open_parts(store, clean);
+	if (err)
+		return refuse(reason, err, "%s: opening failed: %s", path, strerror(-err));
+	if (clean && pfs_journal_epoch_seen(store->journal) > store->super.clean_epoch)
+		return refuse(reason, pfs_corrupt(&store->logger, PFS_SUPER_NAME, 0, "older than the journal"),
+			      "%s: the superblock is older than the journal; restore it from a backup", path);
+	set_defaults(store, o->defaults);
+	if (!store->opened_read_only)
+		(void)store->dir->ops->list(store->dir, remove_temporary, store->dir);
+	err = begin_epoch(store);
+	if (!err)
+		err = pfs_recover(store, clean);
+	if (!err && !store->opened_read_only) {
+		store->reserve_dropped = make_reserve(store) != 0;
+		err = pfs_journal_prepare(store->journal, 3);
+		if (err == -ENOSPC)
+			err = 0; /* reading and removing work */
+	}
+	if (err)
+		return refuse(reason, err, "%s: opening failed: %s", path, strerror(-err));
+	return store->manual || store->opened_read_only ? 0 : start_threads(store);
+}
+
+int pfs_store_open(struct pfs_store **out, const char *path, const struct pfs_open_options *options,
+		   struct pfs_reason *reason)
+{
+	static const struct pfs_open_options none;
+	const struct pfs_open_options *o = options ? options : &none;
+	struct pfs_store *store = calloc(1, sizeof(*store));
+	int err;
+
+	*out = NULL;
+	if (reason)
+		reason->text[0] = '\0';
+	if (!store)
+		return refuse(reason, -ENOMEM, "%s: no memory", path);
+	store->io = o->io ? o->io : &pfs_io_file;
+	store->logger = o->logger;
+	store->opened_read_only = o->read_only;
+	store->hold_objects = o->hold_objects;
+	store->manual = o->manual;
+	store->commit_ms = o->commit_ms ? o->commit_ms : 1000;
+	store->journal_max = o->journal_max ? o->journal_max : PFS_JOURNAL_MAX_DEFAULT;
+	store->batch_number = 1;
+	pfs_list_init(&store->pending);
+	pfs_list_init(&store->staged);
+	pfs_list_init(&store->held);
+	pfs_list_init(&store->batch);
+	pthread_mutex_init(&store->checkpoint_lock, NULL);
+	pthread_mutex_init(&store->commit, NULL);
+	pthread_mutex_init(&store->wake_lock, NULL);
+	pthread_cond_init(&store->wake, NULL);
+	err = open_store(store, path, o, reason);
+	if (err) {
+		store_free(store);
+		return err;
+	}
+	*out = store;
+	return 0;
+}
+
+/* ---- closing, syncing ---- */
+
+static int close_writable(struct pfs_store *store)
+{
+	int err = age_held(store, true);
+
+	if (!err)
+		err = pfs_checkpoint(store, true);
+	if (!err)
+		err = pfs_index_save(store);
+	if (!err) {
+		store->super.clean_epoch = store->super.open_epoch;
+		store->super.sequence = pfs_journal_appended(store->journal);
+		err = pfs_super_write(store->dir, &store->super);
+	}
+	if (err) {
+		pfs_logf(&store->logger, PFS_LOG_WARNING, "closing was not complete (%s): the next opening replays the journal",
+			 strerror(-err));
+		return err;
+	}
+	/* The superblock says that they are dead. */
+	pfs_journal_discard(store->journal);
+	store->dir->ops->unlink(store->dir, PFS_RESERVE_NAME);
+	return 0;
+}
+
+int pfs_store_close(struct pfs_store *store)
+{
+	int err = 0;
+
+	if (!store)
+		return 0;
+	stop_threads(store);
+	if (!store->opened_read_only)
+		err = pfs_store_is_writable(store) ? close_writable(store) : -EROFS;
+	store_free(store);
+	return err;
+}
+
+int pfs_sync(struct pfs_store *store)
+{
+	int err;
+
+	if (store->opened_read_only)
+		return 0;
+	if (!pfs_store_is_writable(store))
+		return -EROFS;
+	err = age_held(store, true);
+	if (err)
+		return err;
+	pfs_count(&store->counters.syncs);
+	err = pfs_journal_sync(store->journal, UINT64_MAX);
+	return err ? pfs_store_fail(store, "syncing the journal", err) : 0;
+}
+
+int pfs_sync_object(struct pfs_store *store, uint32_t object)
+{
+	unsigned tries = 0;
+	int err;
+
+	if (store->opened_read_only)
+		return 0;
+	if (!pfs_store_is_writable(store))
+		return -EROFS;
+	do {
+		uint64_t word;
+
+		pfs_write_enter(store);
+		word = pfs_index_word(store->index, object);
+		err = word ? 0 : -ENOENT;
+		if (pfs_word_is_version(word) && pfs_word_to_version(word)->held)
+			err = pfs_log_held(store, object, pfs_word_to_version(word));
+		pfs_write_leave(store);
+	} while (pfs_write_again(store, err, &tries, true));
+	if (err)
+		return err;
+	pfs_count(&store->counters.syncs);
+	err = pfs_journal_sync(store->journal, UINT64_MAX);
+	return err ? pfs_store_fail(store, "syncing the journal", err) : 0;
+}
+
+/* ---- statistics ---- */
+
+int pfs_store_stat(struct pfs_store *store, struct pfs_store_stat *out)
+{
+	struct pfs_pager_stat pages;
+	struct pfs_io_space space;
+	uint64_t journal;
+	int err;
+
+	*out = (struct pfs_store_stat){0};
+	pthread_mutex_lock(&store->commit);
+	err = pfs_pager_stat(store->pager, &pages);
+	if (!err)
+		err = pfs_journal_disk_bytes(store->journal, &journal);
+	if (!err)
+		err = store->dir->ops->space(store->dir, &space);
+	if (!err)
+		*out = (struct pfs_store_stat){
+			.points = store->points,
+			.scratch = store->scratch,
+			.raw_bytes = store->raw_bytes,
+			.container_bytes = store->container_bytes,
+			.slot_bytes = (store->points + store->scratch) * PFS_SLOT_LEN,
+			.free_bytes = pages.free_bytes,
+			.disk_bytes = pages.disk_bytes + journal,
+			.pages = pages.pages,
+			.page_size = store->super.page_size,
+			.min_value_size = store->super.min_value_size,
+			.journal_bytes = pfs_journal_live_bytes(store->journal),
+			.sequence = pfs_journal_appended(store->journal),
+			.durable_sequence = pfs_journal_durable(store->journal),
+			.blocks_decoded = __atomic_load_n(&store->counters.blocks_decoded, __ATOMIC_RELAXED),
+			.records = store->counters.records,
+			.syncs = __atomic_load_n(&store->counters.syncs, __ATOMIC_RELAXED),
+			.checkpoints = store->counters.checkpoints,
+			.relocations = store->counters.relocations,
+			.in_place = store->counters.in_place,
+			.space_total = space.total,
+			.space_available = space.available + pages.free_bytes,
+			.index_bytes = pfs_index_bytes(store->index),
+			.format_version = store->super.version,
+			.read_only = !pfs_store_is_writable(store),
+			.defaults = store->defaults,
+		};
+	pthread_mutex_unlock(&store->commit);
+	return err;
+}

@@ -1,0 +1,37 @@
+/* Rank 2: the superblock: what a store is, its epochs. Two copies, written one after the
+ * other; the newer valid one holds. */
+#ifndef PFS_SUPER_H
+#define PFS_SUPER_H
+
+#include "storage/format.h"
+#include "storage/io.h"
+#include "storage/log.h"
+
+struct pfs_super {
+	uint16_t version;
+	uint64_t incompat, ro_compat, compat;
+	uint8_t uuid[PFS_UUID_LEN];
+	uint64_t generation;
+	uint64_t page_size;
+	uint32_t min_value_size;
+	bool has_defaults;
+	uint32_t mode, uid, gid;
+	uint64_t open_epoch, clean_epoch;
+	int64_t created_ns;
+	uint64_t sequence;
+};
+
+/* Reads the store's superblock. -ENOENT: no such file. -EUCLEAN: no valid copy (reported). -EPROTONOSUPPORT:
+ * a newer version or incompatible features; *super is filled so that the message can name them. */
+int pfs_super_read(struct pfs_dir *dir, struct pfs_super *super, const struct pfs_logger *logger);
+
+/* Decodes one copy. False: its bytes do not verify. Says nothing of version and sizes. */
+bool pfs_super_decode(struct pfs_super *super, const struct pfs_super_disk *disk);
+
+/* Raises the generation, writes and syncs. The file must exist. */
+int pfs_super_write(struct pfs_dir *dir, struct pfs_super *super);
+
+/* Makes the file with both copies and syncs file and directory. -EEXIST. */
+int pfs_super_create(struct pfs_dir *dir, struct pfs_super *super);
+
+#endif

@@ -1,0 +1,35 @@
+/* Rank 0: the order in which the fields of the store's structures go over the wire, each as a u64.
+ *Both sides expand the same list:
+ *
+ *	#define PUT(field) pfs_wire_u64(out, (uint64_t)stat->field);
+ *	PFS_WIRE_STAT_FIELDS(PUT)
+ *
+ * A change of a list is a change of PFS_WIRE_VERSION. */
+#ifndef PFS_WIRE_FIELDS_H
+#define PFS_WIRE_FIELDS_H
+
+/* clang-format off */
+
+/* struct pfs_store_stat */
+#define PFS_WIRE_STAT_FIELDS(F) \
+	F(points) F(scratch) F(raw_bytes) F(container_bytes) F(slot_bytes) F(free_bytes) \
+	F(disk_bytes) F(pages) F(page_size) F(min_value_size) F(journal_bytes) F(sequence) \
+	F(durable_sequence) F(blocks_decoded) F(records) F(syncs) F(checkpoints) F(relocations) \
+	F(in_place) F(space_total) F(space_available) F(index_bytes) F(format_version) \
+	F(read_only) F(defaults.mode) F(defaults.uid) F(defaults.gid)
+
+/* struct pfs_attr */
+#define PFS_WIRE_ATTR_FIELDS(F) \
+	F(size) F(stored) F(mtime_ns) F(mode) F(uid) F(gid) F(nlink)
+
+/* struct pfs_place */
+#define PFS_WIRE_PLACE_FIELDS(F) \
+	F(in_journal) F(page) F(slot) F(offset) F(container_len) F(packed_len) F(sequence) \
+	F(dictionary) F(checksum) F(compressed) F(blocks)
+
+/* struct pfs_check_result */
+#define PFS_WIRE_CHECK_FIELDS(F) F(findings) F(documents) F(damaged) F(pages) F(bytes)
+
+/* clang-format on */
+
+#endif

@@ -1,0 +1,220 @@
+# Reading, writing and removing documents with the shell and the plainest tools: the mount holds
+# what plain files would hold, now, when read from the daemon again, and after a remount.
+
+load lib
+
+@test "echo, append, cat and overwrite" {
+	both "echo x > 42; cat 42; echo y >> 42; cat 42"
+	both "printf '{\"city\":\"Berlin\"}' > 7; cat 7"
+	both "echo first > 8; echo second, and longer > 8; cat 8; echo 3 > 8; cat 8"
+	same_for_good
+}
+
+@test "an empty document stays empty, an emptied one is emptied" {
+	both ": > 1; echo something > 2; : > 2; touch 3; cat 1 2 3 | wc -c"
+	same_for_good
+}
+
+@test "tee -a and repeated appends from one and from many openings" {
+	both "for i in \$(seq 100); do echo \"line \$i\" >> 5; done; wc 5"
+	both "seq 50 | tee -a 5 | tail -n 1; seq 3 | tee 6"
+	both "{ for i in \$(seq 100); do echo \"line \$i\"; done; } >> 9"
+	same_for_good
+}
+
+@test "cp in, out and between ids, over a shorter and a longer one" {
+	text 300000 >"$T/long"
+	text 17 >"$T/short"
+	both <<-'END'
+		cp ../long 1; cp ../short 2; cp 1 3; cp 2 1; cp 3 2; cmp 3 ../long; cmp 1 ../short
+	END
+	both "cat 3 > 4; cat 4 3 > 5; head -c 5 5"
+	same_for_good
+}
+
+@test "mv onto an id, away from it, and from and to another filesystem" {
+	both "echo a > 1; echo b > 2; mv 1 2; cat 2; mv 2 3; cat 3; mv 3 note; mv note 4; cat 4"
+	both "echo c > new; mv new 4; cat 4"
+	both "echo d > 5; mv 5 ../moved; cat ../moved; mv ../moved 6; cat 6"
+	same_for_good
+}
+
+@test "jq . 42 > tmp && mv tmp 42" {
+	both <<-'END'
+		printf '{"a":1,"b":[true,null]}' > 42
+		jq . 42 > tmp && mv tmp 42
+		cat 42
+		jq -c '.a = 10' 42 > tmp && mv tmp 42
+		cat 42
+	END
+	same_for_good
+}
+
+@test "rm, rm of what is not there, rm and make again" {
+	both "echo 1 > 1; echo 2 > 2; rm 1; ls; echo 3 > 1; cat 1; rm 1 2; ls"
+	refused "No such file or directory" rm "$M/1"
+	refused "No such file or directory" cat "$M/1"
+	same_for_good
+}
+
+@test "split, cat of the pieces, xargs rm" {
+	text 700000 >"$T/whole"
+	both "split -d -a 1 -b 100000 ../whole 1; cat 1[0-9] | cmp - ../whole; ls"
+	same
+	both "ls | head -n 3 | xargs rm; ls; find . -type f -print0 | xargs -0 rm; ls"
+	same_for_good
+}
+
+@test "the listing: ls, find and wc agree, hidden names included" {
+	both "for i in \$(seq 3000); do echo \$i > \$i; done; touch .42.swp 42~"
+	both <<-'END'
+		ls | wc -l
+		ls -A | wc -l
+		find . -type f | wc -l
+		ls -U | sort -n | tail -n 1
+		ls -d .[!.]*
+	END
+	[[ $(cd "$M" && find . -type f -printf '%i\n' | sort -u | wc -l) == 3002 ]]
+	same_for_good
+}
+
+@test "grep -l, wc, sort, sha256sum, file, xxd and diff read documents" {
+	both <<-'END'
+		for i in $(seq 200); do echo "{\"n\":$i,\"draft\":$((i % 7 == 0 ? 1 : 0))}" > $i; done
+	END
+	both <<-'END'
+		grep -l '"draft":1' * | sort -n
+		grep -rl '"n":19' . | sort
+		cat * | sort | sha256sum
+		wc -c 77
+		file 77
+		xxd 78
+	END
+	both "grep -l '\"draft\":1' -r . | xargs rm; ls | wc -l"
+	both <<-'END'
+		diff 1 2 > ../difference || true
+		cat ../difference
+		cp 1 copy
+		patch -s copy ../difference && cmp copy 2
+		rm copy
+		ls -A | wc -l
+	END
+	same_for_good
+}
+
+@test "documents of every size around the borders of blocks, pages of memory and records" {
+	local size
+	for size in 1 15 16 17 127 128 129 511 512 513 4095 4096 4097 65535 65536 65537 131072 131073 \
+		1048575 1048576 1048577 3000000; do
+		text "$size" >"$T/in"
+		both "cp ../in $size"
+		noise "$size" >"$T/in"
+		both "cp ../in $((size + 10000000))"
+	done
+	same_for_good
+}
+
+@test "growing and shrinking one document again and again" {
+	local round size
+	for round in $(seq 60); do
+		size=$(((round * 7919 + round * round * 104729) % 200000))
+		text "$size" >"$T/in"
+		both "cp ../in 1; cat ../in > 2"
+	done
+	same_for_good
+}
+
+@test "a shell script is executed from the mount" {
+	both "printf '#!/bin/sh\necho ran with \$1\n' > script; chmod +x script; ./script it"
+	both "cp /bin/true 77; chmod 755 77; ./77"
+	same_for_good
+	both "./script again; ./77"
+}
+
+@test "a document larger than a page file" {
+	noise 50000000 >"$T/large"
+	both "cp ../large 1; cmp 1 ../large; cp 1 2; rm 1; truncate -s 1000 2"
+	both "cp ../large 1"
+	same_for_good
+}
+
+@test "nothing but regular files can be made" {
+	refused "Operation not permitted" mkdir "$M/1"
+	refused "Operation not permitted" mkdir "$M/directory"
+	echo x >"$M/1"
+	refused "Operation not permitted" ln "$M/1" "$M/2"
+	refused "Operation not permitted" ln -s 1 "$M/2"
+	refused "Operation not permitted" mkfifo "$M/2"
+	refused "Operation not permitted" mknod "$M/2" c 1 3
+	[[ $(ls -A "$M") == 1 ]]
+}
+
+@test "df and du: sensible numbers" {
+	local blocks
+	noise 2000000 >"$M/1"
+	head -c 2000000 /dev/zero >"$M/2"
+	sync -f "$M/1"
+	df "$M" | awk -v m="$M" '$6 == m && $2 > 0 && $3 >= 0 && $4 > 0 && $4 <= $2 { good = 1 }
+		END { exit !good }'
+	[[ $(stat -f -c %l "$M") == 255 ]]
+	[[ $(stat -c %s "$M/1" "$M/2" | uniq) == 2000000 ]]
+	remount
+	blocks=$(stat -c %b "$M/1")
+	((blocks * 512 >= 2000000 && blocks * 512 < 2100000)) || fail "$blocks blocks for noise"
+	blocks=$(stat -c %b "$M/2")
+	((blocks >= 1 && blocks * 512 < 200000)) || fail "$blocks blocks for zeros: not the stored bytes"
+}
+
+@test "two programs append to one file: every line is there, whole" {
+	local probe a b
+	probe=$(helper probe)
+	"$probe" append "$M/42" left 3000 3>&- &
+	a=$!
+	"$probe" append "$M/42" right 3000 3>&- &
+	b=$!
+	wait "$a"
+	wait "$b"
+	check_lines() {
+		[[ $(wc -l <"$M/42") == 6000 ]]
+		diff <(grep ^left "$M/42") <(seq 3000 | sed 's/^/left /')
+		diff <(grep ^right "$M/42") <(seq 3000 | sed 's/^/right /')
+	}
+	check_lines
+	remount
+	check_lines
+}
+
+@test "two shells append by opening the file for each line" {
+	local append a b
+	append='for i in $(seq 300); do echo "$1 $i" >> "$2"; done'
+	bash -c "$append" - left "$M/42" 3>&- &
+	a=$!
+	bash -c "$append" - right "$M/42" 3>&- &
+	b=$!
+	wait "$a"
+	wait "$b"
+	remount
+	[[ $(wc -l <"$M/42") == 600 ]]
+	diff <(grep ^left "$M/42") <(seq 300 | sed 's/^/left /')
+	diff <(grep ^right "$M/42") <(seq 300 | sed 's/^/right /')
+}
+
+@test "readers of a document that is replaced by renames see it whole" {
+	local i reader seen=$T/seen
+	make() { printf '%s\n' "$1" | awk '{ for (i = 0; i < 3000; i++) print $1 }'; }
+	make 0 >"$M/42"
+	cat >"$T/reader" <<-'END'
+		while [[ ! -e $2 ]]; do
+			sort -u < "$1" | wc -l
+		done | sort -u
+	END
+	bash "$T/reader" "$M/42" "$T/stop" >"$seen" 3>&- &
+	reader=$!
+	for i in $(seq 150); do
+		make "$i" >"$M/tmp"
+		mv "$M/tmp" "$M/42"
+	done
+	touch "$T/stop"
+	wait "$reader"
+	[[ $(cat "$seen") == 1 ]]
+}

@@ -1,0 +1,312 @@
+# The command line of the daemon: what it refuses, how it starts and ends, and its exit codes
+# (storage/exit_codes.h).
+
+load lib
+
+exit_usage=2 exit_no_store=3 exit_locked=4 exit_damaged=5 exit_newer=6 exit_target=8 exit_mount=9
+
+setup() {
+	setup_dirs
+}
+
+# ends CODE TEXT OPTION...: payloadfs ends with that code and one line on standard error, which
+# holds TEXT; it mounts nothing.
+ends() {
+	local code=$1 text=$2 rc=0
+	shift 2
+	timeout 60 payloadfs "$@" >"$T/out" 2>"$T/err" 3>&- || rc=$?
+	[[ $rc == "$code" ]] || fail "exit code $rc, not $code: $(cat "$T/err")"
+	[[ $(wc -l <"$T/err") == 1 ]] || fail "not one line: $(cat "$T/err")"
+	grep -qi -- "$text" "$T/err" || fail "does not say \"$text\": $(cat "$T/err")"
+	[[ -z $(mounts_below | grep -vx "${still:-}") ]] || fail "something is mounted"
+}
+
+# Everything below a directory, to see that nothing was changed.
+fingerprint() {
+	(cd "$1" && find . -mindepth 1 -printf '%P %y %s %m %T@ %i\n' | sort)
+	(cd "$1" && find . -type f -exec sha256sum {} + | sort)
+}
+
+@test "help and version" {
+	run -0 payloadfs -h
+	[[ $output == *MOUNTPOINT* && $output == *"Exit codes"* ]]
+	run -0 payloadfs -V
+	[[ $output == *payloadfs* && $output == *libfuse* ]]
+}
+
+@test "a wrong command line" {
+	ends $exit_usage mountpoint
+	ends $exit_usage nonsense --nonsense "$S" "$M"
+	ends $exit_usage nonsense -o nonsense "$S" "$M"
+	ends $exit_usage commit -o commit=soon "$S" "$M"
+	ends $exit_usage page_size -o page_size=12345 "$S" "$M"
+	ends $exit_usage min_value_size -o min_value_size=1 "$S" "$M"
+	ends $exit_usage json -o json=check "$S" "$M"
+	ends $exit_usage "" "$S" "$M" "$T/third"
+	[[ ! -e $S ]]
+}
+
+@test "a missing mount point, and a file where the directory should be" {
+	ends $exit_target "$T/nowhere" "$S" "$T/nowhere"
+	echo x >"$T/file"
+	ends $exit_target "$T/file" "$S" "$T/file"
+	[[ $(cat "$T/file") == x ]]
+}
+
+@test "a file instead of a store, a foreign directory, a missing store for reading" {
+	local before
+	echo x >"$T/file"
+	ends $exit_no_store "$T/file" "$T/file" "$M"
+	mkdir "$T/foreign"
+	echo letter >"$T/foreign/letter"
+	echo mine >"$T/foreign/lock"
+	before=$(fingerprint "$T/foreign")
+	ends $exit_no_store "$T/foreign" "$T/foreign" "$M"
+	[[ $(fingerprint "$T/foreign") == "$before" ]]
+	ends $exit_no_store "$S" -o ro "$S" "$M"
+	[[ ! -e $S ]]
+}
+
+@test "a store that another process holds; the holder goes on" {
+	mkdir "$T/mnt2"
+	mount_fs
+	still=$M
+	echo x >"$M/1"
+	ends $exit_locked "$S" "$S" "$T/mnt2"
+	ends $exit_locked "$S" -o ro "$S" "$T/mnt2"
+	ends $exit_locked "$S" "$S" "$M"
+	[[ $(cat "$M/1") == x ]]
+	echo y >"$M/2"
+}
+
+@test "two read-only mounts of one store" {
+	mount_fs
+	echo x >"$M/1"
+	remount -o ro
+	mkdir "$T/mnt2"
+	timeout 60 payloadfs -o ro "$S" "$T/mnt2" 3>&-
+	[[ $(cat "$M/1" "$T/mnt2/1") == $'x\nx' ]]
+}
+
+# Changes two bytes at offset $1 of both superblocks to $2, with a good checksum.
+patch_superblock() {
+	cat >"$T/patch" <<-'END'
+		sub crc32c {
+			my $c = 0xffffffff;
+			for my $byte (unpack "C*", $_[0]) {
+				$c ^= $byte;
+				$c = $c & 1 ? ($c >> 1) ^ 0x82f63b78 : $c >> 1 for 1 .. 8;
+			}
+			return $c ^ 0xffffffff;
+		}
+		my ($file, $at, $value) = @ARGV;
+		open my $f, "+<:raw", $file or die "$file: $!";
+		my $all = do { local $/; <$f> };
+		for my $copy (0, 4096) {
+			my $sum = unpack "V", substr $all, $copy + 8, 4;
+			die "the checksum is not understood" if $sum != crc32c(substr $all, $copy + 12, 244);
+			substr($all, $copy + $at, 2) = pack "v", $value;
+			substr($all, $copy + 8, 4) = pack "V", crc32c(substr $all, $copy + 12, 244);
+		}
+		seek $f, 0, 0;
+		print $f $all;
+		close $f or die;
+	END
+	perl "$T/patch" "$S/superblock" "$1" "$2"
+}
+
+@test "a store of a newer format version, and one with unknown features" {
+	local before
+	payloadctl create "$S"
+	cp -a "$S" "$T/copy"
+	patch_superblock 12 2
+	before=$(fingerprint "$S")
+	ends $exit_newer "$S" "$S" "$M"
+	[[ $(fingerprint "$S") == "$before" ]]
+	rm -rf "$S"
+	cp -a "$T/copy" "$S"
+	patch_superblock 16 64
+	ends $exit_newer "$S" "$S" "$M"
+}
+
+@test "a damaged superblock" {
+	local before
+	payloadctl create "$S"
+	printf 'XXXX' | dd of="$S/superblock" bs=1 seek=20 conv=notrunc status=none
+	printf 'XXXX' | dd of="$S/superblock" bs=1 seek=$((4096 + 20)) conv=notrunc status=none
+	before=$(fingerprint "$S")
+	ends $exit_damaged superblock "$S" "$M"
+	[[ $(fingerprint "$S") == "$before" ]]
+}
+
+@test "one damaged copy of the superblock is no obstacle" {
+	payloadctl create "$S"
+	printf 'XXXX' | dd of="$S/superblock" bs=1 seek=20 conv=notrunc status=none
+	mount_fs
+	echo x >"$M/1"
+	remount
+	[[ $(cat "$M/1") == x ]]
+}
+
+@test "a store inside the mount point is refused, a mount point inside the store as well" {
+	ends $exit_target "$M" "$M/store" "$M"
+	[[ -z $(ls -A "$M") ]]
+}
+
+@test "the store is made when it is missing, its directories too; -o sizes are kept" {
+	S=$T/a/b/store
+	mount_fs -o page_size=64K,min_value_size=16
+	echo x >"$M/1"
+	[[ $(stat_of page_size) == 65536 && $(stat_of min_value_size) == 16 ]]
+	remount
+	[[ $(stat_of page_size) == 65536 && $(cat "$M/1") == x ]]
+}
+
+# private SCRIPT: runs it where its mounts are its own and nothing that it started lives longer than it.
+private() {
+	timeout 60 unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
+		bash -e "$1" 3>&-
+}
+
+@test "without STORE the place is chosen and printed: for root below /var/lib" {
+	cat >"$T/script" <<-END
+		mount -t tmpfs none /var/lib
+		payloadfs "$M" > "$T/out"
+		echo x > "$M/1"
+		grep -F /var/lib/payloadfs/ "$T/out"
+		payloadctl umount "$M"
+		[[ \$(ls /var/lib/payloadfs | wc -l) == 1 ]]
+		payloadctl get /var/lib/payloadfs/* 1
+	END
+	run -0 private "$T/script"
+	[[ ${lines[-1]} == x ]]
+}
+
+@test "without STORE, for another user: below XDG_DATA_HOME, or in the home directory" {
+	mkdir "$T/dev"
+	install -d -o 65534 -g 65534 "$T/data" "$T/home" "$T/mine"
+	install -D -m 755 -t "$T/bin" "$build/payloadfs" "$build/payloadctl"
+	chmod 755 "$T"
+	cat >"$T/script" <<-END
+		mount -t tmpfs none "$T/dev"
+		mknod -m 666 "$T/dev/fuse" c 10 229
+		mount --bind "$T/dev/fuse" /dev/fuse
+		export PATH=$T/bin:\$PATH HOME=$T/home
+		cd /
+		exec setpriv --reuid=65534 --regid=65534 --clear-groups bash -e "$T/user"
+	END
+	cat >"$T/user" <<-END
+		export XDG_DATA_HOME=$T/data
+		payloadfs "$T/mine" | grep -F "$T/data/payloadfs/"
+		echo x > "$T/mine/1"
+		[[ \$(stat -c '%U %a' "$T/mine/1") == 'nobody 644' ]]
+		payloadctl umount "$T/mine"
+		unset XDG_DATA_HOME
+		payloadfs "$T/mine" | grep -F "$T/home/.local/share/payloadfs/"
+		[[ -z \$(ls "$T/mine") ]]
+		echo y > "$T/mine/2"
+		payloadctl umount "$T/mine"
+		payloadctl get "$T"/data/payloadfs/* 1
+		payloadctl get "$T"/home/.local/share/payloadfs/* 2
+	END
+	run -0 private "$T/script"
+	[[ ${lines[-2]} == x && ${lines[-1]} == y ]]
+}
+
+@test "SIGTERM, SIGINT and SIGHUP unmount without loss; in the foreground the exit code is 0" {
+	local signal daemon
+	for signal in TERM INT HUP; do
+		bash -c 'trap - INT; exec payloadfs -f "$1" "$2"' - "$S" "$M" >>"$LOG" 2>&1 3>&- &
+		daemon=$!
+		wait_for 30 answers
+		echo "$signal" >"$M/$signal"
+		kill -"$signal" "$daemon"
+		wait "$daemon"
+		[[ -z $(mounts_below) ]]
+	done
+	mount_fs
+	[[ $(cat "$M/TERM" "$M/INT" "$M/HUP") == $'TERM\nINT\nHUP' ]]
+	payloadctl stat "$M" >/dev/null
+	kill -TERM "$(daemon_pids)"
+	wait_for 30 no_daemon
+	[[ -z $(mounts_below) ]]
+	payloadctl check "$S"
+}
+
+@test "payloadctl umount returns when the daemon has ended; a mount in use is refused and goes on" {
+	mount_fs
+	echo x >"$M/1"
+	exec 5<"$M/1"
+	run -$exit_mount timeout 60 payloadctl umount "$M"
+	[[ $(cat "$M/1") == x ]]
+	exec 5<&-
+	timeout 60 payloadctl umount "$M"
+	no_daemon
+	[[ -z $(mounts_below) && -z $(ls -A "$M") ]]
+	payloadctl get "$S" 1
+}
+
+@test "mounting again right after fusermount3 -u waits for the daemon that still closes" {
+	local i
+	for i in 1 2 3 4 5; do
+		mount_fs
+		noise 3000000 >"$M/$i"
+		timeout 60 fusermount3 -u "$M"
+	done
+	mount_fs
+	[[ $(ls "$M" | wc -l) == 5 ]]
+}
+
+@test "mount -t fuse.payloadfs, as from fstab" {
+	cat >"$T/script" <<-END
+		mount -t tmpfs none /usr/local
+		install -D -t /usr/local/bin "$build/payloadfs"
+		mount -t fuse.payloadfs -o defaults,nofail,allow_other,x-systemd.automount "$S" "$M"
+		echo x > "$M/1"
+		findmnt -n -o FSTYPE "$M"
+		payloadctl umount "$M"
+		payloadctl get "$S" 1
+	END
+	run -0 private "$T/script"
+	[[ ${lines[-2]} == fuse.payloadfs && ${lines[-1]} == x ]]
+}
+
+@test "Type=notify: systemd is told when the mount answers" {
+	local listener
+	cat >"$T/listen" <<-'END'
+		use Socket;
+		alarm 60;
+		socket my $s, PF_UNIX, SOCK_DGRAM, 0 or die;
+		bind $s, sockaddr_un($ARGV[0]) or die;
+		while (defined recv $s, my $message, 4096, 0) {
+			print "$message\n";
+			last if $message =~ /READY=1/;
+		}
+	END
+	perl "$T/listen" "$T/notify" >"$T/told" 3>&- &
+	listener=$!
+	wait_for 30 test -S "$T/notify"
+	NOTIFY_SOCKET=$T/notify payloadfs -f "$S" "$M" >>"$LOG" 2>&1 3>&- &
+	wait "$listener"
+	answers
+	grep -q READY=1 "$T/told"
+}
+
+@test "payloadctl: bad lines are named, good ones imported; dead mounts, plain directories refused" {
+	mount_fs
+	cat >"$T/in" <<-'END'
+		{"id":1,"payload":{"a":1}}
+		{"id":2,"payload":{"a":
+		{"id":"007","payload":{}}
+		{"id":4,"payload":{"a":4}}
+	END
+	run -1 --separate-stderr payloadctl import "$M" "$T/in"
+	[[ $stderr == *2* && $stderr == *3* ]]
+	[[ $(ls "$M" | tr '\n' ' ') == "1 4 " ]]
+	run -$exit_no_store payloadctl stat "$W"
+	run -$exit_no_store payloadctl stat "$T/nowhere"
+	kill_daemon
+	run -$exit_target timeout 60 payloadctl stat "$M"
+	mount_fs
+	[[ $(cat "$M/4") == '{"a":4}' ]]
+}

@@ -1,0 +1,171 @@
+# The disk of the store is full: ENOSPC, nothing that was there is harmed, what frees space works,
+# and service resumes.
+
+load lib
+
+image_mib=200
+
+setup() {
+	setup_dirs
+	mkdir "$T/disk"
+	truncate -s "${image_mib}M" "$T/image"
+	mkfs.ext4 -q -F -m 0 "$T/image"
+	mount -o loop "$T/image" "$T/disk"
+	S=$T/disk/store
+	mount_fs
+}
+
+available() { df --output=avail -B1 "$T/disk" | tail -n 1; }
+
+# Fills the disk but for $1 MiB.
+leave() {
+	local left=$(($(available) - ($1 << 20)))
+	((left > 0))
+	fallocate -l "$left" "$T/disk/ballast"
+	sync "$T/disk/ballast"
+}
+
+# 100 documents that are there before.
+earlier() {
+	local i
+	for i in $(seq 100); do
+		text $((i * 311)) >"$W/$i"
+		cp "$W/$i" "$M/$i"
+	done
+	noise 200000 >"$W/note"
+	cp "$W/note" "$M/note"
+}
+
+# Copies noise to new ids until that fails; what was copied without an error is in $W as well.
+fill() {
+	local i size=${1:-300000}
+	for i in $(seq 1000 3000); do
+		noise "$size" >"$T/in"
+		cp "$T/in" "$M/$i" 2>"$T/error" || break
+		cp "$T/in" "$W/$i"
+	done
+	((i < 3000)) || fail "the disk did not get full"
+	grep -q 'No space left on device' "$T/error" || fail "another error: $(cat "$T/error")"
+	# The one that failed may not be there at all, or empty; it holds no bytes that were not all
+	# accepted.
+	[[ ! -s $M/$i ]] || fail "$i holds $(stat -c %s "$M/$i") bytes of a write that failed"
+	rm -f "$M/$i"
+}
+
+same_daemon() { [[ $(daemon_pids) == "$daemon" ]] || fail "the daemon has died"; }
+
+@test "40 MB left: writing until ENOSPC, earlier files intact, rm and mv work, service resumes" {
+	earlier
+	leave 40
+	daemon=$(daemon_pids)
+	fill
+	same
+	forget_pages
+	same
+	same_daemon
+	both "rm 5 6 7; mv 8 5; mv 9 tmp; mv tmp 9; truncate -s 100 10; : > 11; chmod 600 12"
+	same
+	rm "$M/1000" "$M/1001" "$M/1002" "$M/1003" "$W/1000" "$W/1001" "$W/1002" "$W/1003"
+	wait_for 30 writes_again
+	both "echo again > 2001; cp 20 2002"
+	same
+	rm "$T/disk/ballast"
+	noise 3000000 >"$T/in"
+	wait_for 30 writes_again
+	both "cp ../in 2003; cp 30 31"
+	same
+	same_daemon
+	remount
+	same
+	unmount_fs
+	payloadctl check "$S"
+}
+
+writes_again() {
+	noise 100000 >"$T/probe" && cp "$T/probe" "$M/probe" 2>/dev/null && rm "$M/probe"
+}
+
+@test "the document that was being rewritten keeps its old bytes" {
+	local i
+	earlier
+	leave 40
+	daemon=$(daemon_pids)
+	fill 1000000
+	# Now a rewrite with something much larger, again and again, by every way.
+	noise 900000 >"$T/large"
+	for i in $(seq 20 40); do
+		if cp "$T/large" "$M/$i" 2>"$T/error"; then
+			cp "$T/large" "$W/$i"
+		else
+			grep -q 'No space left' "$T/error"
+		fi
+	done
+	for i in $(seq 41 60); do
+		if cat "$T/large" 2>"$T/error" >"$M/$i"; then
+			# The shell does not look at what close says: old or new, as long as it is
+			# whole.
+			if cmp -s "$T/large" "$M/$i"; then cp "$T/large" "$W/$i"; fi
+		fi
+	done
+	for i in $(seq 61 80); do
+		if cp "$T/large" "$M/tmp" 2>"$T/error"; then
+			mv "$M/tmp" "$M/$i"
+			cp "$T/large" "$W/$i"
+		else
+			rm -f "$M/tmp"
+		fi
+	done
+	same
+	forget_pages
+	same
+	same_daemon
+	remount
+	same
+	unmount_fs
+	payloadctl check "$S"
+}
+
+@test "kill -9 on the full disk: it mounts again, everything is there" {
+	earlier
+	leave 20
+	fill 500000
+	kill_daemon
+	mount_fs
+	same
+	both "rm 1 2 3; mv 4 3"
+	rm "$T/disk/ballast"
+	wait_for 30 writes_again
+	both "echo new > 1"
+	same
+	unmount_fs
+	payloadctl check "$S"
+}
+
+@test "imports and puts on a full disk fail with a reason and change nothing else" {
+	earlier
+	leave 10
+	fill 500000
+	noise 5000000 >"$T/in"
+	run -7 payloadctl put "$M" 5000 "$T/in"
+	[[ $output == *"No space left"* ]]
+	[[ ! -e $M/5000 ]]
+	run -7 payloadctl put "$M" 50 "$T/in"
+	same
+	remount
+	same
+}
+
+@test "a store can't be made on a disk without room: a clear refusal, nothing left mounted" {
+	local rc
+	unmount_fs
+	rm -rf "$S"
+	leave 0
+	rc=0
+	timeout 60 payloadfs "$S" "$M" >"$T/out" 2>&1 3>&- || rc=$?
+	[[ $rc == 7 ]] || { cat "$T/out"; fail "exit code $rc"; }
+	[[ $(wc -l <"$T/out") == 1 ]] || fail "not one line: $(cat "$T/out")"
+	[[ -z $(mounts_below) ]]
+	rm "$T/disk/ballast"
+	mount_fs
+	echo x >"$M/1"
+}

@@ -1,0 +1,336 @@
+# What the tests of a live mount share. A test file begins with `load lib`; the default setup mounts
+# a new store.
+#
+#	BUILD        the variant's directory (default build/release)
+#	FULL=1       full sizes and counts instead of the quick ones
+#	TEST_LIMIT   seconds for one test; then its mounts are aborted and it fails
+#
+# $T is the test's own directory, $S the store in it, $M the mount point, $W a plain directory that serves
+# as the oracle: `both COMMAND` runs a command in $W and in $M and wants the same output and status, `same`
+# wants the same names, bytes and attributes in both. Nothing here waits by sleeping for a while: wait_for
+# polls a condition.
+
+bats_require_minimum_version 1.5.0
+
+root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+case ${BUILD:=build/release} in
+/*) build=$BUILD ;;
+*) build=$root/$BUILD ;;
+esac
+PATH=$build:$PATH
+export LC_ALL=C.UTF-8 TZ=UTC
+umask 022
+
+if [[ ${FULL:-} == 1 ]]; then
+	limit=${TEST_LIMIT:-3600}
+else
+	limit=${TEST_LIMIT:-120}
+fi
+
+# quick_or_full QUICK FULL: prints the one that this run is for.
+quick_or_full() {
+	if [[ ${FULL:-} == 1 ]]; then echo "$2"; else echo "$1"; fi
+}
+
+# Builds tests/mount/NAME.c once and prints the program's path. More arguments go to the compiler.
+helper() {
+	local source=$root/tests/mount/$1.c program=$build/mount/$1
+	shift
+	local options=(-std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra)
+	if [[ ! $program -nt $source ]]; then
+		mkdir -p "$build/mount"
+		"${CC:-cc}" "${options[@]}" -o "$program.$$" "$source" "$@" >&2 || return
+		mv "$program.$$" "$program"
+	fi
+	echo "$program"
+}
+
+# ---- setup, teardown ----
+
+setup() {
+	setup_dirs
+	mount_fs
+}
+
+teardown() {
+	cleanup_all
+}
+
+setup_dirs() {
+	T=$(mktemp -d "${TMPDIR:-/tmp}/payloadfs-mount.XXXXXX")
+	T=$(realpath "$T")
+	S=$T/store M=$T/mnt W=$T/want
+	mkdir "$M" "$W"
+	LOG=$T/daemon.log
+	: >"$LOG"
+	export ASAN_OPTIONS=${ASAN_OPTIONS:-}:log_path=$T/sanitizer
+	export UBSAN_OPTIONS=${UBSAN_OPTIONS:-}:log_path=$T/sanitizer
+	export TSAN_OPTIONS=${TSAN_OPTIONS:-}:log_path=$T/sanitizer
+	watch_over
+}
+
+# When the test takes longer than $limit: aborts its mounts, which fails whatever hangs in them,
+# ends its daemons and then everything that it has started.
+watch_over() {
+	(
+		set +eET
+		trap - ERR DEBUG
+		trap 'kill "$sleeper"; exit' TERM
+		sleep "$limit" &
+		sleeper=$!
+		wait "$sleeper"
+		echo "no result within $limit s: the mounts were aborted" >"$T/timed_out"
+		abort_mounts
+		# shellcheck disable=SC2046 # lists of numbers
+		end_processes $(daemon_pids) $(descendants $$ "$BASHPID")
+	) </dev/null >/dev/null 2>&1 3>&- &
+	watcher=$!
+}
+
+# Ends what the test has left running, unmounts what it has left mounted. Fails when a daemon does not end by
+# itself, when a sanitizer has complained, and when the test took too long.
+cleanup_all() {
+	local status=0 point report
+	cd /
+	[[ -n ${T:-} ]] || return 0
+	kill "$watcher" 2>/dev/null || true
+	# shellcheck disable=SC2046 # a list of numbers
+	end_processes $(test_processes)
+	while read -r point; do
+		timeout 30 umount "$point" 2>/dev/null || detach "$point"
+	done < <(mounts_below | tac)
+	if ! wait_for 60 no_daemon; then
+		echo "a daemon did not end after its mount was gone"
+		# shellcheck disable=SC2046
+		end_processes $(daemon_pids)
+		status=1
+	fi
+	while read -r point; do
+		umount "$point" || umount -l "$point"
+	done < <(awk -v top="$T/" 'index($5, top) == 1 { print $5 }' /proc/self/mountinfo | tac)
+	for report in "$T"/sanitizer*; do
+		[[ -e $report ]] || continue
+		head -c 20000 "$report"
+		status=1
+	done
+	if [[ -e $T/timed_out ]]; then
+		cat "$T/timed_out"
+		status=1
+	fi
+	if [[ -z ${BATS_TEST_COMPLETED:-} && -s $LOG ]]; then
+		echo "--- the daemon's messages"
+		tail -n 40 "$LOG"
+	fi
+	rm -rf --one-file-system "$T"
+	return "$status"
+}
+
+# What the test has started and not waited for, but for its daemons in the foreground.
+test_processes() {
+	local daemons
+	daemons=$(daemon_pids)
+	descendants $$ "$BASHPID" | grep -vxF "${daemons:-none}"
+}
+
+# For a mount that can't be ended in the orderly way.
+detach() {
+	abort_mounts
+	umount -l "$1" 2>/dev/null || fusermount3 -uz "$1" || true
+}
+
+# ---- mounting ----
+
+# mount_fs [OPTION...]: mounts the store in the background, as a user does.
+mount_fs() {
+	timeout 60 payloadfs "$@" "$S" "$M" >>"$LOG" 2>&1 3>&-
+}
+
+# The same in the foreground, its debug output in $LOG.
+mount_fs_debug() {
+	payloadfs -f -d "$@" "$S" "$M" >>"$LOG" 2>&1 3>&- &
+	wait_for 60 answers
+}
+
+# Returns when the daemon has ended: the store is closed then.
+unmount_fs() {
+	timeout 60 fusermount3 -u "$M"
+	wait_for 60 no_daemon
+}
+
+remount() {
+	unmount_fs
+	mount_fs "$@"
+}
+
+# Ends the daemon without letting it do anything more. The mount stays, dead.
+kill_daemon() {
+	local pids
+	mapfile -t pids < <(daemon_pids)
+	((${#pids[@]}))
+	end_processes "${pids[@]}"
+}
+
+answers() { grep -qF " $M " /proc/self/mountinfo && timeout 5 stat "$M" >/dev/null 2>&1; }
+
+mounts_below() {
+	awk -v top="$T/" 'index($5, top) == 1 && / - fuse[. ]/ { print $5 }' /proc/self/mountinfo
+}
+
+# The running daemons of this test. One that has ended but was not waited for has no exe any more.
+daemon_pids() {
+	local dir exe
+	for dir in /proc/[0-9]*; do
+		exe=$(readlink "$dir/exe" 2>/dev/null) || continue
+		[[ $exe == "$build/payloadfs" ]] || continue
+		if tr '\0' '\n' <"$dir/cmdline" 2>/dev/null | grep -qF "$T/"; then
+			echo "${dir#/proc/}"
+		fi
+	done
+}
+
+no_daemon() { [[ -z $(daemon_pids) ]]; }
+
+# The directory of fusectl: mounted for this test where the machine has none.
+connections() {
+	local dir=/sys/fs/fuse/connections
+	if ! mountpoint -q "$dir"; then
+		dir=$T/connections
+		if ! mountpoint -q "$dir"; then
+			mkdir -p "$dir"
+			mount -t fusectl none "$dir"
+		fi
+	fi
+	echo "$dir"
+}
+
+abort_mounts() {
+	local device dir
+	dir=$(connections) || return 0
+	awk -v top="$T/" 'index($5, top) == 1 && / - fuse[. ]/ { print $3 }' /proc/self/mountinfo |
+		while IFS=: read -r _ device; do
+			echo 1 >"$dir/$device/abort"
+		done
+}
+
+# ---- processes ----
+
+# The processes below $1, but not $2 and what is below it.
+descendants() {
+	ps -e -o pid=,ppid= | awk -v top="$1" -v but="$2" '
+		{ parent[$1] = $2 }
+		END {
+			for (p in parent)
+				for (q = p; q in parent && q != but; q = parent[q])
+					if (parent[q] == top && q != but) { print p; break }
+		}'
+}
+
+end_processes() {
+	local pid
+	for pid; do
+		kill -KILL "$pid" 2>/dev/null || true
+	done
+	for pid; do
+		wait_for 30 gone "$pid" || return
+	done
+}
+
+# Also when it has ended without being waited for.
+gone() { [[ ! -e /proc/$1 || $(readlink "/proc/$1/exe" 2>/dev/null) == "" ]]; }
+
+# wait_for SECONDS COMMAND...: polls until the command succeeds.
+wait_for() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		((SECONDS < end)) || return 1
+		sleep 0.02
+	done
+}
+
+# ---- the oracle ----
+
+# both [COMMAND]: runs the command, or the script on standard input, in $W and in $M. It must print the
+# same in both places, with the same exit status, which is 0.
+both() {
+	local want got script
+	script=${1:-$(cat)}
+	want=$(cd "$W" && bash -ec "$script" 2>&1; echo "status $?")
+	got=$(cd "$M" && bash -ec "$script" 2>&1; echo "status $?")
+	if [[ $want != "$got" ]]; then
+		printf 'on plain files: %s\non the mount: %s\n' "$want" "$got"
+		return 1
+	fi
+	if [[ $got != *"status 0" ]]; then
+		printf 'failed in both places: %s\n' "$got"
+		return 1
+	fi
+}
+
+attributes() {
+	local format='%P %s %m %U:%G %y %n'
+	[[ ${1:-} == times ]] && format+=' %T@'
+	find . -mindepth 1 -printf "$format\n" | LC_ALL=C sort
+}
+
+# same [times]: names, bytes, sizes, modes and owners of $M are those of $W; with times, the times
+# of change as well.
+same() {
+	diff -r "$W" "$M"
+	diff <(cd "$W" && attributes "${1:-}") <(cd "$M" && attributes "${1:-}")
+}
+
+# The same, then with the bytes read from the daemon again, then after a remount, then with what
+# lies in the store checked.
+same_for_good() {
+	same "$@"
+	forget_pages
+	same "$@"
+	remount
+	same "$@"
+	unmount_fs
+	payloadctl check "$S"
+	mount_fs
+}
+
+# The kernel forgets the bytes of the mount's files (not their attributes).
+forget_pages() {
+	local file
+	for file in "$M"/* "$M"/.[!.]*; do
+		[[ ! -f $file ]] || dd if="$file" iflag=nocache count=0 status=none
+	done
+}
+
+# ---- small things ----
+
+fail() {
+	printf '%s\n' "$*"
+	return 1
+}
+
+# not COMMAND...: it fails. (A plain `! command` would not end a test.)
+not() {
+	if "$@"; then
+		fail "succeeded: $*"
+	fi
+}
+
+# refused ERROR COMMAND...: the command fails and says ERROR ("Invalid argument").
+refused() {
+	local error=$1 message
+	shift
+	if message=$("$@" 2>&1); then
+		fail "was not refused: $*"
+	fi
+	[[ $message == *"$error"* ]] || fail "wanted \"$error\", got: $message"
+}
+
+# text BYTES: prints that many bytes, each place different from the others, that a compressor can do
+# something with.
+text() { seq 1000000000 2000000000 2>/dev/null | head -c "$1"; }
+
+# noise BYTES: prints bytes that no compressor shrinks.
+noise() { head -c "$1" /dev/urandom; }
+
+# A number from `payloadctl stat --json` of the mount.
+stat_of() { timeout 60 payloadctl stat --json "$M" | jq -e ".$1"; }

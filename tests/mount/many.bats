@@ -1,0 +1,105 @@
+# Many points: 100,000 by default, 1,000,000 with FULL=1.
+
+load lib
+
+# Documents 1..$1, each different, as NDJSON.
+points() {
+	awk -v n="$1" -v form='{"id":%d,"payload":{"n":%d,"city":"Bonn %d", "price": %d.50}}\n' \
+		'BEGIN { for (i = 1; i <= n; i++) printf form, i, i, i % 97, i % 1000 }'
+}
+
+@test "import, list, find, export and import into a second store: the identical set" {
+	local count i
+	count=$(quick_or_full 100000 1000000)
+	points "$count" >"$T/in.ndjson"
+	timeout "$limit" payloadctl import "$M" "$T/in.ndjson"
+	[[ $(ls -U "$M" | wc -l) == "$count" ]]
+	[[ $(find "$M" -type f | wc -l) == "$count" ]]
+	[[ $(ls -U "$M" | sort -u | wc -l) == "$count" ]]
+	for i in 1 2 777 $((count / 2)) "$count"; do
+		[[ $(cat "$M/$i") == "$(sed -n "${i}{s/^{\"id\":[0-9]*,\"payload\"://;s/}\$//;p}" "$T/in.ndjson")" ]]
+	done
+	payloadctl export "$M" | sort >"$T/exported"
+	sort "$T/in.ndjson" >"$T/sorted"
+	cmp "$T/exported" "$T/sorted"
+	remount
+	[[ $(ls -U "$M" | wc -l) == "$count" ]]
+	payloadctl create "$T/second"
+	timeout "$limit" payloadctl import "$T/second" "$T/exported"
+	payloadctl export "$T/second" | sort | cmp - "$T/sorted"
+	payloadctl check "$T/second"
+}
+
+@test "rm -rf * over all points, then the store is empty and usable" {
+	local count
+	count=$(quick_or_full 100000 1000000)
+	points "$count" | timeout "$limit" payloadctl import "$M" -
+	(cd "$M" && rm -rf ./*)
+	[[ -z $(ls -A "$M") ]]
+	[[ $(stat_of points) == 0 ]]
+	echo x >"$M/1"
+	remount
+	[[ $(ls -A "$M") == 1 && $(cat "$M/1") == x ]]
+	unmount_fs
+	payloadctl check "$S"
+}
+
+@test "a listing whose entries are removed as they come shows each of them once" {
+	local probe
+	probe=$(helper probe)
+	points 30000 | payloadctl import "$M" -
+	"$probe" list-removing "$M" 30000
+	[[ -z $(ls -A "$M") ]]
+}
+
+@test "a listing while others are removed and renamed over shows each name that stays once" {
+	local probe
+	probe=$(helper probe)
+	points 20000 | payloadctl import "$M" -
+	"$probe" list-beside "$M" 20000
+	[[ $(ls "$M" | wc -l) == 10000 ]]
+	"$probe" list-again "$M"
+}
+
+@test "sed -i over all, while the listing goes on, edits each once" {
+	local count=2000
+	points "$count" | payloadctl import "$M" -
+	# Each edit makes a scratch file beside the document and renames it over the name that is
+	# being listed.
+	find "$M" -type f -exec sed -i 's/"n":/"m":1,"n":/' {} +
+	[[ $(ls -A "$M" | wc -l) == "$count" ]]
+	[[ $(cd "$M" && grep -l '"m":1,"n":' ./* | wc -l) == "$count" ]]
+	[[ $(cd "$M" && grep -l '"m":1,"m":1' ./* | wc -l) == 0 ]]
+}
+
+@test "many files made, changed and removed from several processes at once" {
+	local pids=() i
+	cat >"$T/worker" <<-'END'
+		cd "$1"
+		for i in $(seq 400); do
+			n=$(($2 * 1000 + i))
+			echo "$n a" > $n
+			echo "$n b" >> $n
+			mv $n t$n
+			mv t$n $n
+			((i % 2)) || rm $n
+		done
+	END
+	for i in 1 2 3 4; do
+		bash -e "$T/worker" "$M" "$i" 3>&- &
+		pids+=($!)
+	done
+	for i in "${pids[@]}"; do wait "$i"; done
+	check_all() {
+		local i n
+		[[ $(ls -A "$M" | wc -l) == 800 ]]
+		for i in 1 2 3 4; do
+			for n in $(seq $((i * 1000 + 1)) 2 $((i * 1000 + 399))); do
+				[[ $(cat "$M/$n") == "$n a"$'\n'"$n b" ]]
+			done
+		done
+	}
+	check_all
+	remount
+	check_all
+}

@@ -1,0 +1,249 @@
+#include "tests/sim/disk.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define PIECES_PER_FILE (PFS_SIM_FILE_MAX / PFS_SIM_PIECE)
+
+static void *must(void *p)
+{
+	if (!p) {
+		fprintf(stderr, "sim: out of memory\n");
+		abort();
+	}
+	return p;
+}
+
+void *sim_alloc(size_t size)
+{
+	return must(calloc(1, size));
+}
+
+char *sim_strdup(const char *text)
+{
+	return text ? must(strdup(text)) : NULL;
+}
+
+static void *reserve(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return must(p == MAP_FAILED ? NULL : p);
+}
+
+/* ---- files ---- */
+
+struct sim_inode *sim_inode_new(struct pfs_sim *sim)
+{
+	struct sim_inode *inode = sim_alloc(sizeof(*inode)), **tail = &sim->inodes;
+
+	inode->bytes = reserve(PFS_SIM_FILE_MAX);
+	inode->pieces = reserve(PIECES_PER_FILE * sizeof(struct sim_piece));
+	while (*tail)
+		tail = &(*tail)->next;
+	*tail = inode;
+	return inode;
+}
+
+void sim_inode_settle(struct pfs_sim *sim, struct sim_inode *inode)
+{
+	struct sim_inode **link = &sim->inodes;
+
+	if (!inode || inode->name_refs || inode->open_refs)
+		return;
+	while (*link != inode)
+		link = &(*link)->next;
+	*link = inode->next;
+	for (size_t i = 0; i < inode->piece_end; i++)
+		sim_piece_settle(&inode->pieces[i]);
+	munmap(inode->bytes, PFS_SIM_FILE_MAX);
+	munmap(inode->pieces, PIECES_PER_FILE * sizeof(struct sim_piece));
+	free(inode);
+}
+
+/* Reads bytes that another thread may be writing beside the part that is the caller's business,
+ * which is no race of the engine's: so not with memcpy, which ThreadSanitizer watches. */
+__attribute__((no_sanitize("thread"))) static void copy_unwatched(uint8_t *to, const uint8_t *from)
+{
+	const volatile uint64_t *in = (const volatile uint64_t *)from;
+	volatile uint64_t *out = (volatile uint64_t *)to;
+
+	for (size_t i = 0; i < PFS_SIM_PIECE / sizeof(*in); i++)
+		out[i] = in[i];
+}
+
+void sim_piece_remember(struct sim_inode *inode, size_t i)
+{
+	struct sim_piece *piece = &inode->pieces[i];
+	uint8_t *state = NULL;
+
+	if (piece->written) {
+		state = sim_alloc(PFS_SIM_PIECE);
+		copy_unwatched(state, sim_piece_bytes(inode, i));
+	}
+	if (piece->version_count == PFS_SIM_VERSIONS) {
+		free(piece->version[1]);
+		memmove(&piece->version[1], &piece->version[2],
+			(PFS_SIM_VERSIONS - 2) * sizeof(piece->version[0]));
+		piece->version_count--;
+	}
+	piece->version[piece->version_count++] = state;
+	piece->forgotten = false;
+	inode->piece_end = pfs_max_u64(inode->piece_end, i + 1);
+}
+
+void sim_piece_settle(struct sim_piece *piece)
+{
+	while (piece->version_count)
+		free(piece->version[--piece->version_count]);
+	piece->forgotten = false;
+}
+
+bool sim_piece_allocate(struct pfs_sim *sim, struct sim_inode *inode, size_t i)
+{
+	struct sim_piece *piece = &inode->pieces[i];
+
+	if (piece->allocated)
+		return true;
+	if (sim->capacity && sim_used(sim) + PFS_SIM_PIECE > sim->capacity)
+		return false;
+	piece->allocated = true;
+	inode->allocated++;
+	inode->piece_end = pfs_max_u64(inode->piece_end, i + 1);
+	return true;
+}
+
+void sim_inode_zero(struct sim_inode *inode, uint64_t off, uint64_t end)
+{
+	size_t last = pfs_min_u64((end + PFS_SIM_PIECE - 1) / PFS_SIM_PIECE, inode->piece_end);
+
+	for (size_t i = off / PFS_SIM_PIECE; i < last; i++) {
+		uint64_t start = (uint64_t)i * PFS_SIM_PIECE;
+		uint64_t from = pfs_max_u64(off, start),
+			 to = pfs_min_u64(end, start + PFS_SIM_PIECE);
+		struct sim_piece *piece = &inode->pieces[i];
+
+		if (piece->written) {
+			sim_piece_remember(inode, i);
+			memset(inode->bytes + from, 0, to - from);
+		}
+		if (to - from < PFS_SIM_PIECE)
+			continue;
+		piece->written = false;
+		inode->allocated -= piece->allocated;
+		piece->allocated = false;
+	}
+}
+
+uint64_t sim_used(const struct pfs_sim *sim)
+{
+	uint64_t pieces = 0;
+
+	for (const struct sim_inode *inode = sim->inodes; inode; inode = inode->next)
+		if (inode->nlink || inode->open_refs)
+			pieces += inode->allocated;
+	return pieces * PFS_SIM_PIECE;
+}
+
+/* ---- names ---- */
+
+struct sim_node *sim_node_find(struct pfs_sim *sim, const char *path)
+{
+	struct sim_node *node = sim->nodes;
+
+	while (node && strcmp(node->path, path))
+		node = node->next;
+	return node;
+}
+
+struct sim_node *sim_node_new(struct pfs_sim *sim, const char *path)
+{
+	struct sim_node *node = sim_alloc(sizeof(*node)), **tail = &sim->nodes;
+
+	node->path = sim_strdup(path);
+	while (*tail)
+		tail = &(*tail)->next;
+	*tail = node;
+	return node;
+}
+
+static struct sim_name *find_name(const struct sim_names *names, const char *text)
+{
+	for (size_t i = 0; i < names->count; i++)
+		if (!strcmp(names->at[i].text, text))
+			return &names->at[i];
+	return NULL;
+}
+
+struct sim_inode *sim_names_get(const struct sim_names *names, const char *text)
+{
+	struct sim_name *name = find_name(names, text);
+
+	return name ? name->inode : NULL;
+}
+
+void sim_names_set(struct sim_names *names, const char *text, struct sim_inode *inode)
+{
+	struct sim_name *name = find_name(names, text);
+
+	if (inode)
+		inode->name_refs++;
+	if (name) {
+		name->inode->name_refs--;
+		name->inode = inode;
+		if (!inode) {
+			free(name->text);
+			*name = names->at[--names->count];
+		}
+		return;
+	}
+	if (!inode)
+		return;
+	if (names->count == names->room) {
+		names->room = names->room ? 2 * names->room : 16;
+		names->at = must(realloc(names->at, names->room * sizeof(*names->at)));
+	}
+	names->at[names->count++] = (struct sim_name){.text = sim_strdup(text), .inode = inode};
+}
+
+void sim_names_apply(struct sim_names *names, const char *from, const char *to,
+		     struct sim_inode *inode)
+{
+	if (from)
+		sim_names_set(names, from, NULL);
+	if (to)
+		sim_names_set(names, to, inode);
+}
+
+void sim_change_add(struct sim_node *node, const char *from, const char *to,
+		    struct sim_inode *inode)
+{
+	if (node->change_count == node->change_room) {
+		node->change_room = node->change_room ? 2 * node->change_room : 16;
+		node->changes =
+			must(realloc(node->changes, node->change_room * sizeof(*node->changes)));
+	}
+	inode->name_refs++;
+	node->changes[node->change_count++] =
+		(struct sim_change){.from = sim_strdup(from), .to = sim_strdup(to), .inode = inode};
+}
+
+void sim_node_sync(struct pfs_sim *sim, struct sim_node *node)
+{
+	for (size_t i = 0; i < node->change_count; i++) {
+		struct sim_change *change = &node->changes[i];
+		struct sim_inode *replaced =
+			change->to ? sim_names_get(&node->durable, change->to) : NULL;
+
+		sim_names_apply(&node->durable, change->from, change->to, change->inode);
+		if (replaced && replaced != change->inode)
+			sim_inode_settle(sim, replaced);
+		change->inode->name_refs--;
+		sim_inode_settle(sim, change->inode);
+		free(change->from);
+		free(change->to);
+	}
+	node->change_count = 0;
+}

@@ -1,0 +1,114 @@
+/* Inside of the sim: what is on its disk. Shared by sim.c (the operations) and image.c (power
+ * cuts).
+ *
+ * D1: an inode lives as long as something refers to it: a name, a durable name, an undecided
+ * change, a handle, a mapping. D2: bytes of a piece that is not `written` are zero, as are all
+ * bytes beyond the length. D3: version[0] of an undecided piece is its durable state, the others
+ * are later ones in their order. */
+#ifndef PFS_SIM_DISK_H
+#define PFS_SIM_DISK_H
+
+#include <pthread.h>
+
+#include "tests/sim/sim.h"
+
+struct sim_piece {
+	uint8_t *version[PFS_SIM_VERSIONS]; /* PFS_SIM_PIECE bytes each; NULL: zeros */
+	uint8_t version_count;		    /* 0: the piece is durable as it is */
+	bool allocated, written;
+	bool forgotten; /* by a sync that failed */
+};
+
+struct sim_inode {
+	struct sim_inode *next;
+	unsigned name_refs;	  /* names, durable names, undecided changes */
+	unsigned open_refs;	  /* handles, mappings */
+	unsigned nlink;		  /* names */
+	uint8_t *bytes;		  /* PFS_SIM_FILE_MAX bytes, reserved */
+	struct sim_piece *pieces; /* one for each of them */
+	size_t piece_end;	  /* none is in use from here on */
+	uint64_t len, durable_len;
+	uint64_t allocated; /* pieces */
+	unsigned shared_locks;
+	bool exclusive_lock;
+	struct sim_inode *twin; /* while an image is made: the same file in it */
+};
+
+struct sim_name {
+	char *text;
+	struct sim_inode *inode;
+};
+
+struct sim_names {
+	struct sim_name *at;
+	size_t count, room;
+};
+
+/* One change of names that is not yet durable. from NULL: creation. to NULL: removal. Else rename.
+ */
+struct sim_change {
+	char *from, *to;
+	struct sim_inode *inode; /* which file it is about */
+};
+
+struct sim_node {
+	struct sim_node *next;
+	char *path;
+	struct sim_names names, durable;
+	struct sim_change *changes;
+	size_t change_count, change_room;
+};
+
+struct pfs_sim {
+	struct pfs_io io;
+	pthread_mutex_t mutex; /* all below, but not the files' bytes */
+	struct sim_node *nodes;
+	struct sim_inode *inodes; /* oldest first */
+	uint64_t capacity;
+	uint64_t counts[PFS_SIM_KINDS];
+	uint64_t steps;
+	pfs_sim_step_fn *step_fn;
+	void *step_arg;
+};
+
+/* All with the sim's mutex held. Memory that runs out ends the test program. */
+
+void *sim_alloc(size_t size);
+char *sim_strdup(const char *text);
+
+struct sim_inode *sim_inode_new(struct pfs_sim *sim);
+/* Frees it when nothing refers to it any more. */
+void sim_inode_settle(struct pfs_sim *sim, struct sim_inode *inode);
+
+struct sim_node *sim_node_find(struct pfs_sim *sim, const char *path);
+struct sim_node *sim_node_new(struct pfs_sim *sim, const char *path);
+
+/* NULL: no such name. */
+struct sim_inode *sim_names_get(const struct sim_names *names, const char *text);
+/* inode NULL removes the name. Keeps name_refs; the caller settles the inode that was there. */
+void sim_names_set(struct sim_names *names, const char *text, struct sim_inode *inode);
+/* from, to, inode as in sim_change. Applies the change to a table, which may be the one of an
+ * image. */
+void sim_names_apply(struct sim_names *names, const char *from, const char *to,
+		     struct sim_inode *inode);
+void sim_change_add(struct sim_node *node, const char *from, const char *to,
+		    struct sim_inode *inode);
+/* Makes the names of a directory durable. */
+void sim_node_sync(struct pfs_sim *sim, struct sim_node *node);
+
+/* Before a piece changes: keeps its state. */
+void sim_piece_remember(struct sim_inode *inode, size_t i);
+void sim_piece_settle(struct sim_piece *piece);
+/* False: the disk is full. */
+bool sim_piece_allocate(struct pfs_sim *sim, struct sim_inode *inode, size_t i);
+/* Zeroes [off, end), keeping the old state, and gives back the pieces that lie wholly in it. */
+void sim_inode_zero(struct sim_inode *inode, uint64_t off, uint64_t end);
+
+uint64_t sim_used(const struct pfs_sim *sim);
+
+static inline uint8_t *sim_piece_bytes(const struct sim_inode *inode, size_t i)
+{
+	return inode->bytes + i * PFS_SIM_PIECE;
+}
+
+#endif

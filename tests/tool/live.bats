@@ -1,0 +1,271 @@
+#!/usr/bin/env bats
+# payloadctl on live mounts: through the mount point and through the store's directory, with the kernel's caches warm.
+# shellcheck disable=SC2030,SC2031,SC2154 # bats runs each test in its own shell, and sets variables of its own
+load ../mount/lib
+
+# ctl ARG...: payloadctl that can't hang the test.
+ctl() { timeout 60 payloadctl "$@"; }
+
+documents() {
+	perl -e 'for my $i ($ARGV[0] .. $ARGV[1]) {
+		printf qq({"id":%d,"payload":{"n":%d,"text":"%s"}}\n), $i, $i, $ARGV[2] x ($i % 40 + 1);
+	}' "$@"
+}
+
+# fails CODE WORDS COMMAND...: the exit code, and one line on standard error that holds the words.
+fails() {
+	local code=$1 words=$2
+	shift 2
+	run "-$code" --separate-stderr "$@"
+	[[ -z $output ]] || fail "on standard output: $output"
+	((${#stderr_lines[@]} == 1)) || fail "not one line: $stderr"
+	[[ $stderr == "payloadctl: "*"$words"* ]] || fail "wanted \"$words\", got: $stderr"
+}
+
+@test "every command works on the mount point and on the directory of a mounted store" {
+	local target
+	for target in "$M" "$S"; do
+		documents 1 500 a >"$T/in"
+		ctl import -q "$target" "$T/in"
+		cmp "$T/in" <(ctl export -q --sort "$target")
+		cmp <(sort "$T/in") <(ctl export -q "$target" | sort)
+		[[ $(ctl get "$target" 7) == $(<"$M/7") ]]
+		printf hello | ctl put "$target" 1000
+		[[ $(<"$M/1000") == hello ]]
+		printf scratch >"$M/note~"
+		[[ $(ctl get "$target" note~) == scratch ]]
+		ctl sync "$target"
+		[[ $(ctl stat --json "$target" | jq -c '[.points,.scratch,.mountpoint]') == "[501,1,\"$M\"]" ]]
+		[[ $(ctl stat "$target") == *"mounted at $M by process "* ]]
+		[[ $(ctl stat --json "$target" 7 1000 | jq -c 'map([.id, .size])') == "[[7,$(stat -c %s "$M/7")],[1000,5]]" ]]
+		run -1 ctl stat "$target" 4711
+		ctl rm "$target" 1000 note~
+		[[ ! -e $M/1000 && ! -e $M/note~ ]]
+		fails 1 "1000: no such document" ctl rm "$target" 1000
+		fails 1 "1000: no such document" ctl get "$target" 1000
+		run -0 ctl check "$target"
+		[[ $output == "checked 500 documents"*"no faults" ]]
+		run ctl create "$target"
+		((status == 3 || status == 4))
+	done
+	ctl umount "$S"
+	[[ $(ctl stat --json "$S" | jq -c '[.points,.mountpoint]') == '[500,null]' ]]
+	mount_fs
+}
+
+@test "create refuses a mount point, also an empty one, and leaves it empty" {
+	fails 3 "$M: the store $S is mounted there" ctl create "$M"
+	[[ -z $(ls -A "$M") ]]
+	run ctl create "$M/1"
+	((status != 0))
+	[[ -z $(ls -A "$M") ]]
+}
+
+@test "what is put and removed is seen at once, whatever the kernel had cached" {
+	local i
+	for i in 1 2 3 4 5; do
+		run -1 stat "$M/77"
+		[[ $(ls "$M") == "" ]]
+		printf 'version %s' "$i" | ctl put "$M" 77
+		[[ $(cat "$M/77") == "version $i" && $(ls "$M") == 77 && $(stat -c %s "$M/77") == 9 ]]
+		printf 'a longer version %s' "$i" | ctl put "$S" 77
+		[[ $(cat "$M/77") == "a longer version $i" && $(stat -c %s "$M/77") == 18 ]]
+		: | ctl put "$M" 77
+		[[ -e $M/77 && ! -s $M/77 ]]
+		ctl rm "$M" 77
+	done
+}
+
+@test "what was written through the mount is there for payloadctl, and the other way round" {
+	local i
+	for i in {1..200}; do
+		printf 'from the mount %s' "$i" >"$M/$i"
+		[[ $(ctl get "$M" "$i") == "from the mount $i" ]]
+	done
+	documents 1 200 b | ctl import -q "$M"
+	for i in {1..200}; do
+		cmp "$M/$i" <(ctl get "$M" "$i")
+	done
+	# An open descriptor keeps the old document.
+	exec 7<"$M/5"
+	printf new | ctl put "$M" 5
+	[[ $(cat <&7) == *'"n":5,'* && $(<"$M/5") == new ]]
+	exec 7<&-
+}
+
+@test "an import over cached documents replaces every one of them" {
+	local n=3000
+	documents 1 $n a | ctl import -q "$M"
+	cat "$M"/* | md5sum >"$T/before"
+	ls -l "$M" >/dev/null
+	documents 1 $((n + 50)) bb >"$T/in"
+	ctl import -q "$M" "$T/in"
+	[[ $(find "$M" -type f | wc -l) == $((n + 50)) ]]
+	(cd "$M" && seq $((n + 50)) | while read -r i; do printf '{"id":%s,"payload":%s}\n' "$i" "$(<"$i")"; done) |
+		cmp - "$T/in"
+}
+
+@test "mode and owner of a document survive a put; mtime is now" {
+	echo old >"$M/1"
+	chmod 640 "$M/1"
+	chown 12:34 "$M/1"
+	touch -d '2001-01-01' "$M/1"
+	echo new | ctl put "$M" 1
+	[[ $(stat -c '%a %u %g' "$M/1") == '640 12 34' && $(<"$M/1") == new ]]
+	(($(stat -c %Y "$M/1") > 1700000000))
+	[[ $(ctl stat --json "$S" 1 | jq -c '.[0]|[.mode,.uid,.gid]') == '["0640",12,34]' ]]
+}
+
+@test "large documents go through the socket in both directions, beside small ones" {
+	noise 30000000 >"$T/noise"
+	text 40000000 >"$T/text"
+	ctl put "$M" 1 "$T/noise"
+	ctl put "$M" 2 <"$T/text"
+	documents 10 20 x | ctl import -q "$M"
+	cmp "$M/1" "$T/noise"
+	ctl get "$M" 1 | cmp - "$T/noise"
+	ctl get "$S" 2 | cmp - "$T/text"
+	ctl export -q "$M" >"$T/out"
+	[[ $(wc -l <"$T/out") == 13 ]]
+	ctl import -q "$T/copy" "$T/out"
+	ctl get "$T/copy" 1 | cmp - "$T/noise"
+	ctl rm "$M" 1 2
+	ctl import -q "$M" "$T/out"
+	cmp "$M/2" "$T/text"
+	ctl export -q --sort "$M" | cmp - <(ctl export -q --sort "$T/copy")
+}
+
+@test "bad lines of an import are named; documents that come slowly are stored as they come" {
+	printf '{"id":1,"payload":1}\noops\n{"id":2,"payload":2}\n{"id":"x","payload":3}' >"$T/in"
+	run -1 --separate-stderr ctl import "$M" "$T/in"
+	[[ $stderr == *"in: line 2: column 1: "*"in: line 4: id \"x\" is not"*"imported 2 documents"*"refused 2" ]]
+	mkfifo "$T/fifo"
+	ctl import -q "$M" "$T/fifo" 3>&- &
+	exec 8>"$T/fifo"
+	echo '{"id":10,"payload":"first"}' >&8
+	wait_for 30 test -e "$M/10"
+	echo '{"id":11,"payload":"second"}' >&8
+	wait_for 30 test -e "$M/11"
+	exec 8>&-
+	wait $!
+	[[ $(<"$M/10")$(<"$M/11") == '"first""second"' ]]
+}
+
+@test "a path below the mount is no target; links, relative paths and odd names of the mount point are" {
+	echo x >"$M/1"
+	run -3 ctl stat "$M/1"
+	run -3 ctl stat "$M/2"
+	run -3 ctl get "$M/.payloadfs" 1
+	ln -s "$M" "$T/link"
+	[[ $(ctl get "$T/link" 1) == x && $(ctl get "$M/" 1) == x && $(ctl get "$T//./mnt/../mnt" 1) == x ]]
+	(cd "$T" && [[ $(ctl get mnt 1) == x ]])
+	(cd "$M" && [[ $(ctl get . 1) == x ]])
+	unmount_fs
+	S="$T/my store" M=$T/$'a mount\\040 with\ttab'
+	mkdir "$M"
+	mount_fs
+	echo y >"$M/1"
+	[[ $(ctl get "$M" 1) == y && $(ctl get "$S" 1) == y && $(ctl stat --json "$M" | jq -r .store) == "$S" ]]
+	ctl umount "$M"
+}
+
+@test "the store's path may be longer than a socket's address" {
+	unmount_fs
+	S=$T/$(printf 'd%.0s' {1..200})/$(printf 'e%.0s' {1..200})
+	mkdir -p "${S%/*}"
+	mount_fs
+	echo x | ctl put "$M" 1
+	[[ $(ctl get "$S" 1) == x ]]
+	ctl umount "$S"
+	[[ $(ctl get "$S" 1) == x ]]
+}
+
+@test "umount returns when the daemon has ended; a mount that is in use stays" {
+	echo x >"$M/1"
+	exec 7<"$M/1"
+	fails 9 "$M" ctl umount "$M"
+	[[ $(<"$M/1") == x && $(ctl get "$M" 1) == x ]]
+	exec 7<&-
+	run -0 --separate-stderr ctl umount "$M"
+	[[ -z $output && -z $stderr && ! -e $S/socket ]]
+	no_daemon
+	[[ $(ctl get --wait=0 "$S" 1) == x ]]
+	printf y | ctl put --wait=0 "$S" 1
+	fails 8 "not mounted" ctl umount "$S"
+	fails 8 "not mounted" ctl umount "$M"
+	mount_fs
+	[[ $(<"$M/1") == y ]]
+}
+
+@test "a mount whose daemon was killed is refused with exit code 8, its store works" {
+	echo x >"$M/1"
+	sync "$M/1"
+	kill_daemon
+	fails 8 "no daemon answers for this mount" ctl put "$M" 1 /dev/null
+	fails 8 "no daemon answers for this mount" ctl umount "$M"
+	[[ $(ctl get "$S" 1) == x ]]
+	printf y | ctl put "$S" 1
+	mount_fs
+	[[ $(<"$M/1") == y && $(ctl get "$M" 1) == y ]]
+}
+
+@test "a read-only mount is read, and refuses changes with exit code 7" {
+	echo x >"$M/1"
+	remount -o ro
+	local target
+	for target in "$M" "$S"; do
+		[[ $(ctl get "$target" 1) == x ]]
+		[[ $(ctl export -q "$target") == '{"id":1,"payload_base64":"eAo="}' ]]
+		fails 7 "read-only" ctl put "$target" 1 /dev/null
+		fails 7 "read-only" ctl rm "$target" 1
+		run -7 ctl import -q "$target" <<<'{"id":2,"payload":1}'
+		run -0 ctl check "$target"
+	done
+	ctl umount "$M"
+	no_daemon
+}
+
+@test "the socket is for the daemon's user and root" {
+	[[ $(stat -c '%a %F' "$S/socket") == '600 socket' ]]
+	install -m 755 "$build/payloadctl" "$T/payloadctl"
+	chmod 755 "$T" "$S"
+	fails 8 "no permission" timeout 60 setpriv --reuid=65534 --regid=65534 --clear-groups "$T/payloadctl" stat "$M"
+	chmod 666 "$S/socket"
+	fails 8 "only root" timeout 60 setpriv --reuid=65534 --regid=65534 --clear-groups "$T/payloadctl" stat "$M"
+	[[ $(ctl stat --json "$M" | jq .points) == 0 ]]
+}
+
+@test "a peer that sends rubbish loses its connection, the daemon goes on" {
+	local bytes
+	for bytes in 'rubbish of more than sixteen bytes' 'PFSW\x01\x00\x01\x00\xff\xff\xff\xff\x00\x00\x00\x00' \
+		'PFSW\x01\x00\x0b\x00\x04\x00\x00\x00\x00\x00\x00\x00\x01\x02\x03\x04' 'PFSW'; do
+		# shellcheck disable=SC2059 # escapes are meant
+		printf "$bytes" | timeout 60 perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0);
+			connect($s, sockaddr_un($ARGV[0])) or die; local $/; my $in = <STDIN>; $SIG{PIPE} = "IGNORE";
+			syswrite($s, $in); shutdown($s, 1); my $answer = <$s>;' "$S/socket"
+	done
+	echo x >"$M/1"
+	[[ $(ctl get "$M" 1) == x ]]
+}
+
+@test "clients work at the same time: imports, exports, puts, checks beside writers on the mount" {
+	local i
+	documents 1 2000 a | ctl import -q "$M"
+	documents 5001 9000 b >"$T/in"
+	ctl import -q "$M" "$T/in" 3>&- &
+	for i in 1 2 3; do
+		ctl export -q "$M" 3>&- | jq -es 'map(.id) | length == (unique | length)' >/dev/null &
+	done
+	for i in {1..100}; do
+		printf 'put %s' "$i" | ctl put "$M" $((3000 + i))
+		printf 'file %s' "$i" >"$M/$((4000 + i))"
+	done
+	ctl check "$M" >/dev/null
+	for i in 1 2 3 4; do
+		wait -n
+	done
+	[[ $(find "$M" -type f | wc -l) == 6200 && $(<"$M/3050") == "put 50" && $(<"$M/4050") == "file 50" ]]
+	ctl umount "$M"
+	run -0 ctl check "$S"
+	[[ $output == "checked 6,200 documents"*"no faults" ]]
+}

@@ -1,0 +1,301 @@
+/* storage/codec.c: LZ4 with and without dictionary. */
+#include <limits.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "storage/codec.h"
+
+#define CANARY 0xa5
+#define CANARY_LEN 64
+
+/* JSON-like text, different for each seed. */
+static size_t make_document(char *out, size_t cap, unsigned seed)
+{
+	int n = snprintf(
+		out, cap,
+		"{\"package\":\"lib%u\",\"version\":\"%u.%u-1\",\"architecture\":\"amd64\","
+		"\"section\":\"libs\",\"priority\":\"optional\",\"installed_size\":%u,"
+		"\"depends\":[\"libc6\",\"libgcc-s1\",\"libstdc++6\"],\"installed\":true}",
+		seed * 7919, seed % 13, seed % 7, seed * 31);
+
+	return pfs_min_u64((size_t)n, cap - 1);
+}
+
+static void fill_random(uint8_t *p, size_t len, uint64_t seed)
+{
+	for (size_t i = 0; i < len; i++)
+		p[i] = (uint8_t)pfs_mix64(seed + i + 1);
+}
+
+/* Unpacks and checks result and bounds. */
+static int unpack_checked(uint8_t *out, size_t raw_len, const uint8_t *packed, size_t packed_len,
+			  const struct pfs_codec_dict *dict)
+{
+	int err;
+
+	memset(out + raw_len, CANARY, CANARY_LEN);
+	err = pfs_codec_unpack(out, raw_len, packed, packed_len, dict);
+	for (size_t i = 0; i < CANARY_LEN; i++)
+		assert_int_equal(out[raw_len + i], CANARY);
+	return err;
+}
+
+/* Proves: what compresses comes back exactly, over sizes from 1 byte to 1 MiB, and packing never
+ * reports a length that does not save anything. */
+static void packing_round_trips_over_sizes(void **state)
+{
+	static const size_t sizes[] = {1,    2,	   12,	  13,	 64,	128,	4095,
+				       4096, 4097, 65535, 65536, 65537, 200000, 1024 * 1024};
+	uint8_t *raw = malloc(1024 * 1024), *packed = malloc(pfs_codec_bound(1024 * 1024));
+	uint8_t *back = malloc(1024 * 1024 + CANARY_LEN);
+
+	(void)state;
+	for (size_t i = 0; i < 1024 * 1024; i++)
+		raw[i] = (uint8_t)("payload"[i % 7] + (i / 1000) % 3);
+	for (size_t i = 0; i < pfs_array_len(sizes); i++) {
+		size_t n = pfs_codec_pack(packed, pfs_codec_bound(sizes[i]), raw, sizes[i], NULL);
+
+		if (sizes[i] >= 64)
+			assert_true(n > 0);
+		if (!n)
+			continue;
+		assert_true(n < sizes[i]);
+		assert_int_equal(unpack_checked(back, sizes[i], packed, n, NULL), 0);
+		assert_memory_equal(back, raw, sizes[i]);
+	}
+	free(raw);
+	free(packed);
+	free(back);
+}
+
+/* Proves: bytes without any repetition are left to be stored raw, also where the bound would have
+ * room. */
+static void what_does_not_shrink_is_not_packed(void **state)
+{
+	uint8_t raw[4096], packed[8192];
+
+	(void)state;
+	fill_random(raw, sizeof(raw), 1);
+	assert_int_equal(pfs_codec_pack(packed, sizeof(packed), raw, sizeof(raw), NULL), 0);
+	assert_int_equal(pfs_codec_pack(packed, sizeof(packed), raw, 1, NULL), 0);
+	assert_int_equal(pfs_codec_pack(packed, sizeof(packed), raw, 0, NULL), 0);
+	/* More than is promised: refused before a byte of it is looked at. */
+	assert_int_equal(pfs_codec_pack(packed, sizeof(packed), raw, PFS_GIB + 1, NULL), 0);
+}
+
+/* Proves: a result as long as the document itself, which saves nothing and costs the decoding, is
+ * never given. */
+static void packing_as_long_as_the_document_is_refused(void **state)
+{
+	uint8_t raw[400], packed[800];
+	unsigned packed_count = 0, refused = 0;
+
+	(void)state;
+	for (size_t len = 13; len <= sizeof(raw); len++) {
+		for (size_t repeat = 0; repeat < 12; repeat++) {
+			size_t n;
+
+			fill_random(raw, len, len * 100 + repeat);
+			if (len > 3 * repeat + 16)
+				memcpy(raw + len / 2, raw, repeat);
+			n = pfs_codec_pack(packed, sizeof(packed), raw, len, NULL);
+			assert_true(n < len);
+			packed_count += n > 0;
+			refused += n == 0;
+		}
+	}
+	assert_true(packed_count > 100 && refused > 100);
+}
+
+/* Proves: packing never writes beyond the room that it is given, and gives up instead. */
+static void packing_respects_its_room(void **state)
+{
+	uint8_t raw[1000], packed[1000 + CANARY_LEN];
+	size_t need;
+
+	(void)state;
+	memset(raw, 'x', sizeof(raw));
+	fill_random(raw + 500, 300, 2);
+	need = pfs_codec_pack(packed, 1000, raw, sizeof(raw), NULL);
+	assert_in_range(need, 300, 999);
+	for (size_t cap = 0; cap < 1000; cap++) {
+		size_t n;
+
+		memset(packed, CANARY, sizeof(packed));
+		n = pfs_codec_pack(packed, cap, raw, sizeof(raw), NULL);
+		assert_true(n <= cap);
+		if (cap >= need)
+			assert_int_equal(n, need);
+		for (size_t i = cap; i < sizeof(packed); i++)
+			assert_int_equal(packed[i], CANARY);
+	}
+}
+
+/* Proves: a value that is cut off anywhere, or asked for under another length, is damage. */
+static void cut_values_and_wrong_lengths_are_damage(void **state)
+{
+	char doc[512];
+	uint8_t packed[600], back[600 + CANARY_LEN];
+	size_t len = make_document(doc, sizeof(doc), 3), n;
+
+	(void)state;
+	for (size_t i = len; i < sizeof(doc); i++)
+		doc[i] = doc[i - len]; /* repeats, so that it packs */
+	n = pfs_codec_pack(packed, sizeof(packed), (uint8_t *)doc, sizeof(doc), NULL);
+	assert_true(n > 0);
+	for (size_t cut = 0; cut < n; cut++)
+		assert_int_equal(unpack_checked(back, sizeof(doc), packed, cut, NULL), -EUCLEAN);
+	assert_int_equal(unpack_checked(back, sizeof(doc) - 1, packed, n, NULL), -EUCLEAN);
+	assert_int_equal(unpack_checked(back, sizeof(doc) + 1, packed, n, NULL), -EUCLEAN);
+	assert_int_equal(unpack_checked(back, 0, packed, n, NULL), -EUCLEAN);
+	assert_int_equal(pfs_codec_unpack(back, sizeof(doc), packed, (size_t)INT_MAX + 1, NULL),
+			 -EUCLEAN);
+	assert_int_equal(pfs_codec_unpack(back, sizeof(doc), packed, (UINT64_C(1) << 32) + n, NULL),
+			 -EUCLEAN);
+	assert_int_equal(pfs_codec_unpack(back, PFS_GIB + 1, packed, n, NULL), -EUCLEAN);
+	assert_int_equal(pfs_codec_unpack(back, (UINT64_C(1) << 32) + sizeof(doc), packed, n, NULL),
+			 -EUCLEAN);
+	assert_int_equal(unpack_checked(back, sizeof(doc), packed, n, NULL), 0);
+	assert_memory_equal(back, doc, sizeof(doc));
+}
+
+/* Proves: whatever the packed bytes are, nothing is written outside the output, and nothing read
+ * outside the input (which lies at the very end of its allocation, for AddressSanitizer). */
+static void hostile_bytes_stay_in_bounds(void **state)
+{
+	uint8_t back[2000 + CANARY_LEN];
+
+	(void)state;
+	for (uint64_t round = 0; round < 20000; round++) {
+		size_t n = 1 + pfs_mix64(round + 7) % 64, raw_len = pfs_mix64(round) % 2000;
+		uint8_t *packed = malloc(n);
+
+		fill_random(packed, n, round * 64);
+		unpack_checked(back, raw_len, packed, n, NULL);
+		free(packed);
+	}
+}
+
+/* Proves: a dictionary makes small documents smaller, and unpacking needs the same one. */
+static void dictionary_shrinks_and_is_needed(void **state)
+{
+	char text[8192], doc[512];
+	struct pfs_codec_dict dict = {.bytes = (uint8_t *)text}, other;
+	uint8_t packed[600], back[600 + CANARY_LEN];
+	size_t plain, with, len = make_document(doc, sizeof(doc), 4711);
+
+	(void)state;
+	for (unsigned seed = 1; dict.len + sizeof(doc) < sizeof(text); seed++)
+		dict.len += make_document(text + dict.len, sizeof(text) - dict.len, seed);
+	plain = pfs_codec_pack(packed, sizeof(packed), (uint8_t *)doc, len, NULL);
+	with = pfs_codec_pack(packed, sizeof(packed), (uint8_t *)doc, len, &dict);
+	assert_true(with > 0);
+	assert_true(with * 2 < (plain ? plain : len));
+	assert_int_equal(unpack_checked(back, len, packed, with, &dict), 0);
+	assert_memory_equal(back, doc, len);
+	assert_int_equal(unpack_checked(back, len, packed, with, NULL), -EUCLEAN);
+	other = (struct pfs_codec_dict){.bytes = dict.bytes, .len = dict.len - 100};
+	assert_true(unpack_checked(back, len, packed, with, &other) || memcmp(back, doc, len));
+	/* An empty dictionary is none. */
+	other.len = 0;
+	assert_int_equal(pfs_codec_pack(packed, sizeof(packed), (uint8_t *)doc, len, &other),
+			 plain);
+}
+
+/* Proves: of a dictionary longer than LZ4's window both directions use the same part, wherever it
+ * begins. */
+static void long_dictionaries_round_trip(void **state)
+{
+	static const size_t lens[] = {1, 7, 8, 65535, 65536, 65537, 200001};
+	uint8_t *bytes = malloc(200001), *doc = malloc(5000), packed[6000], back[5000 + CANARY_LEN];
+
+	(void)state;
+	fill_random(bytes, 200001, 9);
+	for (size_t i = 0; i < pfs_array_len(lens); i++) {
+		struct pfs_codec_dict dict = {.bytes = bytes, .len = lens[i]};
+		size_t n;
+
+		fill_random(doc, 5000, 77);
+		memset(doc + 3000, 'z', 500);
+		if (lens[i] > 3000)
+			memcpy(doc, bytes + lens[i] - 2500, 2000);
+		n = pfs_codec_pack(packed, sizeof(packed), doc, 5000, &dict);
+		assert_true(n > 0);
+		if (lens[i] > 3000)
+			assert_true(n < 3000);
+		assert_int_equal(unpack_checked(back, 5000, packed, n, &dict), 0);
+		assert_memory_equal(back, doc, 5000);
+	}
+	free(bytes);
+	free(doc);
+}
+
+/* Proves: the bound is LZ4's, so that a buffer of that size always suffices. */
+static void bound_is_enough(void **state)
+{
+	(void)state;
+	assert_int_equal(pfs_codec_bound(0), 16);
+	assert_int_equal(pfs_codec_bound(254), 270);
+	assert_int_equal(pfs_codec_bound(255), 272);
+	assert_int_equal(pfs_codec_bound(65536), 65536 + 257 + 16);
+}
+
+static void *pack_many(void *arg)
+{
+	unsigned first = (unsigned)(uintptr_t)arg;
+	char doc[1024];
+	uint8_t packed[1100], back[1024];
+
+	for (unsigned i = 0; i < 2000; i++) {
+		size_t len = make_document(doc, sizeof(doc) / 2, first + i), n;
+
+		memcpy(doc + len, doc, len);
+		len *= 2;
+		n = pfs_codec_pack(packed, sizeof(packed), (uint8_t *)doc, len, NULL);
+		if (!n || pfs_codec_unpack(back, len, packed, n, NULL) || memcmp(back, doc, len))
+			return arg;
+	}
+	return NULL;
+}
+
+/* Proves: threads do not disturb each other (ThreadSanitizer watches, too). */
+static void threads_share_nothing(void **state)
+{
+	pthread_t threads[4];
+
+	(void)state;
+	for (uintptr_t i = 0; i < pfs_array_len(threads); i++)
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, pack_many, (void *)(1 + i * 10000)), 0);
+	for (size_t i = 0; i < pfs_array_len(threads); i++) {
+		void *failed;
+
+		pthread_join(threads[i], &failed);
+		assert_null(failed);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(packing_round_trips_over_sizes),
+		cmocka_unit_test(what_does_not_shrink_is_not_packed),
+		cmocka_unit_test(packing_as_long_as_the_document_is_refused),
+		cmocka_unit_test(packing_respects_its_room),
+		cmocka_unit_test(cut_values_and_wrong_lengths_are_damage),
+		cmocka_unit_test(hostile_bytes_stay_in_bounds),
+		cmocka_unit_test(dictionary_shrinks_and_is_needed),
+		cmocka_unit_test(long_dictionaries_round_trip),
+		cmocka_unit_test(bound_is_enough),
+		cmocka_unit_test(threads_share_nothing),
+	};
+
+	return cmocka_run_group_tests_name("codec", tests, NULL, NULL);
+}

@@ -1,0 +1,518 @@
+/* fs/inode.c: lookup counts, generations, and the release of object numbers. The store is a table
+ * of documents, each with the object number that it has just now; releasing a number gives its
+ * document another one, as a store may do. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define pfs_lookup fake_lookup
+#define pfs_release fake_release
+#define pfs_getattr fake_getattr
+#include "fs/inode.c"
+
+#define DOCUMENTS 64
+
+struct pfs_store {
+	pthread_mutex_t lock;
+	uint32_t object[DOCUMENTS]; /* of the document with key i; 0: there is none */
+	uint32_t document[1 << 20]; /* under a number: its key plus 1; 0: free */
+	uint32_t next;
+	unsigned released;
+	unsigned stray; /* releases of numbers that are free */
+	uint32_t last_released;
+	void (*during_lookup)(void); /* once, behind the lookup */
+};
+
+static struct pfs_store store;
+static struct pfs_inodes *inodes;
+
+static uint32_t number_for(uint32_t key)
+{
+	uint32_t object;
+
+	do {
+		object = PFS_OBJECT_FIRST +
+			 store.next++ % (pfs_array_len(store.document) - PFS_OBJECT_FIRST);
+	} while (store.document[object]);
+	store.document[object] = key + 1;
+	return object;
+}
+
+int fake_lookup(struct pfs_store *s, const struct pfs_key *key, uint32_t *object,
+		struct pfs_attr *attr)
+{
+	void (*hook)(void);
+
+	assert_ptr_equal(s, &store);
+	pthread_mutex_lock(&store.lock);
+	*object = store.object[key->num];
+	memset(attr, 0, sizeof(*attr));
+	hook = store.during_lookup;
+	store.during_lookup = NULL;
+	pthread_mutex_unlock(&store.lock);
+	if (hook)
+		hook();
+	return *object ? 0 : -ENOENT;
+}
+
+int fake_getattr(struct pfs_store *s, uint32_t object, struct pfs_attr *attr)
+{
+	uint32_t document;
+
+	assert_ptr_equal(s, &store);
+	pthread_mutex_lock(&store.lock);
+	document = store.document[object];
+	memset(attr, 0, sizeof(*attr));
+	attr->nlink = document && store.object[document - 1] == object;
+	pthread_mutex_unlock(&store.lock);
+	return document ? 0 : -ENOENT;
+}
+
+void fake_release(struct pfs_store *s, uint32_t object)
+{
+	uint32_t key;
+
+	assert_ptr_equal(s, &store);
+	pthread_mutex_lock(&store.lock);
+	if (!store.document[object])
+		store.stray++;
+	key = (store.document[object] ? store.document[object] : 1) - 1;
+	store.document[object] = 0;
+	if (store.object[key] == object)
+		store.object[key] = number_for(key);
+	store.released++;
+	store.last_released = object;
+	pthread_mutex_unlock(&store.lock);
+}
+
+/* A document under the key; the one that was there loses its name. Returns the object that did, or
+ * 0. */
+static uint32_t put(uint32_t key)
+{
+	uint32_t before;
+
+	pthread_mutex_lock(&store.lock);
+	before = store.object[key];
+	store.object[key] = number_for(key);
+	pthread_mutex_unlock(&store.lock);
+	return before;
+}
+
+static uint64_t find(uint32_t key)
+{
+	struct pfs_key k = pfs_key_num(key);
+	struct pfs_attr attr;
+	uint64_t nodeid;
+
+	assert_int_equal(pfs_inode_find(inodes, &k, &nodeid, &attr), 0);
+	return nodeid;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(&store, 0, sizeof(store));
+	pthread_mutex_init(&store.lock, NULL);
+	return pfs_inodes_new(&inodes, &store);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	pfs_inodes_free(inodes);
+	pthread_mutex_destroy(&store.lock);
+	return 0;
+}
+
+static uint64_t referenced(void)
+{
+	struct pfs_inodes_stat stat;
+
+	pfs_inodes_stat(inodes, &stat);
+	return stat.referenced;
+}
+
+/* Proves (I1, I2): each find is one reference, and the last FORGET of a removed document, not an
+ * earlier one, releases its number. */
+static void the_last_forget_releases(void **state)
+{
+	uint64_t nodeid;
+
+	(void)state;
+	put(7);
+	nodeid = find(7);
+	assert_true(pfs_inode_object(nodeid) == store.object[7]);
+	assert_true(pfs_inode_known(inodes, pfs_inode_object(nodeid)) == nodeid);
+	for (int i = 0; i < 9; i++)
+		assert_true(find(7) == nodeid);
+	assert_true(referenced() == 1);
+	pfs_inode_unnamed(inodes, put(7));
+	pfs_inode_forget(inodes, nodeid, 1);
+	pfs_inode_forget(inodes, nodeid, 8);
+	assert_int_equal(store.released, 0);
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_int_equal(store.released, 1);
+	assert_true(store.last_released == pfs_inode_object(nodeid));
+	assert_true(referenced() == 0);
+	assert_true(pfs_inode_known(inodes, pfs_inode_object(nodeid)) == 0);
+}
+
+/* Proves (I4): a document that has its name still is not released, for there is nothing to do; its
+ * node id stays good. */
+static void documents_with_a_name_stay(void **state)
+{
+	uint64_t nodeid;
+	uint32_t object;
+
+	(void)state;
+	put(7);
+	nodeid = find(7);
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_int_equal(store.released, 0);
+	assert_int_equal(pfs_inode_resolve(inodes, nodeid, &object), 0);
+	assert_true(find(7) == nodeid);
+}
+
+/* Proves (I4): one that was moved by a rename is released by its last FORGET, and only by that one.
+ */
+static void moved_documents(void **state)
+{
+	uint64_t nodeid;
+
+	(void)state;
+	put(7);
+	nodeid = find(7);
+	pfs_inode_moved(inodes, pfs_inode_object(nodeid));
+	assert_int_equal(store.released, 0);
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_int_equal(store.released, 1);
+	nodeid = find(7); /* under its new number */
+	assert_true(pfs_inode_object(nodeid) == store.object[7]);
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_int_equal(store.released, 1);
+	pfs_inode_moved(inodes, pfs_inode_object(nodeid)); /* nobody refers to it: left alone */
+	assert_int_equal(store.released, 1);
+}
+
+/* Proves (I4): whatever comes first, the last FORGET or pfs_inode_unnamed, an object that lost its
+ * name is released once. */
+static void released_once(void **state)
+{
+	uint64_t nodeid;
+	uint32_t replaced;
+
+	(void)state;
+	put(7);
+	nodeid = find(7);
+	pfs_inode_moved(inodes, pfs_inode_object(nodeid));
+	replaced = put(7);
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_int_equal(store.released, 0);
+	pfs_inode_unnamed(inodes, replaced);
+	assert_int_equal(store.released, 1);
+
+	nodeid = find(7);
+	replaced = put(7);
+	pfs_inode_unnamed(inodes, replaced);
+	assert_int_equal(store.released, 1);
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_int_equal(store.released, 2);
+	assert_int_equal(store.stray, 0);
+}
+
+/* Proves: a name that is not there costs nothing and answers no node id. */
+static void missing_names(void **state)
+{
+	struct pfs_key key = pfs_key_num(3);
+	struct pfs_attr attr;
+	uint64_t nodeid = 99;
+
+	(void)state;
+	assert_int_equal(pfs_inode_find(inodes, &key, &nodeid, &attr), -ENOENT);
+	assert_true(nodeid == 0);
+	assert_true(referenced() == 0);
+}
+
+/* Proves: a number that is used again is another inode to the kernel, and the old node id is
+ * refused. */
+static void reuse_changes_the_generation(void **state)
+{
+	uint64_t before, after;
+	uint32_t object;
+
+	(void)state;
+	put(1);
+	before = find(1);
+	pfs_inode_unnamed(inodes, put(1));
+	pfs_inode_forget(inodes, before, 1);
+	store.next = 0; /* the free number is the first that is tried */
+	put(1);
+	after = find(1);
+	assert_true(pfs_inode_object(after) == pfs_inode_object(before));
+	assert_true(after != before);
+	assert_int_equal(pfs_inode_resolve(inodes, before, &object), -EIO);
+	assert_int_equal(pfs_inode_resolve(inodes, after, &object), 0);
+	assert_true(object == pfs_inode_object(after));
+}
+
+/* Proves: a removed document keeps its number while the kernel knows it, and loses it at once when
+ * it does not. */
+static void removed_documents(void **state)
+{
+	uint64_t nodeid;
+	uint32_t object, replaced;
+
+	(void)state;
+	put(1);
+	nodeid = find(1);
+	replaced = put(1);
+	assert_true(replaced == pfs_inode_object(nodeid));
+	pfs_inode_unnamed(inodes, replaced);
+	assert_int_equal(store.released, 0);
+	assert_int_equal(pfs_inode_resolve(inodes, nodeid, &object), 0);
+	assert_true(object == replaced);
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_int_equal(store.released, 1);
+	assert_true(store.last_released == replaced);
+
+	replaced = put(1);
+	pfs_inode_unnamed(inodes, replaced);
+	assert_int_equal(store.released, 2);
+	assert_true(store.last_released == replaced);
+	pfs_inode_unnamed(inodes, 0); /* "nothing was replaced" */
+	assert_int_equal(store.released, 2);
+}
+
+/* Proves: an inode that is given up answers EIO, the name leads to a new one of the same object,
+ * and the references of both are counted together. */
+static void renewed_inodes(void **state)
+{
+	uint64_t old, renewed;
+	uint32_t object;
+
+	(void)state;
+	put(5);
+	old = find(5);
+	pfs_inode_renew(inodes, pfs_inode_object(old));
+	assert_int_equal(pfs_inode_resolve(inodes, old, &object), -EIO);
+	renewed = find(5);
+	assert_true(renewed != old);
+	assert_true(pfs_inode_object(renewed) == pfs_inode_object(old));
+	assert_int_equal(pfs_inode_resolve(inodes, renewed, &object), 0);
+	pfs_inode_unnamed(inodes, put(5));
+	pfs_inode_forget(inodes, old, 1);
+	assert_int_equal(store.released, 0);
+	pfs_inode_forget(inodes, renewed, 1);
+	assert_int_equal(store.released, 1);
+}
+
+/* Proves: the root and impossible node ids do no harm. */
+static void not_documents(void **state)
+{
+	uint32_t object;
+
+	(void)state;
+	pfs_inode_forget(inodes, PFS_INODE_ROOT, 5);
+	pfs_inode_forget(inodes, 0, 1);
+	pfs_inode_forget(inodes, 4711, 1); /* never referenced */
+	assert_int_equal(store.released, 0);
+	assert_int_equal(pfs_inode_resolve(inodes, PFS_INODE_ROOT, &object), -ENOENT);
+	assert_int_equal(pfs_inode_resolve(inodes, 0, &object), -ENOENT);
+}
+
+/* Proves: a FORGET of more than was counted releases once and does not wrap around. */
+static void too_many_forgets(void **state)
+{
+	uint64_t nodeid;
+
+	(void)state;
+	put(2);
+	nodeid = find(2);
+	find(2);
+	pfs_inode_unnamed(inodes, put(2));
+	pfs_inode_forget(inodes, nodeid, UINT64_MAX);
+	assert_int_equal(store.released, 1);
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_int_equal(store.released, 1);
+	assert_true(referenced() == 0);
+}
+
+/* Proves: a count at its limit stays there: the number is never given to another document, and
+ * never counts as free. */
+static void counts_saturate(void **state)
+{
+	uint64_t nodeid;
+
+	(void)state;
+	put(2);
+	nodeid = find(2);
+	cell_set(table_cell(&inodes->refs, pfs_inode_object(nodeid)), PFS_INODE_REFS_MAX - 1);
+	find(2);
+	find(2);
+	assert_true(cell_get(table_cell(&inodes->refs, pfs_inode_object(nodeid))) ==
+		    PFS_INODE_REFS_MAX);
+	pfs_inode_unnamed(inodes, put(2));
+	pfs_inode_forget(inodes, nodeid, PFS_INODE_REFS_MAX - 1);
+	pfs_inode_forget(inodes, nodeid, 5);
+	assert_int_equal(store.released, 0);
+	assert_true(pfs_inode_known(inodes, pfs_inode_object(nodeid)) == nodeid);
+}
+
+static uint64_t forgotten_during_lookup;
+
+static void forget_it(void)
+{
+	pfs_inode_forget(inodes, forgotten_during_lookup, 1);
+}
+
+/* Proves (I3): when the number that a lookup has found is released before the reference is counted,
+ * the answer is the number that the document has got since. */
+static void release_between_lookup_and_count(void **state)
+{
+	uint64_t nodeid;
+	uint32_t object;
+
+	(void)state;
+	put(1);
+	forgotten_during_lookup = find(1);
+	pfs_inode_moved(inodes, pfs_inode_object(forgotten_during_lookup));
+	store.during_lookup = forget_it;
+	nodeid = find(1);
+	assert_int_equal(store.released, 1);
+	assert_true(pfs_inode_object(nodeid) != pfs_inode_object(forgotten_during_lookup));
+	assert_true(pfs_inode_object(nodeid) == store.object[1]);
+	assert_int_equal(pfs_inode_resolve(inodes, nodeid, &object), 0);
+	assert_true(object == store.object[1]);
+}
+
+static void remove_it(void)
+{
+	uint32_t object = store.object[1];
+
+	store.object[1] = 0;
+	pfs_inode_unnamed(inodes, object);
+}
+
+/* Proves (I3): a document that is removed and released meanwhile is not there. */
+static void removal_between_lookup_and_count(void **state)
+{
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_attr attr;
+	uint64_t nodeid;
+
+	(void)state;
+	put(1);
+	store.during_lookup = remove_it;
+	assert_int_equal(pfs_inode_find(inodes, &key, &nodeid, &attr), -ENOENT);
+	assert_true(nodeid == 0);
+	assert_true(referenced() == 0);
+}
+
+/* Proves: a million inodes that the kernel knows cost 4 bytes each, and the greatest number works
+ * like any other. */
+static void memory_an_inode(void **state)
+{
+	const uint32_t count = 1000000, highest = UINT32_MAX;
+	struct pfs_stripe *stripe;
+	struct pfs_inodes_stat stat;
+	uint64_t nodeid;
+
+	(void)state;
+	for (uint32_t object = PFS_OBJECT_FIRST; object < PFS_OBJECT_FIRST + count; object++) {
+		stripe = stripe_of(inodes, object);
+		assert_int_equal(add_reference(inodes, stripe, object, &nodeid), 0);
+		assert_true(nodeid == object);
+	}
+	assert_int_equal(add_reference(inodes, stripe_of(inodes, highest), highest, &nodeid), 0);
+	assert_true(nodeid == highest);
+	pfs_inodes_stat(inodes, &stat);
+	assert_true(stat.referenced == count + 1);
+	assert_true(stat.bytes <= 4 * ((uint64_t)count + 2 * PFS_CHUNK_LEN));
+}
+
+#define ROUNDS 20000
+
+/* Looks documents up and forgets them; while it refers to one, its number must stand for nothing
+ * else. */
+static void *hammer(void *arg)
+{
+	unsigned seed = (unsigned)(uintptr_t)arg;
+	bool move = false;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		uint32_t key = (uint32_t)rand_r(&seed) % 4;
+		struct pfs_key k = pfs_key_num(key);
+		struct pfs_attr attr;
+		uint64_t nodeid;
+		uint32_t object, owner;
+		int err;
+
+		if (rand_r(&seed) % 16 == 0)
+			pfs_inode_unnamed(inodes, put(key));
+		if (rand_r(&seed) % 8 == 0)
+			move = true;
+		err = pfs_inode_find(inodes, &k, &nodeid, &attr);
+		if (err)
+			return "find failed";
+		if (pfs_inode_resolve(inodes, nodeid, &object) != 0)
+			return "a node id was stale although it is referenced";
+		pthread_mutex_lock(&store.lock);
+		owner = store.document[object];
+		pthread_mutex_unlock(&store.lock);
+		if (owner != key + 1)
+			return "a number stands for another document although it is referenced";
+		if (move)
+			pfs_inode_moved(inodes, object);
+		move = false;
+		pfs_inode_forget(inodes, nodeid, 1);
+	}
+	return NULL;
+}
+
+/* Proves (I1-I3) that they hold with threads that look up, forget, move and replace the same few
+ * documents; under TSan also that nothing is read unprotected. */
+static void threads_keep_the_invariants(void **state)
+{
+	pthread_t threads[4];
+	void *complaint;
+
+	(void)state;
+	for (uint32_t key = 0; key < 4; key++)
+		put(key);
+	for (uintptr_t i = 0; i < pfs_array_len(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, hammer, (void *)(i + 1)), 0);
+	for (size_t i = 0; i < pfs_array_len(threads); i++) {
+		assert_int_equal(pthread_join(threads[i], &complaint), 0);
+		if (complaint)
+			fail_msg("%s", (char *)complaint);
+	}
+	assert_true(referenced() == 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(the_last_forget_releases, setup, teardown),
+		cmocka_unit_test_setup_teardown(documents_with_a_name_stay, setup, teardown),
+		cmocka_unit_test_setup_teardown(moved_documents, setup, teardown),
+		cmocka_unit_test_setup_teardown(released_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(missing_names, setup, teardown),
+		cmocka_unit_test_setup_teardown(reuse_changes_the_generation, setup, teardown),
+		cmocka_unit_test_setup_teardown(removed_documents, setup, teardown),
+		cmocka_unit_test_setup_teardown(renewed_inodes, setup, teardown),
+		cmocka_unit_test_setup_teardown(not_documents, setup, teardown),
+		cmocka_unit_test_setup_teardown(too_many_forgets, setup, teardown),
+		cmocka_unit_test_setup_teardown(counts_saturate, setup, teardown),
+		cmocka_unit_test_setup_teardown(release_between_lookup_and_count, setup, teardown),
+		cmocka_unit_test_setup_teardown(removal_between_lookup_and_count, setup, teardown),
+		cmocka_unit_test_setup_teardown(memory_an_inode, setup, teardown),
+		cmocka_unit_test_setup_teardown(threads_keep_the_invariants, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("inode", tests, NULL, NULL);
+}

@@ -1,0 +1,157 @@
+/* fs/invalidate.c: the thread that tells the kernel what to drop. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "fs/invalidate.c"
+
+/* The kernel's side: writes down what it is told, and can be made to hold the directory's lock. */
+struct kernel {
+	pthread_mutex_t directory;
+	char told[4096];
+	int entry_result, listing_result;
+};
+
+static int entry(void *arg, const char *name, size_t len, uint64_t gone)
+{
+	struct kernel *kernel = arg;
+	size_t used;
+
+	assert_int_equal(strlen(name), len);
+	pthread_mutex_lock(&kernel->directory);
+	used = strlen(kernel->told);
+	snprintf(kernel->told + used, sizeof(kernel->told) - used, "%s:%d ", name, (int)gone);
+	pthread_mutex_unlock(&kernel->directory);
+	return kernel->entry_result;
+}
+
+static int listing(void *arg)
+{
+	struct kernel *kernel = arg;
+
+	pthread_mutex_lock(&kernel->directory);
+	strcat(kernel->told, "listing ");
+	pthread_mutex_unlock(&kernel->directory);
+	return kernel->listing_result;
+}
+
+static void log_line(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)level;
+	(void)line;
+	++*(unsigned *)arg;
+}
+
+static struct kernel kernel;
+static unsigned logged;
+static struct pfs_invalidator *invalidator;
+
+static int setup(void **state)
+{
+	static struct pfs_logger logger = {.fn = log_line, .arg = &logged};
+	const struct pfs_invalidate_ops ops = {.entry = entry, .listing = listing, .arg = &kernel};
+
+	(void)state;
+	memset(&kernel, 0, sizeof(kernel));
+	pthread_mutex_init(&kernel.directory, NULL);
+	logged = 0;
+	return pfs_invalidator_start(&invalidator, &ops, &logger);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	pfs_invalidator_stop(invalidator);
+	pthread_mutex_destroy(&kernel.directory);
+	return 0;
+}
+
+/* Proves: when the call returns, every name was told, in order, and the listing last. */
+static void waits_until_all_is_told(void **state)
+{
+	const struct pfs_invalidation items[] = {
+		{.key = pfs_key_num(42), .gone = 7},
+		{.key = pfs_key_num(UINT64_MAX), .gone = 0},
+	};
+
+	(void)state;
+	pfs_invalidate(invalidator, items, pfs_array_len(items));
+	assert_string_equal(kernel.told, "42:7 18446744073709551615:0 listing ");
+}
+
+/* Proves: queueing does not wait, also while the kernel holds the directory's lock (it may be
+ * waiting for the very thread that queues), and nothing queued is lost or overtaken. */
+static void later_does_not_wait(void **state)
+{
+	struct pfs_invalidation item = {.key = pfs_key_num(1)};
+
+	(void)state;
+	pthread_mutex_lock(&kernel.directory);
+	assert_int_equal(pfs_invalidate_later(invalidator, &item), 0);
+	item.key = pfs_key_num(2); /* it was copied */
+	assert_int_equal(pfs_invalidate_later(invalidator, &item), 0);
+	assert_string_equal(kernel.told, "");
+	pthread_mutex_unlock(&kernel.directory);
+	item.key = pfs_key_num(3);
+	pfs_invalidate(invalidator, &item, 1);
+	assert_string_equal(kernel.told, "1:0 listing 2:0 listing 3:0 listing ");
+}
+
+static void *invalidate_one(void *arg)
+{
+	const struct pfs_invalidation item = {.key = pfs_key_num(9)};
+
+	pfs_invalidate(arg, &item, 1);
+	return NULL;
+}
+
+/* Proves: what is not cached, or a mount that is gone, is not worth a line; other failures are. */
+static void failures_are_logged(void **state)
+{
+	const struct pfs_invalidation item = {.key = pfs_key_num(1)};
+
+	(void)state;
+	kernel.entry_result = -ENOENT;
+	kernel.listing_result = -ENODEV;
+	pfs_invalidate(invalidator, &item, 1);
+	kernel.entry_result = -ENOTCONN;
+	pfs_invalidate(invalidator, &item, 1);
+	assert_int_equal(logged, 0);
+	kernel.entry_result = -EIO;
+	pfs_invalidate(invalidator, &item, 1);
+	assert_int_equal(logged, 1);
+	kernel.listing_result = -EIO;
+	pfs_invalidate(invalidator, &item, 1);
+	assert_int_equal(logged, 3);
+}
+
+/* Proves: several threads that wait at once all come back. */
+static void many_wait(void **state)
+{
+	pthread_t threads[8];
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, invalidate_one, invalidator), 0);
+	for (size_t i = 0; i < pfs_array_len(threads); i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	assert_string_equal(kernel.told, "9:0 listing 9:0 listing 9:0 listing 9:0 listing "
+					 "9:0 listing 9:0 listing 9:0 listing 9:0 listing ");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(waits_until_all_is_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(later_does_not_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(failures_are_logged, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_wait, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("invalidate", tests, NULL, NULL);
+}

@@ -1,0 +1,168 @@
+/* storage/log.c: messages. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "storage/log.h"
+
+struct caught {
+	unsigned count;
+	enum pfs_log_level level;
+	char line[2 * PFS_LOG_LINE_MAX];
+};
+
+static void catch_line(void *arg, enum pfs_log_level level, const char *line)
+{
+	struct caught *caught = arg;
+
+	errno = EDOM; /* as whatever a logger calls may */
+	caught->count++;
+	caught->level = level;
+	snprintf(caught->line, sizeof(caught->line), "%s", line);
+}
+
+/* What fn(arg) writes to standard error, in a process of its own; *status is how that ended. */
+static void stderr_of(void (*fn)(const struct pfs_logger *), char *out, size_t size, int *status)
+{
+	int ends[2];
+	size_t len = 0;
+	ssize_t n;
+	pid_t child;
+
+	assert_int_equal(pipe(ends), 0);
+	child = fork();
+	if (child == 0) {
+		dup2(ends[1], STDERR_FILENO);
+		close(ends[0]);
+		close(ends[1]);
+		fn(NULL);
+		_exit(0);
+	}
+	close(ends[1]);
+	while ((n = read(ends[0], out + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	out[len] = 0;
+	close(ends[0]);
+	assert_int_equal(waitpid(child, status, 0), child);
+}
+
+/* Proves: a logger gets every level, once, formatted, and errno stays what it was. */
+static void a_logger_gets_every_message(void **state)
+{
+	static const enum pfs_log_level levels[] = {PFS_LOG_ERROR, PFS_LOG_WARNING, PFS_LOG_INFO,
+						    PFS_LOG_DEBUG};
+	struct caught caught = {0};
+	struct pfs_logger logger = {.fn = catch_line, .arg = &caught};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(levels); i++) {
+		errno = ENOSPC;
+		pfs_logf(&logger, levels[i], "page %d of %s", 7, "store");
+		assert_int_equal(errno, ENOSPC);
+		assert_int_equal(caught.count, i + 1);
+		assert_int_equal(caught.level, levels[i]);
+		assert_string_equal(caught.line, "page 7 of store");
+	}
+}
+
+/* Proves: whatever a name or a damaged byte brings along, a message is one line of bounded length.
+ */
+static void a_message_is_one_bounded_line(void **state)
+{
+	struct caught caught = {0};
+	struct pfs_logger logger = {.fn = catch_line, .arg = &caught};
+	char longer[3 * PFS_LOG_LINE_MAX];
+
+	(void)state;
+	pfs_logf(&logger, PFS_LOG_INFO, "scratch %s", "a\nb\r\x1b[31mc\x7f\xc3\xa9");
+	assert_string_equal(caught.line, "scratch a?b??[31mc?\xc3\xa9");
+	memset(longer, 'l', sizeof(longer));
+	longer[sizeof(longer) - 1] = 0;
+	pfs_logf(&logger, PFS_LOG_INFO, "%s", longer);
+	assert_int_equal(strlen(caught.line), PFS_LOG_LINE_MAX - 1);
+}
+
+/* Proves: damage is an error with file, offset and reason, and gives the caller its return value.
+ */
+static void damage_names_its_place(void **state)
+{
+	struct caught caught = {0};
+	struct pfs_logger logger = {.fn = catch_line, .arg = &caught};
+	char longer[3 * PFS_LOG_LINE_MAX];
+
+	(void)state;
+	assert_int_equal(
+		pfs_corrupt(&logger, "page 7", UINT64_C(5000000000), "slot %d overlaps", 3),
+		-EUCLEAN);
+	assert_int_equal(caught.level, PFS_LOG_ERROR);
+	assert_string_equal(caught.line, "damage in page 7 at byte 5000000000: slot 3 overlaps");
+	memset(longer, 'l', sizeof(longer));
+	longer[sizeof(longer) - 1] = 0;
+	assert_int_equal(pfs_corrupt(&logger, "page 8", 1, "%s", longer), -EUCLEAN);
+	assert_non_null(strstr(caught.line, "page 8 at byte 1: lll"));
+}
+
+static void write_all_levels(const struct pfs_logger *logger)
+{
+	pfs_logf(logger, PFS_LOG_ERROR, "one");
+	pfs_logf(logger, PFS_LOG_WARNING, "two");
+	pfs_logf(logger, PFS_LOG_INFO, "three");
+	pfs_logf(logger, PFS_LOG_DEBUG, "four");
+}
+
+/* Proves: without a logger warnings and errors are not lost, and nothing else is said. */
+static void without_logger_stderr_gets_warnings(void **state)
+{
+	char text[4096];
+	int status;
+
+	(void)state;
+	stderr_of(write_all_levels, text, sizeof(text), &status);
+	assert_int_equal(status, 0);
+	assert_string_equal(text, "payloadfs: one\npayloadfs: two\n");
+}
+
+static void break_an_invariant(const struct pfs_logger *logger)
+{
+	if (PFS_NEVER(logger, 1 + 1 == 2))
+		_exit(42);
+	_exit(43);
+}
+
+/* Proves: a broken invariant is named with its place; debug builds stop, release builds go on to
+ * fail the request. */
+static void a_broken_invariant_is_named(void **state)
+{
+	char text[4096];
+	int status;
+
+	(void)state;
+	stderr_of(break_an_invariant, text, sizeof(text), &status);
+	assert_non_null(strstr(text, "log_test.c:"));
+	assert_non_null(strstr(text, "1 + 1 == 2"));
+#ifdef PFS_DEBUG
+	assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) != 42);
+#else
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 42);
+#endif
+	assert_false(PFS_NEVER(NULL, 1 + 1 == 3));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_logger_gets_every_message),
+		cmocka_unit_test(a_message_is_one_bounded_line),
+		cmocka_unit_test(damage_names_its_place),
+		cmocka_unit_test(without_logger_stderr_gets_warnings),
+		cmocka_unit_test(a_broken_invariant_is_named),
+	};
+
+	return cmocka_run_group_tests_name("log", tests, NULL, NULL);
+}

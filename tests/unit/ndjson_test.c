@@ -1,0 +1,344 @@
+/* The reader of import: streams of records and scroll bodies. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* The tools' objects are not in the library. */
+#include "tools/base64.c"
+#include "tools/json_scan.c"
+#include "tools/ndjson.c"
+#include "tools/window.c"
+
+#define UUID "c0ffee00-0000-4000-8000-000000000001"
+
+/* Feeds text to a socket in pieces; of a SOCK_SEQPACKET each read gets one. */
+struct feeder {
+	int fd;
+	const char *text;
+	size_t len, piece;
+};
+
+static void *feed(void *arg)
+{
+	struct feeder *f = arg;
+
+	for (size_t off = 0; off < f->len; off += f->piece) {
+		size_t n = pfs_min_u64(f->piece, f->len - off);
+
+		if (send(f->fd, f->text + off, n, MSG_NOSIGNAL) != (ssize_t)n)
+			break;
+	}
+	close(f->fd);
+	return NULL;
+}
+
+/* What the reader makes of the text, as lines `LINE.POINT ID=PAYLOAD` and `LINE.POINT! REASON`. */
+static char *transcript(const char *text, size_t len, size_t piece)
+{
+	struct feeder feeder = {.text = text, .len = len, .piece = piece};
+	struct ndjson *reader;
+	struct ndjson_doc doc;
+	char *out = NULL;
+	size_t out_len;
+	FILE *stream = open_memstream(&out, &out_len);
+	pthread_t thread;
+	int fds[2], more;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), 0);
+	feeder.fd = fds[1];
+	assert_int_equal(pthread_create(&thread, NULL, feed, &feeder), 0);
+	assert_int_equal(ndjson_open(&reader, fds[0], NULL, NULL), 0);
+	while ((more = ndjson_next(reader, &doc)) != 0) {
+		const struct ndjson_fault *fault = ndjson_fault(reader);
+		char key[PFS_NAME_MAX + 1];
+
+		if (more == -EBADMSG) {
+			fprintf(stream, "%" PRIu64 ".%" PRIu64 "! %s\n", fault->line, fault->point,
+				fault->text);
+			continue;
+		}
+		assert_int_equal(more, 1);
+		pfs_key_format(key, &doc.key);
+		fprintf(stream, "%" PRIu64 ".%" PRIu64 " %s=%.*s\n", doc.line, doc.point, key,
+			(int)doc.len, (const char *)doc.payload);
+	}
+	assert_int_equal(ndjson_bytes(reader), len);
+	ndjson_close(reader);
+	close(fds[0]);
+	pthread_join(thread, NULL);
+	fclose(stream);
+	return out;
+}
+
+static void expect(const char *text, const char *wanted)
+{
+	static const size_t pieces[] = {1, 2, 3, 7, 32, 4096};
+
+	for (size_t i = 0; i < pfs_array_len(pieces); i++) {
+		char *got = transcript(text, strlen(text), pieces[i]);
+
+		if (strcmp(got, wanted) != 0)
+			fail_msg("in pieces of %zu:\n%s\ninstead of\n%s", pieces[i], got, wanted);
+		free(got);
+	}
+}
+
+/* Proves: payloads come out byte for byte, whatever is around them, and each id has its text forms.
+ */
+static void records_are_read_exactly(void **state)
+{
+	(void)state;
+	expect("", "");
+	expect("\n \r\n\t\n", "");
+	expect("\xef\xbb\xbf{\"id\":1,\"payload\":{}}", "1.0 1={}\n");
+	expect("{\"id\":1,\"payload\":{\"b\": 1.50, \"a\" :[1e2,  2]  "
+	       "}}\n{\"id\":2,\"payload\":null}\r\n",
+	       "1.0 1={\"b\": 1.50, \"a\" :[1e2,  2]  }\n2.0 2=null\n");
+	expect("{\"id\":0,\"payload\":\"x\"}{\"id\":18446744073709551615,\"payload\":-0.0}\n\n"
+	       "{\"id\":\"7\",\"payload\":[]}",
+	       "1.0 0=\"x\"\n1.0 18446744073709551615=-0.0\n3.0 7=[]\n");
+	expect("{\"vector\":[0.1,0.2],\"payload\":{\"id\":\"no\",\"payload\":3},\"score\":1,\"id\":"
+	       "\"" UUID "\"}",
+	       "1.0 " UUID "={\"id\":\"no\",\"payload\":3}\n");
+	expect("{\"\\u0069d\":5,\"p\\u0061yload\":true}", "1.0 5=true\n");
+	expect("{\n  \"id\": 5,\n  \"payload\": {\n    \"a\": 1\n  }\n}\n{\n  \"id\": 6,\n  "
+	       "\"payload\": 2\n}\n",
+	       "1.0 5={\n    \"a\": 1\n  }\n7.0 6=2\n");
+	expect("{\"id\":1,\"payload_base64\":\"aGkKeW91\"}\n{\"id\":2,\"payload_base64\":\"\"}\n"
+	       "{\"id\":3,\"payload_base64\":\"\\/\\/4=\"}",
+	       "1.0 1=hi\nyou\n2.0 2=\n3.0 3=\xff\xfe\n");
+	expect("{\"id\":1,\"payload\":{\"result\":{\"points\":[]}}}\n{\"id\":2,\"payload\":1,"
+	       "\"result\":{\"points\":[3]}}",
+	       "1.0 1={\"result\":{\"points\":[]}}\n2.0 2=1\n");
+}
+
+#define NO_ID " is not an unsigned 64-bit integer and not a UUID in lower case with hyphens\n"
+
+/* Proves: a record that is JSON but no document is refused with its line, and the next one is read.
+ */
+static void records_that_are_no_documents_are_refused(void **state)
+{
+	(void)state;
+	expect("{\"payload\":1}\n{\"id\":1}\n{}\n{\"id\":1,\"payload\":2,\"payload_base64\":\"\"}\n"
+	       "{\"id\":1,\"id\":2,\"payload\":3}\n{\"id\":1,\"payload\":2,\"payload\":3}\n"
+	       "{\"id\":1,\"payload_base64\":7}\n{\"id\":1,\"payload_base64\":\"a\"}\n{\"id\":9,"
+	       "\"payload\":9}",
+	       "1.0! no id: a record is {\"id\":..., \"payload\":...}\n2.0! no payload\n"
+	       "3.0! no id: a record is {\"id\":..., \"payload\":...}\n4.0! both payload and "
+	       "payload_base64\n"
+	       "5.0! the member \"id\" is there twice\n6.0! the member \"payload\" is there twice\n"
+	       "7.0! payload_base64 is not a string\n8.0! payload_base64 is not base64\n9.0 9=9\n");
+	expect("{\"id\":-1,\"payload\":1}\n{\"id\":1.0,\"payload\":1}\n{\"id\":1e3,\"payload\":1}\n"
+	       "{\"id\":18446744073709551616,\"payload\":1}\n{\"id\":\"007\",\"payload\":1}\n"
+	       "{\"id\":\"note\",\"payload\":1}\n{\"id\":\"\",\"payload\":1}\n{\"id\":null,"
+	       "\"payload\":1}\n"
+	       "{\"id\":{\"a\":1},\"payload\":1}\n"
+	       "{\"id\":\"C0FFEE00-0000-4000-8000-000000000001\",\"payload\":1}\n"
+	       "{\"id\":9,\"payload\":9}\n",
+	       "1.0! id -1" NO_ID "2.0! id 1.0" NO_ID "3.0! id 1e3" NO_ID
+	       "4.0! id 18446744073709551616" NO_ID "5.0! id \"007\"" NO_ID "6.0! id \"note\"" NO_ID
+	       "7.0! id \"\"" NO_ID "8.0! id null" NO_ID "9.0! id {\"a\":1}" NO_ID
+	       "10.0! id \"C0FFEE00-0000-4000-8000-000000000001\"" NO_ID "11.0 9=9\n");
+}
+
+#define WANTED \
+	"a record {\"id\":..., \"payload\":...} or the body of a scroll response is expected\n"
+
+/* Proves: after a syntax error the rest of its line is skipped and no more, unless the record spans
+ * lines: then reading goes on at the next line that begins with a brace. */
+static void broken_lines_are_refused_and_the_next_is_read(void **state)
+{
+	(void)state;
+	expect("rubbish\n[1]\n{\"id\":1,\"payload\":1}\n\"x\"",
+	       "1.0! column 1: " WANTED "2.0! column 1: " WANTED "3.0 1=1\n4.0! column 1: " WANTED);
+	expect("{\"id\":1,\"payload\":{\"a\":}}\n{\"id\":2,\"payload\":2}\n",
+	       "1.0! column 24: a JSON value is expected\n2.0 2=2\n");
+	expect("{\"id\":1,\"payload\":\"open\n{\"id\":2,\"payload\":2}\n",
+	       "1.0! column 24: a string is not closed in its line\n2.0 2=2\n");
+	expect("{\"id\":1,\"payload\":{\"a\":1}\n{\"id\":2,\"payload\":2}\n",
+	       "1.0! at line 2, column 1: a comma or a closing brace is expected\n2.0 2=2\n");
+	expect("{\"id\":1,\"payload\":\n{\"id\":2,\"payload\":2}\n",
+	       "1.0! at line 3, column 1: the input ends inside a record\n2.0 2=2\n");
+	expect("{\n  \"id\": 1,\n  \"payload\": oops\n}\n{\n  \"id\": 2,\n  \"payload\": 2\n}\n",
+	       "1.0! at line 3, column 14: a JSON value is expected\n5.0 2=2\n");
+	expect("{\"id\":1,\"payload\":1} trailing\n{\"id\":2,\"payload\":2}",
+	       "1.0 1=1\n1.0! column 22: " WANTED "2.0 2=2\n");
+	expect("{\"id\":1,\"payload\":{\"a\":1",
+	       "1.0! column 25: the input ends inside a record\n");
+}
+
+#define BODY_1                                                    \
+	"{\"result\":{\"points\":[{\"id\":1,\"payload\":{\"a\": " \
+	"1},\"vector\":null},{\"id\":2,\"payload\":{}}],"         \
+	"\"next_page_offset\":3},\"status\":\"ok\",\"time\":0.001}"
+#define BODY_2                                                                                \
+	"{\n  \"usage\": {\"hardware\": null},\n  \"result\": {\n    \"next_page_offset\": "  \
+	"null,\n"                                                                             \
+	"    \"points\": [\n      {\n        \"id\": \"" UUID "\",\n        \"payload\": {\n" \
+	"          \"b\": 2\n        }\n      }\n    ]\n  },\n  \"status\": \"ok\"\n}\n"
+
+/* Proves: scroll bodies in one line or pretty-printed, one after the other, and mixed with records,
+ * give their points with line and ordinal. */
+static void scroll_bodies_are_read(void **state)
+{
+	(void)state;
+	expect(BODY_1, "1.1 1={\"a\": 1}\n1.2 2={}\n");
+	expect(BODY_1 BODY_1 "\n" BODY_2 "{\"id\":5,\"payload\":5}",
+	       "1.1 1={\"a\": 1}\n1.2 2={}\n1.1 1={\"a\": 1}\n1.2 2={}\n"
+	       "7.1 " UUID "={\n          \"b\": 2\n        }\n17.0 5=5\n");
+	expect("{\"result\":{\"points\":[],\"next_page_offset\":null},\"status\":\"ok\"}\n{\"id\":"
+	       "5,\"payload\":5}",
+	       "2.0 5=5\n");
+	expect("{ \"result\" : { \"x\":1 , \"points\" : [ {\"id\":1,\"payload\":1} , "
+	       "{\"id\":2,\"payload\":2} ] } }",
+	       "1.1 1=1\n1.2 2=2\n");
+}
+
+/* Proves: a bad point costs only itself; a syntax error costs the rest of its body, and the next
+ * body is read. */
+static void faults_in_scroll_bodies_are_refused(void **state)
+{
+	(void)state;
+	expect("{\"result\":{\"points\":[{\"id\":1},{\"id\":-2,\"payload\":2},{\"id\":3,"
+	       "\"payload\":3}]}}",
+	       "1.1! no payload\n1.2! id -2" NO_ID "1.3 3=3\n");
+	expect("{\"result\":{\"points\":[{\"id\":1,\"payload\":1},7,{\"id\":3,\"payload\":3}]}}"
+	       "\n" BODY_1,
+	       "1.1 1=1\n1.2! column 43: a point is expected: {\"id\":..., \"payload\":...}\n"
+	       "2.1 1={\"a\": 1}\n2.2 2={}\n");
+	expect("{\"result\":{\"points\":[{\"id\":1,\"payload\":1}\n" BODY_1,
+	       "1.1 1=1\n2.1! column 1: a comma or a closing bracket is expected\n2.1 1={\"a\": "
+	       "1}\n2.2 2={}\n");
+	expect("{\"result\":{\"points\":[{\"id\":1,\"payload\":1},",
+	       "1.1 1=1\n1.1! column 43: the input ends inside a scroll body\n");
+	expect("{\"result\":{\"points\":[{\"id\":1,\"payload\":1},{\"id\":2",
+	       "1.1 1=1\n1.2! column 50: the input ends inside a record\n");
+	expect("{\"result\":{\"next\":1", "1.0! column 20: the input ends inside a scroll body\n");
+	expect("{\"result\":{\"a\":1},\"status\":\"ok\"}\n{\"id\":5,\"payload\":5}",
+	       "1.0! \"result\" holds no \"points\"\n2.0 5=5\n");
+	expect("{\"result\":{\"points\":[]},\"result\":{\"points\":[]}}\n{\"id\":5,\"payload\":5}",
+	       "1.0! column 25: a second \"result\" in a scroll body\n2.0 5=5\n");
+	expect("{\"result\":{\"points\":{}}}\n{\"id\":5,\"payload\":5}",
+	       "1.0! \"result\" holds no \"points\"\n2.0 5=5\n");
+}
+
+/* Proves: a record that is larger than the window, and many small ones around it, come out whole,
+ * and that the window shrinks again. */
+static void large_records_pass_and_the_window_shrinks(void **state)
+{
+	const size_t large = 3 * 1000 * 1000, small = 100000;
+	char *text = malloc(large + 2 * small * 64 + 64), *p = text;
+	struct feeder feeder = {.text = text, .piece = 60000};
+	struct ndjson *reader;
+	struct ndjson_doc doc;
+	pthread_t thread;
+	int fds[2];
+
+	(void)state;
+	assert_non_null(text);
+	for (size_t i = 0; i < 2 * small; i++) {
+		p += sprintf(p, "{\"id\":%zu,\"payload\":{\"n\":%zu}}\n", i, i);
+		if (i + 1 == small) {
+			p += sprintf(p, "{\"id\":77777,\"payload\":\"");
+			memset(p, 'x', large);
+			p += large;
+			p += sprintf(p, "\"}\n");
+		}
+	}
+	feeder.len = (size_t)(p - text);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	feeder.fd = fds[1];
+	assert_int_equal(pthread_create(&thread, NULL, feed, &feeder), 0);
+	assert_int_equal(ndjson_open(&reader, fds[0], NULL, NULL), 0);
+	for (size_t i = 0; i < 2 * small; i++) {
+		char want[32];
+
+		assert_int_equal(ndjson_next(reader, &doc), 1);
+		assert_int_equal(doc.key.num, i);
+		assert_int_equal(doc.line, i < small ? i + 1 : i + 2);
+		assert_int_equal(doc.len, sprintf(want, "{\"n\":%zu}", i));
+		assert_memory_equal(doc.payload, want, doc.len);
+		if (i + 1 == small) {
+			assert_int_equal(ndjson_next(reader, &doc), 1);
+			assert_int_equal(doc.key.num, 77777);
+			assert_int_equal(doc.len, large + 2);
+			assert_true(reader->w.cap >= large);
+		}
+	}
+	assert_int_equal(ndjson_next(reader, &doc), 0);
+	assert_true(reader->w.cap < PFS_MIB);
+	ndjson_close(reader);
+	close(fds[0]);
+	pthread_join(thread, NULL);
+	free(text);
+}
+
+static const char waiting_record[] = "{\"id\":1,\"payload\":1}\n";
+
+/* Writes the record that the reader is about to wait for, once. */
+struct late_writer {
+	int fd;
+	unsigned waits;
+};
+
+static void write_late(void *arg)
+{
+	struct late_writer *writer = arg;
+
+	writer->waits++;
+	if (writer->waits == 1)
+		assert_int_equal(write(writer->fd, waiting_record, sizeof(waiting_record) - 1),
+				 sizeof(waiting_record) - 1);
+	else
+		close(writer->fd);
+}
+
+/* Proves: the reader tells before it waits for a pipe that has nothing, and not while there is
+ * something. */
+static void waiting_is_told(void **state)
+{
+	struct late_writer writer = {0};
+	struct ndjson *reader;
+	struct ndjson_doc doc;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	writer.fd = fds[1];
+	assert_int_equal(write(fds[1], waiting_record, sizeof(waiting_record) - 1),
+			 sizeof(waiting_record) - 1);
+	assert_int_equal(ndjson_open(&reader, fds[0], write_late, &writer), 0);
+	assert_int_equal(ndjson_next(reader, &doc), 1);
+	assert_int_equal(writer.waits, 0);
+	assert_int_equal(ndjson_next(reader, &doc), 1);
+	assert_int_equal(writer.waits, 1);
+	assert_int_equal(ndjson_next(reader, &doc), 0);
+	assert_int_equal(writer.waits, 2);
+	ndjson_close(reader);
+	close(fds[0]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(records_are_read_exactly),
+		cmocka_unit_test(records_that_are_no_documents_are_refused),
+		cmocka_unit_test(broken_lines_are_refused_and_the_next_is_read),
+		cmocka_unit_test(scroll_bodies_are_read),
+		cmocka_unit_test(faults_in_scroll_bodies_are_refused),
+		cmocka_unit_test(large_records_pass_and_the_window_shrinks),
+		cmocka_unit_test(waiting_is_told),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

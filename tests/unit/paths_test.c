@@ -1,0 +1,132 @@
+/* fs/paths.c: the paths of payloadfs's command line. */
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fs/paths.c"
+
+static char base[64]; /* a directory of this test, without links */
+
+static int setup(void **state)
+{
+	char template[] = "/tmp/payloadfs-paths-XXXXXX";
+	char *made = mkdtemp(template);
+	char *real = made ? realpath(made, NULL) : NULL;
+
+	(void)state;
+	if (!real)
+		return -1;
+	snprintf(base, sizeof(base), "%s", real);
+	free(real);
+	return chdir(base) || mkdir("there", 0700) || symlink("there", "link");
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return unlink("link") || rmdir("there") || chdir("/") || rmdir(base);
+}
+
+static void check_resolve(const char *path, const char *below_base)
+{
+	char expected[PATH_MAX];
+	char *out;
+
+	assert_int_equal(pfs_path_resolve(&out, path), 0);
+	snprintf(expected, sizeof(expected), "%s%s", base, below_base);
+	assert_string_equal(out, expected);
+	free(out);
+}
+
+/* Proves: the part of a path that exists loses its links, what does not exist yet is appended,
+ * whatever the slashes. */
+static void resolve_paths(void **state)
+{
+	char *out;
+
+	(void)state;
+	check_resolve("there", "/there");
+	check_resolve("link", "/there");
+	check_resolve("link/new", "/there/new");
+	check_resolve("new", "/new");
+	check_resolve("new/", "/new");
+	check_resolve("./new//newer///", "/new/newer");
+	check_resolve("there/../new", "/new");
+	check_resolve(".", "");
+	assert_int_equal(pfs_path_resolve(&out, "new/../there"), -EINVAL);
+	assert_null(out);
+	assert_int_equal(pfs_path_resolve(&out, "/dev/null/x"), -ENOTDIR);
+	assert_null(out);
+	assert_int_equal(pfs_path_resolve(&out, ""), -EINVAL);
+	assert_null(out);
+	assert_int_equal(pfs_path_resolve(&out, "/no-such-directory-here"), 0);
+	assert_string_equal(out, "/no-such-directory-here");
+	free(out);
+}
+
+/* Proves: "inside" is by components, not by characters. */
+static void inside(void **state)
+{
+	(void)state;
+	assert_true(pfs_path_inside("/a/b", "/a"));
+	assert_true(pfs_path_inside("/a", "/a"));
+	assert_true(pfs_path_inside("/a/b/c", "/a/b"));
+	assert_true(pfs_path_inside("/a", "/"));
+	assert_true(pfs_path_inside("/", "/"));
+	assert_false(pfs_path_inside("/ab", "/a"));
+	assert_false(pfs_path_inside("/a", "/a/b"));
+	assert_false(pfs_path_inside("/b", "/a"));
+}
+
+static void check_default(const char *mountpoint, bool root, const char *expected)
+{
+	char *out;
+
+	assert_int_equal(pfs_path_default_store(&out, mountpoint, root), 0);
+	assert_string_equal(out, expected);
+	free(out);
+}
+
+/* Proves: the default store is where the help says, and two mount points never share one. */
+static void default_stores(void **state)
+{
+	char *out;
+
+	(void)state;
+	setenv("HOME", "/home/u", 1);
+	unsetenv("XDG_DATA_HOME");
+	check_default("/mnt/p", true, "/var/lib/payloadfs/mnt-p");
+	check_default("/mnt/p", false, "/home/u/.local/share/payloadfs/mnt-p");
+	check_default("/mnt-p", true, "/var/lib/payloadfs/mnt\\x2dp");
+	check_default("/mnt/a b/.c/\\", true, "/var/lib/payloadfs/mnt-a\\x20b-.c-\\x5c");
+	check_default("/.hidden", true, "/var/lib/payloadfs/\\x2ehidden");
+	check_default("/\xc3\xa4", true, "/var/lib/payloadfs/\\xc3\\xa4");
+	check_default("/", true, "/var/lib/payloadfs/-");
+	setenv("XDG_DATA_HOME", "/data", 1);
+	check_default("/mnt/p", false, "/data/payloadfs/mnt-p");
+	check_default("/mnt/p", true, "/var/lib/payloadfs/mnt-p");
+	setenv("XDG_DATA_HOME", "relative", 1); /* the specification says: to be ignored */
+	check_default("/mnt/p", false, "/home/u/.local/share/payloadfs/mnt-p");
+	unsetenv("XDG_DATA_HOME");
+	unsetenv("HOME");
+	assert_int_equal(pfs_path_default_store(&out, "/mnt/p", false), -ENOENT);
+	assert_null(out);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(resolve_paths, setup, teardown),
+		cmocka_unit_test(inside),
+		cmocka_unit_test(default_stores),
+	};
+
+	return cmocka_run_group_tests_name("paths", tests, NULL, NULL);
+}

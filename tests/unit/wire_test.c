@@ -1,0 +1,293 @@
+/* Framing of the control socket's protocol: what is built is read back; what a hostile peer sends
+ * is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "storage/wire.h"
+
+static struct pfs_key key_of(const char *name)
+{
+	struct pfs_key key;
+
+	assert_int_equal(pfs_key_parse(&key, name, strlen(name)), 0);
+	return key;
+}
+
+static const char *const names[] = {
+	"0",
+	"18446744073709551615",
+	"00000000-0000-0000-0000-000000000000",
+	"c0ffee00-0000-4000-8000-0000000000ff",
+	"x",
+	".42.swp",
+	"tab\tand \xff",
+};
+
+/* A body with one of everything. */
+static void build(struct pfs_wire_out *out)
+{
+	pfs_wire_begin(out, PFS_WIRE_IMPORT, 0);
+	pfs_wire_u8(out, 200);
+	pfs_wire_u32(out, UINT32_C(0xfedcba98));
+	pfs_wire_u64(out, UINT64_C(0xfedcba9876543210));
+	pfs_wire_bytes(out, "ab\0c", 4);
+	pfs_wire_text(out, "a reason\n");
+	pfs_wire_u32(out, (uint32_t)-ENOSPC);
+	for (size_t i = 0; i < pfs_array_len(names); i++) {
+		struct pfs_key key = key_of(names[i]);
+
+		pfs_wire_key(out, &key);
+	}
+	pfs_wire_raw(out, "tail", 4);
+}
+
+/* Reads the body of build and returns what pfs_wire_done says. With check, every value must be
+ * right. */
+static int take(const uint8_t *body, size_t len, bool check)
+{
+	struct pfs_wire_in in = pfs_wire_in(body, len);
+	const uint8_t *bytes, *tail;
+	char text[32];
+	struct pfs_key key, want;
+	size_t bytes_len;
+
+	uint8_t u8 = pfs_wire_get_u8(&in);
+	uint32_t u32 = pfs_wire_get_u32(&in);
+	uint64_t u64 = pfs_wire_get_u64(&in);
+	bytes = pfs_wire_get_bytes(&in, &bytes_len);
+	pfs_wire_get_text(&in, text, sizeof(text));
+	int status = pfs_wire_get_status(&in);
+	if (check) {
+		assert_int_equal(u8, 200);
+		assert_int_equal(u32, UINT32_C(0xfedcba98));
+		assert_true(u64 == UINT64_C(0xfedcba9876543210));
+		assert_int_equal(bytes_len, 4);
+		assert_memory_equal(bytes, "ab\0c", 4);
+		assert_string_equal(text, "a reason");
+		assert_int_equal(status, -ENOSPC);
+	}
+	for (size_t i = 0; i < pfs_array_len(names); i++) {
+		pfs_wire_get_key(&in, &key);
+		want = key_of(names[i]);
+		if (check)
+			assert_true(pfs_key_equal(&key, &want));
+		else if (in.bad)
+			assert_int_equal(key.kind, PFS_KEY_NONE);
+	}
+	assert_true(!check || pfs_wire_more(&in));
+	tail = pfs_wire_get_raw(&in, 4);
+	if (check)
+		assert_memory_equal(tail, "tail", 4);
+	assert_true(!check || !pfs_wire_more(&in));
+	return pfs_wire_done(&in);
+}
+
+/* Proves: a message is read back as it was built, header and every kind of field. */
+static void messages_round_trip(void **state)
+{
+	struct pfs_wire_out out = {0};
+	struct pfs_wire_header header;
+
+	(void)state;
+	build(&out);
+	assert_int_equal(pfs_wire_end(&out), 0);
+	assert_int_equal(pfs_wire_header(&header, out.buf), 0);
+	assert_int_equal(header.version, PFS_WIRE_VERSION);
+	assert_int_equal(header.type, PFS_WIRE_IMPORT);
+	assert_int_equal(header.status, 0);
+	assert_int_equal(header.len, out.len - PFS_WIRE_HEADER_LEN);
+	assert_int_equal(take(out.buf + PFS_WIRE_HEADER_LEN, header.len, true), 0);
+
+	/* The memory is used again, the content is not. */
+	pfs_wire_begin(&out, PFS_WIRE_REPLY, -EROFS);
+	assert_int_equal(pfs_wire_end(&out), 0);
+	assert_int_equal(out.len, PFS_WIRE_HEADER_LEN);
+	assert_int_equal(pfs_wire_header(&header, out.buf), 0);
+	assert_int_equal(header.status, -EROFS);
+	assert_int_equal(header.len, 0);
+	pfs_wire_out_free(&out);
+}
+
+/* Proves: a body that is cut off at any byte, or has one too many, is refused, and nothing outside
+ * of it is read (ASan). */
+static void truncated_bodies_are_refused(void **state)
+{
+	struct pfs_wire_out out = {0};
+	size_t len;
+
+	(void)state;
+	build(&out);
+	assert_int_equal(pfs_wire_end(&out), 0);
+	len = out.len - PFS_WIRE_HEADER_LEN;
+	for (size_t cut = 0; cut <= len + 1; cut++) {
+		uint8_t *copy = malloc(cut ? cut : 1);
+
+		assert_non_null(copy);
+		memset(copy, 0, cut ? cut : 1);
+		memcpy(copy, out.buf + PFS_WIRE_HEADER_LEN, cut < len ? cut : len);
+		assert_int_equal(take(copy, cut, false), cut == len ? 0 : -EPROTO);
+		free(copy);
+	}
+	pfs_wire_out_free(&out);
+}
+
+/* Proves: lengths that lie, kinds that do not exist, and names that are not canonical are refused.
+ */
+static void hostile_fields_are_refused(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} keys[] = {
+		{"", 0},
+		{"\x00", 1},
+		{"\x04\x01\x02\x03\x04\x05\x06\x07\x08", 9}, /* TEMP is not for clients */
+		{"\xff", 1},
+		{"\x01\x01\x02\x03\x04\x05\x06\x07", 8},
+		{"\x02xxxxxxxxxxxxxxx", 16},
+		{"\x03", 1},
+		{"\x03\x00", 2},
+		{"\x03\x05"
+		 "abcd",
+		 6},
+		{"\x03\x03"
+		 "a/b",
+		 5},
+		{"\x03\x03"
+		 "a\0b",
+		 5},
+		{"\x03\x01.", 3},
+		{"\x03\x02..", 4},
+		{"\x03\x02"
+		 "42",
+		 4}, /* an id dressed as a scratch name */
+		{"\x03\x03"
+		 "007",
+		 5},
+	};
+	struct pfs_wire_in in;
+	struct pfs_key key;
+	char text[8];
+	size_t len;
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(keys); i++) {
+		in = pfs_wire_in(keys[i].bytes, keys[i].len);
+		pfs_wire_get_key(&in, &key);
+		assert_true(in.bad);
+		assert_int_equal(key.kind, PFS_KEY_NONE);
+		assert_int_equal(pfs_wire_done(&in), -EPROTO);
+	}
+	in = pfs_wire_in("\xff\xff\xff\xff"
+			 "abc",
+			 7);
+	assert_null(pfs_wire_get_bytes(&in, &len));
+	assert_int_equal(len, 0);
+	assert_true(in.bad);
+	in = pfs_wire_in("\x04\0\0\0"
+			 "abc",
+			 7);
+	assert_null(pfs_wire_get_bytes(&in, &len));
+	in = pfs_wire_in("\x0c\0\0\0"
+			 "a\x1b[1mb\n\x7f"
+			 "cdefg",
+			 16);
+	pfs_wire_get_text(&in, text, sizeof(text));
+	assert_string_equal(text, "a[1mbcd"); /* cut to fit, no control characters */
+	assert_int_equal(pfs_wire_done(&in), 0);
+	in = pfs_wire_in("\x07\0\0\0"
+			 "a\tb/\x1b\n\x7f",
+			 11); /* a path is taken as it is */
+	pfs_wire_get_path(&in, text, sizeof(text));
+	assert_string_equal(text, "a\tb/\x1b\n\x7f");
+	assert_int_equal(pfs_wire_done(&in), 0);
+	in = pfs_wire_in("\x08\0\0\0"
+			 "abcdefgh",
+			 12);
+	pfs_wire_get_path(&in, text, sizeof(text));
+	assert_string_equal(text, "");
+	assert_true(in.bad);
+	in = pfs_wire_in("\x03\0\0\0"
+			 "a\0b",
+			 7);
+	pfs_wire_get_path(&in, text, sizeof(text));
+	assert_true(in.bad);
+	in = pfs_wire_in("\x01\0\0\0", 4); /* a positive status */
+	assert_int_equal(pfs_wire_get_status(&in), -EPROTO);
+	assert_true(in.bad);
+	in = pfs_wire_in("\0\0\0\x80", 4); /* INT32_MIN can't be negated */
+	assert_int_equal(pfs_wire_get_status(&in), -EPROTO);
+}
+
+/* Proves: only headers of this protocol with a bounded length pass; other versions pass, for the
+ * caller to refuse. */
+static void headers_are_checked(void **state)
+{
+	struct pfs_wire_header header;
+	uint8_t bytes[PFS_WIRE_HEADER_LEN];
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		memcpy(bytes, "PFSW\1\0\2\0\0\0\0\0\0\0\0", sizeof(bytes));
+		assert_int_equal(pfs_wire_header(&header, bytes), 0);
+		bytes[i] ^= 1;
+		assert_int_equal(pfs_wire_header(&header, bytes), -EPROTO);
+	}
+	memcpy(bytes, "PFSW\2\0\2\0\0\0\0\0\0\0\0", sizeof(bytes));
+	assert_int_equal(pfs_wire_header(&header, bytes), 0);
+	assert_int_equal(header.version, 2);
+	pfs_put_le32(bytes + 8, PFS_WIRE_BODY_MAX);
+	assert_int_equal(pfs_wire_header(&header, bytes), 0);
+	pfs_put_le32(bytes + 8, PFS_WIRE_BODY_MAX + 1);
+	assert_int_equal(pfs_wire_header(&header, bytes), -EMSGSIZE);
+	pfs_put_le32(bytes + 8, 0);
+	pfs_put_le32(bytes + 12, 1);
+	assert_int_equal(pfs_wire_header(&header, bytes), 0);
+	assert_int_equal(header.status, -EPROTO);
+}
+
+/* Proves: a message can hold exactly PFS_WIRE_BODY_MAX bytes; one more is refused and stays refused
+ * until the next begins. */
+static void messages_are_bounded(void **state)
+{
+	struct pfs_wire_out out = {0};
+	uint8_t *p;
+
+	(void)state;
+	pfs_wire_begin(&out, PFS_WIRE_DATA, 0);
+	p = pfs_wire_reserve(&out, PFS_WIRE_BODY_MAX);
+	assert_non_null(p);
+	memset(p, 7, PFS_WIRE_BODY_MAX);
+	assert_int_equal(pfs_wire_body_len(&out), PFS_WIRE_BODY_MAX);
+	assert_int_equal(pfs_wire_end(&out), 0);
+	pfs_wire_u8(&out, 1);
+	assert_int_equal(pfs_wire_end(&out), -EMSGSIZE);
+	out.len = PFS_WIRE_HEADER_LEN;
+	pfs_wire_u8(&out, 1);
+	assert_int_equal(pfs_wire_end(&out), -EMSGSIZE);
+	pfs_wire_begin(&out, PFS_WIRE_DATA, 0);
+	pfs_wire_bytes(&out, p, SIZE_MAX);
+	assert_int_equal(pfs_wire_end(&out), -EMSGSIZE);
+	pfs_wire_begin(&out, PFS_WIRE_DATA, 0);
+	assert_int_equal(pfs_wire_end(&out), 0);
+	pfs_wire_out_free(&out);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(messages_round_trip),
+		cmocka_unit_test(truncated_bodies_are_refused),
+		cmocka_unit_test(hostile_fields_are_refused),
+		cmocka_unit_test(headers_are_checked),
+		cmocka_unit_test(messages_are_bounded),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

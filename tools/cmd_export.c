@@ -1,0 +1,281 @@
+#include <signal.h>
+#include <stdlib.h>
+
+#include "storage/wire.h"
+#include "tools/base64.h"
+#include "tools/command.h"
+#include "tools/json_scan.h"
+#include "tools/output.h"
+#include "tools/progress.h"
+#include "tools/report.h"
+
+#define BASE64_PIECE 49152 /* a multiple of 3 */
+#define SORT_STEP 4096	   /* keys that are asked for at once */
+
+enum { OPTION_SORT = OPTION_FIRST_OWN };
+
+static const struct option options[] = {
+	{"output", required_argument, NULL, 'o'},
+	{"sort", no_argument, NULL, OPTION_SORT},
+	COMMON_OPTIONS,
+};
+
+/* The signal that asked us to stop, so that an unfinished file is removed. */
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int number)
+{
+	stop_signal = number;
+}
+
+/* A point's key, in 17 bytes that memcmp orders like pfs_key_compare. */
+struct sort_key {
+	uint8_t kind;
+	uint8_t bytes[16];
+};
+
+struct export
+{
+	struct target *target;
+	struct output out;
+	struct progress progress;
+	char *base64; /* room for a piece */
+	uint64_t documents, failed, bytes;
+
+	/* --sort */
+	struct sort_key *keys;
+	size_t key_count, key_cap;
+};
+
+static int write_base64(struct export *export, const uint8_t *data, size_t len)
+{
+	int err = 0;
+
+	while (!err && len) {
+		size_t n = pfs_min_u64(len, BASE64_PIECE);
+
+		base64_encode(export->base64, data, n);
+		err = output_write(&export->out, export->base64, base64_encoded_len(n));
+		data += n;
+		len -= n;
+	}
+	return err;
+}
+
+/* Writes one document as a line. */
+static int export_document(void *arg, const struct pfs_key *key, int status, const void *data,
+			   size_t len)
+{
+	struct export *export = arg;
+	const char *quote = key->kind == PFS_KEY_NUM ? "" : "\"";
+	char head[PFS_NAME_MAX + 32];
+	bool plain;
+	int err;
+
+	if (stop_signal)
+		return -EINTR;
+	if (status) {
+		progress_hide(&export->progress);
+		complain("%s: %s: %s", export->target->name, key_text(key).text, explain(status));
+		export->failed++;
+		return 0;
+	}
+	plain = json_is_line_value(data, len);
+	snprintf(head, sizeof(head), "{\"id\":%s%s%s,\"%s\":%s", quote, key_text(key).text, quote,
+		 plain ? "payload" : "payload_base64", plain ? "" : "\"");
+	err = output_text(&export->out, head);
+	if (!err)
+		err = plain ? output_write(&export->out, data, len)
+			    : write_base64(export, data, len);
+	if (!err)
+		err = output_text(&export->out, plain ? "}\n" : "\"}\n");
+	export->documents++;
+	export->bytes += len;
+	progress_update(&export->progress, export->documents, export->documents);
+	return err;
+}
+
+static int add_key(void *arg, const struct pfs_key *key)
+{
+	struct export *export = arg;
+	struct sort_key *to;
+
+	if (export->key_count == export->key_cap) {
+		size_t cap = export->key_cap ? 2 * export->key_cap : 4096;
+		struct sort_key *keys = realloc(export->keys, cap * sizeof(*keys));
+
+		if (!keys)
+			return -ENOMEM;
+		export->keys = keys;
+		export->key_cap = cap;
+	}
+	to = &export->keys[export->key_count++];
+	memset(to, 0, sizeof(*to));
+	to->kind = key->kind;
+	if (key->kind == PFS_KEY_UUID)
+		memcpy(to->bytes, key->uuid, sizeof(to->bytes));
+	else
+		for (int i = 0; i < 8; i++)
+			to->bytes[i] = (uint8_t)(key->num >> (56 - 8 * i));
+	return 0;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct sort_key));
+}
+
+static void expand_key(struct pfs_key *key, const struct sort_key *from)
+{
+	memset(key, 0, sizeof(*key));
+	key->kind = from->kind;
+	if (from->kind == PFS_KEY_UUID)
+		memcpy(key->uuid, from->bytes, sizeof(key->uuid));
+	else
+		for (int i = 0; i < 8; i++)
+			key->num = key->num << 8 | from->bytes[i];
+}
+
+static int export_sorted(struct export *export)
+{
+	struct pfs_key *step = calloc(SORT_STEP, sizeof(*step));
+	int err = step ? target_names(export->target, PFS_WIRE_POINTS, add_key, export) : -ENOMEM;
+
+	if (!err && export->key_count)
+		qsort(export->keys, export->key_count, sizeof(*export->keys), compare_keys);
+	for (size_t i = 0; !err && i < export->key_count;) {
+		size_t n = 0;
+
+		while (n < SORT_STEP && i < export->key_count)
+			expand_key(&step[n++], &export->keys[i++]);
+		err = target_export_keys(export->target, step, n, export_document, export);
+	}
+	free(step);
+	free(export->keys);
+	return err;
+}
+
+static int export_everything(struct export *export, bool sort, bool quiet)
+{
+	struct pfs_store_stat stat;
+	int err = target_stat(export->target, &stat);
+
+	if (err)
+		return err;
+	progress_start(&export->progress, quiet, "export", "documents", stat.points);
+	if (sort)
+		err = export_sorted(export);
+	else
+		err = target_export_all(export->target, export_document, export);
+	progress_hide(&export->progress);
+	return err;
+}
+
+static void print_summary(const struct export *export)
+{
+	fprintf(stderr, "exported %s documents, %s, in %.1f s",
+		group_digits(export->documents).text, size_text(export->bytes).text,
+		progress_seconds(&export->progress));
+	if (export->failed)
+		fprintf(stderr, "; failed %s", group_digits(export->failed).text);
+	fputc('\n', stderr);
+}
+
+/* Exports to the output that is open. Returns the exit code. */
+static int export_to(struct export *export, const char *path, bool sort, bool quiet)
+{
+	int err = export_everything(export, sort, quiet), result;
+
+	if (stop_signal)
+		return PFS_EXIT_IO; /* run() ends with the signal */
+	if (!err)
+		err = output_commit(&export->out);
+	if (err == -EPIPE && export->out.err)
+		return PFS_EXIT_OK; /* the reader has what it wanted */
+	if (err && export->out.err) {
+		complain("%s: %s", path ? path : "standard output", strerror(-err));
+		return PFS_EXIT_IO;
+	}
+	if (err) {
+		target_complain(export->target, NULL, err);
+		return target_exit(export->target, err);
+	}
+	result = export->failed ? PFS_EXIT_SOME : PFS_EXIT_OK;
+	if (!quiet)
+		print_summary(export);
+	return result;
+}
+
+static int run_export(struct export *export, const char *path, bool sort, bool quiet)
+{
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
+	int err, result;
+
+	export->base64 = malloc(base64_encoded_len(BASE64_PIECE));
+	if (!export->base64) {
+		complain("%s", explain(-ENOMEM));
+		return PFS_EXIT_IO;
+	}
+	if (path) {
+		sigaction(SIGINT, &action, NULL);
+		sigaction(SIGTERM, &action, NULL);
+		sigaction(SIGHUP, &action, NULL);
+	}
+	err = output_open(&export->out, path);
+	if (err) {
+		complain("%s: %s", path ? path : "standard output", strerror(-err));
+		result = PFS_EXIT_IO;
+	} else {
+		result = export_to(export, path, sort, quiet);
+		output_close(&export->out);
+	}
+	free(export->base64);
+	return result;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+	struct common_options common = {.wait_ms = WAIT_MS_DEFAULT};
+	struct export export = {0};
+	const char *path = NULL;
+	bool sort = false;
+	int c, result;
+
+	while ((c = getopt_long(argc, argv, ":hqo:", options, NULL)) != -1) {
+		if (c == 'o') {
+			path = optarg;
+		} else if (c == OPTION_SORT) {
+			sort = true;
+		} else {
+			result = common_option(command, c, argv, &common);
+			if (result >= 0)
+				return result;
+		}
+	}
+	if (argc - optind != 1)
+		return usage_error(command, "one TARGET is expected");
+	result = open_target(&export.target, argv[optind], 0, &common);
+	if (result)
+		return result;
+	result = run_export(&export, path && strcmp(path, "-") ? path : NULL, sort, common.quiet);
+	result = close_target(export.target, result);
+	if (stop_signal)
+		raise(stop_signal);
+	return result;
+}
+
+const struct command command_export = {
+	.name = "export",
+	.summary = "write all points as NDJSON",
+	.usage = "[options] TARGET",
+	.help = "Writes every point as a line {\"id\":...,\"payload\":...}, the payload's bytes as "
+		"they are. A payload\n"
+		"that is not one JSON value in one line is written as "
+		"{\"id\":...,\"payload_base64\":\"...\"}.\n"
+		"Scratch files are not points and are left out. `payloadctl import` reads it "
+		"back.\n\nOptions:\n"
+		"  -o, --output=FILE  write to FILE, which is replaced only when everything is "
+		"written\n"
+		"      --sort         ids in ascending order, numbers before UUIDs\n",
+	.run = run,
+};

@@ -1,0 +1,269 @@
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tools/command.h"
+#include "tools/ndjson.h"
+#include "tools/progress.h"
+#include "tools/report.h"
+
+enum { OPTION_JSON = OPTION_FIRST_OWN, OPTION_STOP };
+
+static const struct option options[] = {
+	{"json", no_argument, NULL, OPTION_JSON},
+	{"stop-on-error", no_argument, NULL, OPTION_STOP},
+	COMMON_OPTIONS,
+};
+
+/* One input. */
+struct input {
+	const char *name;
+	int fd;
+};
+
+struct import {
+	struct target *target;
+	struct progress progress;
+	bool stop_on_error;
+	int err; /* of the store: nothing more can be stored */
+
+	uint64_t stored, refused;
+	uint64_t bytes;	     /* of payloads */
+	uint64_t input_done; /* bytes of the inputs before this one */
+};
+
+static void on_stored(void *arg, uint64_t documents)
+{
+	struct import *import = arg;
+
+	import->stored += documents;
+}
+
+/* Says that a document was refused. */
+static void refuse(struct import *import, const struct target_where *where, const char *why)
+{
+	progress_hide(&import->progress);
+	if (where->point)
+		complain("%s: line %" PRIu64 ", point %" PRIu64 ": %s", where->file, where->line,
+			 where->point, why);
+	else
+		complain("%s: line %" PRIu64 ": %s", where->file, where->line, why);
+	import->refused++;
+}
+
+static void on_refused(void *arg, const struct target_where *where, const struct pfs_key *key,
+		       int err)
+{
+	char why[PFS_NAME_MAX + 256];
+
+	snprintf(why, sizeof(why), "%s: %s", key_text(key).text, explain(err));
+	refuse(arg, where, why);
+}
+
+/* The input makes us wait: what was read so far is stored meanwhile. */
+static void on_wait(void *arg)
+{
+	struct import *import = arg;
+
+	if (!import->err)
+		import->err = target_import_flush(import->target);
+}
+
+/* Imports one input. Returns 0, or the negative errno of a failed read. */
+static int import_input(struct import *import, const struct input *input)
+{
+	struct ndjson *reader;
+	struct ndjson_doc doc;
+	int more = ndjson_open(&reader, input->fd, on_wait, import);
+
+	if (more)
+		return more;
+	while (!import->err && !(import->stop_on_error && import->refused)) {
+		struct target_where where = {.file = input->name};
+
+		more = ndjson_next(reader, &doc);
+		if (more == -EBADMSG) {
+			where.line = ndjson_fault(reader)->line;
+			where.point = ndjson_fault(reader)->point;
+			refuse(import, &where, ndjson_fault(reader)->text);
+			continue;
+		}
+		if (more <= 0)
+			break;
+		where.line = doc.line;
+		where.point = doc.point;
+		import->err =
+			target_import_add(import->target, &doc.key, doc.payload, doc.len, &where);
+		import->bytes += doc.len;
+		progress_update(&import->progress, import->input_done + ndjson_bytes(reader),
+				import->stored);
+	}
+	import->input_done += ndjson_bytes(reader);
+	ndjson_close(reader);
+	return more < 0 && more != -EBADMSG ? more : 0;
+}
+
+/* Imports all inputs and makes them durable. Returns the exit code. */
+static int import_all(struct import *import, const struct input *inputs, size_t count)
+{
+	int result = PFS_EXIT_OK, err = 0;
+
+	for (size_t i = 0; i < count && !err && !import->err; i++) {
+		if (import->stop_on_error && import->refused)
+			break;
+		err = import_input(import, &inputs[i]);
+		progress_hide(&import->progress);
+		if (err) {
+			complain("%s: %s", inputs[i].name, strerror(-err));
+			result = PFS_EXIT_IO;
+		}
+	}
+	if (!import->err)
+		import->err = target_import_flush(import->target);
+	if (!import->err && import->stored)
+		import->err = target_sync(import->target);
+	progress_hide(&import->progress);
+	if (import->err) {
+		target_complain(import->target, NULL, import->err);
+		result = target_exit(import->target, import->err);
+	}
+	return result ? result : import->refused ? PFS_EXIT_SOME : PFS_EXIT_OK;
+}
+
+static void print_summary(const struct import *import, bool json)
+{
+	double seconds = progress_seconds(&import->progress);
+
+	if (json) {
+		printf("{\"imported\":%" PRIu64 ",\"refused\":%" PRIu64
+		       ",\"payload_bytes\":%" PRIu64 ",\"input_bytes\":%" PRIu64
+		       ",\"seconds\":%.3f}\n",
+		       import->stored, import->refused, import->bytes, import->input_done, seconds);
+		return;
+	}
+	fprintf(stderr, "imported %s documents, %s, in %.1f s", group_digits(import->stored).text,
+		size_text(import->bytes).text, seconds);
+	if (seconds > 0.05)
+		fprintf(stderr, " (%s/s, %s/s)",
+			group_digits((uint64_t)((double)import->stored / seconds)).text,
+			size_text((uint64_t)((double)import->bytes / seconds)).text);
+	if (import->refused)
+		fprintf(stderr, "; refused %s", group_digits(import->refused).text);
+	fputc('\n', stderr);
+}
+
+/* Opens the inputs (none named: standard input). *total: their bytes, or 0 when that is not known.
+ * Returns 0 or the exit code. */
+static int open_inputs(struct input *inputs, char **names, size_t count, uint64_t *total)
+{
+	bool known = true;
+
+	*total = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct stat st;
+		bool standard = strcmp(names[i], "-") == 0;
+
+		inputs[i].name = standard ? "standard input" : names[i];
+		inputs[i].fd = standard ? STDIN_FILENO : open(names[i], O_RDONLY | O_CLOEXEC);
+		if (inputs[i].fd < 0 || fstat(inputs[i].fd, &st)) {
+			complain("%s: %s", inputs[i].name, strerror(errno));
+			return PFS_EXIT_IO;
+		}
+		if (S_ISDIR(st.st_mode)) {
+			complain("%s: is a directory, not a file of documents", inputs[i].name);
+			return PFS_EXIT_IO;
+		}
+		known = known && S_ISREG(st.st_mode);
+		*total += (uint64_t)st.st_size;
+	}
+	if (!known)
+		*total = 0;
+	return 0;
+}
+
+static void close_inputs(struct input *inputs, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (inputs[i].fd > STDIN_FILENO)
+			close(inputs[i].fd);
+	}
+	free(inputs);
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+	static char *standard_input[] = {"-"};
+	struct common_options common = {.wait_ms = WAIT_MS_DEFAULT};
+	struct import import = {0};
+	struct target_import hooks = {.stored = on_stored, .refused = on_refused, .arg = &import};
+	struct input *inputs;
+	uint64_t total;
+	size_t count;
+	char **names;
+	bool json = false;
+	int c, result;
+
+	while ((c = getopt_long(argc, argv, ":hq", options, NULL)) != -1) {
+		if (c == OPTION_JSON) {
+			json = true;
+		} else if (c == OPTION_STOP) {
+			import.stop_on_error = true;
+		} else {
+			result = common_option(command, c, argv, &common);
+			if (result >= 0)
+				return result;
+		}
+	}
+	if (argc - optind < 1)
+		return usage_error(command, "a TARGET is expected");
+	count = argc - optind > 1 ? (size_t)(argc - optind - 1) : 1;
+	names = argc - optind > 1 ? argv + optind + 1 : standard_input;
+	inputs = malloc(count * sizeof(*inputs));
+	if (!inputs) {
+		complain("%s", explain(-ENOMEM));
+		return PFS_EXIT_IO;
+	}
+	for (size_t i = 0; i < count; i++)
+		inputs[i].fd = -1;
+	result = open_inputs(inputs, names, count, &total);
+	if (!result)
+		result = open_target(&import.target, argv[optind], TARGET_WRITE | TARGET_CREATE,
+				     &common);
+	if (!result) {
+		target_import_begin(import.target, &hooks);
+		progress_start(&import.progress, common.quiet, "import", "documents", total);
+		result = import_all(&import, inputs, count);
+		result = close_target(import.target, result);
+		if (json || !common.quiet)
+			print_summary(&import, json);
+		result = end_output(stdout, result);
+	}
+	close_inputs(inputs, count);
+	return result;
+}
+
+const struct command command_import = {
+	.name = "import",
+	.summary = "store documents from NDJSON or from Qdrant scroll responses",
+	.usage = "[options] TARGET [FILE|-]...",
+	.help = "Reads documents from the FILEs or standard input and stores each under its id, "
+		"replacing what is\n"
+		"there. The input holds, also mixed:\n"
+		"  {\"id\": 42, \"payload\": {...}}                    a record; it may span "
+		"lines\n"
+		"  {\"id\": 42, \"payload_base64\": \"...\"}             any bytes, as export "
+		"writes them\n"
+		"  {\"result\": {\"points\": [{\"id\":..., \"payload\":...}, ...]}, ...}   the "
+		"body of a scroll response\n"
+		"An id is an unsigned 64-bit integer or a UUID (also as a string). Payload bytes "
+		"are kept exactly as\n"
+		"they stand. A missing or empty TARGET directory becomes a new store.\n\n"
+		"What is refused is reported with its line, counted, and makes exit code 1; the "
+		"rest is stored.\n"
+		"When the command has ended, what it has stored is durable.\n\nOptions:\n"
+		"      --stop-on-error  stop at the first refusal (what was stored before stays)\n"
+		"      --json           print the summary as JSON on standard output\n",
+	.run = run,
+};

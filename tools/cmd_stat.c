@@ -1,0 +1,271 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "tools/command.h"
+#include "tools/report.h"
+
+enum { OPTION_JSON = OPTION_FIRST_OWN };
+
+static const struct option options[] = {
+	{"json", no_argument, NULL, OPTION_JSON},
+	COMMON_OPTIONS,
+};
+
+static void print_line(const char *name, const char *fmt, ...) PFS_PRINTF(2, 3);
+
+static void print_line(const char *name, const char *fmt, ...)
+{
+	va_list args;
+
+	printf("%-14s ", name);
+	va_start(args, fmt);
+	vprintf(fmt, args);
+	va_end(args);
+	putchar('\n');
+}
+
+/* ---- the store ---- */
+
+static void print_store(const struct target *target, const struct pfs_store_stat *s)
+{
+	uint64_t used = s->container_bytes + s->slot_bytes;
+
+	if (target->daemon_mountpoint)
+		print_line("store", "%s, mounted at %s by process %" PRIu32, target->store,
+			   target->daemon_mountpoint, target->daemon_pid);
+	else
+		print_line("store", "%s, not mounted", target->store);
+	print_line("points", "%s", group_digits(s->points).text);
+	print_line("scratch files", "%s", group_digits(s->scratch).text);
+	print_line("payload", "%s (%s bytes)", size_text(s->raw_bytes).text,
+		   group_digits(s->raw_bytes).text);
+	print_line("stored", "%s: containers %s, slots %s", size_text(used).text,
+		   size_text(s->container_bytes).text, size_text(s->slot_bytes).text);
+	print_line("on disk", "%s in %s pages of %s, %s of it free for reuse",
+		   size_text(s->disk_bytes).text, group_digits(s->pages).text,
+		   size_text(s->page_size).text, size_text(s->free_bytes).text);
+	print_line("journal", "%s not yet in the pages", size_text(s->journal_bytes).text);
+	print_line("sequence", "%" PRIu64 ", durable up to %" PRIu64, s->sequence,
+		   s->durable_sequence);
+	print_line("options", "page size %" PRIu64 ", min value size %" PRIu64 ", format %" PRIu32,
+		   s->page_size, s->min_value_size, s->format_version);
+	print_line("new documents", "mode %04" PRIo32 ", owner %" PRIu32 ":%" PRIu32,
+		   s->defaults.mode, s->defaults.uid, s->defaults.gid);
+	print_line("filesystem", "%s, %s available", size_text(s->space_total).text,
+		   size_text(s->space_available).text);
+	print_line("memory", "%s of index", size_text(s->index_bytes).text);
+	if (target->daemon_mountpoint)
+		print_line("since mount",
+			   "%" PRIu64 " records, %" PRIu64 " syncs, %" PRIu64
+			   " checkpoints, %" PRIu64 " updates in place, %" PRIu64
+			   " relocated, %" PRIu64 " blocks decoded",
+			   s->records, s->syncs, s->checkpoints, s->in_place, s->relocations,
+			   s->blocks_decoded);
+	if (s->read_only && target->daemon_mountpoint)
+		print_line("state", "read-only");
+}
+
+static void print_store_json(const struct target *target, const struct pfs_store_stat *s)
+{
+	fputs("{\"store\":", stdout);
+	print_json_string(stdout, target->store);
+	if (target->daemon_mountpoint) {
+		fputs(",\"mountpoint\":", stdout);
+		print_json_string(stdout, target->daemon_mountpoint);
+		printf(",\"pid\":%" PRIu32 ",\"read_only\":%s", target->daemon_pid,
+		       s->read_only ? "true" : "false");
+	} else {
+		fputs(",\"mountpoint\":null", stdout);
+	}
+#define NUMBER(field) printf(",\"" #field "\":%" PRIu64, (uint64_t)s->field);
+	NUMBER(points)
+	NUMBER(scratch)
+	NUMBER(raw_bytes)
+	NUMBER(container_bytes)
+	NUMBER(slot_bytes)
+	NUMBER(free_bytes)
+	NUMBER(disk_bytes)
+	NUMBER(pages)
+	NUMBER(page_size)
+	NUMBER(min_value_size)
+	NUMBER(journal_bytes)
+	NUMBER(sequence)
+	NUMBER(durable_sequence)
+	NUMBER(blocks_decoded)
+	NUMBER(records)
+	NUMBER(syncs)
+	NUMBER(checkpoints)
+	NUMBER(relocations)
+	NUMBER(in_place)
+	NUMBER(space_total)
+	NUMBER(space_available)
+	NUMBER(index_bytes)
+	NUMBER(format_version)
+#undef NUMBER
+	printf(",\"defaults\":{\"mode\":\"%04" PRIo32 "\",\"uid\":%" PRIu32 ",\"gid\":%" PRIu32
+	       "}}\n",
+	       s->defaults.mode, s->defaults.uid, s->defaults.gid);
+}
+
+static int stat_store(struct target *target, bool json)
+{
+	struct pfs_store_stat stat;
+	int err = target_stat(target, &stat);
+
+	if (err) {
+		target_complain(target, NULL, err);
+		return target_exit(target, err);
+	}
+	if (json)
+		print_store_json(target, &stat);
+	else
+		print_store(target, &stat);
+	return PFS_EXIT_OK;
+}
+
+/* ---- documents ---- */
+
+static struct number_text time_text(int64_t ns)
+{
+	time_t seconds = (time_t)(ns / PFS_NSEC_PER_SEC - (ns % PFS_NSEC_PER_SEC < 0));
+	struct number_text out;
+	struct tm tm;
+
+	if (!gmtime_r(&seconds, &tm) ||
+	    !strftime(out.text, sizeof(out.text), "%Y-%m-%dT%H:%M:%SZ", &tm))
+		snprintf(out.text, sizeof(out.text), "@%" PRId64, (int64_t)seconds);
+	return out;
+}
+
+static void print_document(const struct pfs_key *key, const struct pfs_attr *attr,
+			   const struct pfs_place *p)
+{
+	printf("%s%s\n", key_text(key).text, pfs_key_is_point(key) ? "" : " (scratch file)");
+	print_line("  payload",
+		   "%s bytes, mode %04" PRIo32 ", owner %" PRIu32 ":%" PRIu32 ", changed %s",
+		   group_digits(attr->size).text, attr->mode, attr->uid, attr->gid,
+		   time_text(attr->mtime_ns).text);
+	if (p->in_journal)
+		print_line("  place", "journal, record %" PRIu64 ", %s bytes", p->sequence,
+			   group_digits(attr->stored).text);
+	else
+		print_line("  place",
+			   "page %" PRIu32 ", slot %" PRIu32 ", container at %" PRIu64
+			   ", %s bytes, %s used",
+			   p->page, p->slot, p->offset, group_digits(p->container_len).text,
+			   group_digits(p->packed_len).text);
+	print_line("  stored as", "%s%s", p->compressed ? "LZ4" : "raw",
+		   p->dictionary ? " with dictionary" : "");
+	if (p->dictionary)
+		print_line("  dictionary", "%" PRIu32, p->dictionary);
+	if (p->blocks)
+		print_line("  blocks", "%" PRIu64, p->blocks);
+	if (!p->in_journal)
+		print_line("  sequence", "%" PRIu64 ", checksum %08" PRIx32, p->sequence,
+			   p->checksum);
+}
+
+static void print_document_json(const struct pfs_key *key, const struct pfs_attr *attr,
+				const struct pfs_place *p)
+{
+	const char *quote = key->kind == PFS_KEY_NUM ? "" : "\"";
+
+	if (pfs_key_is_point(key)) {
+		printf("{\"id\":%s%s%s", quote, key_text(key).text, quote);
+	} else {
+		fputs("{\"scratch\":", stdout);
+		print_json_string(stdout, key_text(key).text);
+	}
+	printf(",\"size\":%" PRIu64 ",\"stored\":%" PRIu64 ",\"mode\":\"%04" PRIo32
+	       "\",\"uid\":%" PRIu32 ",\"gid\":%" PRIu32 ",\"mtime_ns\":%" PRId64,
+	       attr->size, attr->stored, attr->mode, attr->uid, attr->gid, attr->mtime_ns);
+	printf(",\"in_journal\":%s,\"page\":%" PRIu32 ",\"slot\":%" PRIu32 ",\"offset\":%" PRIu64
+	       ",\"container\":%" PRIu64 ",\"packed\":%" PRIu64,
+	       p->in_journal ? "true" : "false", p->page, p->slot, p->offset, p->container_len,
+	       p->packed_len);
+	printf(",\"sequence\":%" PRIu64 ",\"dictionary\":%" PRIu32 ",\"checksum\":\"%08" PRIx32
+	       "\",\"compressed\":%s,\"blocks\":%" PRIu64 "}",
+	       p->sequence, p->dictionary, p->checksum, p->compressed ? "true" : "false",
+	       p->blocks);
+}
+
+static int stat_documents(struct target *target, const struct pfs_key *keys, size_t count,
+			  bool json)
+{
+	int result = PFS_EXIT_OK;
+	bool first = true;
+
+	if (json)
+		putchar('[');
+	for (size_t i = 0; i < count; i++) {
+		struct pfs_place place;
+		struct pfs_attr attr;
+		int err = target_place(target, &keys[i], &attr, &place);
+
+		if (err) {
+			fflush(stdout);
+			target_complain(target, key_text(&keys[i]).text, err);
+			result = target_document_exit(target, err);
+			if (result != PFS_EXIT_SOME)
+				break;
+			continue;
+		}
+		if (json) {
+			fputs(first ? "" : ",\n ", stdout);
+			print_document_json(&keys[i], &attr, &place);
+		} else {
+			print_document(&keys[i], &attr, &place);
+		}
+		first = false;
+	}
+	if (json)
+		puts("]");
+	return result;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+	struct common_options common = {.wait_ms = WAIT_MS_DEFAULT};
+	struct target *target;
+	struct pfs_key *keys;
+	bool json = false;
+	size_t count;
+	int c, result;
+
+	while ((c = getopt_long(argc, argv, ":hq", options, NULL)) != -1) {
+		if (c == OPTION_JSON) {
+			json = true;
+			continue;
+		}
+		result = common_option(command, c, argv, &common);
+		if (result >= 0)
+			return result;
+	}
+	if (argc - optind < 1)
+		return usage_error(command, "a TARGET is expected");
+	count = (size_t)(argc - optind - 1);
+	keys = parse_keys(argv + optind + 1, count, &result);
+	if (!keys)
+		return result;
+	result = open_target(&target, argv[optind], 0, &common);
+	if (!result) {
+		result = count ? stat_documents(target, keys, count, json)
+			       : stat_store(target, json);
+		result = end_output(stdout, close_target(target, result));
+	}
+	free(keys);
+	return result;
+}
+
+const struct command command_stat = {
+	.name = "stat",
+	.summary = "show what is in a store, or where a document lies",
+	.usage = "[options] TARGET [ID...]",
+	.help = "Without ID: counts, sizes and state of the store. With IDs (or names of scratch "
+		"files): size, owner,\n"
+		"and the place of each in the pages.\n\nOptions:\n"
+		"      --json          one object for the store, an array of objects for "
+		"documents\n",
+	.run = run,
+};

@@ -1,0 +1,299 @@
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "storage/wire.h"
+#include "tools/client.h"
+#include "tools/report.h"
+#include "tools/target.h"
+
+#define LIST_STEP 256
+#define GET_PIECE (4 * PFS_MIB)
+#define RETRY_MS 50
+
+/* Messages of the store are printed as payloadctl's. While it is being opened the first is kept
+ * back: when opening fails, the reason that is given then says it better. */
+struct messages {
+	pthread_mutex_t lock; /* the store has threads */
+	bool opening;
+	char first[PFS_LOG_LINE_MAX];
+};
+
+/* A store opened in this process. store is NULL with TARGET_CHECK. */
+struct local {
+	struct target t;
+	struct pfs_store *store;
+	struct pfs_put *put;
+	struct messages messages;
+};
+
+static void on_message(void *arg, enum pfs_log_level level, const char *line)
+{
+	struct messages *m = arg;
+
+	if (level > PFS_LOG_WARNING)
+		return;
+	pthread_mutex_lock(&m->lock);
+	if (m->opening && !m->first[0])
+		snprintf(m->first, sizeof(m->first), "%s", line);
+	else
+		complain("%s", line);
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void messages_opened(struct messages *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->opening = false;
+	if (m->first[0])
+		complain("%s", m->first);
+	pthread_mutex_unlock(&m->lock);
+}
+
+static struct local *local_of(struct target *t)
+{
+	return (struct local *)t;
+}
+
+static int local_close(struct target *t)
+{
+	struct local *l = local_of(t);
+	int err = 0;
+
+	if (l->put)
+		pfs_put_abort(l->put);
+	if (l->store)
+		err = pfs_store_close(l->store);
+	pthread_mutex_destroy(&l->messages.lock);
+	free(l);
+	return err;
+}
+
+static int local_get(struct target *t, const struct pfs_key *key, target_data_fn *fn, void *arg)
+{
+	struct pfs_store *store = local_of(t)->store;
+	struct pfs_attr attr;
+	uint32_t object;
+	uint8_t *buf;
+	ssize_t n = 0;
+	int err = pfs_lookup(store, key, &object, &attr);
+
+	if (err)
+		return err;
+	buf = malloc(pfs_max_u64(1, pfs_min_u64(attr.size, GET_PIECE)));
+	if (!buf)
+		return -ENOMEM;
+	for (uint64_t off = 0; !err && off < attr.size; off += (uint64_t)n) {
+		n = pfs_read(store, object, off, buf, pfs_min_u64(attr.size - off, GET_PIECE));
+		err = n < 0 ? (int)n : n == 0 ? -EIO : fn(arg, buf, (size_t)n);
+	}
+	free(buf);
+	return err;
+}
+
+static int local_put_begin(struct target *t)
+{
+	return pfs_put_begin(local_of(t)->store, &local_of(t)->put);
+}
+
+static int local_put_write(struct target *t, const void *data, size_t len)
+{
+	return pfs_put_write(local_of(t)->put, data, len);
+}
+
+static int local_put_commit(struct target *t, const struct pfs_key *key)
+{
+	struct pfs_put *put = local_of(t)->put;
+
+	local_of(t)->put = NULL;
+	return pfs_put_commit(put, key, NULL, 0, NULL);
+}
+
+static int local_put_abort(struct target *t)
+{
+	pfs_put_abort(local_of(t)->put);
+	local_of(t)->put = NULL;
+	return 0;
+}
+
+static int local_import_add(struct target *t, const struct pfs_key *key, const void *data,
+			    size_t len, const struct target_where *where)
+{
+	int err = pfs_put(local_of(t)->store, key, data, len, NULL, 0, NULL);
+
+	if (err == -EFBIG || err == -EINVAL || err == -ENAMETOOLONG)
+		t->import.refused(t->import.arg, where, key, err);
+	else if (err)
+		return err;
+	else
+		t->import.stored(t->import.arg, 1);
+	return 0;
+}
+
+static int local_import_flush(struct target *t)
+{
+	(void)t;
+	return 0;
+}
+
+static int local_remove(struct target *t, const struct pfs_key *keys, size_t count, int *statuses)
+{
+	for (size_t i = 0; i < count; i++)
+		statuses[i] = pfs_remove(local_of(t)->store, &keys[i], NULL);
+	return 0;
+}
+
+/* Calls fn for each name of the kinds. */
+static int local_names(struct target *t, unsigned kinds, target_name_fn *fn, void *arg)
+{
+	struct pfs_listed *listed = calloc(LIST_STEP, sizeof(*listed));
+	uint64_t after = 0;
+	ssize_t n = 0;
+	int err = 0;
+
+	if (!listed)
+		return -ENOMEM;
+	while (!err && (n = pfs_list(local_of(t)->store, after, listed, LIST_STEP)) > 0) {
+		for (ssize_t i = 0; i < n && !err; i++) {
+			bool point = pfs_key_is_point(&listed[i].key);
+
+			if (kinds & (point ? PFS_WIRE_POINTS : PFS_WIRE_SCRATCH))
+				err = fn(arg, &listed[i].key);
+		}
+		after = listed[n - 1].cookie;
+	}
+	free(listed);
+	return err ? err : (int)n;
+}
+
+/* An export that is under way. */
+struct local_export {
+	struct pfs_store *store;
+	target_doc_fn *fn;
+	void *arg;
+};
+
+static int export_one(void *arg, const struct pfs_key *key)
+{
+	struct local_export *e = arg;
+	void *data = NULL;
+	size_t len = 0;
+	int status = pfs_get(e->store, key, &data, &len, NULL), err;
+
+	if (status == -ENOENT)
+		return 0;
+	err = e->fn(e->arg, key, status, data, status ? 0 : len);
+	free(data);
+	return err;
+}
+
+static int local_export_all(struct target *t, target_doc_fn *fn, void *arg)
+{
+	struct local_export e = {.store = local_of(t)->store, .fn = fn, .arg = arg};
+
+	return local_names(t, PFS_WIRE_POINTS, export_one, &e);
+}
+
+static int local_export_keys(struct target *t, const struct pfs_key *keys, size_t count,
+			     target_doc_fn *fn, void *arg)
+{
+	struct local_export e = {.store = local_of(t)->store, .fn = fn, .arg = arg};
+	int err = 0;
+
+	for (size_t i = 0; i < count && !err; i++)
+		err = export_one(&e, &keys[i]);
+	return err;
+}
+
+static int local_stat(struct target *t, struct pfs_store_stat *stat)
+{
+	return pfs_store_stat(local_of(t)->store, stat);
+}
+
+static int local_place(struct target *t, const struct pfs_key *key, struct pfs_attr *attr,
+		       struct pfs_place *place)
+{
+	uint32_t object;
+	int err = pfs_lookup(local_of(t)->store, key, &object, attr);
+
+	return err ? err : pfs_place(local_of(t)->store, key, place);
+}
+
+/* The store's holder may be a daemon that is just ending: waited for like in target_open. */
+static int local_check(struct target *t, pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
+		       struct pfs_check_result *result)
+{
+	const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
+	const struct pfs_logger logger = {.fn = on_message, .arg = &local_of(t)->messages};
+	int64_t deadline = client_now_ms() + t->wait_ms;
+	int err;
+
+	for (;;) {
+		err = pfs_check(t->store, NULL, &logger, fn, progress, arg, result, &t->reason);
+		if (err != -EBUSY || client_now_ms() >= deadline)
+			return err;
+		nanosleep(&pause, NULL);
+	}
+}
+
+static int local_sync(struct target *t)
+{
+	return pfs_sync(local_of(t)->store);
+}
+
+static int local_unmount(struct target *t, int timeout_ms)
+{
+	(void)t;
+	(void)timeout_ms;
+	return -ENXIO;
+}
+
+static const struct target_ops local_ops = {
+	.close = local_close,
+	.get = local_get,
+	.put_begin = local_put_begin,
+	.put_write = local_put_write,
+	.put_commit = local_put_commit,
+	.put_abort = local_put_abort,
+	.import_add = local_import_add,
+	.import_flush = local_import_flush,
+	.remove = local_remove,
+	.names = local_names,
+	.export_all = local_export_all,
+	.export_keys = local_export_keys,
+	.stat = local_stat,
+	.place = local_place,
+	.check = local_check,
+	.sync = local_sync,
+	.unmount = local_unmount,
+};
+
+int target_local_open(struct target **out, const char *store, unsigned flags,
+		      struct pfs_reason *reason)
+{
+	struct pfs_open_options options = {.read_only = !(flags & TARGET_WRITE)};
+	struct local *l = calloc(1, sizeof(*l));
+	int err = 0;
+
+	*out = NULL;
+	if (!l) {
+		snprintf(reason->text, sizeof(reason->text), "no memory to open a store");
+		return -ENOMEM;
+	}
+	l->t.ops = &local_ops;
+	pthread_mutex_init(&l->messages.lock, NULL);
+	options.logger.fn = on_message;
+	options.logger.arg = &l->messages;
+	l->messages.opening = !(flags & TARGET_CHECK);
+	if (!(flags & TARGET_CHECK))
+		err = pfs_store_open(&l->store, store, &options, reason);
+	if (err) {
+		pthread_mutex_destroy(&l->messages.lock);
+		free(l);
+		return err;
+	}
+	messages_opened(&l->messages);
+	*out = &l->t;
+	return 0;
+}

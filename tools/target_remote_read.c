@@ -1,0 +1,180 @@
+#include <stdlib.h>
+
+#include "tools/target_remote.h"
+
+struct getting {
+	target_data_fn *fn;
+	void *arg;
+	uint64_t left; /* bytes of the document to come */
+	bool begun;
+};
+
+static int get_part(void *arg, struct client *c)
+{
+	struct getting *g = arg;
+	size_t len = c->header.len;
+	struct pfs_key key;
+
+	if (c->header.type == PFS_WIRE_DOC_BEGIN && !g->begun) {
+		pfs_wire_get_key(&c->in, &key);
+		g->left = pfs_wire_get_u64(&c->in);
+		g->begun = true;
+		return pfs_wire_done(&c->in);
+	}
+	if (c->header.type != PFS_WIRE_DATA || !g->begun || len > g->left)
+		return -EPROTO;
+	g->left -= len;
+	return g->fn(g->arg, pfs_wire_get_raw(&c->in, len), len);
+}
+
+int remote_get(struct target *t, const struct pfs_key *key, target_data_fn *fn, void *arg)
+{
+	struct remote *r = remote_of(t);
+	struct getting g = {.fn = fn, .arg = arg};
+	int err = remote_begin(r, PFS_WIRE_GET);
+
+	if (err)
+		return err;
+	pfs_wire_key(&r->client.out, key);
+	err = remote_finished(r, client_request(&r->client, get_part, &g));
+	if (!err && (!g.begun || g.left))
+		err = remote_noted(r, -EPROTO);
+	return err;
+}
+
+/* A stream of documents. A large one comes in pieces and is put together first. */
+struct exporting {
+	target_doc_fn *fn;
+	void *arg;
+	bool begun;
+	struct pfs_key key; /* of the one that is begun */
+	uint8_t *data;
+	size_t len, size;
+};
+
+static int export_docs(struct exporting *e, struct client *c)
+{
+	int err = 0;
+
+	e->begun = false;
+	while (!err && pfs_wire_more(&c->in)) {
+		struct pfs_key key;
+		const uint8_t *data;
+		size_t len;
+		int status;
+
+		pfs_wire_get_key(&c->in, &key);
+		status = pfs_wire_get_status(&c->in);
+		data = pfs_wire_get_bytes(&c->in, &len);
+		if (c->in.bad)
+			return -EPROTO;
+		err = e->fn(e->arg, &key, status, data, status ? 0 : len);
+	}
+	return err ? err : pfs_wire_done(&c->in);
+}
+
+static int export_begin(struct exporting *e, struct client *c)
+{
+	uint64_t size;
+
+	free(e->data);
+	e->data = NULL;
+	pfs_wire_get_key(&c->in, &e->key);
+	size = pfs_wire_get_u64(&c->in);
+	if (pfs_wire_done(&c->in) || size > PFS_PAYLOAD_MAX)
+		return -EPROTO;
+	e->data = malloc(pfs_max_u64(size, 1));
+	if (!e->data)
+		return -ENOMEM;
+	e->size = size;
+	e->len = 0;
+	e->begun = true;
+	return 0;
+}
+
+static int export_part(void *arg, struct client *c)
+{
+	struct exporting *e = arg;
+	size_t len = c->header.len;
+
+	switch (c->header.type) {
+	case PFS_WIRE_DOCS: return export_docs(e, c);
+	case PFS_WIRE_DOC_BEGIN: return export_begin(e, c);
+	case PFS_WIRE_DATA:
+		if (!e->begun || len > e->size - e->len)
+			return -EPROTO;
+		memcpy(e->data + e->len, c->in.p, len);
+		e->len += len;
+		return 0;
+	case PFS_WIRE_DOC_END:
+		if (!e->begun || e->len != e->size || pfs_wire_done(&c->in))
+			return -EPROTO;
+		e->begun = false;
+		return e->fn(e->arg, &e->key, 0, e->data, e->len);
+	default: return -EPROTO;
+	}
+}
+
+int remote_export_all(struct target *t, target_doc_fn *fn, void *arg)
+{
+	struct remote *r = remote_of(t);
+	struct exporting e = {.fn = fn, .arg = arg};
+	int err = remote_begin(r, PFS_WIRE_EXPORT);
+
+	if (!err)
+		err = remote_finished(r, client_request(&r->client, export_part, &e));
+	free(e.data);
+	return err;
+}
+
+int remote_export_keys(struct target *t, const struct pfs_key *keys, size_t count,
+		       target_doc_fn *fn, void *arg)
+{
+	struct remote *r = remote_of(t);
+	struct exporting e = {.fn = fn, .arg = arg};
+	size_t i = 0;
+	int err = 0;
+
+	while (!err && i < count) {
+		err = remote_begin(r, PFS_WIRE_EXPORT_KEYS);
+		if (err)
+			break;
+		for (size_t n = 0; n < REMOTE_KEYS_MAX && i < count; n++, i++)
+			pfs_wire_key(&r->client.out, &keys[i]);
+		err = remote_finished(r, client_request(&r->client, export_part, &e));
+	}
+	free(e.data);
+	return err;
+}
+
+struct naming {
+	target_name_fn *fn;
+	void *arg;
+};
+
+static int names_part(void *arg, struct client *c)
+{
+	struct naming *n = arg;
+	struct pfs_key key;
+	int err = 0;
+
+	if (c->header.type != PFS_WIRE_KEYS)
+		return -EPROTO;
+	while (!err && pfs_wire_more(&c->in)) {
+		pfs_wire_get_key(&c->in, &key);
+		err = c->in.bad ? -EPROTO : n->fn(n->arg, &key);
+	}
+	return err;
+}
+
+int remote_names(struct target *t, unsigned kinds, target_name_fn *fn, void *arg)
+{
+	struct remote *r = remote_of(t);
+	struct naming n = {.fn = fn, .arg = arg};
+	int err = remote_begin(r, PFS_WIRE_LIST);
+
+	if (err)
+		return err;
+	pfs_wire_u8(&r->client.out, (uint8_t)kinds);
+	return remote_finished(r, client_request(&r->client, names_part, &n));
+}
