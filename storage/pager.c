@@ -162,6 +162,13 @@ static int collect(struct pfs_pager *pager, struct pfs_page *page, struct used_e
 		}
 		if (err)
 			return err;
+		/* A header that did not reach the disk says less than its slots do. */
+		if (pfs_slot_is_live(&slot) && slot.off < page->floor) {
+			if (slot.off < pfs_slot_offset(page->slot_count))
+				continue;
+			page->floor = slot.off;
+			page->high_reserved = pfs_min_u64(page->high_reserved, slot.off);
+		}
 		if (pfs_slot_is_live(&slot))
 			used[(*used_count)++] = (struct used_extent){slot.off, slot.len};
 		else if (push_free_slot(page, i) != 0)
@@ -174,7 +181,7 @@ int pfs_pager_load(struct pfs_pager *pager, struct pfs_page *page)
 {
 	struct used_extent *used;
 	size_t count = 0;
-	uint64_t at = page->floor;
+	uint64_t at;
 	int err;
 
 	if (page->loaded)
@@ -186,6 +193,7 @@ int pfs_pager_load(struct pfs_pager *pager, struct pfs_page *page)
 	err = collect(pager, page, used, &count);
 	if (err)
 		goto out;
+	at = page->floor;
 	qsort(used, count, sizeof(*used), by_offset);
 	used[count] = (struct used_extent){page->size - PFS_PAGE_TRAILER_LEN, 0};
 	for (size_t i = 0; i <= count && !err; i++) {
@@ -276,9 +284,13 @@ static int read_header(struct pfs_pager *pager, struct pfs_page *page, const cha
 	}
 	if (header.number != page->number)
 		return pfs_corrupt(pager->logger, name, 8, "it says it is page %u", header.number);
-	if (size < header.page_size)
-		pfs_corrupt(pager->logger, name, size, "the file ends early: %llu bytes are missing",
-			    (unsigned long long)(header.page_size - size));
+	if (size < header.page_size) {
+		pfs_logf(pager->logger, PFS_LOG_WARNING, "%s ends early: %llu bytes are missing and read as zeros", name,
+			 (unsigned long long)(header.page_size - size));
+		err = pager->read_only ? 0 : page->file->ops->truncate(page->file, header.page_size);
+		if (err)
+			return err;
+	}
 	page->size = header.page_size;
 	page->generation = header.generation;
 	page->base_seq = header.base_seq;
@@ -662,6 +674,18 @@ int pfs_pager_give_birth(struct pfs_pager *pager, void (*lock)(void *arg, bool o
 		any = true;
 	}
 	return any ? pfs_pager_sync(pager) : 0;
+}
+
+int pfs_pager_restore_trailer(struct pfs_pager *pager, struct pfs_page *page, void (*lock)(void *arg, bool on), void *arg)
+{
+	struct pfs_page_header header;
+	struct pfs_page_disk disk;
+	const char *why;
+	int err = pfs_page_copy(page, &disk, page->size - PFS_PAGE_TRAILER_LEN, sizeof(disk));
+
+	if (!err && pfs_page_header_decode(&header, &disk, pager->uuid, &why) == 0 && header.number == page->number)
+		return 0;
+	return write_header(pager, page, page->size - PFS_PAGE_TRAILER_LEN, lock, arg);
 }
 
 int pfs_pager_clear_gap(struct pfs_pager *pager, struct pfs_page *page)

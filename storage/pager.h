@@ -116,6 +116,9 @@ int pfs_pager_write_headers(struct pfs_pager *pager, void (*lock)(void *arg, boo
 /* Writes and syncs header, trailer and name of pages that were made since the last call, so that a page with an all-zero
  * header is known to hold nothing. Before the first write to them. */
 int pfs_pager_give_birth(struct pfs_pager *pager, void (*lock)(void *arg, bool on), void *arg);
+/* After a crash: writes the copy of the header again if the making of the page was cut off before it. */
+int pfs_pager_restore_trailer(struct pfs_pager *pager, struct pfs_page *page, void (*lock)(void *arg, bool on),
+			      void *arg);
 /* After a crash: zeroes what lies between the slots and the floor, so that bytes written there under a header that did not reach
  * the disk can't be taken for slots later. */
 int pfs_pager_clear_gap(struct pfs_pager *pager, struct pfs_page *page);

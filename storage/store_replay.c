@@ -542,6 +542,8 @@ static int retire_untrusted(struct pfs_replay_state *state)
 
 		if (page)
 			err = pfs_pager_clear_gap(store->pager, page);
+		if (page && !err)
+			err = pfs_pager_restore_trailer(store->pager, page, pfs_commit_lock_cb, store);
 	}
 	for (size_t i = 0; i < state->untrusted_count && !err; i++) {
 		if (!state->untrusted[i].adopted)

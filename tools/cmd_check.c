@@ -74,13 +74,24 @@ static void print_result(const struct checking *check, const struct pfs_check_re
 	}
 	if (check->quiet)
 		return;
-	printf("checked %s documents in %s pages, %s: ", group_digits(result->documents).text,
-	       group_digits(result->pages).text, size_text(result->bytes).text);
+	printf("checked %s document%s in %s page%s, %s: ", group_digits(result->documents).text,
+	       plural(result->documents), group_digits(result->pages).text, plural(result->pages),
+	       size_text(result->bytes).text);
 	if (check->faults)
-		printf("%s faults, %s documents damaged\n", group_digits(check->faults).text,
-		       group_digits(result->damaged).text);
+		printf("%s fault%s, %s document%s damaged\n", group_digits(check->faults).text,
+		       plural(check->faults), group_digits(result->damaged).text,
+		       plural(result->damaged));
 	else
 		printf("no faults\n");
+}
+
+/* The reason of a store's directory says where; that of a daemon does not. */
+static void complain_of_failure(const struct target *target, int err)
+{
+	if (!target->daemon_mountpoint && target->reason.text[0])
+		complain("%s", target->reason.text);
+	else
+		target_complain(target, NULL, err);
 }
 
 static int run(const struct command *command, int argc, char **argv)
@@ -116,7 +127,7 @@ static int run(const struct command *command, int argc, char **argv)
 		if (check.json)
 			fputs("],\"incomplete\":true}\n", stdout);
 		fflush(stdout);
-		target_complain(target, NULL, err);
+		complain_of_failure(target, err);
 		result = target->lost ? PFS_EXIT_TARGET : pfs_exit_of_open(err);
 	} else {
 		print_result(&check, &found);

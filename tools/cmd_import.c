@@ -143,8 +143,8 @@ static void print_summary(const struct import *import, bool json)
 		       import->stored, import->refused, import->bytes, import->input_done, seconds);
 		return;
 	}
-	fprintf(stderr, "imported %s documents, %s, in %.1f s", group_digits(import->stored).text,
-		size_text(import->bytes).text, seconds);
+	fprintf(stderr, "imported %s document%s, %s, in %.1f s", group_digits(import->stored).text,
+		plural(import->stored), size_text(import->bytes).text, seconds);
 	if (seconds > 0.05)
 		fprintf(stderr, " (%s/s, %s/s)",
 			group_digits((uint64_t)((double)import->stored / seconds)).text,

@@ -55,6 +55,11 @@ struct number_text group_digits(uint64_t n)
 	return out;
 }
 
+const char *plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 struct number_text size_text(uint64_t bytes)
 {
 	static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};

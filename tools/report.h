@@ -27,6 +27,9 @@ struct number_text {
 };
 struct number_text group_digits(uint64_t n);
 
+/* What a noun gets behind it for that many: "s", or nothing for one. */
+const char *plural(uint64_t n);
+
 /* `12.3 MB`, powers of 1000. */
 struct number_text size_text(uint64_t bytes);
 

@@ -1,18 +1,18 @@
-/* writer: writes documents that prove by themselves whether they are whole, until the filesystem is
- *gone, and checks afterwards what is left of them.
+/* writer: writes documents that prove by themselves whether they are whole, until the filesystem
+ * is gone, and checks afterwards what is left of them.
  *
  *	writer write DIRECTORY LOG SEED FIRST_ID IDS
  *	writer check DIRECTORY LOG
  *
  * A document says its id, version and length in its first line, the rest follows from these. Every
- *change is noted in LOG (a file elsewhere) before it begins and after it has succeeded: "begin ID
- *VERSION" and "end ID VERSION", where VERSION 0 means that the file is removed. `write` changes
- *random ids out of IDS many from FIRST_ID: three in five times it writes the file anew, in pieces
- *of 4 KiB, one in five it writes "tmpID" and renames it over the id, one in five it removes it. It
- *ends with 0 when the filesystem has gone (ENOTCONN, ECONNABORTED), else with 1.
+ * change is noted in LOG (a file elsewhere) before it begins and after it has succeeded: "begin ID
+ * VERSION" and "end ID VERSION", where VERSION 0 means that the file is removed. `write` changes
+ * random ids out of IDS many from FIRST_ID: three in five times it writes the file anew, in pieces
+ * of 4 KiB, one in five it writes "tmpID" and renames it over the id, one in five it removes it. It
+ * ends with 0 when the filesystem is gone, with 1 when a change fails before that.
  *
  * `check` wants of each id in the log the last version that was ended, or the one that was begun
- *after it: whole, byte for byte; and of each "tmpID" that it is whole. */
+ * after it: whole, byte for byte; and of each "tmpID" that it is whole. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -52,9 +52,9 @@ static size_t document(char *buf, uint32_t id, uint32_t version)
 }
 
 /* Whether the filesystem answers: asks for a name that nobody has asked for, so that no cache can
- * know. After each change this tells a close that succeeded from one that only looks so: where the
- * filesystem leaves FLUSH unanswered, as payloadfs does, Linux lets a close that comes after the
- * end of the daemon drop the written pages and return 0. */
+ * know. After each change this tells a close that succeeded from one that only looks so: Linux lets
+ * a close that comes after the end of the daemon drop the written pages and return 0 where FLUSH is
+ * left unanswered, as payloadfs does. */
 static bool is_alive(int dir, uint32_t version)
 {
 	char name[32];

@@ -275,7 +275,7 @@ flip() {
 	place=$(payloadctl stat --json "$S" 77 | jq '.[0].offset + .[0].packed / 2 | floor')
 	flip "$S/page-00000001" "$place"
 	run -1 --separate-stderr payloadctl check "$S"
-	[[ $output == *"page-00000001 at byte "*"document 77: "*"1 documents damaged"* ]]
+	[[ $output == *"page-00000001 at byte "*"document 77: "*"1 document damaged"* ]]
 	run -1 --separate-stderr payloadctl check --json "$S"
 	jq -e '.faults >= 1 and .damaged == 1 and .documents == 200 and
 		(.findings | map(select(.fault)) | all(.id == 77 and .file == "page-00000001"))' <<<"$output"
