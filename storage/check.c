@@ -317,8 +317,7 @@ int pfs_check(const char *path, const struct pfs_io *io, const struct pfs_logger
 		.arg = arg,
 		.result = result,
 		.trials = TRIALS_MAX,
-		.slots_known = true,
-		.raw_known = true,
+		.counts_known = true,
 	};
 	int err;
 

@@ -81,10 +81,10 @@ struct pfs_check {
 
 	uint64_t done, total; /* bytes, for the progress */
 	uint64_t points, scratch, raw_bytes, container_bytes;
-	bool slots_known, raw_known; /* those counts are complete */
-	uint64_t trials;	     /* left for the search of a damaged bit */
-	uint8_t *probe;		     /* PFS_CHECK_PREFIX bytes, for that search */
-	uint8_t *raw;		     /* PFS_BLOCK_LEN bytes */
+	bool counts_known; /* they are complete */
+	uint64_t trials;   /* left for the search of a damaged bit */
+	uint8_t *probe;	   /* PFS_CHECK_PREFIX bytes, for that search */
+	uint8_t *raw;	   /* PFS_BLOCK_LEN bytes */
 };
 
 /* Reports; key may be NULL. */

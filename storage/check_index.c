@@ -280,13 +280,12 @@ static void check_counts(struct index_check *x)
 {
 	const struct pfs_check *check = x->check;
 
-	if (!check->slots_known)
+	if (!check->counts_known)
 		return;
 	check_count(x, &x->header.points, check->points, "points");
 	check_count(x, &x->header.scratch, check->scratch, "scratch files");
 	check_count(x, &x->header.container_bytes, check->container_bytes, "bytes of containers");
-	if (check->raw_known)
-		check_count(x, &x->header.raw_bytes, check->raw_bytes, "bytes of payloads");
+	check_count(x, &x->header.raw_bytes, check->raw_bytes, "bytes of payloads");
 }
 
 /* ---- the whole ---- */
@@ -299,7 +298,7 @@ static void report_lost(struct index_check *x)
 		char where[32];
 
 		snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, x->lost[i].number);
-		x->check->slots_known = x->check->raw_known = false;
+		x->check->counts_known = false;
 		x->check->result->documents += x->lost[i].documents;
 		x->check->result->damaged += x->lost[i].documents;
 		pfs_check_say(x->check, true, where, 0, NULL,

@@ -21,6 +21,8 @@ struct paging {
 	struct pfs_check_reader reader;
 	struct live *live;
 	size_t count, cap;
+	uint64_t end; /* of the containers so far */
+	uint32_t end_slot;
 	uint64_t advanced;
 };
 
@@ -122,7 +124,7 @@ static void use_copy(struct paging *p, struct headers *h)
 	pfs_check_say(p->check, true, p->name, 0, NULL, "%s; opened by the copy at its end",
 		      h->front_why);
 	/* Slots behind the last that verifies are not found. */
-	p->check->slots_known = p->check->raw_known = false;
+	p->check->counts_known = false;
 }
 
 static void check_copy(struct paging *p, const struct headers *h)
@@ -196,7 +198,7 @@ static void damaged_slot(struct paging *p, uint32_t number, const struct pfs_slo
 
 	pfs_check_set_bit(p->page->live, number, true);
 	pfs_check_set_bit(p->page->odd, number, true);
-	p->check->slots_known = p->check->raw_known = false;
+	p->check->counts_known = false;
 	(void)pfs_check_identify(p->check, p->file, &p->page->header, &copy, &key);
 	blame(p, pfs_slot_offset(number), &key, "its slot is damaged");
 }
@@ -253,7 +255,7 @@ static int check_slots(struct paging *p)
 		const uint8_t *bytes;
 
 		if (pfs_check_read(&p->reader, pfs_slot_offset(i), PFS_SLOT_LEN, &bytes) != 0) {
-			p->check->slots_known = p->check->raw_known = false;
+			p->check->counts_known = false;
 			pfs_check_say(p->check, true, p->name, pfs_slot_offset(i), NULL,
 				      "slots %u to %u can't be read", i, count - 1);
 			for (; i < count; i++) {
@@ -296,7 +298,8 @@ static void damaged_value(struct paging *p, const struct live *live,
 	else
 		snprintf(text, sizeof(text), "%s", value->why);
 	pfs_check_set_bit(p->page->odd, live->number, true);
-	check->raw_known = false;
+	if (!value->verified)
+		check->counts_known = false;
 	pfs_slot_encode(&disk, &live->slot);
 	if (is_excused(check, live->slot.kind, live->slot.tag)) {
 		if (!value->verified)
@@ -370,10 +373,23 @@ static int check_value(struct paging *p, const struct live *live, struct pfs_key
 	return remember_key(check, &live->slot);
 }
 
+/* P2, of containers that verify: what the slot of another says of its place may be wrong. */
+static void check_overlap(struct paging *p, const struct live *live, const struct pfs_key *key)
+{
+	uint64_t end = live->slot.off + live->slot.len;
+
+	if (live->slot.off < p->end)
+		pfs_check_say(p->check, true, p->name, live->slot.off, key,
+			      "its container overlaps that of slot %u by %llu bytes", p->end_slot,
+			      (unsigned long long)(pfs_min_u64(p->end, end) - live->slot.off));
+	if (end > p->end) {
+		p->end = end;
+		p->end_slot = live->number;
+	}
+}
+
 static int check_values(struct paging *p)
 {
-	uint64_t end = 0;
-	uint32_t end_slot = 0;
 	int err = 0;
 
 	if (p->count)
@@ -383,19 +399,8 @@ static int check_values(struct paging *p)
 		struct pfs_key key;
 
 		err = check_value(p, live, &key);
-		if (!err && live->slot.off < end &&
-		    !is_excused(p->check, live->slot.kind, live->slot.tag))
-			pfs_check_say(
-				p->check, true, p->name, live->slot.off, &key,
-				"containers of slots %u and %u overlap by %llu bytes", end_slot,
-				live->number,
-				(unsigned long long)(pfs_min_u64(end,
-								 live->slot.off + live->slot.len) -
-						     live->slot.off));
-		if (live->slot.off + live->slot.len > end) {
-			end = live->slot.off + live->slot.len;
-			end_slot = live->number;
-		}
+		if (!err && !pfs_check_bit(p->page->odd, live->number))
+			check_overlap(p, live, &key);
 		progress_to(p, live->slot.off);
 	}
 	return err;
@@ -412,7 +417,7 @@ static void name_lost(struct paging *p)
 	unsigned unused = 0;
 
 	any.page_size = p->page->file_size;
-	p->check->slots_known = p->check->raw_known = false;
+	p->check->counts_known = false;
 	for (uint32_t i = 0; i <= PFS_SLOT_NUMBER_MAX && pfs_slot_offset(i + 1) <= floor; i++) {
 		struct pfs_check_value value;
 		struct pfs_key key;
@@ -469,7 +474,7 @@ int pfs_check_page(struct pfs_check *check, struct pfs_checked_page *page)
 	snprintf(p.name, sizeof(p.name), PFS_PAGE_NAME_FMT, page->number);
 	err = check->dir->ops->open(check->dir, p.name, 0, &p.file);
 	if (err && err != -ENOMEM) {
-		check->slots_known = check->raw_known = false;
+		check->counts_known = false;
 		pfs_check_say(check, true, p.name, 0, NULL, "can't be opened: %s", strerror(-err));
 		return 0;
 	}

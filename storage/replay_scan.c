@@ -3,8 +3,6 @@
 
 #include "storage/replay_state.h"
 
-#define HEADER_PEEK 64 /* enough of a container to find its raw length */
-
 /* ---- what the records name ---- */
 
 static uint64_t name_hash(unsigned kind, uint64_t tag)
@@ -132,19 +130,6 @@ static int remember_tombstone(struct pfs_replay_state *state, uint32_t page, uin
 	return 0;
 }
 
-/* Raw length without verifying: only the statistics need it. */
-static uint64_t peek_raw_len(const struct pfs_page *page, const struct pfs_slot *slot)
-{
-	uint8_t bytes[HEADER_PEEK];
-	uint64_t raw_len = 0;
-	size_t len = pfs_min_u64(sizeof(bytes), slot->len);
-
-	if (len < 6 || pfs_page_copy(page, bytes, slot->off, len) != 0 ||
-	    !pfs_get_varint(bytes + 5, bytes + len, &raw_len) || raw_len > PFS_PAYLOAD_MAX)
-		return 0;
-	return raw_len;
-}
-
 /* A document that the window's records name. */
 static int scan_named(struct pfs_replay_state *state, uint32_t page, uint32_t number, const struct pfs_slot *slot)
 {
@@ -177,7 +162,7 @@ static int scan_slot(struct pfs_replay_state *state, struct pfs_page *page, uint
 		return 0;
 	if (pfs_is_named(state, slot.kind, slot.tag))
 		return scan_named(state, page->number, number, &slot);
-	return pfs_install(state->store, slot.kind, slot.tag, page->number, number, peek_raw_len(page, &slot), slot.len);
+	return pfs_install(state->store, slot.kind, slot.tag, page->number, number, pfs_peek_raw_len(page, &slot), slot.len);
 }
 
 int pfs_scan(struct pfs_replay_state *state)
@@ -196,6 +181,12 @@ int pfs_scan(struct pfs_replay_state *state)
 			err = pfs_index_reserve(state->store->index, page->slot_count);
 		for (uint32_t i = 0; i < page->slot_count && !err; i++)
 			err = scan_slot(state, page, i);
+		if (err == -EIO) {
+			/* The others are still to be had. */
+			pfs_logf(&state->store->logger, PFS_LOG_ERROR,
+				 PFS_PAGE_NAME_FMT " can't be read to its end: what it held is not listed", n);
+			err = 0;
+		}
 		if (err)
 			return err;
 	}

@@ -1,4 +1,4 @@
-/* Rank 5, private: what opening after a crash knows of the pages while it replays the journal (FORMAT.md, "Opening"). */
+/* Rank 5: what opening after a crash knows of the pages while it replays the journal (FORMAT.md, "Opening"). */
 #ifndef PFS_REPLAY_STATE_H
 #define PFS_REPLAY_STATE_H
 

@@ -612,9 +612,27 @@ int pfs_store_open(struct pfs_store **out, const char *path, const struct pfs_op
 
 /* ---- closing, syncing ---- */
 
+/* Objects without a name that nobody can reach after the closing. */
+static void release_temporary(struct pfs_store *store)
+{
+	for (uint32_t object = PFS_OBJECT_FIRST; object < pfs_index_end(store->index); object++) {
+		struct pfs_key key;
+
+		pfs_epoch_enter();
+		if (pfs_word_key(store, pfs_index_word(store->index, object), &key) != 0)
+			key.kind = PFS_KEY_NONE;
+		pfs_epoch_leave();
+		if (key.kind == PFS_KEY_TEMP)
+			pfs_release(store, object);
+	}
+}
+
 static int close_writable(struct pfs_store *store)
 {
-	int err = age_held(store, true);
+	int err;
+
+	release_temporary(store);
+	err = age_held(store, true);
 
 	if (!err)
 		err = pfs_checkpoint(store, true);
@@ -726,8 +744,8 @@ int pfs_store_stat(struct pfs_store *store, struct pfs_store_stat *out)
 			.records = store->counters.records,
 			.syncs = __atomic_load_n(&store->counters.syncs, __ATOMIC_RELAXED),
 			.checkpoints = store->counters.checkpoints,
-			.relocations = store->counters.relocations,
-			.in_place = store->counters.in_place,
+			.relocations = __atomic_load_n(&store->counters.relocations, __ATOMIC_RELAXED),
+			.in_place = __atomic_load_n(&store->counters.in_place, __ATOMIC_RELAXED),
 			.space_total = space.total,
 			.space_available = space.available + pages.free_bytes,
 			.index_bytes = pfs_index_bytes(store->index),

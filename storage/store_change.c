@@ -101,7 +101,7 @@ static bool same_place(const struct pfs_extent_at *a, const struct pfs_extent_at
 int pfs_current(struct pfs_store *store, uint32_t object, struct pfs_current *current)
 {
 	struct pfs_version *v;
-	struct pfs_loaded loaded;
+	struct pfs_slot slot;
 	struct pfs_page *page;
 	int err;
 
@@ -135,16 +135,14 @@ int pfs_current(struct pfs_store *store, uint32_t object, struct pfs_current *cu
 		return -EIO;
 	err = pfs_pager_load(store->pager, page);
 	if (!err)
-		err = pfs_page_read_slot(page, pfs_word_slot(current->base_word), &loaded.slot);
+		err = pfs_page_read_slot(page, pfs_word_slot(current->base_word), &slot);
 	if (err)
 		return err == -EUCLEAN ? -EIO : err;
-	current->home = (struct pfs_extent_at){page->number, pfs_word_slot(current->base_word), loaded.slot.off,
-					       loaded.slot.len};
-	current->counted_len = loaded.slot.len;
-	current->counted_kind = loaded.slot.kind;
-	/* A damaged document can be replaced and removed; only its size is then not known to the statistics. */
-	if (pfs_load(store, page->number, current->home.slot, &loaded) == 0)
-		current->counted_size = loaded.c.raw_len;
+	current->home = (struct pfs_extent_at){page->number, pfs_word_slot(current->base_word), slot.off, slot.len};
+	current->counted_len = slot.len;
+	current->counted_kind = slot.kind;
+	/* Not verified: a damaged document can be replaced and removed too. */
+	current->counted_size = pfs_peek_raw_len(page, &slot);
 	return 0;
 }
 

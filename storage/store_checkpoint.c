@@ -403,8 +403,10 @@ static int write_containers(struct checkpoint *cp)
 		if (err == -EIO)
 			err = write_lost(cp, v);
 		pfs_epoch_leave();
-		cp->store->counters.relocations += v->home.page && !in_place(v);
-		cp->store->counters.in_place += in_place(v);
+		if (in_place(v))
+			pfs_count(&cp->store->counters.in_place);
+		else if (v->home.page)
+			pfs_count(&cp->store->counters.relocations);
 	}
 	return err ? err : gather_flush(&cp->gather);
 }

@@ -127,6 +127,9 @@ struct pfs_loaded {
 /* -EIO: damaged, logged. */
 int pfs_load(struct pfs_store *store, uint32_t page, uint32_t slot, struct pfs_loaded *out);
 
+/* The raw length that a container says, not verified: for the statistics. */
+uint64_t pfs_peek_raw_len(const struct pfs_page *page, const struct pfs_slot *slot);
+
 /* What `word` says. -ENOENT for 0, -EIO. */
 int pfs_view(struct pfs_store *store, uint64_t word, struct pfs_view *view);
 
@@ -249,7 +252,7 @@ void pfs_epoch_collect(struct pfs_store *store);
 /* Builds the index from the saved file or from the slots, then from the journal. */
 int pfs_recover(struct pfs_store *store, bool clean);
 
-/* ---- index_file.c ---- */
+/* ---- store_index.c ---- */
 
 int pfs_index_save(struct pfs_store *store);
 /* An error: the index is as it was before, unless the error is -ENOMEM. */

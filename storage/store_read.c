@@ -6,6 +6,7 @@
 #include "storage/epoch.h"
 
 #define READ_RETRIES 16
+#define HEADER_PEEK 32 /* enough of a container to find its raw length */
 
 /* ---- containers ---- */
 
@@ -43,6 +44,18 @@ int pfs_load(struct pfs_store *store, uint32_t page_number, uint32_t slot, struc
 	if (!err)
 		err = pfs_container_verify(&out->c, out->bytes, &out->base);
 	return err ? damaged(store, page_number, out->slot.off, "container does not verify") : 0;
+}
+
+uint64_t pfs_peek_raw_len(const struct pfs_page *page, const struct pfs_slot *slot)
+{
+	uint8_t bytes[HEADER_PEEK];
+	uint64_t raw_len = 0;
+	size_t len = pfs_min_u64(sizeof(bytes), slot->len);
+
+	if (len < 6 || pfs_page_copy(page, bytes, slot->off, len) != 0 ||
+	    !pfs_get_varint(bytes + 5, bytes + len, &raw_len) || raw_len > PFS_PAYLOAD_MAX)
+		return 0;
+	return raw_len;
 }
 
 /* ---- decoding ---- */

@@ -1,5 +1,3 @@
-#include <stdlib.h>
-
 #include "tools/command.h"
 #include "tools/mountinfo.h"
 #include "tools/report.h"
@@ -15,13 +13,12 @@ static const struct option options[] = {
 /* A mounted store must not get another one's files into it. */
 static bool is_mounted(const char *path)
 {
-	char *canonical, *source;
-	bool found = mountinfo_find(path, &canonical, &source) == 1;
+	struct mount mount;
+	bool found = mountinfo_find(path, &mount) == 1;
 
 	if (found)
-		complain("%s: the store %s is mounted there", path, source);
-	free(canonical);
-	free(source);
+		complain("%s: the store %s is mounted there", path, mount.source);
+	mount_free(&mount);
 	return found;
 }
 

@@ -20,56 +20,74 @@ static void unescape(char *s)
 	*to = '\0';
 }
 
+void mount_free(struct mount *mount)
+{
+	free(mount->point);
+	free(mount->source);
+	memset(mount, 0, sizeof(*mount));
+}
+
 #define FIELD_MOUNTPOINT 4 /* counted from 0 */
 
-/* Takes a line apart: `36 35 98:0 /root /mountpoint options [tags...] - type source super-options`.
- */
-static bool split_line(char *line, char **mountpoint, char **type, char **source)
+/* One line of mountinfo, taken apart. */
+struct mount_line {
+	char *mountpoint, *type, *source, *super_options;
+};
+
+/* `36 35 98:0 /root /mountpoint options [tags...] - type source super-options` */
+static bool split_line(char *line, struct mount_line *out)
 {
 	char *save, *field = strtok_r(line, " \n", &save);
 	unsigned n = 0;
 
-	*mountpoint = NULL;
+	memset(out, 0, sizeof(*out));
 	for (; field && strcmp(field, "-") != 0; field = strtok_r(NULL, " \n", &save)) {
 		if (n++ == FIELD_MOUNTPOINT)
-			*mountpoint = field;
+			out->mountpoint = field;
 	}
-	*type = strtok_r(NULL, " \n", &save);
-	*source = *type ? strtok_r(NULL, " \n", &save) : NULL;
-	if (!field || !*mountpoint || !*source)
+	if (!field || !out->mountpoint)
 		return false;
-	unescape(*mountpoint);
-	unescape(*source);
+	out->type = strtok_r(NULL, " \n", &save);
+	out->source = out->type ? strtok_r(NULL, " \n", &save) : NULL;
+	out->super_options = out->source ? strtok_r(NULL, " \n", &save) : NULL;
+	if (!out->super_options)
+		return false;
+	unescape(out->mountpoint);
+	unescape(out->source);
 	return true;
 }
 
-int mountinfo_search(FILE *mountinfo, const char *path, char **source)
+static int take_line(struct mount *mount, const struct mount_line *line)
 {
-	char *line = NULL, *mountpoint, *type, *from;
+	mount_free(mount);
+	if (strcmp(line->type, MOUNT_TYPE) != 0)
+		return 0;
+	mount->point = strdup(line->mountpoint);
+	mount->source = strdup(line->source);
+	mount->read_only = strncmp(line->super_options, "ro", 2) == 0 &&
+			   (line->super_options[2] == ',' || line->super_options[2] == '\0');
+	return mount->point && mount->source ? 0 : -ENOMEM;
+}
+
+int mountinfo_search(FILE *mountinfo, const char *path, struct mount *mount)
+{
+	struct mount_line parts;
+	char *line = NULL;
 	size_t cap = 0;
 	int err = 0;
 
-	*source = NULL;
+	memset(mount, 0, sizeof(*mount));
 	/* Later lines are mounts on top of earlier ones. */
 	while (!err && getline(&line, &cap, mountinfo) >= 0) {
-		if (!split_line(line, &mountpoint, &type, &from) || strcmp(mountpoint, path) != 0)
-			continue;
-		free(*source);
-		*source = NULL;
-		if (strcmp(type, MOUNT_TYPE) == 0) {
-			*source = strdup(from);
-			err = *source ? 0 : -ENOMEM;
-		}
+		if (split_line(line, &parts) && strcmp(parts.mountpoint, path) == 0)
+			err = take_line(mount, &parts);
 	}
 	if (!err && ferror(mountinfo))
 		err = -EIO;
 	free(line);
-	if (err) {
-		free(*source);
-		*source = NULL;
-		return err;
-	}
-	return *source != NULL;
+	if (err)
+		mount_free(mount);
+	return err ? err : mount->source != NULL;
 }
 
 /* The canonical path, also when its last component can't be looked at (a mount whose daemon is
@@ -98,25 +116,22 @@ static char *canonicalize(const char *path)
 	return whole;
 }
 
-int mountinfo_find(const char *path, char **canonical, char **source)
+int mountinfo_find(const char *path, struct mount *mount)
 {
+	char *canonical = canonicalize(path);
 	FILE *mountinfo;
 	int found;
 
-	*source = NULL;
-	*canonical = canonicalize(path);
-	if (!*canonical)
+	memset(mount, 0, sizeof(*mount));
+	if (!canonical)
 		return errno == ENOMEM ? -ENOMEM : 0;
 	mountinfo = fopen("/proc/self/mountinfo", "re");
 	if (!mountinfo) {
 		found = -errno;
 	} else {
-		found = mountinfo_search(mountinfo, *canonical, source);
+		found = mountinfo_search(mountinfo, canonical, mount);
 		fclose(mountinfo);
 	}
-	if (found != 1) {
-		free(*canonical);
-		*canonical = NULL;
-	}
+	free(canonical);
 	return found;
 }

@@ -15,16 +15,11 @@
 /* What is known of TARGET before it is opened. */
 struct lookup {
 	const char *name;
-	char *store, *mountpoint; /* owned */
+	struct mount mount; /* empty when TARGET is none */
+	const char *store;  /* the directory */
 	const struct target_options *options;
 	struct pfs_reason reason;
 };
-
-static void free_lookup(struct lookup *look)
-{
-	free(look->store);
-	free(look->mountpoint);
-}
 
 static void pause_ms(unsigned ms)
 {
@@ -82,9 +77,9 @@ static int open_mounted(struct target **out, struct lookup *look)
 		return 0;
 	if (!nobody_listens(err))
 		return daemon_failed(look, err);
-	/* A read-only mount may be without socket: its store is held shared, and can be read here,
+	/* A read-only mount may be without socket: its store is held shared and can be read here,
 	 * too. */
-	if (!(look->options->flags & (TARGET_WRITE | TARGET_DAEMON)) &&
+	if (look->mount.read_only && !(look->options->flags & (TARGET_WRITE | TARGET_DAEMON)) &&
 	    target_local_open(out, look->store, look->options->flags, &look->reason) == 0)
 		return 0;
 	complain("%s: no daemon answers for this mount: mount it again, or use the store's "
@@ -154,39 +149,37 @@ static int open_directory(struct target **out, struct lookup *look)
 	return pfs_exit_of_open(err);
 }
 
+/* Gives the target its names. */
+static int name_target(struct target *t, struct lookup *look)
+{
+	t->wait_ms = look->options->wait_ms;
+	t->name = strdup(look->name);
+	t->store = strdup(look->store);
+	t->mountpoint = look->mount.point;
+	look->mount.point = NULL;
+	return t->name && t->store ? 0 : -ENOMEM;
+}
+
 int target_open(struct target **out, const char *name, const struct target_options *options)
 {
 	struct lookup look = {.name = name, .options = options};
-	int found = mountinfo_find(name, &look.mountpoint, &look.store), result;
+	int found = mountinfo_find(name, &look.mount), result;
 
 	*out = NULL;
 	if (found < 0) {
 		complain("%s: can't find out what is mounted there: %s", name, explain(found));
 		return PFS_EXIT_IO;
 	}
-	if (!found)
-		look.store = strdup(name);
-	if (!look.store) {
-		complain("%s", explain(-ENOMEM));
-		free_lookup(&look);
-		return PFS_EXIT_IO;
-	}
+	look.store = found ? look.mount.source : name;
 	result = found ? open_mounted(out, &look) : open_directory(out, &look);
-	if (result) {
-		free_lookup(&look);
-		return result;
-	}
-	(*out)->store = look.store;
-	(*out)->mountpoint = look.mountpoint;
-	(*out)->wait_ms = options->wait_ms;
-	(*out)->name = strdup(name);
-	if (!(*out)->name) {
+	if (!result && name_target(*out, &look)) {
 		complain("%s", explain(-ENOMEM));
 		target_close(*out);
 		*out = NULL;
-		return PFS_EXIT_IO;
+		result = PFS_EXIT_IO;
 	}
-	return 0;
+	mount_free(&look.mount);
+	return result;
 }
 
 int target_close(struct target *t)

@@ -26,21 +26,25 @@ static const char mounts[] = "22 1 0:20 / /proc rw,nosuid shared:5 - proc proc r
 			     "58 22 0:51 / /mnt/nodash rw fuse.payloadfs /s/nodash rw\n"
 			     "short line\n"
 			     "\n"
-			     "59 22 0:52 / /mnt/last rw - fuse.payloadfs /s/last rw";
+			     "59 22 0:52 / /mnt/last rw - fuse.payloadfs /s/last ro,user_id=0";
 
 /* Looks path up in the list above. */
-static void expect_mount(const char *path, const char *want)
+static void expect_mount(const char *path, const char *want, bool read_only)
 {
 	FILE *stream = fmemopen((char *)mounts, sizeof(mounts) - 1, "r");
-	char *source;
+	struct mount mount;
 
 	assert_non_null(stream);
-	assert_int_equal(mountinfo_search(stream, path, &source), want != NULL);
-	if (want)
-		assert_string_equal(source, want);
-	else
-		assert_null(source);
-	free(source);
+	assert_int_equal(mountinfo_search(stream, path, &mount), want != NULL);
+	if (want) {
+		assert_string_equal(mount.source, want);
+		assert_string_equal(mount.point, path);
+	} else {
+		assert_null(mount.source);
+		assert_null(mount.point);
+	}
+	assert_int_equal(mount.read_only, read_only);
+	mount_free(&mount);
 	fclose(stream);
 }
 
@@ -49,18 +53,19 @@ static void expect_mount(const char *path, const char *want)
 static void mounts_are_found(void **state)
 {
 	(void)state;
-	expect_mount("/mnt/p", "/var/lib/store");
-	expect_mount("/mnt/with space\\040\t\nx", "/s/a b\\");
-	expect_mount("/mnt/twice", "/s/twice");
-	expect_mount("/mnt/last", "/s/last");
-	expect_mount("/mnt/below", NULL);
-	expect_mount("/mnt/other", NULL);
-	expect_mount("/mnt/cut", NULL);
-	expect_mount("/mnt/nodash", NULL);
-	expect_mount("/mnt", NULL);
-	expect_mount("/mnt/p/", NULL);
-	expect_mount("/mnt/p/1", NULL);
-	expect_mount("", NULL);
+	expect_mount("/mnt/p", "/var/lib/store", false);
+	expect_mount("/mnt/with space\\040\t\nx", "/s/a b\\", false);
+	expect_mount("/mnt/twice", "/s/twice", false);
+	expect_mount("/mnt/last", "/s/last", true);
+	expect_mount("/mnt/rose", "/s/rose", false);
+	expect_mount("/mnt/below", NULL, false);
+	expect_mount("/mnt/other", NULL, false);
+	expect_mount("/mnt/cut", NULL, false);
+	expect_mount("/mnt/nodash", NULL, false);
+	expect_mount("/mnt", NULL, false);
+	expect_mount("/mnt/p/", NULL, false);
+	expect_mount("/mnt/p/1", NULL, false);
+	expect_mount("", NULL, false);
 }
 
 /* Proves: a real path that is no mount of payloadfs is told from one, and needs not exist. */
@@ -68,13 +73,13 @@ static void other_paths_are_no_mounts(void **state)
 {
 	static const char *const paths[] = {"/", "/proc",   ".", "/proc/self/nowhere",
 					    "",	 "nowhere/"};
-	char *canonical, *source;
+	struct mount mount;
 
 	(void)state;
 	for (size_t i = 0; i < pfs_array_len(paths); i++) {
-		assert_int_equal(mountinfo_find(paths[i], &canonical, &source), 0);
-		assert_null(canonical);
-		assert_null(source);
+		assert_int_equal(mountinfo_find(paths[i], &mount), 0);
+		assert_null(mount.point);
+		assert_null(mount.source);
 	}
 }
 

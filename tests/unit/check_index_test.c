@@ -1,0 +1,432 @@
+/* storage/check*.c: damage and disagreement in the superblock, in the saved index, and between slots. */
+#include "storage/crc.h"
+#include "storage/index.h"
+#include "storage/page.h"
+#include "tests/unit/store_helpers.h"
+
+#define DOCUMENTS 40
+
+/* A closed store: documents 0 to DOCUMENTS - 1, of which every fifth is a scratch file; document 7 was removed. */
+static struct pfs_key key_number(unsigned i)
+{
+	char name[32];
+
+	if (i % 5)
+		return pfs_key_num(i);
+	snprintf(name, sizeof(name), "scratch%u", i);
+	return key_named(name);
+}
+
+static struct pfs_sim *make(void)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store *store;
+	struct pfs_key gone = key_number(7);
+
+	create_store(sim, 64 * PFS_KIB, 128);
+	store = open_store(sim);
+	for (unsigned i = 0; i < DOCUMENTS; i++) {
+		struct pfs_key key = key_number(i);
+
+		put_document(store, &key, 100 + 300 * i, i);
+	}
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	assert_int_equal(pfs_remove(store, &gone, NULL), 0);
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(sim);
+	return sim;
+}
+
+static int make_store(void **state)
+{
+	*state = make();
+	return 0;
+}
+
+static int free_store(void **state)
+{
+	pfs_sim_free(*state);
+	return 0;
+}
+
+/* The only fatal finding, which has this in its text. */
+static struct pfs_finding only_fatal(struct pfs_sim *sim, const char *text)
+{
+	struct found *found = check_store(sim);
+	struct pfs_finding fatal = {.fatal = false};
+
+	for (size_t i = 0; i < found->count; i++)
+		if (found->at[i].fatal)
+			fatal = found->at[i];
+	if (found->fatal != 1 || !strstr(fatal.text, text)) {
+		print_found(found);
+		fail_msg("expected once: %s", text);
+	}
+	free(found);
+	return fatal;
+}
+
+/* ---- superblock ---- */
+
+/* Proves: every bit of both copies of the superblock is guarded, and the other copy serves. */
+static void every_bit_of_the_superblock_is_guarded(void **state)
+{
+	for (unsigned bit = 0; bit < 2 * 8 * 256; bit++) {
+		uint64_t off = bit / 8 < 256 ? bit / 8 : PFS_SUPER_STRIDE + bit / 8 - 256;
+		struct pfs_finding finding;
+
+		flip_bit(*state, PFS_SUPER_NAME, off, bit % 8);
+		finding = only_fatal(*state, "this copy of the superblock is damaged");
+		assert_string_equal(finding.where, PFS_SUPER_NAME);
+		assert_int_equal(finding.offset, off < 256 ? 0 : PFS_SUPER_STRIDE);
+		flip_bit(*state, PFS_SUPER_NAME, off, bit % 8);
+	}
+}
+
+static void seal_super(struct pfs_super_disk *disk)
+{
+	pfs_put_le32(disk->crc.b, pfs_crc32c(0, (uint8_t *)disk + 12, sizeof(*disk) - 12));
+}
+
+/* Proves: an older copy, as a crash between the two writes leaves it, is a remark; copies that differ in the same generation are damage. */
+static void superblock_copies_are_compared(void **state)
+{
+	struct pfs_super_disk disk;
+	struct found *found;
+
+	read_at(*state, PFS_SUPER_NAME, PFS_SUPER_STRIDE, &disk, sizeof(disk));
+	pfs_put_le64(disk.created_ns.b, 77);
+	seal_super(&disk);
+	write_at(*state, PFS_SUPER_NAME, PFS_SUPER_STRIDE, &disk, sizeof(disk));
+	only_fatal(*state, "the same generation");
+
+	pfs_put_le64(disk.generation.b, pfs_get_le64(disk.generation.b) - 1);
+	seal_super(&disk);
+	write_at(*state, PFS_SUPER_NAME, PFS_SUPER_STRIDE, &disk, sizeof(disk));
+	found = check_store(*state);
+	assert_int_equal(found->count, 1);
+	assert_false(found->at[0].fatal);
+	assert_int_equal(found->at[0].offset, PFS_SUPER_STRIDE);
+	free(found);
+}
+
+/* Proves: documents newer than the superblock's last sequence show a superblock that is too old. */
+static void documents_newer_than_the_superblock_are_found(void **state)
+{
+	struct pfs_super_disk disk;
+	struct found *found;
+
+	read_at(*state, PFS_SUPER_NAME, 0, &disk, sizeof(disk));
+	pfs_put_le64(disk.sequence.b, pfs_get_le64(disk.sequence.b) - 3);
+	seal_super(&disk);
+	write_at(*state, PFS_SUPER_NAME, 0, &disk, sizeof(disk));
+	write_at(*state, PFS_SUPER_NAME, PFS_SUPER_STRIDE, &disk, sizeof(disk));
+	found = check_store(*state);
+	/* Two documents, and the tombstone of the one that was removed last. */
+	assert_int_equal(found->fatal, 3);
+	for (size_t i = 0; i < found->count; i++)
+		assert_non_null(strstr(found->at[i].text, "newer"));
+	free(found);
+}
+
+/* ---- index ---- */
+
+/* Proves: every byte of the index is guarded. */
+static void every_byte_of_the_index_is_guarded(void **state)
+{
+	uint64_t size = size_at(*state, PFS_INDEX_NAME);
+
+	for (uint64_t off = 0; off < size; off++) {
+		struct pfs_finding finding;
+
+		flip_bit(*state, PFS_INDEX_NAME, off, off % 8);
+		finding = only_fatal(*state, "the next opening makes it anew");
+		assert_string_equal(finding.where, PFS_INDEX_NAME);
+		flip_bit(*state, PFS_INDEX_NAME, off, off % 8);
+	}
+	expect_healthy(*state);
+}
+
+struct index {
+	struct pfs_index_disk header;
+	uint8_t *body; /* objects, then pages */
+	uint64_t objects, pages;
+};
+
+static struct pfs_index_object_disk *object_at(struct index *index, uint64_t i)
+{
+	return (struct pfs_index_object_disk *)index->body + i;
+}
+
+static struct index read_index(struct pfs_sim *sim)
+{
+	struct index index;
+
+	read_at(sim, PFS_INDEX_NAME, 0, &index.header, sizeof(index.header));
+	index.objects = pfs_get_le64(index.header.objects.b);
+	index.pages = pfs_get_le64(index.header.pages.b);
+	index.body = malloc((index.objects + 1) * 12 + index.pages * 24);
+	read_at(sim, PFS_INDEX_NAME, sizeof(index.header), index.body, index.objects * 12 + index.pages * 24);
+	return index;
+}
+
+/* With right checksums. */
+static void write_index(struct pfs_sim *sim, struct index *index)
+{
+	size_t len = index->objects * 12 + index->pages * 24;
+	struct pfs_dir *dir;
+	struct pfs_file *file = store_file(sim, PFS_INDEX_NAME, &dir);
+	uint8_t crc[4];
+
+	assert_int_equal(file->ops->truncate(file, 0), 0);
+	store_file_done(dir, file);
+	pfs_put_le64(index->header.objects.b, index->objects);
+	pfs_put_le64(index->header.pages.b, index->pages);
+	pfs_put_le32(index->header.crc.b, pfs_crc32c(0, (uint8_t *)&index->header + 12, sizeof(index->header) - 12));
+	pfs_put_le32(crc, pfs_crc32c(0, index->body, len));
+	write_at(sim, PFS_INDEX_NAME, 0, &index->header, sizeof(index->header));
+	write_at(sim, PFS_INDEX_NAME, sizeof(index->header), index->body, len);
+	write_at(sim, PFS_INDEX_NAME, sizeof(index->header) + len, crc, sizeof(crc));
+}
+
+/* Proves: an entry with another hash makes its document impossible to find, which is said with its key. */
+static void wrong_hashes_are_named(void **state)
+{
+	struct index index = read_index(*state);
+	struct pfs_key key = key_number(11);
+	struct pfs_place place = place_of(*state, &key);
+	struct pfs_finding finding;
+
+	for (uint64_t i = 0; i < index.objects; i++) {
+		struct pfs_index_object_disk *o = object_at(&index, i);
+
+		if (pfs_get_le32(o->page.b) == place.page && pfs_get_le32(o->slot.b) == place.slot)
+			o->hash.b[3] ^= 0x40;
+	}
+	write_index(*state, &index);
+	finding = only_fatal(*state, "another hash");
+	assert_true(pfs_key_equal(&finding.key, &key));
+	free(index.body);
+}
+
+/* Proves: a live slot that the index lacks is named. */
+static void slots_that_the_index_lacks_are_named(void **state)
+{
+	struct index index = read_index(*state);
+	struct pfs_key key = key_number(10);
+	struct pfs_place place = place_of(*state, &key);
+	struct pfs_finding finding;
+	uint64_t kept = 0;
+
+	for (uint64_t i = 0; i < index.objects; i++) {
+		struct pfs_index_object_disk o = *object_at(&index, i);
+
+		if (pfs_get_le32(o.page.b) != place.page || pfs_get_le32(o.slot.b) != place.slot)
+			*object_at(&index, kept++) = o;
+	}
+	memmove(object_at(&index, kept), object_at(&index, index.objects), index.pages * 24);
+	assert_int_equal(kept, index.objects - 1);
+	index.objects = kept;
+	write_index(*state, &index);
+	finding = only_fatal(*state, "the index lacks it");
+	assert_true(pfs_key_equal(&finding.key, &key));
+	assert_string_equal(finding.where, page_name(place.page));
+	free(index.body);
+}
+
+/* Proves: entries without a document (tombstone, beyond the slots, no such page) and double ones are found. */
+static void entries_without_a_document_are_found(void **state)
+{
+	static const uint32_t places[][2] = {{1, 7}, {1, 100000}, {0, 3}, {900, 3}, {0xffffffff, 0xffffffff}, {1, 6}};
+	struct index index = read_index(*state);
+
+	memmove(object_at(&index, index.objects + 1), object_at(&index, index.objects), index.pages * 24);
+	index.objects++;
+	for (size_t i = 0; i < pfs_array_len(places); i++) {
+		struct pfs_index_object_disk *o = object_at(&index, index.objects - 1);
+
+		pfs_put_le32(o->page.b, places[i][0]);
+		pfs_put_le32(o->slot.b, places[i][1]);
+		write_index(*state, &index);
+		only_fatal(*state, i + 1 < pfs_array_len(places) ? "where there is none" : "page 1, slot 6 twice");
+	}
+	free(index.body);
+}
+
+/* Proves: each count of the index is compared with a recount. */
+static void counts_of_the_index_are_compared(void **state)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		struct index index = read_index(*state);
+		struct pfs_index_disk before = index.header;
+		pfs_le64 *counts[] = {&index.header.points, &index.header.scratch, &index.header.raw_bytes,
+				      &index.header.container_bytes};
+
+		pfs_put_le64(counts[i]->b, pfs_get_le64(counts[i]->b) + 1);
+		write_index(*state, &index);
+		assert_int_equal(only_fatal(*state, "it says").offset, 56 + 8 * i);
+		index.header = before;
+		write_index(*state, &index);
+		free(index.body);
+	}
+	expect_healthy(*state);
+}
+
+/* Proves: a page that the index does not know is found: the store would not find what it holds. */
+static void pages_that_the_index_lacks_are_found(void **state)
+{
+	struct index index = read_index(*state);
+	uint64_t kept = 0, lost = 0;
+	struct found *found;
+
+	assert_true(index.pages > 1);
+	for (uint64_t i = 0; i < index.objects; i++) {
+		struct pfs_index_object_disk o = *object_at(&index, i);
+
+		if (pfs_get_le32(o.page.b) != index.pages)
+			*object_at(&index, kept++) = o;
+		else
+			lost++;
+	}
+	memmove(object_at(&index, kept), object_at(&index, index.objects), index.pages * 24);
+	index.objects = kept;
+	index.pages--;
+	write_index(*state, &index);
+	assert_true(lost > 0);
+	found = check_store(*state);
+	assert_int_equal(found->fatal, 1);
+	assert_non_null(strstr(found->at[0].text, "the index lacks the page"));
+	free(found);
+	free(index.body);
+}
+
+/* Proves: an index of an earlier close, or none, is only remarked upon: the store does not need it. */
+static void missing_and_stale_indexes_are_remarks(void **state)
+{
+	struct index index = read_index(*state);
+	struct found *found;
+
+	pfs_put_le64(index.header.epoch.b, pfs_get_le64(index.header.epoch.b) - 1);
+	write_index(*state, &index);
+	found = check_store(*state);
+	assert_true(found->count == 1 && found->fatal == 0);
+	free(found);
+	remove_file(*state, PFS_INDEX_NAME);
+	found = check_store(*state);
+	assert_true(found->count == 1 && found->fatal == 0);
+	free(found);
+	free(index.body);
+}
+
+/* ---- slots ---- */
+
+static uint64_t slot_off(const struct pfs_place *place)
+{
+	return pfs_slot_offset(place->slot);
+}
+
+/* Proves: two slots with the same container overlap and name one document twice; both are said. */
+static void overlapping_containers_are_found(void **state)
+{
+	struct pfs_key key = key_number(11);
+	struct pfs_place place = place_of(*state, &key);
+	struct pfs_slot_disk slot;
+	struct found *found;
+	bool overlap = false, twice = false;
+
+	assert_int_equal(place.page, 1);
+	read_at(*state, page_name(1), slot_off(&place), &slot, sizeof(slot));
+	write_at(*state, page_name(1), pfs_slot_offset(7), &slot, sizeof(slot)); /* the tombstone's */
+	found = check_store(*state);
+	for (size_t i = 0; i < found->count; i++) {
+		overlap = overlap || strstr(found->at[i].text, "overlaps that of slot");
+		twice = twice || strstr(found->at[i].text, "it is there 2 times");
+		if (found->at[i].fatal && strcmp(found->at[i].where, PFS_INDEX_NAME) != 0)
+			assert_true(pfs_key_equal(&found->at[i].key, &key));
+	}
+	assert_true(overlap && twice);
+	free(found);
+}
+
+/* Proves: a second version of a document in the space of a removed one is found by its key alone. */
+static void documents_that_are_there_twice_are_named(void **state)
+{
+	struct pfs_key key = key_number(6), before = key_number(8);
+	struct pfs_place place = place_of(*state, &key), next = place_of(*state, &before);
+	struct pfs_slot_disk disk;
+	struct pfs_slot slot;
+	struct found *found;
+	uint8_t bytes[8192];
+	bool twice = false;
+
+	/* Containers go downwards: that of 7, which is gone, is behind that of 8. */
+	assert_true(place.page == 1 && next.page == 1);
+	assert_true(next.offset + next.container_len + place.container_len <= place.offset);
+	read_at(*state, page_name(1), place.offset, bytes, place.container_len);
+	write_at(*state, page_name(1), next.offset + next.container_len, bytes, place.container_len);
+	read_at(*state, page_name(1), slot_off(&place), &disk, sizeof(disk));
+	assert_int_equal(pfs_slot_decode(&slot, &disk, 0, 64 * PFS_KIB), 0);
+	slot.off = (uint32_t)(next.offset + next.container_len);
+	pfs_slot_encode(&disk, &slot);
+	write_at(*state, page_name(1), pfs_slot_offset(7), &disk, sizeof(disk));
+	found = check_store(*state);
+	for (size_t i = 0; i < found->count; i++) {
+		twice = twice || (strstr(found->at[i].text, "it is there 2 times") &&
+				  pfs_key_equal(&found->at[i].key, &key));
+		assert_null(strstr(found->at[i].text, "overlap"));
+	}
+	assert_true(twice);
+	assert_int_equal(found->result.documents, DOCUMENTS - 1);
+	free(found);
+}
+
+/* Proves: a container may not reach into slots, into the copy of the header, or out of the page. */
+static void containers_out_of_bounds_are_found(void **state)
+{
+	struct pfs_key key = key_number(11);
+	struct pfs_place place = place_of(*state, &key);
+	const struct { uint32_t off; uint64_t len; } places[] = {
+		{100, 200},
+		{64 * PFS_KIB - PFS_PAGE_TRAILER_LEN - 128, 129},
+		{64 * PFS_KIB - 128, 200},
+		{0xfffffff0, 128},
+		{(uint32_t)place.offset, 100 * PFS_MIB},
+	};
+
+	for (size_t i = 0; i < pfs_array_len(places); i++) {
+		struct pfs_slot slot = {PFS_KEY_NUM, 11, places[i].off, places[i].len, 0};
+		struct pfs_slot_disk disk;
+		struct found *found;
+
+		pfs_slot_encode(&disk, &slot);
+		write_at(*state, page_name(1), slot_off(&place), &disk, sizeof(disk));
+		found = check_store(*state);
+		assert_int_equal(found->fatal, 1);
+		assert_int_equal(found->at[0].offset, slot_off(&place));
+		assert_non_null(strstr(found->at[0].text, "its slot is damaged"));
+		free(found);
+	}
+}
+
+#define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, make_store, free_store)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_STORE(every_bit_of_the_superblock_is_guarded),
+		WITH_STORE(superblock_copies_are_compared),
+		WITH_STORE(documents_newer_than_the_superblock_are_found),
+		WITH_STORE(every_byte_of_the_index_is_guarded),
+		WITH_STORE(wrong_hashes_are_named),
+		WITH_STORE(slots_that_the_index_lacks_are_named),
+		WITH_STORE(entries_without_a_document_are_found),
+		WITH_STORE(counts_of_the_index_are_compared),
+		WITH_STORE(pages_that_the_index_lacks_are_found),
+		WITH_STORE(missing_and_stale_indexes_are_remarks),
+		WITH_STORE(overlapping_containers_are_found),
+		WITH_STORE(documents_that_are_there_twice_are_named),
+		WITH_STORE(containers_out_of_bounds_are_found),
+	};
+
+	return cmocka_run_group_tests_name("check_index", tests, NULL, NULL);
+}

@@ -1,0 +1,416 @@
+/* storage/check*.c: stores that were not closed. What a kill or a power cut leaves is no damage; damage in the journal is found. */
+#include "storage/journal.h"
+#include "tests/unit/store_helpers.h"
+
+#define DOCUMENTS 24
+
+/* ---- what a crash leaves ---- */
+
+struct cutting {
+	struct pfs_sim *sim;
+	uint64_t seed, images, remarks, unclean;
+};
+
+static void look_at_image(struct cutting *c, struct pfs_sim *image)
+{
+	struct found *found = check_store(image);
+
+	if (found->fatal) {
+		print_found(found);
+		fail_msg("image %llu", (unsigned long long)c->images);
+	}
+	c->images++;
+	c->remarks += found->count;
+	c->unclean += size_at(image, page_name(1)) > 0;
+	free(found);
+	assert_int_equal(pfs_store_close(open_store(image)), 0);
+	expect_healthy(image);
+	pfs_sim_free(image);
+}
+
+/* Checks what a power cut at this step could leave. */
+static int cut_here(void *arg, const struct pfs_sim_step *step)
+{
+	struct cutting *c = arg;
+
+	if (step->kind != PFS_SIM_SYNC && pfs_mix64(step->number) % 4)
+		return 0;
+	look_at_image(c, pfs_sim_crash_seed(c->sim, ++c->seed));
+	return 0;
+}
+
+static void work(struct pfs_store *store, unsigned round)
+{
+	for (unsigned i = 0; i < DOCUMENTS; i++) {
+		struct pfs_key key = pfs_key_num(i % 7), other = pfs_key_num((i + 3) % 7), tmp = key_named("tmp");
+		uint32_t object;
+
+		switch ((i + round) % 6) {
+		case 0: put_document(store, &key, 3000 * i, i); break;
+		case 1: put_document(store, &tmp, 200 + i, i); break;
+		case 2: (void)pfs_rename(store, &tmp, &key, 0, NULL); break;
+		case 3: (void)pfs_remove(store, &other, NULL); break;
+		case 4: put_document(store, &other, 70000 + i, i + round); break;
+		default:
+			if (pfs_lookup(store, &key, &object, NULL) == 0)
+				assert_int_equal(pfs_write(store, object, 10 * i, "patched", 7, i), 0);
+		}
+		if (i % 5 == 4)
+			assert_int_equal(pfs_store_checkpoint(store), 0);
+		else if (i % 2)
+			assert_int_equal(pfs_sync(store), 0);
+	}
+}
+
+/* Proves: whatever a power cut leaves, the check finds nothing fatal in it, and nothing at all after the next opening. */
+static void power_cuts_leave_no_damage(void **state)
+{
+	struct cutting c = {.sim = pfs_sim_new()};
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(c.sim, 64 * PFS_KIB, 16);
+	store = open_store(c.sim);
+	for (unsigned round = 0; round < 3; round++) {
+		put_document(store, &(struct pfs_key){.kind = PFS_KEY_NUM, .num = 99}, 100, round);
+		assert_int_equal(pfs_store_checkpoint(store), 0);
+		pfs_sim_on_step(c.sim, cut_here, &c);
+		work(store, round);
+		pfs_sim_on_step(c.sim, NULL, NULL);
+		assert_int_equal(pfs_store_close(store), 0);
+		store = open_store(c.sim);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	assert_true(c.images > 200);
+	print_message("%llu images, %llu remarks\n", (unsigned long long)c.images, (unsigned long long)c.remarks);
+	pfs_sim_free(c.sim);
+}
+
+/* ---- the journal of a killed store ---- */
+
+struct record {
+	uint64_t off, seq;
+	size_t len;
+	unsigned type;
+};
+
+struct segment {
+	char name[32];
+	uint64_t number;
+	struct record records[256];
+	size_t count;
+};
+
+/* The live segments, oldest first. */
+static size_t read_segments(struct pfs_sim *sim, struct segment *segments, size_t max)
+{
+	uint8_t *bytes = malloc(PFS_SEGMENT_SIZE);
+	size_t n = 0;
+
+	for (unsigned file = 0; file < 32; file++) {
+		const struct pfs_segment_disk *head = (const struct pfs_segment_disk *)bytes;
+		const struct pfs_io *io = pfs_sim_io(sim);
+		struct segment s = {.count = 0};
+		struct pfs_file *f;
+		struct pfs_dir *dir;
+		size_t at;
+
+		snprintf(s.name, sizeof(s.name), PFS_SEGMENT_NAME_FMT, file);
+		assert_int_equal(io->ops->open_dir(io, STORE, 0, &dir), 0);
+		if (dir->ops->open(dir, s.name, 0, &f) == 0) {
+			assert_int_equal(f->ops->read(f, bytes, PFS_SEGMENT_SIZE, 0), PFS_SEGMENT_SIZE);
+			s.number = pfs_get_le64(head->number.b);
+			for (uint64_t off = PFS_SEGMENT_DATA; s.number && off + 40 <= PFS_SEGMENT_SIZE;) {
+				const struct pfs_record_disk *r = (const struct pfs_record_disk *)(bytes + off);
+				size_t len = pfs_get_le32(r->len.b);
+
+				if (len < PFS_RECORD_LEN_MIN || s.count == pfs_array_len(s.records))
+					break;
+				s.records[s.count++] = (struct record){off, pfs_get_le64(r->seq.b), len, r->type};
+				off += len;
+			}
+			f->ops->close(f);
+		}
+		dir->ops->close_dir(dir);
+		if (!s.number)
+			continue;
+		for (at = n++; at && segments[at - 1].number > s.number; at--)
+			segments[at] = segments[at - 1];
+		segments[at] = s;
+		assert_true(n < max);
+	}
+	free(bytes);
+	return n;
+}
+
+/* Synced after every document, then killed: each record but the last says that the one before it was durable. */
+static struct pfs_sim *killed_store(unsigned documents, size_t len)
+{
+	struct pfs_sim *sim = pfs_sim_new(), *killed;
+	struct pfs_store *store;
+
+	create_store(sim, 256 * PFS_KIB, 16);
+	store = open_store(sim);
+	for (unsigned i = 0; i < documents; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		put_document(store, &key, len, 2 * i + 1);
+		assert_int_equal(pfs_sync(store), 0);
+	}
+	killed = pfs_sim_kill(sim);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+	return killed;
+}
+
+/* Proves: each bit of a durable record is guarded, and the document is named where its key can still be read. The last records, which
+ * nothing shows to have been durable, are a tail that was cut. */
+static void damaged_records_are_found(void **state)
+{
+	struct pfs_sim *sim = killed_store(10, 20);
+	struct segment s[8];
+	size_t n = read_segments(sim, s, pfs_array_len(s)), named = 0;
+
+	(void)state;
+	assert_int_equal(n, 1);
+	assert_int_equal(s[0].count, 10);
+	for (size_t r = 0; r < 10; r++) {
+		for (uint64_t bit = 0; bit < 8 * s[0].records[r].len; bit++) {
+			uint64_t off = s[0].records[r].off;
+			struct found *found;
+
+			flip_bit(sim, s[0].name, off + bit / 8, bit % 8);
+			found = check_store(sim);
+			assert_int_equal(found->count, r == 9 ? 0 : 1);
+			for (size_t i = 0; i < found->count; i++) {
+				assert_true(found->at[i].fatal);
+				assert_string_equal(found->at[i].where, s[0].name);
+				assert_int_equal(found->at[i].offset, off);
+				named += found->at[i].key.kind == PFS_KEY_NUM && found->at[i].key.num == r;
+			}
+			free(found);
+			flip_bit(sim, s[0].name, off + bit / 8, bit % 8);
+		}
+	}
+	assert_true(named > 9 * 8 * s[0].records[0].len / 2);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a segment whose header is damaged, or whose file is missing, in the middle of the journal is found, and so is damage at the end of
+ * one: records in later segments show that it was durable. */
+static void damage_between_segments_is_found(void **state)
+{
+	struct pfs_sim *sim = killed_store(8, 900000), *copy;
+	struct segment s[8];
+	size_t n = read_segments(sim, s, pfs_array_len(s));
+	const struct record *end = &s[1].records[s[1].count - 1];
+	struct found *found;
+
+	(void)state;
+	assert_true(n >= 4);
+	assert_int_equal(end->type, PFS_RECORD_END);
+	expect_healthy(sim);
+
+	flip_bit(sim, s[1].name, end->off + 12, 3);
+	found = check_store(sim);
+	assert_true(found->fatal == 1 && found->at[0].offset == end->off);
+	assert_string_equal(found->at[0].where, s[1].name);
+	free(found);
+	flip_bit(sim, s[1].name, end->off + 12, 3);
+
+	flip_bit(sim, s[1].name, 30, 3);
+	found = check_store(sim);
+	assert_true(found->fatal == 2);
+	free(found);
+	flip_bit(sim, s[1].name, 30, 3);
+	expect_healthy(sim);
+
+	for (size_t i = 0; i + 1 < n; i++) {
+		copy = pfs_sim_kill(sim);
+		remove_file(copy, s[i].name);
+		found = check_store(copy);
+		assert_int_equal(found->fatal, 1);
+		free(found);
+		pfs_sim_free(copy);
+	}
+	pfs_sim_free(sim);
+}
+
+/* Proves: zeros instead of the tail, as after a torn write, are no damage, wherever the tail begins behind what was durable. */
+static void torn_tails_are_normal(void **state)
+{
+	static const uint8_t zeros[4096];
+	struct pfs_sim *sim = killed_store(3, 3000), *copy;
+	struct segment s[8];
+	size_t n = read_segments(sim, s, pfs_array_len(s));
+	const struct record *last = &s[0].records[s[0].count - 1];
+
+	(void)state;
+	assert_int_equal(n, 1);
+	for (size_t keep = 0; keep < last->len; keep += 97) {
+		copy = pfs_sim_kill(sim);
+		write_at(copy, s[0].name, last->off + keep, zeros, last->len - keep);
+		expect_healthy(copy);
+		pfs_sim_free(copy);
+	}
+	pfs_sim_free(sim);
+}
+
+/* Proves: segments that are newer than a superblock which says that the store was closed show that the superblock is an old one. */
+static void journal_newer_than_the_superblock_is_found(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new(), *killed;
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_store *store;
+	struct found *found;
+	uint8_t super[2 * PFS_SUPER_STRIDE];
+
+	(void)state;
+	memset(super, 0, sizeof(super));
+	create_store(sim, 256 * PFS_KIB, 16);
+	read_at(sim, PFS_SUPER_NAME, 0, super, PFS_SUPER_STRIDE + 256);
+	store = open_store(sim);
+	put_document(store, &key, 100, 1);
+	killed = pfs_sim_kill(sim);
+	assert_int_equal(pfs_store_close(store), 0);
+	write_at(killed, PFS_SUPER_NAME, 0, super, PFS_SUPER_STRIDE + 256);
+	found = check_store(killed);
+	assert_int_equal(found->fatal, 1);
+	assert_string_equal(found->at[0].where, PFS_SUPER_NAME);
+	free(found);
+	pfs_sim_free(killed);
+	pfs_sim_free(sim);
+}
+
+/* ---- after an unclean end ---- */
+
+/* Proves: of a killed store that had been moved to the pages, damage of documents that the journal does not name is as fatal as after a
+ * clean close; of those that it does, it is to be done again. */
+static void damage_outside_of_the_window_is_fatal(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new(), *killed;
+	struct pfs_key in = pfs_key_num(1), out = pfs_key_num(2);
+	struct pfs_place place[2];
+	struct pfs_store *store;
+	struct found *found;
+
+	(void)state;
+	create_store(sim, 256 * PFS_KIB, 16);
+	store = open_store(sim);
+	put_document(store, &in, 100, 1);
+	put_document(store, &out, 100, 3);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	assert_int_equal(pfs_place(store, &in, &place[0]), 0);
+	assert_int_equal(pfs_place(store, &out, &place[1]), 0);
+	put_document(store, &in, 100, 5);
+	killed = pfs_sim_kill(sim);
+	assert_int_equal(pfs_store_close(store), 0);
+	flip_bit(killed, page_name(1), place[0].offset + 20, 1);
+	flip_bit(killed, page_name(1), place[1].offset + 20, 1);
+	found = check_store(killed);
+	assert_int_equal(found->count, 2);
+	assert_int_equal(found->result.damaged, 1);
+	for (size_t i = 0; i < 2; i++)
+		assert_true(pfs_key_equal(&found->at[i].key, found->at[i].fatal ? &out : &in));
+	free(found);
+	/* A missing page can't be told from one that a crash left unmade. */
+	remove_file(killed, page_name(1));
+	make_file(killed, page_name(3));
+	found = check_store(killed);
+	assert_true(found->count == 1 && found->fatal == 0);
+	free(found);
+	pfs_sim_free(killed);
+	pfs_sim_free(sim);
+}
+
+/* ---- anything ---- */
+
+static bool reads_right(struct pfs_store *store, unsigned i, size_t len)
+{
+	struct pfs_key key = pfs_key_num(i);
+	uint8_t *expected = malloc(len + 1);
+	void *bytes;
+	size_t got;
+	bool right = pfs_get(store, &key, &bytes, &got, NULL) == 0;
+
+	fill_document(expected, len, 3 * i);
+	if (right) {
+		right = got == len && memcmp(bytes, expected, len) == 0;
+		/* An error is allowed, another content never is. */
+		assert_true(right);
+		free(bytes);
+	}
+	free(expected);
+	return right;
+}
+
+static struct pfs_sim *closed_store(void)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store *store;
+
+	create_store(sim, 64 * PFS_KIB, 16);
+	store = open_store(sim);
+	for (unsigned i = 0; i < DOCUMENTS; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		put_document(store, &key, 40 + 4000 * (i % 20), 3 * i);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	return sim;
+}
+
+/* Proves: whatever bytes are in the files, the check ends without a crash, and it has a fatal finding whenever a document can't be read. */
+static void random_damage_is_never_missed(void **state)
+{
+	struct pfs_sim *sim = closed_store();
+	unsigned damaged = 0;
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 150; seed++) {
+		struct pfs_sim *copy = pfs_sim_kill(sim);
+		struct pfs_open_options options = {.read_only = true, .io = pfs_sim_io(copy), .logger = quiet};
+		uint64_t random = pfs_mix64(seed), size = size_at(copy, page_name(1 + seed % 3));
+		uint64_t off = pfs_mix64(random + 1) % (seed % 2 ? size : 2000), len = 1 + pfs_mix64(random + 2) % 200;
+		uint8_t bytes[200];
+		struct pfs_reason reason;
+		struct pfs_store *store;
+		struct found *found;
+		unsigned lost = 0;
+
+		for (size_t i = 0; i < sizeof(bytes); i++)
+			bytes[i] = seed % 5 ? (uint8_t)pfs_mix64(random + i) : (uint8_t)(0xff * (seed % 2));
+		write_at(copy, page_name(1 + seed % 3), off, bytes, pfs_min_u64(len, size - off));
+		found = check_store(copy);
+		if (pfs_store_open(&store, STORE, &options, &reason) == 0) {
+			for (unsigned i = 0; i < DOCUMENTS; i++)
+				lost += !reads_right(store, i, 40 + 4000 * (i % 20));
+			assert_int_equal(pfs_store_close(store), 0);
+		}
+		if (lost && found->result.damaged < lost)
+			print_found(found);
+		if (lost)
+			assert_true(found->fatal > 0);
+		assert_true(found->result.damaged >= lost);
+		damaged += lost > 0;
+		free(found);
+		pfs_sim_free(copy);
+	}
+	assert_true(damaged > 30);
+	pfs_sim_free(sim);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(power_cuts_leave_no_damage),
+		cmocka_unit_test(damaged_records_are_found),
+		cmocka_unit_test(damage_between_segments_is_found),
+		cmocka_unit_test(torn_tails_are_normal),
+		cmocka_unit_test(journal_newer_than_the_superblock_is_found),
+		cmocka_unit_test(damage_outside_of_the_window_is_fatal),
+		cmocka_unit_test(random_damage_is_never_missed),
+	};
+
+	return cmocka_run_group_tests_name("check_journal", tests, NULL, NULL);
+}
