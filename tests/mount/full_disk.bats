@@ -21,7 +21,7 @@ available() { df --output=avail -B1 "$T/disk" | tail -n 1; }
 leave() {
 	local left=$(($(available) - ($1 << 20)))
 	((left > 0))
-	fallocate -l "$left" "$T/disk/ballast"
+	head -c "$left" /dev/zero >"$T/disk/ballast" 2>/dev/null || (($1 == 0))
 	sync "$T/disk/ballast"
 }
 
@@ -147,7 +147,7 @@ writes_again() {
 	fill 500000
 	noise 5000000 >"$T/in"
 	run -7 payloadctl put "$M" 5000 "$T/in"
-	[[ $output == *"No space left"* ]]
+	[[ $output == *[Nn]"o space left"* ]]
 	[[ ! -e $M/5000 ]]
 	run -7 payloadctl put "$M" 50 "$T/in"
 	same
