@@ -81,7 +81,7 @@ $(1)_bench = $(bench_src:tools/bench/%.c=build/$(1)/bench/%)
 
 build/$(1)/fs/%.o build/$(1)/tools/bench/%.o: extra_cflags = $$(fuse_cflags)
 build/$(1)/tests/%.o: extra_cflags = $$(cmocka_cflags)
-build/$(1)/tests/%.o: | deps-test
+$(test_src:%.c=build/$(1)/%.o) $(support_src:%.c=build/$(1)/%.o): | deps-test
 
 build/$(1)/.flags: FORCE | deps-build
 	@mkdir -p $$(@D)

@@ -13,7 +13,7 @@
 
 static int print_version(void)
 {
-	printf("payloadfs %s\nFUSE library %s\n", PFS_VERSION, fuse_pkgversion());
+	printf("payloadfs %s\nlibfuse %s\n", PFS_VERSION, fuse_pkgversion());
 	return PFS_EXIT_OK;
 }
 

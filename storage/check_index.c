@@ -158,6 +158,8 @@ static void check_object(struct index_check *x, uint64_t off,
 	if (page && !page->usable)
 		return; /* said of the page */
 	if (!page || slot >= page->header.slot_count || !pfs_check_bit(page->live, slot)) {
+		x->check->result->documents++;
+		x->check->result->damaged++;
 		if (x->strays++ < NAMED_MAX)
 			pfs_check_say(x->check, true, PFS_INDEX_NAME, off, NULL,
 				      "it has a document in page %u, slot %u, where there is none",

@@ -204,7 +204,6 @@ uint32_t pfs_index_end(const struct pfs_index *index)
 	return __atomic_load_n(&index->end, __ATOMIC_ACQUIRE);
 }
 
-/* Room for the number in the ring is made when the number is first used, so that giving it back can't fail. */
 static int ring_reserve(struct pfs_index *index, uint64_t total)
 {
 	uint64_t cap = index->free_cap ? index->free_cap * 2 : 1024;
@@ -271,30 +270,47 @@ static bool clear_place(struct pfs_index *index, uint32_t place)
 	return true;
 }
 
+/* The number may be given to a new object. Without memory for the ring it stays unused: a loss of 12 bytes, not of correctness. */
+static void ring_push(struct pfs_index *index, uint32_t number)
+{
+	if (ring_reserve(index, index->free_count + 1) != 0)
+		return;
+	index->free_numbers[(index->free_head + index->free_count) % index->free_cap] = number;
+	index->free_count++;
+}
+
+/* Nobody's name stands at this place any more, where that of another object than its own stood: a number that is free too can be given
+ * to a new object now (I3). Index's lock. */
+static void leave_place(struct pfs_index *index, uint32_t cookie)
+{
+	if (pfs_index_word(index, cookie) == 0) {
+		map_remove(&index->object_at, cookie);
+		ring_push(index, cookie);
+	} else {
+		(void)map_set(&index->object_at, cookie, 0); /* the key is there: no memory is needed */
+	}
+}
+
 void pfs_index_release(struct pfs_index *index, uint32_t object)
 {
-	uint32_t cookie = object, stands = PFS_OBJECT_NONE;
-	bool number_free, place_free = false;
+	uint32_t cookie, other;
+	bool place_taken;
 
 	pfs_index_set_word(index, object, 0);
 	pthread_mutex_lock(&index->lock);
-	/* The place that it stood at is nobody's now, if it had not been given away. */
 	if (map_get(&index->cookie_of, object, &cookie)) {
 		map_remove(&index->cookie_of, object);
-		if (map_get(&index->object_at, cookie, &stands) && stands == object) {
-			map_remove(&index->object_at, cookie);
-			place_free = pfs_index_word(index, cookie) == 0;
-			/* The number of that place belongs to an object that stands elsewhere: it must not show here. */
-			if (!place_free)
-				(void)map_set(&index->object_at, cookie, 0);
-		}
+		if (map_get(&index->object_at, cookie, &other) && other == object)
+			leave_place(index, cookie);
 	}
-	number_free = clear_place(index, object);
+	place_taken = map_get(&index->object_at, object, &other);
+	if (place_taken && other == 0) {
+		map_remove(&index->object_at, object);
+		place_taken = false;
+	}
+	if (!place_taken)
+		ring_push(index, object);
 	pthread_mutex_unlock(&index->lock);
-	if (number_free)
-		give_number_back(index, object);
-	if (place_free)
-		give_number_back(index, cookie);
 }
 
 /* ---- hash ---- */

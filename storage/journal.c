@@ -35,6 +35,7 @@ struct pfs_journal {
 	uint64_t appended;  /* written under both locks */
 	uint64_t durable;   /* atomic for readers without the lock */
 	bool syncing, failed;
+	const struct pfs_segment *in_sync; /* its file is being synced, without the lock */
 	bool dir_dirty;     /* a segment file was made and its name not yet synced */
 };
 
@@ -439,6 +440,24 @@ static int replay_segment(struct pfs_journal *journal, struct replay *replay, st
 	return 0;
 }
 
+/* Whether the replay goes on with `segment` after the one that `number` names. Without END record the one before was cut, unless what
+ * follows fits to its last record, or shows that more was durable (O7). */
+static bool goes_on(struct pfs_journal *journal, struct replay *replay, uint64_t number, const struct pfs_segment *segment)
+{
+	bool complete = segment->number == number + 1 && (replay->ended || segment->first_seq == replay->expected);
+
+	for (const struct pfs_segment *s = segment; s && !complete; s = s->next) {
+		if (!proof_of_damage(journal, s, PFS_SEGMENT_DATA - 8, pfs_max_u64(replay->expected, 1)))
+			continue;
+		replay->result->damaged++;
+		pfs_corrupt(journal->logger, "journal", PFS_SEGMENT_DATA,
+			    "durable records between segments %llu and %llu are damaged or missing",
+			    (unsigned long long)number, (unsigned long long)segment->number);
+		complete = true;
+	}
+	return complete;
+}
+
 int pfs_journal_replay(struct pfs_journal *journal, pfs_record_fn *fn, void *arg, struct pfs_replay_result *result)
 {
 	struct replay replay = {.fn = fn, .arg = arg, .result = result, .ended = true};
@@ -450,8 +469,7 @@ int pfs_journal_replay(struct pfs_journal *journal, pfs_record_fn *fn, void *arg
 	if (journal->live)
 		result->first_seq = journal->live->first_seq;
 	for (segment = journal->live; segment; segment = segment->next) {
-		/* A segment follows only one that is complete, without a gap in the numbers. */
-		if (!replay.ended || (number && segment->number != number + 1))
+		if (number && !goes_on(journal, &replay, number, segment))
 			break;
 		number = segment->number;
 		replay.expected = segment->first_seq;
@@ -635,32 +653,41 @@ uint64_t pfs_journal_durable(const struct pfs_journal *journal)
 
 /* ---- group commit ---- */
 
-/* Syncs segments in order up to what was appended when it began. Called by the one leader, without the lock. */
+/* The oldest live segment with a number in [from, to] that has bytes which are not synced. Lock. */
+static struct pfs_segment *unsynced(const struct pfs_journal *journal, uint64_t from, uint64_t to)
+{
+	struct pfs_segment *segment = journal->live;
+
+	while (segment && (segment->number < from || segment->synced >= segment->used))
+		segment = segment->next;
+	return segment && segment->number <= to ? segment : NULL;
+}
+
+/* Syncs segments in order up to what was appended when it began. Called by the one leader, without the lock. A segment can be
+ * declared dead meanwhile, so each is looked for anew. */
 static int sync_segments(struct pfs_journal *journal, uint64_t *target)
 {
 	struct pfs_segment *segment;
+	uint64_t to, from = 0;
 	bool dir_dirty;
 	int err = 0;
 
 	pthread_mutex_lock(&journal->lock);
 	*target = journal->appended;
-	segment = journal->live;
+	to = journal->last ? journal->last->number : 0;
 	dir_dirty = journal->dir_dirty;
 	journal->dir_dirty = false;
-	while (segment && !err) {
+	while (!err && (segment = unsynced(journal, from, to)) != NULL) {
 		uint64_t used = segment->used;
-		struct pfs_segment *next;
 
-		if (segment->synced < used) {
-			pthread_mutex_unlock(&journal->lock);
-			err = segment->file->ops->sync(segment->file);
-			pthread_mutex_lock(&journal->lock);
-			if (!err)
-				segment->synced = used;
-		}
-		/* Segments that are begun meanwhile lie behind the target, but syncing them does no harm. */
-		next = segment->next;
-		segment = next;
+		from = segment->number + 1;
+		journal->in_sync = segment;
+		pthread_mutex_unlock(&journal->lock);
+		err = segment->file->ops->sync(segment->file);
+		pthread_mutex_lock(&journal->lock);
+		journal->in_sync = NULL;
+		if (!err)
+			segment->synced = used;
 	}
 	pthread_mutex_unlock(&journal->lock);
 	if (!err && dir_dirty)
@@ -738,10 +765,21 @@ int pfs_journal_sync_declared(struct pfs_journal *journal)
 
 void pfs_journal_reuse(struct pfs_journal *journal)
 {
-	while (journal->dead) {
-		struct pfs_segment *segment = journal->dead;
+	struct pfs_segment **at = &journal->dead;
 
-		journal->dead = segment->next;
+	while (*at) {
+		struct pfs_segment *segment = *at;
+		bool busy;
+
+		/* Its file must not be closed or begun anew under a sync; the next reuse takes it. */
+		pthread_mutex_lock(&journal->lock);
+		busy = journal->in_sync == segment;
+		pthread_mutex_unlock(&journal->lock);
+		if (busy) {
+			at = &segment->next;
+			continue;
+		}
+		*at = segment->next;
 		segment_retire(journal, segment);
 	}
 }

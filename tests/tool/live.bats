@@ -203,6 +203,8 @@ fails() {
 	kill_daemon
 	fails 8 "no daemon answers for this mount" ctl put "$M" 1 /dev/null
 	fails 8 "no daemon answers for this mount" ctl umount "$M"
+	fails 8 "no daemon answers for this mount" ctl stat "$M/"
+	(cd "$T" && fails 8 "no daemon answers for this mount" ctl get mnt/ 1)
 	[[ $(ctl get "$S" 1) == x ]]
 	printf y | ctl put "$S" 1
 	mount_fs

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -16,6 +17,10 @@
 /* The tools' objects are not in the library. */
 #include "tools/base64.c"
 #include "tools/json_scan.c"
+#include "tools/ndjson.h"
+/* A record that is too large should not take a gigabyte here. */
+#undef NDJSON_RECORD_MAX
+#define NDJSON_RECORD_MAX (4 * PFS_MIB)
 #include "tools/ndjson.c"
 #include "tools/window.c"
 
@@ -216,6 +221,10 @@ static void faults_in_scroll_bodies_are_refused(void **state)
 	       "\n" BODY_1,
 	       "1.1 1=1\n1.2! column 43: a point is expected: {\"id\":..., \"payload\":...}\n"
 	       "2.1 1={\"a\": 1}\n2.2 2={}\n");
+	expect("{\"result\":{\"points\":[{\"id\":1,\"payload\":1} "
+	       "{\"id\":3,\"payload\":3}]}}\n" BODY_1,
+	       "1.1 1=1\n1.1! column 43: a comma or a closing bracket is expected\n"
+	       "2.1 1={\"a\": 1}\n2.2 2={}\n");
 	expect("{\"result\":{\"points\":[{\"id\":1,\"payload\":1}\n" BODY_1,
 	       "1.1 1=1\n2.1! column 1: a comma or a closing bracket is expected\n2.1 1={\"a\": "
 	       "1}\n2.2 2={}\n");
@@ -283,6 +292,95 @@ static void large_records_pass_and_the_window_shrinks(void **state)
 	free(text);
 }
 
+/* A file that has no name, with this content, read from its start. */
+static int file_of(const char *text, size_t len)
+{
+	char path[] = "/tmp/payloadfs-ndjson.XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(write(fd, text, len), len);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	return fd;
+}
+
+/* Proves: a record of exactly the largest size is read; one that is larger is refused without more
+ * memory, in a line and in a scroll body, and the next is read. */
+static void records_that_are_too_large_are_refused(void **state)
+{
+	static const char head[] = "{\"id\":1,\"payload\":\"",
+			  body_head[] = "{\"result\":{\"points\":[";
+	static const char next[] = "\n{\"id\":2,\"payload\":2}\n";
+	const size_t room = NDJSON_RECORD_MAX + PFS_KIB;
+	char *text = malloc(room + sizeof(body_head) + sizeof(next));
+	struct ndjson *reader;
+	struct ndjson_doc doc;
+
+	(void)state;
+	assert_non_null(text);
+	for (int round = 0; round < 3; round++) {
+		size_t size = round ? room : NDJSON_RECORD_MAX;
+		char *p = text;
+		int fd;
+
+		if (round == 2)
+			p = stpcpy(p, body_head);
+		memset(p, 'x', size);
+		memcpy(p, head, sizeof(head) - 1);
+		memcpy(p + size - 2, "\"}", 2);
+		p = stpcpy(p + size, next);
+		fd = file_of(text, (size_t)(p - text));
+		assert_int_equal(ndjson_open(&reader, fd, NULL, NULL), 0);
+		if (round == 0) {
+			assert_int_equal(ndjson_next(reader, &doc), 1);
+			assert_int_equal(doc.len, size - sizeof(head) + 1);
+		} else {
+			assert_int_equal(ndjson_next(reader, &doc), -EBADMSG);
+			assert_non_null(strstr(ndjson_fault(reader)->text, "larger than"));
+			assert_int_equal(ndjson_fault(reader)->point, round == 2);
+		}
+		assert_true(reader->w.cap <= NDJSON_RECORD_MAX);
+		assert_int_equal(ndjson_next(reader, &doc), 1);
+		assert_int_equal(doc.key.num, 2);
+		assert_int_equal(doc.line, 2);
+		assert_int_equal(ndjson_next(reader, &doc), 0);
+		ndjson_close(reader);
+		close(fd);
+	}
+	free(text);
+}
+
+/* Proves: input that can't be read ends with its error, also in the middle of a record, a scroll
+ * body, and a line that is skipped. */
+static void failing_input_ends_with_its_error(void **state)
+{
+	static const char *const begun[] = {"",
+					    "{\"id\":1",
+					    "{\"result\":{\"points\":[{\"id\":1",
+					    "{\"result\":{\"a\":[1",
+					    "{\"result\":{\"points\":[",
+					    "rubbish"};
+	struct ndjson *reader;
+	struct ndjson_doc doc;
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(begun); i++) {
+		int dir = open("/", O_RDONLY | O_DIRECTORY),
+		    fd = file_of(begun[i], strlen(begun[i]));
+
+		/* The descriptor becomes one that can't be read when the file is used up. */
+		assert_int_equal(ndjson_open(&reader, fd, NULL, NULL), 0);
+		if (*begun[i])
+			assert_int_equal(window_fill(&reader->w), 1);
+		assert_int_equal(dup2(dir, fd), fd);
+		assert_int_equal(ndjson_next(reader, &doc), -EISDIR);
+		ndjson_close(reader);
+		close(fd);
+		close(dir);
+	}
+}
+
 static const char waiting_record[] = "{\"id\":1,\"payload\":1}\n";
 
 /* Writes the record that the reader is about to wait for, once. */
@@ -337,6 +435,8 @@ int main(void)
 		cmocka_unit_test(scroll_bodies_are_read),
 		cmocka_unit_test(faults_in_scroll_bodies_are_refused),
 		cmocka_unit_test(large_records_pass_and_the_window_shrinks),
+		cmocka_unit_test(records_that_are_too_large_are_refused),
+		cmocka_unit_test(failing_input_ends_with_its_error),
 		cmocka_unit_test(waiting_is_told),
 	};
 

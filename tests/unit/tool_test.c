@@ -6,27 +6,31 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
+
 /* The tools' objects are not in the library. */
 #include "tools/json_scan.c"
 #include "tools/mountinfo.c"
 #include "tools/output.c"
 #include "tools/report.c"
 
-static const char mounts[] = "22 1 0:20 / /proc rw,nosuid shared:5 - proc proc rw\n"
-			     "50 22 0:44 / /mnt/p rw,relatime shared:9 master:2 - fuse.payloadfs "
-			     "/var/lib/store rw,user_id=0\n"
-			     "51 22 0:45 / /mnt/with\\040space\\134040\\011\\012x rw - "
-			     "fuse.payloadfs /s/a\\040b\\134 rw\n"
-			     "52 22 0:46 / /mnt/other rw - fuse.sshfs host:/x rw\n"
-			     "53 22 0:47 / /mnt/below rw - fuse.payloadfs /s/below rw\n"
-			     "54 22 8:1 / /mnt/below rw - ext4 /dev/sda1 rw\n"
-			     "55 22 0:48 / /mnt/twice rw - ext4 /dev/sda1 rw\n"
-			     "56 22 0:49 / /mnt/twice rw - fuse.payloadfs /s/twice rw\n"
-			     "57 22 0:50 / /mnt/cut rw - fuse.payloadfs\n"
-			     "58 22 0:51 / /mnt/nodash rw fuse.payloadfs /s/nodash rw\n"
-			     "short line\n"
-			     "\n"
-			     "59 22 0:52 / /mnt/last rw - fuse.payloadfs /s/last ro,user_id=0";
+static const char mounts[] =
+	"22 1 0:20 / /proc rw,nosuid shared:5 - proc proc rw\n"
+	"50 22 0:44 / /mnt/p rw,relatime shared:9 master:2 - fuse.payloadfs "
+	"/var/lib/store rw,user_id=0\n"
+	"51 22 0:45 / /mnt/with\\040space\\134040\\011\\012x\\303\\251\\0\\18a\\400 rw - "
+	"fuse.payloadfs /s/a\\040b\\134 rw\n"
+	"52 22 0:46 / /mnt/other rw - fuse.sshfs host:/x rw\n"
+	"53 22 0:47 / /mnt/below rw - fuse.payloadfs /s/below rw\n"
+	"54 22 8:1 / /mnt/below rw - ext4 /dev/sda1 rw\n"
+	"55 22 0:48 / /mnt/twice rw - ext4 /dev/sda1 rw\n"
+	"56 22 0:49 / /mnt/twice rw - fuse.payloadfs /s/twice rw\n"
+	"57 22 0:50 / /mnt/cut rw - fuse.payloadfs\n"
+	"57 22 0:50 / /mnt/rose ro - fuse.payloadfs /s/rose rose\n"
+	"58 22 0:51 / /mnt/nodash rw fuse.payloadfs /s/nodash rw\n"
+	"short line\n"
+	"\n"
+	"59 22 0:52 / /mnt/last rw - fuse.payloadfs /s/last ro,user_id=0";
 
 /* Looks path up in the list above. */
 static void expect_mount(const char *path, const char *want, bool read_only)
@@ -54,7 +58,7 @@ static void mounts_are_found(void **state)
 {
 	(void)state;
 	expect_mount("/mnt/p", "/var/lib/store", false);
-	expect_mount("/mnt/with space\\040\t\nx", "/s/a b\\", false);
+	expect_mount("/mnt/with space\\040\t\nx\xc3\xa9\\0\\18a\\400", "/s/a b\\", false);
 	expect_mount("/mnt/twice", "/s/twice", false);
 	expect_mount("/mnt/last", "/s/last", true);
 	expect_mount("/mnt/rose", "/s/rose", false);
@@ -95,6 +99,7 @@ static void sizes_are_parsed(void **state)
 		{"1", 1},
 		{"007", 7},
 		{"4096", 4096},
+		{"9", 9},
 		{"64K", 65536},
 		{"64k", 65536},
 		{"3M", 3 * PFS_MIB},
@@ -152,6 +157,9 @@ static void numbers_are_printed(void **state)
 	};
 
 	(void)state;
+	assert_string_equal(plural(0), "s");
+	assert_string_equal(plural(1), "");
+	assert_string_equal(plural(2), "s");
 	for (size_t i = 0; i < pfs_array_len(cases); i++) {
 		assert_string_equal(group_digits(cases[i].n).text, cases[i].digits);
 		assert_string_equal(size_text(cases[i].n).text, cases[i].size);
@@ -223,12 +231,41 @@ static void output_files_are_replaced_at_once(void **state)
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(rmdir(dir), 0); /* nothing else was left */
 	assert_int_equal(output_open(&out, path), -ENOENT);
-	assert_int_equal(output_open(&out, "/dev/full"), 0);
+}
+
+/* Proves: what is no regular file is written to and stays what it is; an error sticks. */
+static void output_to_other_files_leaves_them_there(void **state)
+{
+	char dir[] = "/tmp/payloadfs-output.XXXXXX", path[64], got[8];
+	struct output out;
+	struct stat st;
+	int reader;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	reader = open(path, O_RDONLY | O_NONBLOCK);
+	assert_true(reader >= 0);
+	assert_int_equal(output_open(&out, path), 0);
 	assert_int_equal(output_text(&out, "x"), 0);
-	assert_int_equal(output_commit(&out), -ENOSPC);
+	assert_int_equal(output_commit(&out), 0);
 	output_close(&out);
-	assert_int_equal(stat("/dev/full", &st), 0);
-	assert_true(S_ISCHR(st.st_mode));
+	assert_int_equal(read(reader, got, sizeof(got)), 1);
+	assert_int_equal(got[0], 'x');
+	assert_int_equal(lstat(path, &st), 0);
+	assert_true(S_ISFIFO(st.st_mode));
+
+	signal(SIGPIPE, SIG_IGN);
+	assert_int_equal(output_open(&out, path), 0);
+	close(reader);
+	assert_int_equal(output_text(&out, "x"), 0);
+	assert_int_equal(output_commit(&out), -EPIPE);
+	assert_int_equal(output_text(&out, "x"), -EPIPE);
+	assert_int_equal(output_commit(&out), -EPIPE);
+	output_close(&out);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(dir), 0);
 }
 
 int main(void)
@@ -239,6 +276,7 @@ int main(void)
 		cmocka_unit_test(sizes_are_parsed),
 		cmocka_unit_test(numbers_are_printed),
 		cmocka_unit_test(output_files_are_replaced_at_once),
+		cmocka_unit_test(output_to_other_files_leaves_them_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

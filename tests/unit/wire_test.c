@@ -190,6 +190,8 @@ static void hostile_fields_are_refused(void **state)
 	assert_null(pfs_wire_get_bytes(&in, &len));
 	assert_int_equal(len, 0);
 	assert_true(in.bad);
+	assert_null(pfs_wire_get_raw(&in, 0)); /* nothing is read after a fault */
+	assert_int_equal(pfs_wire_get_u8(&in), 0);
 	in = pfs_wire_in("\x04\0\0\0"
 			 "abc",
 			 7);
