@@ -68,7 +68,8 @@ compile = $(CC) $(own_cppflags) $(own_cflags) $(flags_$(1)) $(storage_cflags) $(
 	$(CFLAGS) -MMD -MP
 link = $(CC) $(own_cflags) $(flags_$(1)) $(CFLAGS) $(own_ldflags) $(LDFLAGS)
 
-# All that decides how a variant is built, as one word of the shell.
+# All that decides how a variant is built, as one word of the shell. What only some of its files need (extra_cflags)
+# is private to these, and not looked up for the rest.
 flags_of = '$(subst ','\'',$(call compile,$(1)) $(own_ldflags) $(LDFLAGS))'
 
 # ---- what one variant consists of ----
@@ -79,8 +80,8 @@ $(1)_programs = build/$(1)/libpayload.a $(if $(fs_src),build/$(1)/payloadfs) \
 $(1)_tests = $(test_src:%.c=build/$(1)/%)
 $(1)_bench = $(bench_src:tools/bench/%.c=build/$(1)/bench/%)
 
-build/$(1)/fs/%.o build/$(1)/tools/bench/%.o: extra_cflags = $$(fuse_cflags)
-build/$(1)/tests/%.o: extra_cflags = $$(cmocka_cflags)
+build/$(1)/fs/%.o build/$(1)/tools/bench/%.o: private extra_cflags = $$(fuse_cflags)
+build/$(1)/tests/%.o: private extra_cflags = $$(cmocka_cflags)
 $(test_src:%.c=build/$(1)/%.o) $(support_src:%.c=build/$(1)/%.o): | deps-test
 
 build/$(1)/.flags: FORCE | deps-build

@@ -38,13 +38,15 @@ static void sleep_ms(unsigned ms)
 static void on_ready(void *arg)
 {
 	struct pfs_daemon *d = arg;
+	char state[64];
 
 	if (d->startup.pipe >= 0) {
-		pfs_logf(logger_of(d), PFS_LOG_DEBUG, "going into the background");
 		pfs_report_to_syslog(d->report);
+		pfs_logf(logger_of(d), PFS_LOG_INFO, "%s is mounted at %s", d->store_path,
+			 d->mountpoint);
 	}
-	pfs_logf(logger_of(d), PFS_LOG_DEBUG, "%s is mounted at %s", d->store_path, d->mountpoint);
-	pfs_startup_notify("READY=1\nSTATUS=mounted");
+	snprintf(state, sizeof(state), "READY=1\nMAINPID=%ld", (long)getpid());
+	pfs_startup_notify(state);
 	if (!pfs_startup_tell(&d->startup, PFS_EXIT_OK))
 		kill(getpid(), SIGTERM); /* who started us has given up */
 }
@@ -321,6 +323,8 @@ static int run(struct pfs_daemon *d, struct pfs_store *store)
 		code = serve_mount(d);
 	}
 	err = pfs_store_close(store);
+	if (!err && atomic_load(&d->report->to_syslog))
+		pfs_logf(logger_of(d), PFS_LOG_INFO, "%s is closed", d->store_path);
 	if (err) {
 		pfs_logf(logger_of(d), PFS_LOG_ERROR, "%s: closing the store: %s", d->store_path,
 			 strerror(-err));

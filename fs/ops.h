@@ -56,7 +56,7 @@ enum pfs_op {
 };
 /* clang-format on */
 
-#define PFS_WRITE_STRIPES 64
+#define PFS_WRITE_STRIPES 1024
 /* The kernel sends at most this many WRITEs of write-back at once; each may be held up by the
  * store. */
 #define PFS_BACKGROUND_MAX 12

@@ -76,22 +76,13 @@ static void give_up_inode(struct pfs_fs *fs, uint32_t object, int err)
 			 name);
 }
 
-/* The modification time that a change brings. With its write-back cache the kernel keeps the times
+/* The modification time that a WRITE brings. With its write-back cache the kernel keeps the times
  * of a document and tells them by SETATTR, before or after the WRITE or not at all when they are
  * right already: one that was invented here would be another after the kernel has forgotten its
  * own. */
-static int change_time(struct pfs_fs *fs, uint32_t object, int64_t *mtime_ns)
+static int64_t write_time(const struct pfs_fs *fs)
 {
-	struct pfs_attr attr;
-	int err;
-
-	*mtime_ns = pfs_now_ns();
-	if (!fs->writeback)
-		return 0;
-	err = pfs_getattr(fs->store, object, &attr);
-	if (!err)
-		*mtime_ns = attr.mtime_ns;
-	return err;
+	return fs->writeback ? PFS_MTIME_KEEP : pfs_now_ns();
 }
 
 /* One WRITE of a document at a time: when one fails, those that follow it must already see that the
@@ -106,16 +97,13 @@ void pfs_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, 
 {
 	struct pfs_fs *fs = pfs_request(req, PFS_OP_WRITE);
 	pthread_mutex_t *lock = write_lock(fs, ino);
-	int64_t mtime_ns;
 	uint32_t object;
 	int err;
 
 	pthread_mutex_lock(lock);
 	err = pfs_inode_resolve(fs->inodes, ino, &object);
-	if (!err)
-		err = change_time(fs, object, &mtime_ns);
 	if (!err) {
-		err = pfs_write(fs->store, object, (uint64_t)off, buf, size, mtime_ns);
+		err = pfs_write(fs->store, object, (uint64_t)off, buf, size, write_time(fs));
 		if (err && fi->writepage)
 			give_up_inode(fs, object, err);
 	}
@@ -151,9 +139,20 @@ static int grow(struct pfs_fs *fs, uint32_t object, uint64_t size)
 	if (err || attr.size >= size)
 		return err;
 	attr.size = size;
-	if (!fs->writeback)
-		attr.mtime_ns = pfs_now_ns();
+	if (fs->writeback) /* as in write_time */
+		return pfs_setattr(fs->store, object, PFS_ATTR_SIZE, &attr, NULL);
+	attr.mtime_ns = pfs_now_ns();
 	return pfs_setattr(fs->store, object, PFS_ATTR_SIZE | PFS_ATTR_MTIME, &attr, NULL);
+}
+
+static int zero(struct pfs_fs *fs, uint32_t object, uint64_t off, uint64_t len)
+{
+	struct pfs_attr attr = {.mtime_ns = pfs_now_ns()};
+	int err = 0;
+
+	if (fs->writeback) /* as in write_time */
+		err = pfs_getattr(fs->store, object, &attr);
+	return err ? err : pfs_zero(fs->store, object, off, len, attr.mtime_ns);
 }
 
 /* The kernel holds the inode's lock meanwhile and has written back what it had of the range. */
@@ -162,19 +161,16 @@ void pfs_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t
 {
 	struct pfs_fs *fs = pfs_request(req, PFS_OP_FALLOCATE);
 	const int known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
-	bool zero = (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
+	bool zeroes = (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
 	pthread_mutex_t *lock = write_lock(fs, ino);
-	int64_t mtime_ns;
 	uint32_t object;
 	int err;
 
 	(void)fi;
 	pthread_mutex_lock(lock);
 	err = mode & ~known ? -EOPNOTSUPP : pfs_inode_resolve(fs->inodes, ino, &object);
-	if (!err && zero)
-		err = change_time(fs, object, &mtime_ns);
-	if (!err && zero)
-		err = pfs_zero(fs->store, object, (uint64_t)off, (uint64_t)len, mtime_ns);
+	if (!err && zeroes)
+		err = zero(fs, object, (uint64_t)off, (uint64_t)len);
 	/* Space is not reserved ahead: the journal and the pages do that for all documents
 	 * together. */
 	if (!err && !(mode & FALLOC_FL_KEEP_SIZE))

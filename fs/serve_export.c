@@ -4,8 +4,7 @@
 
 #define LIST_STEP 256
 #define PIECES_TRIES 4 /* how often a large document that changes under the reader is begun */
-#define READ_TRIES 16  /* how often a small document that grows between two calls is measured anew \
-			*/
+#define READ_TRIES 16  /* how often a small one that grows between two calls is measured anew */
 
 int pfs_export_pieces(struct pfs_conn *conn, struct pfs_store *store, const struct pfs_key *key,
 		      bool restart, int *status)

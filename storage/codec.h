@@ -1,5 +1,5 @@
-/* Rank 1: compression of one value or of one block of a large value with LZ4, with or without a dictionary.
- * Pure: no state but a per-thread scratch that is never shared. */
+/* Rank 1: compression of one value or of one block of a large value with LZ4, with or without a
+ * dictionary. Pure: no state but a per-thread scratch that is never shared. */
 #ifndef PFS_CODEC_H
 #define PFS_CODEC_H
 
@@ -11,13 +11,14 @@ struct pfs_codec_dict {
 	size_t len;
 };
 
-/* Compresses raw into out (room: cap). Returns the packed length, which is smaller than raw_len, or 0 when LZ4
- * does not help or the result would not fit cap: the caller stores raw. raw_len up to 1 GiB. */
+/* Compresses raw into out (room: cap). Returns the packed length, which is smaller than raw_len, or
+ * 0 when LZ4 does not help or the result would not fit cap: the caller stores raw. raw_len up to 1
+ * GiB. */
 size_t pfs_codec_pack(uint8_t *out, size_t cap, const uint8_t *raw, size_t raw_len,
 		      const struct pfs_codec_dict *dict);
 
-/* Decodes packed to exactly raw_len bytes at out. -EUCLEAN when the bytes do not decode to exactly that;
- * out may then hold anything, never more than raw_len bytes are written. */
+/* Decodes packed to exactly raw_len bytes at out. -EUCLEAN when the bytes do not decode to exactly
+ * that; out may then hold anything, never more than raw_len bytes are written. */
 int pfs_codec_unpack(uint8_t *out, size_t raw_len, const uint8_t *packed, size_t packed_len,
 		     const struct pfs_codec_dict *dict);
 

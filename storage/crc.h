@@ -1,11 +1,12 @@
-/* Rank 1: CRC32C (Castagnoli, reflected, as in iSCSI, ext4, btrfs), with SSE4.2 or the ARMv8 instruction where the
- * processor has it (detected at run time), else slicing tables. */
+/* Rank 1: CRC32C (Castagnoli, reflected, as in iSCSI, ext4, btrfs), with SSE4.2 or the ARMv8
+ * instruction where the processor has it (detected at run time), else slicing tables. */
 #ifndef PFS_CRC_H
 #define PFS_CRC_H
 
 #include "storage/base.h"
 
-/* Continues crc (0 to begin) over len bytes: pfs_crc32c(pfs_crc32c(0, a), b) is the CRC of a followed by b. */
+/* Continues crc (0 to begin) over len bytes: pfs_crc32c(pfs_crc32c(0, a), b) is the CRC of a
+ * followed by b. */
 uint32_t pfs_crc32c(uint32_t crc, const void *data, size_t len);
 
 #endif

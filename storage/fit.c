@@ -5,8 +5,8 @@ static bool is_before(const struct pfs_fit_node *node, uint64_t room, uint32_t n
 	return node->room < room || (node->room == room && node->number < number);
 }
 
-static void split(struct pfs_fit_node *tree, uint64_t room, uint32_t number, struct pfs_fit_node **left,
-		  struct pfs_fit_node **right)
+static void split(struct pfs_fit_node *tree, uint64_t room, uint32_t number,
+		  struct pfs_fit_node **left, struct pfs_fit_node **right)
 {
 	if (!tree) {
 		*left = *right = NULL;

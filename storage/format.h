@@ -1,13 +1,20 @@
-/* Rank 0: every structure on disk, as FORMAT.md specifies it (the terms are defined there). Integers are little-endian
- * byte arrays, so the structures have no padding and can lie at any address. */
+/* Rank 0: every structure on disk, as FORMAT.md specifies it (the terms are defined there).
+ * Integers are little-endian byte arrays, so the structures have no padding and can lie at any
+ * address. */
 #ifndef PFS_FORMAT_H
 #define PFS_FORMAT_H
 
 #include "storage/base.h"
 
-typedef struct { uint8_t b[2]; } pfs_le16;
-typedef struct { uint8_t b[4]; } pfs_le32;
-typedef struct { uint8_t b[8]; } pfs_le64;
+typedef struct {
+	uint8_t b[2];
+} pfs_le16;
+typedef struct {
+	uint8_t b[4];
+} pfs_le32;
+typedef struct {
+	uint8_t b[8];
+} pfs_le64;
 
 #define PFS_FORMAT_VERSION 1
 
@@ -26,25 +33,25 @@ typedef struct { uint8_t b[8]; } pfs_le64;
 #define PFS_SUPER_HAS_DEFAULTS 1u
 
 struct pfs_super_disk {
-	uint8_t magic[8];          /* 000-007 PFS_SUPER_MAGIC */
-	pfs_le32 crc;              /* 008-011 CRC32C of bytes 12-255 */
-	pfs_le16 version;          /* 012-013 */
-	uint8_t zero1[2];          /* 014-015 */
-	pfs_le64 incompat;         /* 016-023 */
-	pfs_le64 ro_compat;        /* 024-031 */
-	pfs_le64 compat;           /* 032-039 */
+	uint8_t magic[8];	    /* 000-007 PFS_SUPER_MAGIC */
+	pfs_le32 crc;		    /* 008-011 CRC32C of bytes 12-255 */
+	pfs_le16 version;	    /* 012-013 */
+	uint8_t zero1[2];	    /* 014-015 */
+	pfs_le64 incompat;	    /* 016-023 */
+	pfs_le64 ro_compat;	    /* 024-031 */
+	pfs_le64 compat;	    /* 032-039 */
 	uint8_t uuid[PFS_UUID_LEN]; /* 040-055 */
-	pfs_le64 generation;       /* 056-063 */
-	pfs_le64 page_size;        /* 064-071 */
-	pfs_le32 min_value_size;   /* 072-075 */
-	pfs_le32 flags;            /* 076-079 */
-	pfs_le32 mode, uid, gid;   /* 080-091 */
-	uint8_t zero2[4];          /* 092-095 */
-	pfs_le64 open_epoch;       /* 096-103 */
-	pfs_le64 clean_epoch;      /* 104-111 */
-	pfs_le64 created_ns;       /* 112-119 */
-	pfs_le64 sequence;         /* 120-127 */
-	uint8_t zero3[128];        /* 128-255 */
+	pfs_le64 generation;	    /* 056-063 */
+	pfs_le64 page_size;	    /* 064-071 */
+	pfs_le32 min_value_size;    /* 072-075 */
+	pfs_le32 flags;		    /* 076-079 */
+	pfs_le32 mode, uid, gid;    /* 080-091 */
+	uint8_t zero2[4];	    /* 092-095 */
+	pfs_le64 open_epoch;	    /* 096-103 */
+	pfs_le64 clean_epoch;	    /* 104-111 */
+	pfs_le64 created_ns;	    /* 112-119 */
+	pfs_le64 sequence;	    /* 120-127 */
+	uint8_t zero3[128];	    /* 128-255 */
 };
 _Static_assert(sizeof(struct pfs_super_disk) == 256, "format v1");
 _Static_assert(offsetof(struct pfs_super_disk, open_epoch) == 96, "format v1");
@@ -57,18 +64,18 @@ _Static_assert(offsetof(struct pfs_super_disk, open_epoch) == 96, "format v1");
 #define PFS_SLOT_NUMBER_MAX 0xffffffu
 
 struct pfs_page_disk {
-	uint8_t magic[4];          /* 00-03 PFS_PAGE_MAGIC */
-	pfs_le32 crc;              /* 04-07 CRC32C of bytes 8-63 */
-	pfs_le32 number;           /* 08-11 */
-	pfs_le16 flags;            /* 12-13 */
-	uint8_t size_log2;         /* 14 */
-	uint8_t zero;              /* 15 */
-	pfs_le64 generation;       /* 16-23 */
-	pfs_le64 base_seq;         /* 24-31 */
-	pfs_le64 base_mtime;       /* 32-39 */
+	uint8_t magic[4];	    /* 00-03 PFS_PAGE_MAGIC */
+	pfs_le32 crc;		    /* 04-07 CRC32C of bytes 8-63 */
+	pfs_le32 number;	    /* 08-11 */
+	pfs_le16 flags;		    /* 12-13 */
+	uint8_t size_log2;	    /* 14 */
+	uint8_t zero;		    /* 15 */
+	pfs_le64 generation;	    /* 16-23 */
+	pfs_le64 base_seq;	    /* 24-31 */
+	pfs_le64 base_mtime;	    /* 32-39 */
 	uint8_t uuid[PFS_UUID_LEN]; /* 40-55 */
-	pfs_le32 slot_count;       /* 56-59 */
-	pfs_le32 floor;            /* 60-63 */
+	pfs_le32 slot_count;	    /* 56-59 */
+	pfs_le32 floor;		    /* 60-63 */
 };
 #define PFS_PAGE_HEADER_LEN 64u
 #define PFS_PAGE_TRAILER_LEN 64u /* the header as it was when the page was made */
@@ -111,24 +118,24 @@ _Static_assert(sizeof(struct pfs_slot_disk) == PFS_SLOT_LEN, "format v1");
 #define PFS_SEGMENT_DATA 4096u /* where records begin */
 
 struct pfs_segment_disk {
-	uint8_t magic[8];          /* 00-07 PFS_SEGMENT_MAGIC */
-	pfs_le32 crc;              /* 08-11 CRC32C of bytes 12-63 */
-	uint8_t zero[4];           /* 12-15 */
-	pfs_le64 number;           /* 16-23 */
-	pfs_le64 first_seq;        /* 24-31 */
-	pfs_le64 oldest_live;      /* 32-39 */
-	pfs_le64 open_epoch;       /* 40-47 */
+	uint8_t magic[8];	    /* 00-07 PFS_SEGMENT_MAGIC */
+	pfs_le32 crc;		    /* 08-11 CRC32C of bytes 12-63 */
+	uint8_t zero[4];	    /* 12-15 */
+	pfs_le64 number;	    /* 16-23 */
+	pfs_le64 first_seq;	    /* 24-31 */
+	pfs_le64 oldest_live;	    /* 32-39 */
+	pfs_le64 open_epoch;	    /* 40-47 */
 	uint8_t uuid[PFS_UUID_LEN]; /* 48-63 */
 };
 _Static_assert(sizeof(struct pfs_segment_disk) == 64, "format v1");
 
 struct pfs_record_disk {
-	pfs_le32 len;     /* 00-03 */
-	pfs_le32 crc;     /* 04-07 */
-	pfs_le64 seq;     /* 08-15 */
+	pfs_le32 len;	  /* 00-03 */
+	pfs_le32 crc;	  /* 04-07 */
+	pfs_le64 seq;	  /* 08-15 */
 	pfs_le64 durable; /* 16-23 */
-	uint8_t type;     /* 24 */
-	uint8_t flags;    /* 25 */
+	uint8_t type;	  /* 24 */
+	uint8_t flags;	  /* 25 */
 	uint8_t zero[6];  /* 26-31 */
 };
 #define PFS_RECORD_HEADER_LEN 32u
@@ -150,33 +157,33 @@ enum pfs_record_type {
 #define PFS_MOVE_EXCHANGE 0x01u
 
 struct pfs_attr_disk {
-	pfs_le64 mtime;              /* 00-07 */
+	pfs_le64 mtime;		      /* 00-07 */
 	pfs_le32 mode, uid, gid, own; /* 08-23 */
 };
 _Static_assert(sizeof(struct pfs_attr_disk) == 24, "format v1");
 
 struct pfs_put_disk {
 	struct pfs_attr_disk attr; /* 00-23 */
-	pfs_le64 raw_len;          /* 24-31 */
-	pfs_le64 content;          /* 32-39 */
-	pfs_le32 dict;             /* 40-43 */
-	pfs_le32 body_len;         /* 44-47 */
-	pfs_le64 displaced;        /* 48-55 */
+	pfs_le64 raw_len;	   /* 24-31 */
+	pfs_le64 content;	   /* 32-39 */
+	pfs_le32 dict;		   /* 40-43 */
+	pfs_le32 body_len;	   /* 44-47 */
+	pfs_le64 displaced;	   /* 48-55 */
 };
 _Static_assert(sizeof(struct pfs_put_disk) == 56, "format v1");
 
 struct pfs_patch_disk {
 	struct pfs_attr_disk attr; /* 00-23 */
-	pfs_le64 base;             /* 24-31 */
-	pfs_le64 off;              /* 32-39 */
-	pfs_le64 new_size;         /* 40-47 */
-	pfs_le64 len;              /* 48-55 */
+	pfs_le64 base;		   /* 24-31 */
+	pfs_le64 off;		   /* 32-39 */
+	pfs_le64 new_size;	   /* 40-47 */
+	pfs_le64 len;		   /* 48-55 */
 };
 _Static_assert(sizeof(struct pfs_patch_disk) == 56, "format v1");
 
 struct pfs_setattr_disk {
 	struct pfs_attr_disk attr; /* 00-23 */
-	pfs_le64 base;             /* 24-31 */
+	pfs_le64 base;		   /* 24-31 */
 };
 _Static_assert(sizeof(struct pfs_setattr_disk) == 32, "format v1");
 
@@ -193,14 +200,14 @@ _Static_assert(sizeof(struct pfs_move_disk) == 24, "format v1");
 #define PFS_INDEX_MAGIC "PFSINDX1"
 
 struct pfs_index_disk {
-	uint8_t magic[8];          /* 00-07 PFS_INDEX_MAGIC */
-	pfs_le32 crc;              /* 08-11 CRC32C of bytes 12-95 */
-	uint8_t zero[4];           /* 12-15 */
-	pfs_le64 epoch;            /* 16-23 */
-	uint8_t uuid[PFS_UUID_LEN]; /* 24-39 */
-	pfs_le64 objects, pages;   /* 40-55 */
+	uint8_t magic[8];				      /* 00-07 PFS_INDEX_MAGIC */
+	pfs_le32 crc;					      /* 08-11 CRC32C of bytes 12-95 */
+	uint8_t zero[4];				      /* 12-15 */
+	pfs_le64 epoch;					      /* 16-23 */
+	uint8_t uuid[PFS_UUID_LEN];			      /* 24-39 */
+	pfs_le64 objects, pages;			      /* 40-55 */
 	pfs_le64 points, scratch, raw_bytes, container_bytes; /* 56-87 */
-	pfs_le64 next_temp;        /* 88-95 */
+	pfs_le64 next_temp;				      /* 88-95 */
 };
 _Static_assert(sizeof(struct pfs_index_disk) == 96, "format v1");
 

@@ -18,7 +18,7 @@ struct chunk {
 struct table {
 	struct table *replaced; /* list of those waiting to be reclaimed */
 	uint64_t size;
-	uint64_t used, live;    /* used counts removed buckets too */
+	uint64_t used, live; /* used counts removed buckets too */
 	uint32_t buckets[];
 };
 
@@ -38,8 +38,8 @@ struct pfs_index {
 	uint64_t free_head, free_count, free_cap;
 
 	pthread_mutex_t lock;
-	struct map object_at;   /* cookie -> object, 0: vacated */
-	struct map cookie_of;   /* object -> cookie */
+	struct map object_at; /* cookie -> object, 0: vacated */
+	struct map cookie_of; /* object -> cookie */
 };
 
 uint32_t pfs_index_hash(unsigned kind, uint64_t tag)
@@ -129,7 +129,8 @@ static void map_remove(struct map *map, uint32_t key)
 	map->keys[at] = 0;
 	map->count--;
 	/* Re-place the rest of the run, which may have probed across the hole. */
-	for (next = (at + 1) & (map->size - 1); map->keys[next]; next = (next + 1) & (map->size - 1)) {
+	for (next = (at + 1) & (map->size - 1); map->keys[next];
+	     next = (next + 1) & (map->size - 1)) {
 		uint32_t moved = map->keys[next], value = map->values[next], to;
 
 		map->keys[next] = 0;
@@ -270,7 +271,8 @@ static bool clear_place(struct pfs_index *index, uint32_t place)
 	return true;
 }
 
-/* The number may be given to a new object. Without memory for the ring it stays unused: a loss of 12 bytes, not of correctness. */
+/* The number may be given to a new object. Without memory for the ring it stays unused: a loss of
+ * 12 bytes, not of correctness. */
 static void ring_push(struct pfs_index *index, uint32_t number)
 {
 	if (ring_reserve(index, index->free_count + 1) != 0)
@@ -279,15 +281,16 @@ static void ring_push(struct pfs_index *index, uint32_t number)
 	index->free_count++;
 }
 
-/* Nobody's name stands at this place any more, where that of another object than its own stood: a number that is free too can be given
- * to a new object now (I3). Index's lock. */
+/* Nobody's name stands at this place any more, where that of another object than its own stood: a
+ * number that is free too can be given to a new object now (I3). Index's lock. */
 static void leave_place(struct pfs_index *index, uint32_t cookie)
 {
 	if (pfs_index_word(index, cookie) == 0) {
 		map_remove(&index->object_at, cookie);
 		ring_push(index, cookie);
 	} else {
-		(void)map_set(&index->object_at, cookie, 0); /* the key is there: no memory is needed */
+		(void)map_set(&index->object_at, cookie,
+			      0); /* the key is there: no memory is needed */
 	}
 }
 
@@ -346,7 +349,8 @@ static int table_grow(struct pfs_index *index, uint64_t for_live)
 		uint32_t object = old->buckets[i];
 
 		if (object > BUCKET_REMOVED)
-			table_put(table, object, index->chunks[object / CHUNK]->hashes[object % CHUNK]);
+			table_put(table, object,
+				  index->chunks[object / CHUNK]->hashes[object % CHUNK]);
 	}
 	__atomic_store_n(&index->table, table, __ATOMIC_RELEASE);
 	old->replaced = index->replaced;
@@ -426,7 +430,8 @@ uint32_t pfs_probe_next(struct pfs_probe *probe)
 		if (object == BUCKET_REMOVED)
 			continue;
 		chunk = chunk_of(probe->index, object);
-		if (__atomic_load_n(&chunk->hashes[object % CHUNK], __ATOMIC_RELAXED) == probe->hash) {
+		if (__atomic_load_n(&chunk->hashes[object % CHUNK], __ATOMIC_RELAXED) ==
+		    probe->hash) {
 			probe->left--;
 			return object;
 		}

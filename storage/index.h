@@ -1,14 +1,17 @@
-/* Rank 4: object numbers, their words, the hash from key to object, and the cookies of listings. In memory; derived from the pages.
+/* Rank 4: object numbers, their words, the hash from key to object, and the cookies of listings. In
+ * memory; derived from the pages.
  *
- * An object's *word* says where its document is: 0 nowhere, a place in a page, or a pointer to a pending version. The key itself is not
- * kept here: a candidate from the hash is compared where its word points to.
+ * An object's *word* says where its document is: 0 nowhere, a place in a page, or a pointer to a
+ * pending version. The key itself is not kept here: a candidate from the hash is compared where its
+ * word points to.
  *
  * I1: an object that has a name is in the hash exactly once, under its key's hash.
- * I2: a name's cookie is its object's number unless the name was given to another object by a rename; only such exceptions are stored.
- * I3: a number is given to a new object only when its word is 0 and its place in the listing belongs to nobody.
+ * I2: a name's cookie is its object's number unless the name was given to another object by a
+ * rename; only such exceptions are stored. I3: a number is given to a new object only when its word
+ * is 0 and its place in the listing belongs to nobody.
  *
- * Locks. Changes: the store's commit lock. Words and the hash are read by any thread inside an epoch section; the exceptions of
- * cookies under their own mutex (innermost). */
+ * Locks. Changes: the store's commit lock. Words and the hash are read by any thread inside an
+ * epoch section; the exceptions of cookies under their own mutex (innermost). */
 #ifndef PFS_INDEX_H
 #define PFS_INDEX_H
 
@@ -82,7 +85,8 @@ uint32_t pfs_index_stored_hash(const struct pfs_index *index, uint32_t object);
 /* One more than the highest number ever used. */
 uint32_t pfs_index_end(const struct pfs_index *index);
 
-/* Hash. insert: -ENOMEM. What insert and grow replace is freed by pfs_index_reclaim, after an epoch. */
+/* Hash. insert: -ENOMEM. What insert and grow replace is freed by pfs_index_reclaim, after an
+ * epoch. */
 int pfs_index_insert(struct pfs_index *index, uint32_t object, uint32_t hash);
 void pfs_index_remove(struct pfs_index *index, uint32_t object, uint32_t hash);
 /* `with` takes the place of `object` in one step. */
@@ -104,16 +108,19 @@ uint32_t pfs_probe_next(struct pfs_probe *probe);
 uint32_t pfs_index_cookie(struct pfs_index *index, uint32_t object);
 /* The object whose name is at this place of the listing; 0: none. */
 uint32_t pfs_index_at_cookie(struct pfs_index *index, uint32_t cookie);
-/* Object now stands at `cookie`; vacate its former place with pfs_index_vacate first where that has no other object. */
+/* Object now stands at `cookie`; vacate its former place with pfs_index_vacate first where that has
+ * no other object. */
 int pfs_index_set_cookie(struct pfs_index *index, uint32_t object, uint32_t cookie);
 /* Nobody's name stands at this place any more. */
 int pfs_index_vacate(struct pfs_index *index, uint32_t cookie);
 /* Memory for the exceptions of one more rename. -ENOMEM. */
 int pfs_index_reserve_cookies(struct pfs_index *index);
-/* If the living object stands at a place whose own number is free, it gets that number (which is returned), else 0. */
+/* If the living object stands at a place whose own number is free, it gets that number (which is
+ * returned), else 0. */
 uint32_t pfs_index_renumber(struct pfs_index *index, uint32_t object);
 
-/* Frees what was replaced before the last epoch wait: detach under the commit lock, wait, reclaim. */
+/* Frees what was replaced before the last epoch wait: detach under the commit lock, wait, reclaim.
+ */
 void *pfs_index_detach(struct pfs_index *index);
 void pfs_index_reclaim(void *detached);
 

@@ -1,10 +1,12 @@
-/* Rank 1: the one table of storage operations. Everything that the engine does to files goes through it,
- * so the file backend (io_file.c), the fault-injecting backend of the tests and a network backend are
- * interchangeable, and every write and sync can be counted, failed and replayed.
+/* Rank 1: the one table of storage operations. Everything that the engine does to files goes
+ * through it, so the file backend (io_file.c), the fault-injecting backend of the tests and a
+ * network backend are interchangeable, and every write and sync can be counted, failed and
+ * replayed.
  *
- * A store is one flat directory (struct pfs_dir) of files (struct pfs_file). All calls return 0 or a
- * count, or a negative errno. A backend's calls may be made from several threads at once; two calls that
- * change the same byte range of a file, and open/rename/unlink of the same name, are kept apart by the caller.
+ * A store is one flat directory (struct pfs_dir) of files (struct pfs_file). All calls return 0 or
+ * a count, or a negative errno. A backend's calls may be made from several threads at once; two
+ * calls that change the same byte range of a file, and open/rename/unlink of the same name, are
+ * kept apart by the caller.
  *
  * Durability is the contract of fdatasync(2) and fsync(2) of a directory:
  *  - sync(file) makes the file's bytes and length durable, not its name;
@@ -43,13 +45,15 @@ struct pfs_io_space {
 	uint64_t total, available; /* bytes of the filesystem beneath; available to this user */
 };
 
-/* Called by list for each regular name (never . and ..); non-zero stops the listing and is returned. */
+/* Called by list for each regular name (never . and ..); non-zero stops the listing and is
+ * returned. */
 typedef int pfs_io_list_fn(void *arg, const char *name);
 
 struct pfs_io_ops {
-	/* path's directory. -ENOENT, -ENOTDIR; with CREATE the directory and its missing parents are made
-	 * (and their entries synced). */
-	int (*open_dir)(const struct pfs_io *io, const char *path, unsigned flags, struct pfs_dir **out);
+	/* path's directory. -ENOENT, -ENOTDIR; with CREATE the directory and its missing parents
+	 * are made (and their entries synced). */
+	int (*open_dir)(const struct pfs_io *io, const char *path, unsigned flags,
+			struct pfs_dir **out);
 	void (*close_dir)(struct pfs_dir *dir);
 	int (*sync_dir)(struct pfs_dir *dir);
 	int (*list)(struct pfs_dir *dir, pfs_io_list_fn *fn, void *arg);
@@ -69,18 +73,19 @@ struct pfs_io_ops {
 	/* All of it or an error; on an error any part may have been written. */
 	int (*write)(struct pfs_file *file, const void *buf, size_t len, uint64_t off);
 	int (*sync)(struct pfs_file *file);
-	/* Reserves disk space, extends the file where needed, new bytes read as zero. -ENOSPC changes
-	 * nothing a reader could see but may leave the file longer. Falls back to nothing but the
-	 * extension where the filesystem can't reserve. */
+	/* Reserves disk space, extends the file where needed, new bytes read as zero. -ENOSPC
+	 * changes nothing a reader could see but may leave the file longer. Falls back to nothing
+	 * but the extension where the filesystem can't reserve. */
 	int (*allocate)(struct pfs_file *file, uint64_t off, uint64_t len);
-	/* Gives the space back; the bytes read as zero, the length stays. -EOPNOTSUPP: not possible there. */
+	/* Gives the space back; the bytes read as zero, the length stays. -EOPNOTSUPP: not possible
+	 * there. */
 	int (*punch)(struct pfs_file *file, uint64_t off, uint64_t len);
 	int (*truncate)(struct pfs_file *file, uint64_t size);
 	int (*size)(struct pfs_file *file, uint64_t *out);
 	/* Bytes of disk that the file takes. */
 	int (*disk_usage)(struct pfs_file *file, uint64_t *out);
-	/* Shared read-only mapping of [0, len), coherent with write. Reading past the file's end faults:
-	 * read mappings only through pfs_map_copy. */
+	/* Shared read-only mapping of [0, len), coherent with write. Reading past the file's end
+	 * faults: read mappings only through pfs_map_copy. */
 	int (*map)(struct pfs_file *file, size_t len, const uint8_t **out);
 	void (*unmap)(struct pfs_file *file, const uint8_t *addr, size_t len);
 };
@@ -88,9 +93,9 @@ struct pfs_io_ops {
 /* The file backend. */
 extern const struct pfs_io pfs_io_file;
 
-/* Copies from a mapping: the only function that touches one. 0, or -EIO when the bytes could not be had
- * (SIGBUS: the file ends before them, or the device failed). Installs its SIGBUS handler on first use and
- * passes every SIGBUS that is not its own on to the handler that was there before. */
+/* Copies from a mapping: the only function that touches one. 0, or -EIO when the bytes could not be
+ * had (SIGBUS: the file ends before them, or the device failed). Installs its SIGBUS handler on
+ * first use and passes every SIGBUS that is not its own on to the handler that was there before. */
 int pfs_map_copy(void *dst, const void *src, size_t len);
 
 #endif

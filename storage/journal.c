@@ -32,11 +32,11 @@ struct pfs_journal {
 
 	pthread_mutex_t lock; /* innermost: what append and sync share */
 	pthread_cond_t synced;
-	uint64_t appended;  /* written under both locks */
-	uint64_t durable;   /* atomic for readers without the lock */
+	uint64_t appended; /* written under both locks */
+	uint64_t durable;  /* atomic for readers without the lock */
 	bool syncing, failed;
 	const struct pfs_segment *in_sync; /* its file is being synced, without the lock */
-	bool dir_dirty;     /* a segment file was made and its name not yet synced */
+	bool dir_dirty;			   /* a segment file was made and its name not yet synced */
 };
 
 static uint32_t record_seed(const struct pfs_journal *journal, const struct pfs_segment *segment)
@@ -64,7 +64,8 @@ static void segment_free(struct pfs_segment *segment)
 	free(segment);
 }
 
-static int segment_open(struct pfs_journal *journal, unsigned index, bool create, struct pfs_segment **out)
+static int segment_open(struct pfs_journal *journal, unsigned index, bool create,
+			struct pfs_segment **out)
 {
 	unsigned flags = journal->read_only ? 0 : PFS_IO_WRITE;
 	struct pfs_segment *segment;
@@ -76,7 +77,8 @@ static int segment_open(struct pfs_journal *journal, unsigned index, bool create
 	if (!segment)
 		return -ENOMEM;
 	snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, index);
-	err = journal->dir->ops->open(journal->dir, name, flags | (create ? PFS_IO_CREATE : 0), &segment->file);
+	err = journal->dir->ops->open(journal->dir, name, flags | (create ? PFS_IO_CREATE : 0),
+				      &segment->file);
 	if (err) {
 		free(segment);
 		return err;
@@ -129,13 +131,15 @@ static void segment_retire(struct pfs_journal *journal, struct pfs_segment *segm
 }
 
 /* Reads a segment's header. False: it is none of this store's, or torn; then it holds nothing. */
-static bool segment_header(struct pfs_journal *journal, struct pfs_segment *segment, uint64_t *oldest_live)
+static bool segment_header(struct pfs_journal *journal, struct pfs_segment *segment,
+			   uint64_t *oldest_live)
 {
 	struct pfs_segment_disk disk;
 
 	if (pfs_map_copy(&disk, segment->map, sizeof(disk)) != 0 ||
 	    memcmp(disk.magic, PFS_SEGMENT_MAGIC, sizeof(disk.magic)) != 0 ||
-	    pfs_get_le32(disk.crc.b) != pfs_crc32c(0, (uint8_t *)&disk + HEADER_CRC_AT, sizeof(disk) - HEADER_CRC_AT) ||
+	    pfs_get_le32(disk.crc.b) !=
+		    pfs_crc32c(0, (uint8_t *)&disk + HEADER_CRC_AT, sizeof(disk) - HEADER_CRC_AT) ||
 	    memcmp(disk.uuid, journal->uuid, PFS_UUID_LEN) != 0)
 		return false;
 	segment->number = pfs_get_le64(disk.number.b);
@@ -145,7 +149,8 @@ static bool segment_header(struct pfs_journal *journal, struct pfs_segment *segm
 	return segment->number != 0;
 }
 
-static int segment_write_header(struct pfs_journal *journal, struct pfs_segment *segment, uint64_t oldest_live)
+static int segment_write_header(struct pfs_journal *journal, struct pfs_segment *segment,
+				uint64_t oldest_live)
 {
 	struct pfs_segment_disk disk = {0};
 
@@ -155,7 +160,8 @@ static int segment_write_header(struct pfs_journal *journal, struct pfs_segment 
 	pfs_put_le64(disk.oldest_live.b, oldest_live);
 	pfs_put_le64(disk.open_epoch.b, segment->epoch);
 	memcpy(disk.uuid, journal->uuid, PFS_UUID_LEN);
-	pfs_put_le32(disk.crc.b, pfs_crc32c(0, (uint8_t *)&disk + HEADER_CRC_AT, sizeof(disk) - HEADER_CRC_AT));
+	pfs_put_le32(disk.crc.b,
+		     pfs_crc32c(0, (uint8_t *)&disk + HEADER_CRC_AT, sizeof(disk) - HEADER_CRC_AT));
 	return segment->file->ops->write(segment->file, &disk, sizeof(disk), 0);
 }
 
@@ -166,7 +172,8 @@ static int segment_begin(struct pfs_journal *journal, struct pfs_segment *segmen
 	segment->number = journal->next_number;
 	segment->first_seq = journal->appended + 1;
 	segment->epoch = journal->epoch;
-	err = segment_write_header(journal, segment, journal->live ? journal->live->number : segment->number);
+	err = segment_write_header(journal, segment,
+				   journal->live ? journal->live->number : segment->number);
 	if (err)
 		return err;
 	segment->full = false;
@@ -210,7 +217,8 @@ static int found_file(void *arg, const char *name)
 		segment_free(segment);
 		return err;
 	}
-	/* One that was being made when the power went: it can't hold anything, and is made whole. */
+	/* One that was being made when the power went: it can't hold anything, and is made whole.
+	 */
 	if (size < PFS_SEGMENT_SIZE && !journal->read_only)
 		err = segment->file->ops->allocate(segment->file, 0, PFS_SEGMENT_SIZE);
 	segment->name_synced = true;
@@ -218,7 +226,8 @@ static int found_file(void *arg, const char *name)
 	return err;
 }
 
-/* Sorts segments with valid headers into the live list; returns the oldest that the newest header calls live. */
+/* Sorts segments with valid headers into the live list; returns the oldest that the newest header
+ * calls live. */
 static uint64_t sort_live(struct pfs_journal *journal)
 {
 	struct pfs_segment **at = &journal->spare;
@@ -334,8 +343,10 @@ static int buf_room(struct pfs_journal *journal, size_t len)
 	return 0;
 }
 
-/* Copies the record at off into the buffer and verifies it. 1: there is one, 0: none, or a negative error. */
-static int record_load(struct pfs_journal *journal, const struct pfs_segment *segment, uint64_t off, size_t *len)
+/* Copies the record at off into the buffer and verifies it. 1: there is one, 0: none, or a negative
+ * error. */
+static int record_load(struct pfs_journal *journal, const struct pfs_segment *segment, uint64_t off,
+		       size_t *len)
 {
 	struct pfs_record_disk head;
 	int err;
@@ -362,11 +373,11 @@ struct replay {
 	void *arg;
 	struct pfs_replay_result *result;
 	uint64_t expected; /* sequence of the next record; 0: any */
-	bool ended;        /* the last record was END */
+	bool ended;	   /* the last record was END */
 };
 
-static int replay_record(struct pfs_journal *journal, struct replay *replay, struct pfs_segment *segment, uint64_t off,
-			 size_t len)
+static int replay_record(struct pfs_journal *journal, struct replay *replay,
+			 struct pfs_segment *segment, uint64_t off, size_t len)
 {
 	const struct pfs_record_disk *head = (struct pfs_record_disk *)journal->buf;
 	struct pfs_record record = {
@@ -387,9 +398,10 @@ static int replay_record(struct pfs_journal *journal, struct replay *replay, str
 	return replay->fn(replay->arg, &record);
 }
 
-/* Behind a record that does not verify: looks for one that says the missing ones were durable (O7). Returns its offset, or 0. */
-static uint64_t proof_of_damage(struct pfs_journal *journal, const struct pfs_segment *segment, uint64_t off,
-				uint64_t expected)
+/* Behind a record that does not verify: looks for one that says the missing ones were durable (O7).
+ * Returns its offset, or 0. */
+static uint64_t proof_of_damage(struct pfs_journal *journal, const struct pfs_segment *segment,
+				uint64_t off, uint64_t expected)
 {
 	for (off += 8; off + PFS_RECORD_LEN_MIN <= PFS_SEGMENT_SIZE; off += 8) {
 		const struct pfs_record_disk *head;
@@ -403,7 +415,8 @@ static uint64_t proof_of_damage(struct pfs_journal *journal, const struct pfs_se
 	return 0;
 }
 
-static int replay_segment(struct pfs_journal *journal, struct replay *replay, struct pfs_segment *segment)
+static int replay_segment(struct pfs_journal *journal, struct replay *replay,
+			  struct pfs_segment *segment)
 {
 	uint64_t off = PFS_SEGMENT_DATA;
 	int err = 0;
@@ -412,21 +425,26 @@ static int replay_segment(struct pfs_journal *journal, struct replay *replay, st
 	while (!replay->ended) {
 		size_t len;
 		int have = record_load(journal, segment, off, &len);
-		uint64_t seq = have == 1 ? pfs_get_le64(((struct pfs_record_disk *)journal->buf)->seq.b) : 0;
+		uint64_t seq =
+			have == 1 ? pfs_get_le64(((struct pfs_record_disk *)journal->buf)->seq.b)
+				  : 0;
 
 		if (have < 0)
 			return have;
 		if (have == 1 && replay->expected && seq < replay->expected)
 			have = 0;
 		if (have == 0) {
-			uint64_t next = proof_of_damage(journal, segment, off, pfs_max_u64(replay->expected, 1));
+			uint64_t next = proof_of_damage(journal, segment, off,
+							pfs_max_u64(replay->expected, 1));
 
 			if (!next)
 				break;
 			replay->result->damaged++;
-			pfs_corrupt(journal->logger, "journal", off,
-				    "segment %llu: a durable record is damaged, %llu bytes are skipped",
-				    (unsigned long long)segment->number, (unsigned long long)(next - off));
+			pfs_corrupt(
+				journal->logger, "journal", off,
+				"segment %llu: a durable record is damaged, %llu bytes are skipped",
+				(unsigned long long)segment->number,
+				(unsigned long long)(next - off));
 			off = next;
 			continue;
 		}
@@ -440,14 +458,18 @@ static int replay_segment(struct pfs_journal *journal, struct replay *replay, st
 	return 0;
 }
 
-/* Whether the replay goes on with `segment` after the one that `number` names. Without END record the one before was cut, unless what
- * follows fits to its last record, or shows that more was durable (O7). */
-static bool goes_on(struct pfs_journal *journal, struct replay *replay, uint64_t number, const struct pfs_segment *segment)
+/* Whether the replay goes on with `segment` after the one that `number` names. Without END record
+ * the one before was cut, unless what follows fits to its last record, or shows that more was
+ * durable (O7). */
+static bool goes_on(struct pfs_journal *journal, struct replay *replay, uint64_t number,
+		    const struct pfs_segment *segment)
 {
-	bool complete = segment->number == number + 1 && (replay->ended || segment->first_seq == replay->expected);
+	bool complete = segment->number == number + 1 &&
+			(replay->ended || segment->first_seq == replay->expected);
 
 	for (const struct pfs_segment *s = segment; s && !complete; s = s->next) {
-		if (!proof_of_damage(journal, s, PFS_SEGMENT_DATA - 8, pfs_max_u64(replay->expected, 1)))
+		if (!proof_of_damage(journal, s, PFS_SEGMENT_DATA - 8,
+				     pfs_max_u64(replay->expected, 1)))
 			continue;
 		replay->result->damaged++;
 		pfs_corrupt(journal->logger, "journal", PFS_SEGMENT_DATA,
@@ -458,7 +480,8 @@ static bool goes_on(struct pfs_journal *journal, struct replay *replay, uint64_t
 	return complete;
 }
 
-int pfs_journal_replay(struct pfs_journal *journal, pfs_record_fn *fn, void *arg, struct pfs_replay_result *result)
+int pfs_journal_replay(struct pfs_journal *journal, pfs_record_fn *fn, void *arg,
+		       struct pfs_replay_result *result)
 {
 	struct replay replay = {.fn = fn, .arg = arg, .result = result, .ended = true};
 	struct pfs_segment *segment, *next;
@@ -539,7 +562,8 @@ static int make_active(struct pfs_journal *journal, size_t len, bool privileged)
 	return next_segment(journal, privileged ? KEEP_PRIVILEGED : KEEP_NORMAL);
 }
 
-/* A write to the journal failed and may be there in part or whole: it must not be found by a replay. */
+/* A write to the journal failed and may be there in part or whole: it must not be found by a
+ * replay. */
 static void forget_write(struct pfs_journal *journal, struct pfs_segment *segment, int err)
 {
 	static const uint8_t zeros[PFS_RECORD_HEADER_LEN];
@@ -547,7 +571,8 @@ static void forget_write(struct pfs_journal *journal, struct pfs_segment *segmen
 	if (segment->file->ops->write(segment->file, zeros, sizeof(zeros), segment->used) == 0)
 		return;
 	pfs_logf(journal->logger, PFS_LOG_ERROR,
-		 "journal: a failed write (%s) can't be undone; the store is read-only until it is opened again",
+		 "journal: a failed write (%s) can't be undone; the store is read-only until it is "
+		 "opened again",
 		 strerror(-err));
 	__atomic_store_n(&journal->failed, true, __ATOMIC_RELEASE);
 }
@@ -584,8 +609,9 @@ static int append_assembled(struct pfs_journal *journal, unsigned type, unsigned
 	return 0;
 }
 
-int pfs_journal_append(struct pfs_journal *journal, unsigned type, unsigned flags, const struct iovec *parts,
-		       unsigned part_count, bool privileged, struct pfs_journal_pos *pos)
+int pfs_journal_append(struct pfs_journal *journal, unsigned type, unsigned flags,
+		       const struct iovec *parts, unsigned part_count, bool privileged,
+		       struct pfs_journal_pos *pos)
 {
 	size_t len = PFS_RECORD_HEADER_LEN, padded;
 	int err;
@@ -663,8 +689,8 @@ static struct pfs_segment *unsynced(const struct pfs_journal *journal, uint64_t 
 	return segment && segment->number <= to ? segment : NULL;
 }
 
-/* Syncs segments in order up to what was appended when it began. Called by the one leader, without the lock. A segment can be
- * declared dead meanwhile, so each is looked for anew. */
+/* Syncs segments in order up to what was appended when it began. Called by the one leader, without
+ * the lock. A segment can be declared dead meanwhile, so each is looked for anew. */
 static int sync_segments(struct pfs_journal *journal, uint64_t *target)
 {
 	struct pfs_segment *segment;
@@ -738,7 +764,8 @@ int pfs_journal_declare(struct pfs_journal *journal, uint64_t below)
 		return err;
 	while (*end)
 		end = &(*end)->next;
-	while ((segment = journal->live) != journal->last && segment->number < below && !segment->pins) {
+	while ((segment = journal->live) != journal->last && segment->number < below &&
+	       !segment->pins) {
 		pthread_mutex_lock(&journal->lock);
 		journal->live = segment->next;
 		pthread_mutex_unlock(&journal->lock);
@@ -771,7 +798,8 @@ void pfs_journal_reuse(struct pfs_journal *journal)
 		struct pfs_segment *segment = *at;
 		bool busy;
 
-		/* Its file must not be closed or begun anew under a sync; the next reuse takes it. */
+		/* Its file must not be closed or begun anew under a sync; the next reuse takes it.
+		 */
 		pthread_mutex_lock(&journal->lock);
 		busy = journal->in_sync == segment;
 		pthread_mutex_unlock(&journal->lock);
@@ -813,8 +841,8 @@ void pfs_journal_set_epoch(struct pfs_journal *journal, uint64_t epoch)
 	journal->epoch = epoch;
 }
 
-int pfs_journal_read(const struct pfs_journal *journal, const struct pfs_segment *segment, uint64_t off, void *buf,
-		     size_t len)
+int pfs_journal_read(const struct pfs_journal *journal, const struct pfs_segment *segment,
+		     uint64_t off, void *buf, size_t len)
 {
 	const struct pfs_record_disk *head = buf;
 	int err;
@@ -845,7 +873,7 @@ int pfs_journal_trim(struct pfs_journal *journal, unsigned keep)
 		snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, index);
 		err = journal->dir->ops->unlink(journal->dir, name);
 		if (!err)
-			journal->file_used[index / 8] &= (uint8_t)~(1u << (index % 8));
+			journal->file_used[index / 8] &= (uint8_t) ~(1u << (index % 8));
 	}
 	return err;
 }

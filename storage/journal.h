@@ -1,19 +1,22 @@
-/* Rank 2: the write-ahead log: segments, append, group commit, replay, recycling. FORMAT.md says what the bytes are.
+/* Rank 2: the write-ahead log: segments, append, group commit, replay, recycling. FORMAT.md says
+ * what the bytes are.
  *
  * States of a segment, and what moves it on:
  *
- *   spare --append needs room--> active --END record--> full --declare (FIFO)--> dead --reuse--> spare
+ *   spare --append needs room--> active --END record--> full --declare (FIFO)--> dead --reuse-->
+ * spare
  *
- * J1: at most one segment is active, and it has the highest number of the live (active or full) ones.
- * J2: a full segment ends with an END record.
- * J3: durable <= appended; bytes behind `used` of the active segment belong to nobody.
- * J4: segments die only in the order of their numbers.
- * J5: a dead segment's file is written or removed only after a header that calls it dead was synced, in another file.
- * J6: there is always a spare left for the rotation of a checkpoint, or records that are not privileged are refused.
+ * J1: at most one segment is active, and it has the highest number of the live (active or full)
+ * ones. J2: a full segment ends with an END record. J3: durable <= appended; bytes behind `used` of
+ * the active segment belong to nobody. J4: segments die only in the order of their numbers. J5: a
+ * dead segment's file is written or removed only after a header that calls it dead was synced, in
+ * another file. J6: there is always a spare left for the rotation of a checkpoint, or records that
+ * are not privileged are refused.
  *
- * Locks. append, rotate, declare, reuse, trim and prepare are called under the store's commit lock. pfs_journal_sync may be called
- * by any thread, without it; pfs_journal_sync_declared by the writer thread, without it. Mappings of live segments stay valid until
- * the segment is reused; the caller waits for an epoch before that. */
+ * Locks. append, rotate, declare, reuse, trim and prepare are called under the store's commit lock.
+ * pfs_journal_sync may be called by any thread, without it; pfs_journal_sync_declared by the writer
+ * thread, without it. Mappings of live segments stay valid until the segment is reused; the caller
+ * waits for an epoch before that. */
 #ifndef PFS_JOURNAL_H
 #define PFS_JOURNAL_H
 
@@ -31,14 +34,14 @@ struct pfs_journal;
 struct pfs_segment {
 	struct pfs_segment *next; /* live: ascending numbers */
 	struct pfs_file *file;
-	const uint8_t *map;       /* PFS_SEGMENT_SIZE bytes */
+	const uint8_t *map; /* PFS_SEGMENT_SIZE bytes */
 	uint64_t number;
 	uint64_t first_seq;
 	uint64_t epoch;
-	uint64_t used;            /* append offset */
-	uint64_t synced;          /* bytes known to be durable */
-	unsigned file_index;      /* in the name */
-	unsigned pins;            /* stages that refer to it; commit lock */
+	uint64_t used;	     /* append offset */
+	uint64_t synced;     /* bytes known to be durable */
+	unsigned file_index; /* in the name */
+	unsigned pins;	     /* stages that refer to it; commit lock */
 	bool full;
 	bool name_synced;
 };
@@ -64,8 +67,8 @@ struct pfs_journal_pos {
 	uint64_t seq;
 };
 
-/* A verified record. body points into a buffer that is valid during the callback; the record itself lies in the
- * segment's mapping at `off`, where it stays until the segment is recycled. */
+/* A verified record. body points into a buffer that is valid during the callback; the record itself
+ * lies in the segment's mapping at `off`, where it stays until the segment is recycled. */
 struct pfs_record {
 	struct pfs_journal_pos pos;
 	uint64_t seq;
@@ -76,46 +79,55 @@ struct pfs_record {
 typedef int pfs_record_fn(void *arg, const struct pfs_record *record);
 
 struct pfs_replay_result {
-	uint64_t records, first_seq, last_seq; /* first_seq: of the oldest live segment, also when it holds nothing */
-	uint64_t damaged;  /* places of damage that were skipped (reported) */
+	uint64_t records, first_seq,
+		last_seq; /* first_seq: of the oldest live segment, also when it holds nothing */
+	uint64_t damaged; /* places of damage that were skipped (reported) */
 };
 
-/* Calls fn for every record in order (END left out). A non-zero result of fn stops it and is returned. Segments that are not part
- * of the sequence become spare. Afterwards the next append begins a new segment. */
-int pfs_journal_replay(struct pfs_journal *journal, pfs_record_fn *fn, void *arg, struct pfs_replay_result *result);
+/* Calls fn for every record in order (END left out). A non-zero result of fn stops it and is
+ * returned. Segments that are not part of the sequence become spare. Afterwards the next append
+ * begins a new segment. */
+int pfs_journal_replay(struct pfs_journal *journal, pfs_record_fn *fn, void *arg,
+		       struct pfs_replay_result *result);
 
-/* Sequence of the first record in the oldest live segment, by the headers alone; UINT64_MAX when none is live. */
+/* Sequence of the first record in the oldest live segment, by the headers alone; UINT64_MAX when
+ * none is live. */
 uint64_t pfs_journal_window(const struct pfs_journal *journal);
 
 /* The next record gets this sequence (after replay, before the first append). */
 void pfs_journal_start(struct pfs_journal *journal, uint64_t next_seq);
 
-/* Writes one record whose body is the parts one after the other. privileged: may use the last spare segment, so that removing works
- * on a full disk. -ENOSPC: no segment to be had; nothing has changed. */
-int pfs_journal_append(struct pfs_journal *journal, unsigned type, unsigned flags, const struct iovec *parts,
-		       unsigned part_count, bool privileged, struct pfs_journal_pos *pos);
+/* Writes one record whose body is the parts one after the other. privileged: may use the last spare
+ * segment, so that removing works on a full disk. -ENOSPC: no segment to be had; nothing has
+ * changed. */
+int pfs_journal_append(struct pfs_journal *journal, unsigned type, unsigned flags,
+		       const struct iovec *parts, unsigned part_count, bool privileged,
+		       struct pfs_journal_pos *pos);
 
 uint64_t pfs_journal_appended(const struct pfs_journal *journal); /* last sequence; commit lock */
 uint64_t pfs_journal_durable(const struct pfs_journal *journal);  /* any thread */
 
-/* Makes every record up to seq durable (UINT64_MAX: all appended so far). Concurrent callers share a sync. After a failure the
- * journal stays failed: -EIO for ever. */
+/* Makes every record up to seq durable (UINT64_MAX: all appended so far). Concurrent callers share
+ * a sync. After a failure the journal stays failed: -EIO for ever. */
 int pfs_journal_sync(struct pfs_journal *journal, uint64_t seq);
 
-/* Ends the active segment and begins the next, so that everything so far can be recycled. May use the last spare. -ENOSPC. */
+/* Ends the active segment and begins the next, so that everything so far can be recycled. May use
+ * the last spare. -ENOSPC. */
 int pfs_journal_rotate(struct pfs_journal *journal);
 
-/* The number of the active segment: after a rotate, all below it hold only what was appended before. */
+/* The number of the active segment: after a rotate, all below it hold only what was appended
+ * before. */
 uint64_t pfs_journal_active(const struct pfs_journal *journal);
 
-/* Recycling, in three steps. Declare: full segments with numbers below `below`, oldest first, up to the first pinned one, are dead; the
- * active segment's header (made if there is none) says so. Sync: that header is durable. Reuse: the dead become spare. */
+/* Recycling, in three steps. Declare: full segments with numbers below `below`, oldest first, up to
+ * the first pinned one, are dead; the active segment's header (made if there is none) says so.
+ * Sync: that header is durable. Reuse: the dead become spare. */
 int pfs_journal_declare(struct pfs_journal *journal, uint64_t below);
 int pfs_journal_sync_declared(struct pfs_journal *journal);
 void pfs_journal_reuse(struct pfs_journal *journal);
 
-/* After a replay: writes the same bytes of all live segments again and syncs them, because after a sync that failed earlier the page
- * cache may show records that the disk lacks. */
+/* After a replay: writes the same bytes of all live segments again and syncs them, because after a
+ * sync that failed earlier the page cache may show records that the disk lacks. */
 int pfs_journal_rewrite(struct pfs_journal *journal);
 
 /* The highest open epoch that a segment's header names. */
@@ -124,14 +136,16 @@ uint64_t pfs_journal_epoch_seen(const struct pfs_journal *journal);
 /* Before the first append: the epoch of the segments that are begun from now on. */
 void pfs_journal_set_epoch(struct pfs_journal *journal, uint64_t epoch);
 
-/* Copies the record at `off` of `segment` (its header included, `len` bytes) to buf and verifies it. -EUCLEAN, -EIO. In an epoch section. */
-int pfs_journal_read(const struct pfs_journal *journal, const struct pfs_segment *segment, uint64_t off, void *buf,
-		     size_t len);
+/* Copies the record at `off` of `segment` (its header included, `len` bytes) to buf and verifies
+ * it. -EUCLEAN, -EIO. In an epoch section. */
+int pfs_journal_read(const struct pfs_journal *journal, const struct pfs_segment *segment,
+		     uint64_t off, void *buf, size_t len);
 
 /* Gives spare segments back to the filesystem until `keep` are left. */
 int pfs_journal_trim(struct pfs_journal *journal, unsigned keep);
 
-/* Removes all segment files: what they held is in the pages and the superblock says so. Nothing can be appended afterwards. */
+/* Removes all segment files: what they held is in the pages and the superblock says so. Nothing can
+ * be appended afterwards. */
 void pfs_journal_discard(struct pfs_journal *journal);
 
 /* The oldest live segment, NULL when there is none. */

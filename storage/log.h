@@ -1,5 +1,6 @@
-/* Rank 0: one place for messages. A store is given a logger when it is opened; without one, warnings and
- * errors go to standard error. A message is one line without newline: what, where, what to do. */
+/* Rank 0: one place for messages. A store is given a logger when it is opened; without one,
+ * warnings and errors go to standard error. A message is one line without newline: what, where,
+ * what to do. */
 #ifndef PFS_LOG_H
 #define PFS_LOG_H
 
@@ -22,13 +23,13 @@ struct pfs_logger {
 void pfs_logf(const struct pfs_logger *logger, enum pfs_log_level level, const char *fmt, ...)
 	PFS_PRINTF(3, 4);
 
-/* Reports damage: the file (or "journal 3", "page 7"), the byte offset in it, what is wrong with it.
- * Returns -EUCLEAN, so that callers can `return pfs_corrupt(...)`. */
-int pfs_corrupt(const struct pfs_logger *logger, const char *where, uint64_t off, const char *fmt, ...)
-	PFS_PRINTF(4, 5);
+/* Reports damage: the file (or "journal 3", "page 7"), the byte offset in it, what is wrong with
+ * it. Returns -EUCLEAN, so that callers can `return pfs_corrupt(...)`. */
+int pfs_corrupt(const struct pfs_logger *logger, const char *where, uint64_t off, const char *fmt,
+		...) PFS_PRINTF(4, 5);
 
-/* A broken invariant of our own state: logged with its place, counted by nobody; aborts in debug builds
- * (PFS_DEBUG), returns true otherwise so that the caller fails the request. */
+/* A broken invariant of our own state: logged with its place, counted by nobody; aborts in debug
+ * builds (PFS_DEBUG), returns true otherwise so that the caller fails the request. */
 bool pfs_never(const struct pfs_logger *logger, const char *file, int line, const char *condition);
 #define PFS_NEVER(logger, cond) \
 	(__builtin_expect(!!(cond), 0) && pfs_never((logger), __FILE__, __LINE__, #cond))

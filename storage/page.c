@@ -39,7 +39,8 @@ int pfs_page_header_decode(struct pfs_page_header *header, const struct pfs_page
 	if (memcmp(disk->magic, PFS_PAGE_MAGIC, sizeof(disk->magic)) != 0)
 		return -EUCLEAN;
 	*why = "header checksum";
-	if (le32(&disk->crc) != pfs_crc32c(0, (const uint8_t *)disk + CRC_AT, sizeof(*disk) - CRC_AT))
+	if (le32(&disk->crc) !=
+	    pfs_crc32c(0, (const uint8_t *)disk + CRC_AT, sizeof(*disk) - CRC_AT))
 		return -EUCLEAN;
 	h.number = le32(&disk->number);
 	h.page_size = UINT64_C(1) << (disk->size_log2 & 63);
@@ -62,8 +63,8 @@ int pfs_page_header_decode(struct pfs_page_header *header, const struct pfs_page
 	if (h.number == 0 || h.number > PFS_PAGE_NUMBER_MAX || h.base_seq > PFS_SEQ_MAX)
 		return -EUCLEAN;
 	*why = "slots and containers overlap";
-	if (h.slot_count > PFS_SLOT_NUMBER_MAX + 1u || h.floor > h.page_size - PFS_PAGE_TRAILER_LEN ||
-	    pfs_slot_offset(h.slot_count) > h.floor)
+	if (h.slot_count > PFS_SLOT_NUMBER_MAX + 1u ||
+	    h.floor > h.page_size - PFS_PAGE_TRAILER_LEN || pfs_slot_offset(h.slot_count) > h.floor)
 		return -EUCLEAN;
 	*why = "";
 	*header = h;
@@ -93,7 +94,8 @@ void pfs_slot_encode(struct pfs_slot_disk *disk, const struct pfs_slot *slot)
 	pfs_put_le32(disk->word.b, word);
 }
 
-int pfs_slot_decode(struct pfs_slot *slot, const struct pfs_slot_disk *disk, uint64_t floor, uint64_t page_size)
+int pfs_slot_decode(struct pfs_slot *slot, const struct pfs_slot_disk *disk, uint64_t floor,
+		    uint64_t page_size)
 {
 	uint32_t word = le32(&disk->word);
 	struct pfs_slot s = {.kind = word >> PFS_SLOT_KIND_SHIFT, .tag = le64(&disk->tag)};
@@ -103,7 +105,8 @@ int pfs_slot_decode(struct pfs_slot *slot, const struct pfs_slot_disk *disk, uin
 		return 0;
 	}
 	if (s.kind == PFS_SLOT_TOMBSTONE) {
-		s.seq = (uint64_t)(word & ((1u << PFS_SLOT_KIND_SHIFT) - 1)) << 32 | le32(&disk->low);
+		s.seq = (uint64_t)(word & ((1u << PFS_SLOT_KIND_SHIFT) - 1)) << 32 |
+			le32(&disk->low);
 		*slot = s;
 		return 0;
 	}
@@ -134,7 +137,8 @@ struct pfs_tail pfs_key_tail(const struct pfs_key *key, uint8_t room[8])
 
 size_t pfs_container_header_bound(const struct pfs_container *c, unsigned kind)
 {
-	size_t n = 5 + 4 * PFS_VARINT_MAX; /* CRC, flags, raw length, sequence, mtime, body length */
+	size_t n =
+		5 + 4 * PFS_VARINT_MAX; /* CRC, flags, raw length, sequence, mtime, body length */
 
 	if (c->flags & PFS_CONTAINER_ATTR)
 		n += 3 * 5;
@@ -149,9 +153,10 @@ size_t pfs_container_header_bound(const struct pfs_container *c, unsigned kind)
 	return n;
 }
 
-/* Everything up to the place where the body length stands, and from there on, are put by different calls:
- * whether the length is needed depends on how long the rest is. */
-static size_t encode_fixed(uint8_t *out, const struct pfs_container *c, const struct pfs_container_base *base)
+/* Everything up to the place where the body length stands, and from there on, are put by different
+ * calls: whether the length is needed depends on how long the rest is. */
+static size_t encode_fixed(uint8_t *out, const struct pfs_container *c,
+			   const struct pfs_container_base *base)
 {
 	size_t n = 5;
 
@@ -184,10 +189,12 @@ static size_t encode_rest(uint8_t *out, const struct pfs_container *c, unsigned 
 	return n + c->tail.len;
 }
 
-uint64_t pfs_container_len(const struct pfs_container *c, const struct pfs_container_base *base, uint64_t min)
+uint64_t pfs_container_len(const struct pfs_container *c, const struct pfs_container_base *base,
+			   uint64_t min)
 {
 	uint8_t scratch[PFS_CONTAINER_HEADER_MAX];
-	uint64_t exact = encode_fixed(scratch, c, base) + encode_rest(scratch, c, base->kind) + c->body_len;
+	uint64_t exact =
+		encode_fixed(scratch, c, base) + encode_rest(scratch, c, base->kind) + c->body_len;
 	uint64_t len = pfs_slot_len_round(pfs_max_u64(exact, min));
 	uint64_t with_slack = exact + pfs_put_varint(scratch, c->body_len);
 
@@ -197,7 +204,8 @@ uint64_t pfs_container_len(const struct pfs_container *c, const struct pfs_conta
 	return len;
 }
 
-/* A varint of at least `width` bytes: a header whose length is known before the length that it will say. */
+/* A varint of at least `width` bytes: a header whose length is known before the length that it will
+ * say. */
 static size_t put_varint_wide(uint8_t *out, uint64_t v, unsigned width)
 {
 	size_t n = pfs_put_varint(out, v);
@@ -212,7 +220,8 @@ static size_t put_varint_wide(uint8_t *out, uint64_t v, unsigned width)
 size_t pfs_container_header_encode(uint8_t *out, const struct pfs_container *c,
 				   const struct pfs_container_base *base, uint64_t container_len)
 {
-	unsigned flags = c->flags & (PFS_CONTAINER_LZ4 | PFS_CONTAINER_BLOCKS | PFS_CONTAINER_ATTR | PFS_CONTAINER_LOST);
+	unsigned flags = c->flags & (PFS_CONTAINER_LZ4 | PFS_CONTAINER_BLOCKS | PFS_CONTAINER_ATTR |
+				     PFS_CONTAINER_LOST);
 	uint8_t rest[PFS_VARINT_MAX + 2 + PFS_NAME_MAX];
 	size_t rest_len = encode_rest(rest, c, base->kind);
 	size_t n = encode_fixed(out, c, base);
@@ -232,8 +241,8 @@ size_t pfs_container_header_encode(uint8_t *out, const struct pfs_container *c,
 	return n + rest_len;
 }
 
-static uint32_t container_crc(const uint8_t *bytes, size_t header_len, uint64_t body_len, unsigned flags, uint64_t seq,
-			      const struct pfs_container_base *base)
+static uint32_t container_crc(const uint8_t *bytes, size_t header_len, uint64_t body_len,
+			      unsigned flags, uint64_t seq, const struct pfs_container_base *base)
 {
 	uint8_t seed[17];
 	uint64_t covered = header_len;
@@ -246,8 +255,8 @@ static uint32_t container_crc(const uint8_t *bytes, size_t header_len, uint64_t 
 	return pfs_crc32c(pfs_crc32c(0, seed, sizeof(seed)), bytes + 4, covered - 4);
 }
 
-void pfs_container_seal(uint8_t *container, size_t header_len, uint64_t body_len, unsigned flags, uint64_t seq,
-			const struct pfs_container_base *base)
+void pfs_container_seal(uint8_t *container, size_t header_len, uint64_t body_len, unsigned flags,
+			uint64_t seq, const struct pfs_container_base *base)
 {
 	pfs_put_le32(container, container_crc(container, header_len, body_len, flags, seq, base));
 }
@@ -288,8 +297,8 @@ static void take_tail(struct cursor *c, struct pfs_tail *tail, unsigned kind)
 	c->at += tail->len;
 }
 
-int pfs_container_header_decode(struct pfs_container *c, const uint8_t *bytes, size_t len, uint64_t container_len,
-				const struct pfs_container_base *base)
+int pfs_container_header_decode(struct pfs_container *c, const uint8_t *bytes, size_t len,
+				uint64_t container_len, const struct pfs_container_base *base)
 {
 	struct cursor at = {bytes + 5, bytes + pfs_min_u64(len, container_len), len < 5};
 	struct pfs_container out = {0};
@@ -298,7 +307,8 @@ int pfs_container_header_decode(struct pfs_container *c, const uint8_t *bytes, s
 		return -EUCLEAN;
 	out.crc = pfs_get_le32(bytes);
 	out.flags = bytes[4];
-	if ((out.flags & (PFS_CONTAINER_LZ4 | PFS_CONTAINER_BLOCKS)) == (PFS_CONTAINER_LZ4 | PFS_CONTAINER_BLOCKS))
+	if ((out.flags & (PFS_CONTAINER_LZ4 | PFS_CONTAINER_BLOCKS)) ==
+	    (PFS_CONTAINER_LZ4 | PFS_CONTAINER_BLOCKS))
 		return -EUCLEAN;
 	out.raw_len = take_varint(&at, PFS_GIB);
 	out.seq = base->base_seq;
@@ -342,12 +352,16 @@ int pfs_container_header_decode(struct pfs_container *c, const uint8_t *bytes, s
 	return 0;
 }
 
-int pfs_container_verify(const struct pfs_container *c, const uint8_t *bytes, const struct pfs_container_base *base)
+int pfs_container_verify(const struct pfs_container *c, const uint8_t *bytes,
+			 const struct pfs_container_base *base)
 {
-	return container_crc(bytes, c->header_len, c->body_len, c->flags, c->seq, base) == c->crc ? 0 : -EUCLEAN;
+	return container_crc(bytes, c->header_len, c->body_len, c->flags, c->seq, base) == c->crc
+		       ? 0
+		       : -EUCLEAN;
 }
 
-int pfs_container_key(struct pfs_key *key, const struct pfs_container *c, unsigned kind, uint64_t tag)
+int pfs_container_key(struct pfs_key *key, const struct pfs_container *c, unsigned kind,
+		      uint64_t tag)
 {
 	memset(key, 0, sizeof(*key));
 	if (kind == PFS_KEY_NUM || kind == PFS_KEY_TEMP) {

@@ -8,6 +8,7 @@
 #define RESERVE_STEP_MAX PFS_MIB
 #define RESERVE_STEP_MIN (4 * PFS_KIB)
 #define PUNCH_MIN PFS_MIB /* free extents from this on are given back to the filesystem */
+#define RECOVER_LEN (PFS_CONTAINER_HEADER_MAX + PFS_BLOCK_LEN)
 #define RESERVE_STEPS 64 /* a page's space is reserved in about so many steps */
 
 struct pfs_pager {
@@ -18,13 +19,14 @@ struct pfs_pager {
 	bool read_only;
 	const struct pfs_logger *logger;
 
-	struct pfs_page **chunks[TABLE_CHUNKS]; /* published with release; pages are never taken out */
-	uint32_t last;                          /* highest number, published with release */
-	uint64_t *damaged;                      /* while opening */
-	uint32_t skip_to;                       /* numbers up to this are taken by files that could not be used */
+	struct pfs_page *
+		*chunks[TABLE_CHUNKS]; /* published with release; pages are never taken out */
+	uint32_t last;		       /* highest number, published with release */
+	uint64_t *damaged;	       /* while opening */
+	uint32_t skip_to; /* numbers up to this are taken by files that could not be used */
 
-	struct pfs_fit fit;  /* commit lock */
-	bool dir_dirty;      /* atomic: set under the commit lock, cleared by the writer */
+	struct pfs_fit fit; /* commit lock */
+	bool dir_dirty;	    /* atomic: set under the commit lock, cleared by the writer */
 };
 
 static struct pfs_page *page_of(struct pfs_fit_node *node)
@@ -57,7 +59,8 @@ static int publish(struct pfs_pager *pager, struct pfs_page *page)
 		chunk = calloc(TABLE_CHUNK, sizeof(*chunk));
 		if (!chunk)
 			return -ENOMEM;
-		__atomic_store_n(&pager->chunks[page->number / TABLE_CHUNK], chunk, __ATOMIC_RELEASE);
+		__atomic_store_n(&pager->chunks[page->number / TABLE_CHUNK], chunk,
+				 __ATOMIC_RELEASE);
 	}
 	__atomic_store_n(&chunk[page->number % TABLE_CHUNK], page, __ATOMIC_RELEASE);
 	if (page->number > pager->last)
@@ -88,6 +91,8 @@ static uint64_t room_of(const struct pfs_page *page)
 {
 	uint64_t gap = gap_of(page), hole = pfs_space_longest(&page->space);
 
+	if (page->unusable)
+		return 0;
 	if (page->free_slot_count == 0) {
 		if (gap < PFS_SLOT_LEN || page->slot_count > PFS_SLOT_NUMBER_MAX)
 			return 0;
@@ -107,8 +112,8 @@ static void update_room(struct pfs_pager *pager, struct pfs_page *page)
 	pfs_fit_insert(&pager->fit, &page->fit);
 }
 
-void pfs_pager_set_room(struct pfs_pager *pager, struct pfs_page *page, uint64_t room, uint64_t free_bytes,
-			uint32_t free_slots)
+void pfs_pager_set_room(struct pfs_pager *pager, struct pfs_page *page, uint64_t room,
+			uint64_t free_bytes, uint32_t free_slots)
 {
 	if (page->loaded)
 		return;
@@ -146,7 +151,8 @@ static int push_free_slot(struct pfs_page *page, uint32_t slot)
 }
 
 /* Collects the containers of live slots, and the other slots as free. */
-static int collect(struct pfs_pager *pager, struct pfs_page *page, struct used_extent *used, size_t *used_count)
+static int collect(struct pfs_pager *pager, struct pfs_page *page, struct used_extent *used,
+		   size_t *used_count)
 {
 	struct pfs_slot slot;
 	char where[32];
@@ -155,9 +161,11 @@ static int collect(struct pfs_pager *pager, struct pfs_page *page, struct used_e
 	for (uint32_t i = page->slot_count; i-- > 0;) {
 		err = pfs_page_read_slot(page, i, &slot);
 		if (err == -EUCLEAN) {
-			/* Its container can't be told from free space; the slot itself stays taken. */
+			/* Its container can't be told from free space; the slot itself stays taken.
+			 */
 			snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, page->number);
-			pfs_corrupt(pager->logger, where, pfs_slot_offset(i), "slot %u is damaged", i);
+			pfs_corrupt(pager->logger, where, pfs_slot_offset(i), "slot %u is damaged",
+				    i);
 			continue;
 		}
 		if (err)
@@ -197,7 +205,8 @@ int pfs_pager_load(struct pfs_pager *pager, struct pfs_page *page)
 	qsort(used, count, sizeof(*used), by_offset);
 	used[count] = (struct used_extent){page->size - PFS_PAGE_TRAILER_LEN, 0};
 	for (size_t i = 0; i <= count && !err; i++) {
-		/* Overlap is damage, which the check names; here it only must not be taken for free space. */
+		/* Overlap is damage, which the check names; here it only must not be taken for free
+		 * space. */
 		if (used[i].off > at)
 			err = pfs_space_add(&page->space, at, used[i].off - at);
 		at = pfs_max_u64(at, used[i].off + used[i].len);
@@ -228,34 +237,63 @@ static bool all_zero(const void *bytes, size_t len)
 	return true;
 }
 
-/* The header is damaged, its copy at the end is not: counts the slots anew. Slots end where the containers that they name begin; free
- * ones behind the last are not needed. */
-static int recover_header(struct pfs_page *page, uint64_t size, const uint8_t *uuid, struct pfs_page_header *header)
+/* The copy of the header at the end of the page. */
+static bool read_copy(const struct pfs_page *page, uint64_t size, const uint8_t *uuid,
+		      struct pfs_page_header *header)
 {
 	struct pfs_page_disk disk;
-	uint64_t floor, off = PFS_PAGE_HEADER_LEN;
 	const char *why;
 
-	if (size < PFS_PAGE_HEADER_LEN + PFS_PAGE_TRAILER_LEN ||
-	    page->file->ops->read(page->file, &disk, sizeof(disk), size - PFS_PAGE_TRAILER_LEN) != sizeof(disk) ||
-	    pfs_page_header_decode(header, &disk, uuid, &why) != 0 || header->page_size != size)
-		return -EUCLEAN;
-	floor = size - PFS_PAGE_TRAILER_LEN;
-	header->slot_count = 0;
-	for (uint32_t i = 0; off + PFS_SLOT_LEN <= floor && i <= PFS_SLOT_NUMBER_MAX; i++, off += PFS_SLOT_LEN) {
-		struct pfs_slot_disk slot_disk;
-		struct pfs_slot slot;
+	return size >= PFS_PAGE_HEADER_LEN + PFS_PAGE_TRAILER_LEN &&
+	       page->file->ops->read(page->file, &disk, sizeof(disk),
+				     size - PFS_PAGE_TRAILER_LEN) == (ssize_t)sizeof(disk) &&
+	       pfs_page_header_decode(header, &disk, uuid, &why) == 0 && header->page_size == size;
+}
 
-		if (page->file->ops->read(page->file, &slot_disk, sizeof(slot_disk), off) != sizeof(slot_disk))
-			return -EIO;
-		if (pfs_slot_decode(&slot, &slot_disk, off + PFS_SLOT_LEN, size) != 0)
+/* Reads slot i and says whether its container verifies: bytes of an old container that look like a
+ * slot do not pass. */
+static bool verifies(const struct pfs_page *page, const struct pfs_page_header *header, uint32_t i,
+		     uint64_t floor, uint8_t *buf, struct pfs_slot *slot)
+{
+	struct pfs_container_base base = {.base_seq = header->base_seq,
+					  .base_mtime = header->base_mtime};
+	struct pfs_slot_disk disk;
+	struct pfs_container c;
+	ssize_t have;
+
+	if (page->file->ops->read(page->file, &disk, sizeof(disk), pfs_slot_offset(i)) !=
+		    (ssize_t)sizeof(disk) ||
+	    pfs_slot_decode(slot, &disk, floor, header->page_size) != 0 || !pfs_slot_is_live(slot))
+		return false;
+	have = page->file->ops->read(page->file, buf, pfs_min_u64(slot->len, RECOVER_LEN),
+				     slot->off);
+	base.kind = slot->kind;
+	base.tag = slot->tag;
+	return have > 0 &&
+	       pfs_container_header_decode(&c, buf, (size_t)have, slot->len, &base) == 0 &&
+	       (c.flags & PFS_CONTAINER_BLOCKS || c.header_len + c.body_len <= (size_t)have) &&
+	       pfs_container_verify(&c, buf, &base) == 0;
+}
+
+/* The header is damaged, its copy is not: counts the slots anew, up to the last whose container
+ * verifies. They end where the containers begin; free ones behind the last are not needed. */
+static int recover_header(struct pfs_page *page, struct pfs_page_header *header)
+{
+	uint64_t floor = header->page_size - PFS_PAGE_TRAILER_LEN;
+	uint8_t *buf = malloc(RECOVER_LEN);
+	struct pfs_slot slot;
+
+	if (!buf)
+		return -ENOMEM;
+	header->slot_count = 0;
+	for (uint32_t i = 0; i <= PFS_SLOT_NUMBER_MAX && pfs_slot_offset(i + 1) <= floor; i++) {
+		if (!verifies(page, header, i, pfs_slot_offset(i + 1), buf, &slot))
 			continue;
-		if (pfs_slot_is_live(&slot))
-			floor = pfs_min_u64(floor, slot.off);
-		if (slot.kind != PFS_SLOT_FREE)
-			header->slot_count = i + 1;
+		floor = pfs_min_u64(floor, slot.off);
+		header->slot_count = i + 1;
 	}
-	header->floor = (uint32_t)floor;
+	free(buf);
+	header->floor = (uint32_t)floor; /* loading lowers it to containers that do not verify */
 	return 0;
 }
 
@@ -263,34 +301,40 @@ static int recover_header(struct pfs_page *page, uint64_t size, const uint8_t *u
 static int read_header(struct pfs_pager *pager, struct pfs_page *page, const char *name)
 {
 	struct pfs_page_disk disk = {0};
-	struct pfs_page_header header;
+	struct pfs_page_header header, copy;
 	const char *why;
 	uint64_t size;
 	ssize_t n = page->file->ops->read(page->file, &disk, sizeof(disk), 0);
 	int err = page->file->ops->size(page->file, &size);
+	bool has_copy, damaged;
 
 	if (n < 0)
 		return (int)n;
 	if (err)
 		return err;
-	if (all_zero(&disk, sizeof(disk)))
+	has_copy = read_copy(page, size, pager->uuid, &copy);
+	if (all_zero(&disk, sizeof(disk)) && !has_copy)
 		return 0;
-	err = pfs_page_header_decode(&header, &disk, pager->uuid, &why);
-	if (err) {
-		err = pfs_corrupt(pager->logger, name, 0, "%s", why);
-		if (recover_header(page, size, pager->uuid, &header) != 0)
+	damaged = pfs_page_header_decode(&header, &disk, pager->uuid, &why) != 0;
+	if (damaged) {
+		err = has_copy ? recover_header(page, &copy)
+			       : pfs_corrupt(pager->logger, name, 0, "%s", why);
+		if (err)
 			return err;
-		pfs_logf(pager->logger, PFS_LOG_WARNING, "%s: opened by the copy of its header", name);
+		header = copy;
+		/* Without slots it was cut off while it was made. */
+		if (header.slot_count || !all_zero(&disk, sizeof(disk)))
+			pfs_corrupt(pager->logger, name, 0,
+				    "%s; the page is opened by the copy of its header", why);
 	}
 	if (header.number != page->number)
 		return pfs_corrupt(pager->logger, name, 8, "it says it is page %u", header.number);
-	if (size < header.page_size) {
-		pfs_logf(pager->logger, PFS_LOG_WARNING, "%s ends early: %llu bytes are missing and read as zeros", name,
-			 (unsigned long long)(header.page_size - size));
-		err = pager->read_only ? 0 : page->file->ops->truncate(page->file, header.page_size);
-		if (err)
-			return err;
-	}
+	if (size < header.page_size)
+		pfs_corrupt(pager->logger, name, size,
+			    "the file ends early: %llu bytes are missing",
+			    (unsigned long long)(header.page_size - size));
+	/* Both are written anew when one of them is gone. */
+	page->unborn = (damaged || !has_copy) && size >= header.page_size;
 	page->size = header.page_size;
 	page->generation = header.generation;
 	page->base_seq = header.base_seq;
@@ -310,7 +354,8 @@ static int found_file(void *arg, const char *name)
 	unsigned number;
 	int have;
 
-	if (sscanf(name, "page-%8x%c", &number, &rest) != 1 || number == 0 || number > PFS_PAGE_NUMBER_MAX)
+	if (sscanf(name, "page-%8x%c", &number, &rest) != 1 || number == 0 ||
+	    number > PFS_PAGE_NUMBER_MAX)
 		return 0;
 	snprintf(canonical, sizeof(canonical), PFS_PAGE_NAME_FMT, number);
 	if (strcmp(name, canonical) != 0)
@@ -320,7 +365,8 @@ static int found_file(void *arg, const char *name)
 		return -ENOMEM;
 	page->number = page->fit.number = number;
 	pfs_space_init(&page->space);
-	have = pager->dir->ops->open(pager->dir, name, pager->read_only ? 0 : PFS_IO_WRITE, &page->file);
+	have = pager->dir->ops->open(pager->dir, name, pager->read_only ? 0 : PFS_IO_WRITE,
+				     &page->file);
 	if (have == 0)
 		have = read_header(pager, page, name);
 	if (have == 1) {
@@ -328,7 +374,8 @@ static int found_file(void *arg, const char *name)
 		if (have == 0)
 			have = publish(pager, page);
 		if (have == 0) {
-			pfs_fit_insert(&pager->fit, &page->fit); /* with no room until it is loaded */
+			pfs_fit_insert(&pager->fit,
+				       &page->fit); /* with no room until it is loaded */
 			return 0;
 		}
 	}
@@ -339,13 +386,14 @@ static int found_file(void *arg, const char *name)
 		pager->skip_to = number;
 	if (have == 0 || have == -ENOMEM)
 		return have;
-	pfs_logf(pager->logger, PFS_LOG_ERROR, "%s can't be used: %s; what it holds can't be read", name,
-		 strerror(-have));
+	pfs_logf(pager->logger, PFS_LOG_ERROR, "%s can't be used: %s; what it holds can't be read",
+		 name, strerror(-have));
 	++*pager->damaged;
 	return 0;
 }
 
-int pfs_pager_open(struct pfs_pager **out, const struct pfs_pager_options *options, uint64_t *damaged)
+int pfs_pager_open(struct pfs_pager **out, const struct pfs_pager_options *options,
+		   uint64_t *damaged)
 {
 	struct pfs_pager *pager = calloc(1, sizeof(*pager));
 	int err;
@@ -387,7 +435,8 @@ void pfs_pager_close(struct pfs_pager *pager)
 
 /* ---- space ---- */
 
-uint64_t pfs_pager_len(const struct pfs_pager *pager, const struct pfs_page *page, const struct pfs_pager_need *need)
+uint64_t pfs_pager_len(const struct pfs_pager *pager, const struct pfs_page *page,
+		       const struct pfs_pager_need *need)
 {
 	struct pfs_container_base base = pfs_page_base(page, need->kind, need->tag);
 
@@ -397,8 +446,8 @@ uint64_t pfs_pager_len(const struct pfs_pager *pager, const struct pfs_page *pag
 /* The most that the need can take in any page. */
 static uint64_t len_bound(const struct pfs_pager *pager, const struct pfs_pager_need *need)
 {
-	uint64_t len = pfs_container_header_bound(need->container, need->kind) + need->container->body_len +
-		       PFS_VARINT_MAX;
+	uint64_t len = pfs_container_header_bound(need->container, need->kind) +
+		       need->container->body_len + PFS_VARINT_MAX;
 
 	return pfs_slot_len_round(pfs_max_u64(len, pager->min_value_size));
 }
@@ -414,7 +463,8 @@ static int reserve(struct pfs_page *page, uint64_t low, uint64_t high)
 		uint64_t to = pfs_min_u64(pfs_round_up(low, step), page->high_reserved);
 
 		to = pfs_max_u64(to, low);
-		err = page->file->ops->allocate(page->file, page->low_reserved, to - page->low_reserved);
+		err = page->file->ops->allocate(page->file, page->low_reserved,
+						to - page->low_reserved);
 		if (err)
 			return err;
 		page->low_reserved = to;
@@ -445,8 +495,8 @@ static int take_hole(struct pfs_page *page, uint64_t len, uint64_t *off)
 	return err;
 }
 
-static int take_from(struct pfs_pager *pager, struct pfs_page *page, const struct pfs_pager_need *need,
-		     struct pfs_extent_at *out)
+static int take_from(struct pfs_pager *pager, struct pfs_page *page,
+		     const struct pfs_pager_need *need, struct pfs_extent_at *out)
 {
 	uint64_t len = pfs_pager_len(pager, page, need), slots_end, off;
 	bool new_slot = page->free_slot_count == 0;
@@ -454,7 +504,7 @@ static int take_from(struct pfs_pager *pager, struct pfs_page *page, const struc
 	int err;
 
 	slots_end = pfs_slot_offset(page->slot_count + (new_slot ? 1 : 0));
-	if (slots_end > page->floor)
+	if (page->unusable || slots_end > page->floor)
 		return -ENOSPC;
 	from_hole = pfs_space_longest(&page->space) >= len;
 	if (!from_hole && page->floor - slots_end < len)
@@ -476,7 +526,8 @@ static int take_from(struct pfs_pager *pager, struct pfs_page *page, const struc
 	return 0;
 }
 
-static int page_create(struct pfs_pager *pager, const struct pfs_pager_need *need, struct pfs_page **out)
+static int page_create(struct pfs_pager *pager, const struct pfs_pager_need *need,
+		       struct pfs_page **out)
 {
 	uint64_t size = pager->page_size;
 	struct pfs_page *page;
@@ -484,7 +535,8 @@ static int page_create(struct pfs_pager *pager, const struct pfs_pager_need *nee
 	int err;
 
 	*out = NULL;
-	while (size < PFS_PAGE_HEADER_LEN + PFS_SLOT_LEN + len_bound(pager, need) + PFS_PAGE_TRAILER_LEN)
+	while (size <
+	       PFS_PAGE_HEADER_LEN + PFS_SLOT_LEN + len_bound(pager, need) + PFS_PAGE_TRAILER_LEN)
 		size *= 2;
 	page = calloc(1, sizeof(*page));
 	if (!page)
@@ -502,13 +554,15 @@ static int page_create(struct pfs_pager *pager, const struct pfs_pager_need *nee
 	page->base_mtime = need->container->mtime_ns;
 	page->loaded = true;
 	snprintf(name, sizeof(name), PFS_PAGE_NAME_FMT, page->number);
-	err = pager->dir->ops->open(pager->dir, name, PFS_IO_WRITE | PFS_IO_CREATE | PFS_IO_EXCL, &page->file);
+	err = pager->dir->ops->open(pager->dir, name, PFS_IO_WRITE | PFS_IO_CREATE | PFS_IO_EXCL,
+				    &page->file);
 	if (!err) {
 		err = page->file->ops->truncate(page->file, size);
 		if (!err)
 			err = page->file->ops->map(page->file, size, &page->map);
 		if (!err)
-			err = reserve(page, PFS_PAGE_HEADER_LEN + PFS_SLOT_LEN, page->floor - len_bound(pager, need));
+			err = reserve(page, PFS_PAGE_HEADER_LEN + PFS_SLOT_LEN,
+				      page->floor - len_bound(pager, need));
 		if (!err)
 			err = publish(pager, page);
 		if (err)
@@ -525,7 +579,8 @@ static int page_create(struct pfs_pager *pager, const struct pfs_pager_need *nee
 	return 0;
 }
 
-int pfs_pager_alloc(struct pfs_pager *pager, const struct pfs_pager_need *need, struct pfs_extent_at *out)
+int pfs_pager_alloc(struct pfs_pager *pager, const struct pfs_pager_need *need,
+		    struct pfs_extent_at *out)
 {
 	struct pfs_page *page;
 	struct pfs_fit_node *node;
@@ -538,8 +593,9 @@ int pfs_pager_alloc(struct pfs_pager *pager, const struct pfs_pager_need *need, 
 		uint64_t room = node->room;
 		uint32_t number = node->number;
 
-		/* A page that was not loaded may turn out to have less room than was saved. On a full disk the gaps of pages
-		 * can't be used, but their holes can: go on to the next. */
+		/* A page that was not loaded may turn out to have less room than was saved. On a
+		 * full disk the gaps of pages can't be used, but their holes can: go on to the
+		 * next. */
 		page = page_of(node);
 		err = pfs_pager_load(pager, page);
 		if (!err)
@@ -559,10 +615,11 @@ void pfs_pager_free_bytes(struct pfs_pager *pager, uint32_t number, uint64_t off
 	struct pfs_page *page = pfs_pager_find(pager, number);
 	int err = 0;
 
-	if (!page || !page->loaded || len == 0)
+	if (!page || !page->loaded || page->unusable || len == 0)
 		return;
 	if (len >= PUNCH_MIN) {
-		uint64_t from = pfs_round_up(off, RESERVE_STEP_MIN), to = (off + len) & ~(RESERVE_STEP_MIN - 1);
+		uint64_t from = pfs_round_up(off, RESERVE_STEP_MIN),
+			 to = (off + len) & ~(RESERVE_STEP_MIN - 1);
 
 		if (page->file->ops->punch(page->file, from, to - from) == 0)
 			page->punched = true;
@@ -571,7 +628,8 @@ void pfs_pager_free_bytes(struct pfs_pager *pager, uint32_t number, uint64_t off
 	if (err == -EUCLEAN)
 		(void)PFS_NEVER(pager->logger, true);
 	else if (err)
-		pfs_logf(pager->logger, PFS_LOG_WARNING, "page %u: %llu free bytes are not reused until the next opening: %s",
+		pfs_logf(pager->logger, PFS_LOG_WARNING,
+			 "page %u: %llu free bytes are not reused until the next opening: %s",
 			 number, (unsigned long long)len, strerror(-err));
 	update_room(pager, page);
 }
@@ -580,10 +638,11 @@ void pfs_pager_free(struct pfs_pager *pager, const struct pfs_extent_at *at)
 {
 	struct pfs_page *page = pfs_pager_find(pager, at->page);
 
-	if (!page || !page->loaded)
+	if (!page || !page->loaded || page->unusable)
 		return;
 	if (push_free_slot(page, at->slot) != 0)
-		pfs_logf(pager->logger, PFS_LOG_WARNING, "page %u: slot %u is not reused until the next opening", at->page,
+		pfs_logf(pager->logger, PFS_LOG_WARNING,
+			 "page %u: slot %u is not reused until the next opening", at->page,
 			 at->slot);
 	pfs_pager_free_bytes(pager, at->page, at->off, at->len);
 	update_room(pager, page);
@@ -610,15 +669,16 @@ int pfs_page_read_slot(const struct pfs_page *page, uint32_t number, struct pfs_
 
 /* ---- writing ---- */
 
-int pfs_pager_write(struct pfs_pager *pager, struct pfs_page *page, const void *bytes, size_t len, uint64_t off)
+int pfs_pager_write(struct pfs_pager *pager, struct pfs_page *page, const void *bytes, size_t len,
+		    uint64_t off)
 {
 	(void)pager;
 	page->dirty = page->header_dirty = true;
 	return page->file->ops->write(page->file, bytes, len, off);
 }
 
-static int write_header(struct pfs_pager *pager, struct pfs_page *page, uint64_t off, void (*lock)(void *arg, bool on),
-			void *arg)
+static int write_header(struct pfs_pager *pager, struct pfs_page *page, uint64_t off,
+			void (*lock)(void *arg, bool on), void *arg)
 {
 	struct pfs_page_header header = {
 		.number = page->number,
@@ -667,7 +727,8 @@ int pfs_pager_give_birth(struct pfs_pager *pager, void (*lock)(void *arg, bool o
 			continue;
 		err = write_header(pager, page, 0, lock, arg);
 		if (!err)
-			err = write_header(pager, page, page->size - PFS_PAGE_TRAILER_LEN, lock, arg);
+			err = write_header(pager, page, page->size - PFS_PAGE_TRAILER_LEN, lock,
+					   arg);
 		if (err)
 			return err;
 		page->unborn = false;
@@ -676,14 +737,16 @@ int pfs_pager_give_birth(struct pfs_pager *pager, void (*lock)(void *arg, bool o
 	return any ? pfs_pager_sync(pager) : 0;
 }
 
-int pfs_pager_restore_trailer(struct pfs_pager *pager, struct pfs_page *page, void (*lock)(void *arg, bool on), void *arg)
+int pfs_pager_restore_trailer(struct pfs_pager *pager, struct pfs_page *page,
+			      void (*lock)(void *arg, bool on), void *arg)
 {
 	struct pfs_page_header header;
 	struct pfs_page_disk disk;
 	const char *why;
 	int err = pfs_page_copy(page, &disk, page->size - PFS_PAGE_TRAILER_LEN, sizeof(disk));
 
-	if (!err && pfs_page_header_decode(&header, &disk, pager->uuid, &why) == 0 && header.number == page->number)
+	if (!err && pfs_page_header_decode(&header, &disk, pager->uuid, &why) == 0 &&
+	    header.number == page->number)
 		return 0;
 	return write_header(pager, page, page->size - PFS_PAGE_TRAILER_LEN, lock, arg);
 }
@@ -741,9 +804,11 @@ int pfs_pager_stat(struct pfs_pager *pager, struct pfs_pager_stat *out)
 		out->size_bytes += page->size;
 		out->disk_bytes += disk;
 		if (page->loaded && !page->punched)
-			out->free_bytes += page->space.free_bytes + page->free_slot_count * (uint64_t)PFS_SLOT_LEN +
-					   (page->low_reserved - pfs_slot_offset(page->slot_count)) +
-					   (page->floor - page->high_reserved);
+			out->free_bytes +=
+				page->space.free_bytes +
+				page->free_slot_count * (uint64_t)PFS_SLOT_LEN +
+				(page->low_reserved - pfs_slot_offset(page->slot_count)) +
+				(page->floor - page->high_reserved);
 		else if (!page->loaded)
 			out->free_bytes += page->saved_free_bytes;
 	}

@@ -1,11 +1,12 @@
 /* Rank 3: the page files: mapping, space, writing, syncing.
  *
- * PG1: a page's free extents, its gap [slots, floor) and the containers that are allocated in it are disjoint and cover [slots, size).
- * PG2: disk space of every allocated container and slot is reserved before pfs_pager_alloc returns.
- * PG3: base_seq, base_mtime and size of a page never change after it was made.
+ * PG1: a page's free extents, its gap [slots, floor) and the containers that are allocated in it
+ * are disjoint and cover [slots, size). PG2: disk space of every allocated container and slot is
+ * reserved before pfs_pager_alloc returns. PG3: base_seq, base_mtime and size of a page never
+ * change after it was made.
  *
- * Locks. alloc, free, load, stat: the store's commit lock. write, header, sync: the writer thread only. Reading (find, slot, copy): any
- * thread inside an epoch section, no lock. */
+ * Locks. alloc, free, load, stat: the store's commit lock. write, header, sync: the writer thread
+ * only. Reading (find, slot, copy): any thread inside an epoch section, no lock. */
 #ifndef PFS_PAGER_H
 #define PFS_PAGER_H
 
@@ -30,13 +31,14 @@ struct pfs_page {
 	/* Commit lock. */
 	uint32_t slot_count;
 	uint64_t floor;
-	uint64_t low_reserved;  /* disk space is there for [0, low_reserved) */
+	uint64_t low_reserved;	/* disk space is there for [0, low_reserved) */
 	uint64_t high_reserved; /* and for [high_reserved, size) */
 	struct pfs_space space; /* free extents between floor and size */
 	uint32_t *free_slots;
 	uint32_t free_slot_count, free_slot_cap;
-	bool punched;           /* disk space of some free extents was given back */
-	bool loaded;            /* space and free_slots are known, not only the room */
+	bool punched;  /* disk space of some free extents was given back */
+	bool loaded;   /* space and free_slots are known, not only the room */
+	bool unusable; /* slots can't be read: the page takes nothing */
 	uint64_t saved_free_bytes;
 	uint32_t saved_free_slots;
 
@@ -54,9 +56,11 @@ struct pfs_pager_options {
 	const struct pfs_logger *logger;
 };
 
-/* Opens every page file of the directory. Files that were being made when a crash came (all-zero header) are removed, or
- * left out when read-only. A damaged or missing page does not fail the opening: it is reported and left out; *damaged counts them. */
-int pfs_pager_open(struct pfs_pager **out, const struct pfs_pager_options *options, uint64_t *damaged);
+/* Opens every page file of the directory. Files that were being made when a crash came (all-zero
+ * header) are removed, or left out when read-only. A damaged or missing page does not fail the
+ * opening: it is reported and left out; *damaged counts them. */
+int pfs_pager_open(struct pfs_pager **out, const struct pfs_pager_options *options,
+		   uint64_t *damaged);
 void pfs_pager_close(struct pfs_pager *pager);
 
 /* Place of a container and its slot. page 0: none. */
@@ -66,19 +70,22 @@ struct pfs_extent_at {
 	uint64_t len;
 };
 
-/* What the pager must know to size a container for the page it finds: the header with body_len set, the key. */
+/* What the pager must know to size a container for the page it finds: the header with body_len set,
+ * the key. */
 struct pfs_pager_need {
 	const struct pfs_container *container;
 	unsigned kind;
 	uint64_t tag;
 };
 
-/* Finds the best-fitting page (made anew if none fits), takes a slot and a container and reserves their disk space.
- * -ENOSPC (nothing has changed), -ENOMEM, -EIO. */
-int pfs_pager_alloc(struct pfs_pager *pager, const struct pfs_pager_need *need, struct pfs_extent_at *out);
+/* Finds the best-fitting page (made anew if none fits), takes a slot and a container and reserves
+ * their disk space. -ENOSPC (nothing has changed), -ENOMEM, -EIO. */
+int pfs_pager_alloc(struct pfs_pager *pager, const struct pfs_pager_need *need,
+		    struct pfs_extent_at *out);
 
 /* The container length that the need takes in this page. */
-uint64_t pfs_pager_len(const struct pfs_pager *pager, const struct pfs_page *page, const struct pfs_pager_need *need);
+uint64_t pfs_pager_len(const struct pfs_pager *pager, const struct pfs_page *page,
+		       const struct pfs_pager_need *need);
 
 /* Gives slot and container back for reuse. */
 void pfs_pager_free(struct pfs_pager *pager, const struct pfs_extent_at *at);
@@ -86,12 +93,13 @@ void pfs_pager_free(struct pfs_pager *pager, const struct pfs_extent_at *at);
 /* Gives back [off, off + len) of a container that shrank. */
 void pfs_pager_free_bytes(struct pfs_pager *pager, uint32_t page, uint64_t off, uint64_t len);
 
-/* Reads the page's slots and works out its free space, unless that is known. Before any slot of it is retired. */
+/* Reads the page's slots and works out its free space, unless that is known. Before any slot of it
+ * is retired. */
 int pfs_pager_load(struct pfs_pager *pager, struct pfs_page *page);
 
 /* From a saved index: lets the page be used without reading its slots until it is changed. */
-void pfs_pager_set_room(struct pfs_pager *pager, struct pfs_page *page, uint64_t room, uint64_t free_bytes,
-			uint32_t free_slots);
+void pfs_pager_set_room(struct pfs_pager *pager, struct pfs_page *page, uint64_t room,
+			uint64_t free_bytes, uint32_t free_slots);
 
 /* ---- reading ---- */
 
@@ -103,24 +111,27 @@ int pfs_page_read_slot(const struct pfs_page *page, uint32_t number, struct pfs_
 /* -EUCLEAN: outside of the page, -EIO. */
 int pfs_page_copy(const struct pfs_page *page, void *dst, uint64_t off, size_t len);
 
-static inline struct pfs_container_base pfs_page_base(const struct pfs_page *page, unsigned kind, uint64_t tag)
+static inline struct pfs_container_base pfs_page_base(const struct pfs_page *page, unsigned kind,
+						      uint64_t tag)
 {
 	return (struct pfs_container_base){kind, tag, page->base_seq, page->base_mtime};
 }
 
 /* ---- writing ---- */
 
-int pfs_pager_write(struct pfs_pager *pager, struct pfs_page *page, const void *bytes, size_t len, uint64_t off);
+int pfs_pager_write(struct pfs_pager *pager, struct pfs_page *page, const void *bytes, size_t len,
+		    uint64_t off);
 /* Writes the headers of pages that have new slots or a lower floor. Takes the commit lock. */
 int pfs_pager_write_headers(struct pfs_pager *pager, void (*lock)(void *arg, bool on), void *arg);
-/* Writes and syncs header, trailer and name of pages that were made since the last call, so that a page with an all-zero
- * header is known to hold nothing. Before the first write to them. */
+/* Writes and syncs header, trailer and name of pages that were made since the last call, so that a
+ * page with an all-zero header is known to hold nothing. Before the first write to them. */
 int pfs_pager_give_birth(struct pfs_pager *pager, void (*lock)(void *arg, bool on), void *arg);
-/* After a crash: writes the copy of the header again if the making of the page was cut off before it. */
-int pfs_pager_restore_trailer(struct pfs_pager *pager, struct pfs_page *page, void (*lock)(void *arg, bool on),
-			      void *arg);
-/* After a crash: zeroes what lies between the slots and the floor, so that bytes written there under a header that did not reach
- * the disk can't be taken for slots later. */
+/* After a crash: writes the copy of the header again if the making of the page was cut off before
+ * it. */
+int pfs_pager_restore_trailer(struct pfs_pager *pager, struct pfs_page *page,
+			      void (*lock)(void *arg, bool on), void *arg);
+/* After a crash: zeroes what lies between the slots and the floor, so that bytes written there
+ * under a header that did not reach the disk can't be taken for slots later. */
 int pfs_pager_clear_gap(struct pfs_pager *pager, struct pfs_page *page);
 /* Syncs the pages written since the last call, and the directory if files are new. */
 int pfs_pager_sync(struct pfs_pager *pager);

@@ -39,7 +39,8 @@ bool pfs_version_has_key(const struct pfs_version *version, const struct pfs_key
 	uint8_t room[8];
 	struct pfs_tail tail = pfs_key_tail(key, room);
 
-	return version->kind == key->kind && version->tail_len == tail.len && version->tag == pfs_key_tag(key) &&
+	return version->kind == key->kind && version->tail_len == tail.len &&
+	       version->tag == pfs_key_tag(key) &&
 	       (tail.len == 0 || memcmp(version->tail, tail.bytes, tail.len) == 0);
 }
 
@@ -48,15 +49,12 @@ bool pfs_source_same(const struct pfs_source *a, const struct pfs_source *b)
 	if (a->kind != b->kind)
 		return false;
 	switch (a->kind) {
-	case PFS_SOURCE_RECORD:
-		return a->segment == b->segment && a->record_off == b->record_off;
+	case PFS_SOURCE_RECORD: return a->segment == b->segment && a->record_off == b->record_off;
 	case PFS_SOURCE_CONTAINER:
 		return a->page == b->page && a->off == b->off && a->seq == b->seq;
-	case PFS_SOURCE_STAGE:
-		return a->stage == b->stage;
+	case PFS_SOURCE_STAGE: return a->stage == b->stage;
 	case PFS_SOURCE_EMPTY:
-	case PFS_SOURCE_LOST:
-		break;
+	case PFS_SOURCE_LOST: break;
 	}
 	return false; /* nothing that could be elsewhere later */
 }
@@ -142,7 +140,8 @@ static size_t first_behind(const struct pfs_stage *stage, uint64_t off)
 	return low;
 }
 
-/* Makes room at [off, end): what lies there is cut away. Returns the position where an extent for it belongs. */
+/* Makes room at [off, end): what lies there is cut away. Returns the position where an extent for
+ * it belongs. */
 static size_t cut(struct pfs_stage *stage, uint64_t off, uint64_t end)
 {
 	size_t i = first_behind(stage, off), j;
@@ -217,8 +216,9 @@ void pfs_stage_change(struct pfs_stage *stage, uint64_t new_size, uint64_t off, 
 	pfs_stage_pin(stage, pos->segment);
 }
 
-int pfs_stage_collect(struct pfs_stage *stage, uint64_t off, uint64_t len, struct pfs_stage_extent **out, size_t *count,
-		      struct pfs_source *base, uint64_t *base_size, uint64_t *size)
+int pfs_stage_collect(struct pfs_stage *stage, uint64_t off, uint64_t len,
+		      struct pfs_stage_extent **out, size_t *count, struct pfs_source *base,
+		      uint64_t *base_size, uint64_t *size)
 {
 	uint64_t end = off + len;
 	size_t i, j;

@@ -24,7 +24,8 @@ bool pfs_is_named(const struct pfs_replay_state *state, unsigned kind, uint64_t 
 {
 	size_t at;
 
-	return state->named_count && find_name(state->named, state->named_size, name_hash(kind, tag), &at);
+	return state->named_count &&
+	       find_name(state->named, state->named_size, name_hash(kind, tag), &at);
 }
 
 int pfs_name(struct pfs_replay_state *state, unsigned kind, uint64_t tag)
@@ -55,8 +56,8 @@ int pfs_name(struct pfs_replay_state *state, unsigned kind, uint64_t tag)
 
 /* ---- slots ---- */
 
-int pfs_install(struct pfs_store *store, unsigned kind, uint64_t tag, uint32_t page, uint32_t slot, uint64_t raw_len,
-		uint64_t container_len)
+int pfs_install(struct pfs_store *store, unsigned kind, uint64_t tag, uint32_t page, uint32_t slot,
+		uint64_t raw_len, uint64_t container_len)
 {
 	uint32_t object;
 	int err = pfs_index_alloc(store->index, &object);
@@ -89,24 +90,26 @@ int pfs_distrust_place(struct pfs_replay_state *state, const struct pfs_extent_a
 		       sizeof(*state->untrusted));
 
 	if (!err)
-		state->untrusted[state->untrusted_count++] = (struct pfs_untrusted){.at = *at, .tag = tag};
+		state->untrusted[state->untrusted_count++] =
+			(struct pfs_untrusted){.at = *at, .tag = tag};
 	return err;
 }
 
-static int distrust(struct pfs_replay_state *state, const struct pfs_loaded *loaded, uint32_t page, uint32_t slot,
-		    bool verified)
+static int distrust(struct pfs_replay_state *state, const struct pfs_loaded *loaded, uint32_t page,
+		    uint32_t slot, bool verified)
 {
 	struct pfs_untrusted *u;
-	int err = pfs_distrust_place(state,
-				     &(struct pfs_extent_at){page, slot, loaded->slot.off, loaded->slot.len},
-				     loaded->slot.tag);
+	int err = pfs_distrust_place(
+		state, &(struct pfs_extent_at){page, slot, loaded->slot.off, loaded->slot.len},
+		loaded->slot.tag);
 
 	if (err)
 		return err;
 	u = &state->untrusted[state->untrusted_count - 1];
 	u->seq = verified ? loaded->c.seq : 0;
 	u->verified = verified;
-	if (verified && pfs_container_key(&u->key, &loaded->c, loaded->slot.kind, loaded->slot.tag) != 0)
+	if (verified &&
+	    pfs_container_key(&u->key, &loaded->c, loaded->slot.kind, loaded->slot.tag) != 0)
 		u->verified = false;
 	return 0;
 }
@@ -115,23 +118,28 @@ static int remember_tombstone(struct pfs_replay_state *state, uint32_t page, uin
 			      const struct pfs_slot *slot)
 {
 	size_t cap = state->tombstone_cap, tag_cap = cap, seq_cap = cap;
-	int err = grow((void **)&state->tombstones, state->tombstone_count, &cap, sizeof(*state->tombstones));
+	int err = grow((void **)&state->tombstones, state->tombstone_count, &cap,
+		       sizeof(*state->tombstones));
 
 	if (!err)
-		err = grow((void **)&state->tombstone_tags, state->tombstone_count, &tag_cap, sizeof(uint64_t));
+		err = grow((void **)&state->tombstone_tags, state->tombstone_count, &tag_cap,
+			   sizeof(uint64_t));
 	if (!err)
-		err = grow((void **)&state->tombstone_seqs, state->tombstone_count, &seq_cap, sizeof(uint64_t));
+		err = grow((void **)&state->tombstone_seqs, state->tombstone_count, &seq_cap,
+			   sizeof(uint64_t));
 	if (err)
 		return err;
 	state->tombstone_cap = cap;
-	state->tombstones[state->tombstone_count] = (struct pfs_extent_at){.page = page, .slot = number};
+	state->tombstones[state->tombstone_count] =
+		(struct pfs_extent_at){.page = page, .slot = number};
 	state->tombstone_tags[state->tombstone_count] = slot->tag;
 	state->tombstone_seqs[state->tombstone_count++] = slot->seq;
 	return 0;
 }
 
 /* A document that the window's records name. */
-static int scan_named(struct pfs_replay_state *state, uint32_t page, uint32_t number, const struct pfs_slot *slot)
+static int scan_named(struct pfs_replay_state *state, uint32_t page, uint32_t number,
+		      const struct pfs_slot *slot)
 {
 	struct pfs_loaded loaded;
 	int err = pfs_load(state->store, page, number, &loaded);
@@ -142,7 +150,8 @@ static int scan_named(struct pfs_replay_state *state, uint32_t page, uint32_t nu
 		state->last_seq = pfs_max_u64(state->last_seq, loaded.c.seq);
 		return distrust(state, &loaded, page, number, true);
 	}
-	return pfs_install(state->store, slot->kind, slot->tag, page, number, loaded.c.raw_len, slot->len);
+	return pfs_install(state->store, slot->kind, slot->tag, page, number, loaded.c.raw_len,
+			   slot->len);
 }
 
 static int scan_slot(struct pfs_replay_state *state, struct pfs_page *page, uint32_t number)
@@ -156,13 +165,16 @@ static int scan_slot(struct pfs_replay_state *state, struct pfs_page *page, uint
 		return err;
 	if (slot.kind == PFS_SLOT_TOMBSTONE) {
 		state->last_seq = pfs_max_u64(state->last_seq, slot.seq);
-		return slot.seq >= state->window ? remember_tombstone(state, page->number, number, &slot) : 0;
+		return slot.seq >= state->window
+			       ? remember_tombstone(state, page->number, number, &slot)
+			       : 0;
 	}
 	if (!pfs_slot_is_live(&slot))
 		return 0;
 	if (pfs_is_named(state, slot.kind, slot.tag))
 		return scan_named(state, page->number, number, &slot);
-	return pfs_install(state->store, slot.kind, slot.tag, page->number, number, pfs_peek_raw_len(page, &slot), slot.len);
+	return pfs_install(state->store, slot.kind, slot.tag, page->number, number,
+			   pfs_peek_raw_len(page, &slot), slot.len);
 }
 
 int pfs_scan(struct pfs_replay_state *state)
@@ -184,7 +196,9 @@ int pfs_scan(struct pfs_replay_state *state)
 		if (err == -EIO) {
 			/* The others are still to be had. */
 			pfs_logf(&state->store->logger, PFS_LOG_ERROR,
-				 PFS_PAGE_NAME_FMT " can't be read to its end: what it held is not listed", n);
+				 PFS_PAGE_NAME_FMT
+				 " can't be read to its end: what it held is not listed",
+				 n);
 			err = 0;
 		}
 		if (err)

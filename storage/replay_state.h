@@ -1,24 +1,27 @@
-/* Rank 5: what opening after a crash knows of the pages while it replays the journal (FORMAT.md, "Opening"). */
+/* Rank 5: what opening after a crash knows of the pages while it replays the journal (FORMAT.md,
+ * "Opening"). */
 #ifndef PFS_REPLAY_STATE_H
 #define PFS_REPLAY_STATE_H
 
 #include "storage/store_internal.h"
 
-/* A slot written since the last complete checkpoint, as far as the records say: its container is not trusted. */
+/* A slot written since the last complete checkpoint, as far as the records say: its container is
+ * not trusted. */
 struct pfs_untrusted {
 	struct pfs_extent_at at;
 	struct pfs_key key;
 	uint64_t tag, seq;
-	bool verified;  /* the container's header (and, when small, its body) verify */
+	bool verified; /* the container's header (and, when small, its body) verify */
 	bool adopted;
 };
 
 struct pfs_replay_state {
 	struct pfs_store *store;
-	uint64_t window;      /* first sequence of the journal */
-	uint64_t last_seq;    /* highest seen anywhere */
+	uint64_t window;       /* first sequence of the journal */
+	uint64_t last_seq;     /* highest seen anywhere */
 	uint64_t journal_last; /* last of the journal */
-	/* (kind, tag) hashes that records name; a key whose hash is not here has no change in the window. */
+	/* (kind, tag) hashes that records name; a key whose hash is not here has no change in the
+	 * window. */
 	uint64_t *named;
 	size_t named_size, named_count;
 	struct pfs_untrusted *untrusted;
@@ -26,17 +29,19 @@ struct pfs_replay_state {
 	struct pfs_extent_at *tombstones; /* of the window: written again */
 	uint64_t *tombstone_tags, *tombstone_seqs;
 	size_t tombstone_count, tombstone_cap;
-	uint64_t lost;        /* documents whose base can't be found */
+	uint64_t lost; /* documents whose base can't be found */
 };
 
-/* replay_scan.c: reads all slots into the index; window UINT64_MAX: nothing was changed since the last checkpoint. */
+/* replay_scan.c: reads all slots into the index; window UINT64_MAX: nothing was changed since the
+ * last checkpoint. */
 int pfs_scan(struct pfs_replay_state *state);
 bool pfs_is_named(const struct pfs_replay_state *state, unsigned kind, uint64_t tag);
 int pfs_name(struct pfs_replay_state *state, unsigned kind, uint64_t tag);
 /* A slot to be retired when the replay is done. */
-int pfs_distrust_place(struct pfs_replay_state *state, const struct pfs_extent_at *at, uint64_t tag);
+int pfs_distrust_place(struct pfs_replay_state *state, const struct pfs_extent_at *at,
+		       uint64_t tag);
 /* A new object at a place in a page. */
-int pfs_install(struct pfs_store *store, unsigned kind, uint64_t tag, uint32_t page, uint32_t slot, uint64_t raw_len,
-		uint64_t container_len);
+int pfs_install(struct pfs_store *store, unsigned kind, uint64_t tag, uint32_t page, uint32_t slot,
+		uint64_t raw_len, uint64_t container_len);
 
 #endif

@@ -72,7 +72,8 @@ static void node_update(struct pfs_space *space, uint32_t n)
 }
 
 /* Splits into extents that begin before off and the others. */
-static void split(struct pfs_space *space, uint32_t n, uint64_t off, uint32_t *left, uint32_t *right)
+static void split(struct pfs_space *space, uint32_t n, uint64_t off, uint32_t *left,
+		  uint32_t *right)
 {
 	struct pfs_space_node *node = &space->nodes[n];
 
@@ -209,8 +210,8 @@ int pfs_space_take(struct pfs_space *space, uint64_t len, uint64_t *off)
 	} else {
 		struct pfs_space_node *node = &space->nodes[found];
 
-		*node = (struct pfs_space_node){node->off + len, node->len - len, node->len - len, 0, 0,
-						node->priority};
+		*node = (struct pfs_space_node){
+			node->off + len, node->len - len, node->len - len, 0, 0, node->priority};
 	}
 	space->root = merge(space, merge(space, left, found), right);
 	return 0;

@@ -43,7 +43,8 @@ int pfs_store_fail(struct pfs_store *store, const char *what, int err)
 {
 	if (!__atomic_exchange_n(&store->failed, true, __ATOMIC_ACQ_REL))
 		pfs_logf(&store->logger, PFS_LOG_ERROR,
-			 "%s failed (%s): the store is read-only from now on; what was not synced before may be lost. "
+			 "%s failed (%s): the store is read-only from now on; what was not synced "
+			 "before may be lost. "
 			 "Look at the disk, then open the store again",
 			 what, strerror(-err));
 	return -EROFS;
@@ -74,13 +75,16 @@ static bool limbo_push(void ***list, size_t *count, size_t *cap, void *item)
 void pfs_limbo(struct pfs_store *store, void *block)
 {
 	if (!limbo_push(&store->limbo, &store->limbo_count, &store->limbo_cap, block))
-		pfs_logf(&store->logger, PFS_LOG_WARNING, "no memory to remember what to free: some is lost");
+		pfs_logf(&store->logger, PFS_LOG_WARNING,
+			 "no memory to remember what to free: some is lost");
 }
 
 void pfs_limbo_stage(struct pfs_store *store, struct pfs_stage *stage)
 {
-	if (!limbo_push((void ***)&store->stage_limbo, &store->stage_limbo_count, &store->stage_limbo_cap, stage))
-		pfs_logf(&store->logger, PFS_LOG_WARNING, "no memory to remember what to free: some is lost");
+	if (!limbo_push((void ***)&store->stage_limbo, &store->stage_limbo_count,
+			&store->stage_limbo_cap, stage))
+		pfs_logf(&store->logger, PFS_LOG_WARNING,
+			 "no memory to remember what to free: some is lost");
 }
 
 void pfs_epoch_collect(struct pfs_store *store)
@@ -97,7 +101,8 @@ void pfs_epoch_collect(struct pfs_store *store)
 	stage_count = store->stage_limbo_count;
 	store->limbo = NULL;
 	store->stage_limbo = NULL;
-	store->limbo_count = store->limbo_cap = store->stage_limbo_count = store->stage_limbo_cap = 0;
+	store->limbo_count = store->limbo_cap = store->stage_limbo_count = store->stage_limbo_cap =
+		0;
 	tables = pfs_index_detach(store->index);
 	pthread_mutex_unlock(&store->commit);
 	pfs_epoch_wait();
@@ -129,28 +134,34 @@ static int foreign_name(void *arg, const char *name)
 
 static int check_sizes(const struct pfs_super *super, struct pfs_reason *reason)
 {
-	if (!pfs_is_pow2(super->page_size) || super->page_size < PFS_PAGE_SIZE_MIN || super->page_size > PFS_PAGE_SIZE_MAX)
+	if (!pfs_is_pow2(super->page_size) || super->page_size < PFS_PAGE_SIZE_MIN ||
+	    super->page_size > PFS_PAGE_SIZE_MAX)
 		return refuse(reason, -EINVAL, "page size %llu: give a power of two from 64K to 1G",
 			      (unsigned long long)super->page_size);
 	if (super->min_value_size < PFS_MIN_VALUE_MIN || super->min_value_size > PFS_MIN_VALUE_MAX)
-		return refuse(reason, -EINVAL, "smallest container %u: give a number of bytes from 16 to 4096",
+		return refuse(reason, -EINVAL,
+			      "smallest container %u: give a number of bytes from 16 to 4096",
 			      super->min_value_size);
 	return 0;
 }
 
-static int create_in(struct pfs_dir *dir, const char *path, struct pfs_super *super, struct pfs_reason *reason)
+static int create_in(struct pfs_dir *dir, const char *path, struct pfs_super *super,
+		     struct pfs_reason *reason)
 {
 	char found[PFS_NAME_MAX + 1] = "";
 	/* Looked at before it is locked: a directory of something else gets no lock file either. */
 	int err = dir->ops->list(dir, foreign_name, found);
 
 	if (err == -ENOTEMPTY)
-		return refuse(reason, err, "%s: holds other files (%s); give an empty directory", path, found);
+		return refuse(reason, err, "%s: holds other files (%s); give an empty directory",
+			      path, found);
 	if (err == -EEXIST)
 		return refuse(reason, err, "%s: there is a store already", path);
 	err = dir->ops->lock(dir, PFS_LOCK_NAME, true);
 	if (err == -EWOULDBLOCK)
-		return refuse(reason, -EBUSY, "%s: another process is using this store; wait for it or unmount it", path);
+		return refuse(reason, -EBUSY,
+			      "%s: another process is using this store; wait for it or unmount it",
+			      path);
 	if (err)
 		return refuse(reason, err, "%s: can't be locked: %s", path, strerror(-err));
 	err = dir->ops->list(dir, foreign_name, found);
@@ -163,7 +174,8 @@ static int create_in(struct pfs_dir *dir, const char *path, struct pfs_super *su
 	return err ? refuse(reason, err, "%s: making a store failed: %s", path, strerror(-err)) : 0;
 }
 
-int pfs_store_create(const char *path, const struct pfs_create_options *options, struct pfs_reason *reason)
+int pfs_store_create(const char *path, const struct pfs_create_options *options,
+		     struct pfs_reason *reason)
 {
 	static const struct pfs_create_options none;
 	const struct pfs_create_options *o = options ? options : &none;
@@ -184,7 +196,8 @@ int pfs_store_create(const char *path, const struct pfs_create_options *options,
 		return err;
 	err = io->ops->open_dir(io, path, PFS_IO_WRITE | PFS_IO_CREATE, &dir);
 	if (err)
-		return refuse(reason, err, "%s: can't be made a directory: %s", path, strerror(-err));
+		return refuse(reason, err, "%s: can't be made a directory: %s", path,
+			      strerror(-err));
 	err = create_in(dir, path, &super, reason);
 	dir->ops->close_dir(dir);
 	return err;
@@ -195,7 +208,8 @@ int pfs_store_create(const char *path, const struct pfs_create_options *options,
 static int make_reserve(struct pfs_store *store)
 {
 	struct pfs_file *file;
-	int err = store->dir->ops->open(store->dir, PFS_RESERVE_NAME, PFS_IO_WRITE | PFS_IO_CREATE, &file);
+	int err = store->dir->ops->open(store->dir, PFS_RESERVE_NAME, PFS_IO_WRITE | PFS_IO_CREATE,
+					&file);
 
 	if (err)
 		return err;
@@ -320,7 +334,8 @@ static bool is_idle(struct pfs_store *store)
 	bool work;
 
 	pthread_mutex_lock(&store->commit);
-	work = !pfs_list_empty(&store->pending) || !pfs_list_empty(&store->staged) || !pfs_list_empty(&store->batch);
+	work = !pfs_list_empty(&store->pending) || !pfs_list_empty(&store->staged) ||
+	       !pfs_list_empty(&store->batch);
 	pthread_mutex_unlock(&store->commit);
 	return work && quiet > PFS_IDLE_CHECKPOINT_NS;
 }
@@ -389,13 +404,16 @@ static void stop_threads(struct pfs_store *store)
 
 static void store_free(struct pfs_store *store)
 {
-	/* Versions that are still in a list or an object's word: after a failure, or read-only after a crash. */
+	/* Versions that are still in a list or an object's word: after a failure, or read-only
+	 * after a crash. */
 	if (store->index) {
-		struct pfs_list *lists[] = {&store->pending, &store->staged, &store->held, &store->batch};
+		struct pfs_list *lists[] = {&store->pending, &store->staged, &store->held,
+					    &store->batch};
 
 		for (uint32_t o = PFS_OBJECT_FIRST; o < pfs_index_end(store->index); o++) {
 			uint64_t word = pfs_index_word(store->index, o);
-			struct pfs_version *v = pfs_word_is_version(word) ? pfs_word_to_version(word) : NULL;
+			struct pfs_version *v =
+				pfs_word_is_version(word) ? pfs_word_to_version(word) : NULL;
 
 			if (v && pfs_list_empty(&v->list))
 				free(v);
@@ -423,7 +441,8 @@ static void store_free(struct pfs_store *store)
 	free(store);
 }
 
-static int lock_store(struct pfs_store *store, const char *path, unsigned wait_ms_max, struct pfs_reason *reason)
+static int lock_store(struct pfs_store *store, const char *path, unsigned wait_ms_max,
+		      struct pfs_reason *reason)
 {
 	struct timespec pause = {0, LOCK_POLL_MS * 1000000L};
 	unsigned waited = 0;
@@ -437,7 +456,9 @@ static int lock_store(struct pfs_store *store, const char *path, unsigned wait_m
 		waited += LOCK_POLL_MS;
 	}
 	if (err == -EWOULDBLOCK)
-		return refuse(reason, -EBUSY, "%s: another process is using this store; unmount it or use its mount point",
+		return refuse(reason, -EBUSY,
+			      "%s: another process is using this store; unmount it or use its "
+			      "mount point",
 			      path);
 	return err ? refuse(reason, err, "%s: can't be locked: %s", path, strerror(-err)) : 0;
 }
@@ -448,19 +469,28 @@ static int read_super(struct pfs_store *store, const char *path, struct pfs_reas
 	int err = pfs_super_read(store->dir, super, &store->logger);
 
 	if (err == -ENOENT)
-		return refuse(reason, err, "%s: not a payloadfs store (it has no superblock)", path);
+		return refuse(reason, err, "%s: not a payloadfs store (it has no superblock)",
+			      path);
 	if (err == -EPROTONOSUPPORT && super->version != PFS_FORMAT_VERSION)
-		return refuse(reason, err, "%s: the store has format version %u, this program knows %u; use a newer payloadfs",
+		return refuse(reason, err,
+			      "%s: the store has format version %u, this program knows %u; use a "
+			      "newer payloadfs",
 			      path, super->version, PFS_FORMAT_VERSION);
 	if (err == -EPROTONOSUPPORT)
-		return refuse(reason, err, "%s: the store needs features that this program lacks (0x%llx); use a newer payloadfs",
+		return refuse(reason, err,
+			      "%s: the store needs features that this program lacks (0x%llx); use "
+			      "a newer payloadfs",
 			      path, (unsigned long long)(super->incompat & ~PFS_FEATURES_INCOMPAT));
 	if (err == -EUCLEAN)
-		return refuse(reason, err, "%s: the superblock is damaged; restore the store from a backup", path);
+		return refuse(reason, err,
+			      "%s: the superblock is damaged; restore the store from a backup",
+			      path);
 	if (err)
-		return refuse(reason, err, "%s: reading the superblock failed: %s", path, strerror(-err));
+		return refuse(reason, err, "%s: reading the superblock failed: %s", path,
+			      strerror(-err));
 	if ((super->ro_compat & ~PFS_FEATURES_RO_COMPAT) && !store->opened_read_only)
-		return refuse(reason, -EPROTONOSUPPORT, "%s: this program can open the store only read-only", path);
+		return refuse(reason, -EPROTONOSUPPORT,
+			      "%s: this program can open the store only read-only", path);
 	return 0;
 }
 
@@ -496,7 +526,8 @@ static int begin_epoch(struct pfs_store *store)
 {
 	struct pfs_super *super = &store->super;
 
-	super->open_epoch = pfs_max_u64(super->open_epoch, pfs_journal_epoch_seen(store->journal)) + 1;
+	super->open_epoch =
+		pfs_max_u64(super->open_epoch, pfs_journal_epoch_seen(store->journal)) + 1;
 	pfs_journal_set_epoch(store->journal, super->open_epoch);
 	store->next_content = super->open_epoch << CONTENT_EPOCH_SHIFT;
 	store->next_temp = super->open_epoch << CONTENT_EPOCH_SHIFT | 1;
@@ -535,11 +566,14 @@ static int open_store(struct pfs_store *store, const char *path, const struct pf
 {
 	const struct pfs_io *io = store->io;
 	bool clean;
-	int err = io->ops->open_dir(io, path, store->opened_read_only ? 0 : PFS_IO_WRITE, &store->dir);
+	int err = io->ops->open_dir(io, path, store->opened_read_only ? 0 : PFS_IO_WRITE,
+				    &store->dir);
 
 	if (err)
 		return refuse(reason, err, "%s: %s", path,
-			      err == -ENOENT ? "no such store" : err == -ENOTDIR ? "not a directory" : strerror(-err));
+			      err == -ENOENT	? "no such store"
+			      : err == -ENOTDIR ? "not a directory"
+						: strerror(-err));
 	/* First of all: a directory that is no store is left as it is, without even a lock file. */
 	err = read_super(store, path, reason);
 	if (!err)
@@ -553,8 +587,11 @@ static int open_store(struct pfs_store *store, const char *path, const struct pf
 	if (err)
 		return refuse(reason, err, "%s: opening failed: %s", path, strerror(-err));
 	if (clean && pfs_journal_epoch_seen(store->journal) > store->super.clean_epoch)
-		return refuse(reason, pfs_corrupt(&store->logger, PFS_SUPER_NAME, 0, "older than the journal"),
-			      "%s: the superblock is older than the journal; restore it from a backup", path);
+		return refuse(
+			reason,
+			pfs_corrupt(&store->logger, PFS_SUPER_NAME, 0, "older than the journal"),
+			"%s: the superblock is older than the journal; restore it from a backup",
+			path);
 	set_defaults(store, o->defaults);
 	if (!store->opened_read_only)
 		(void)store->dir->ops->list(store->dir, remove_temporary, store->dir);
@@ -644,7 +681,8 @@ static int close_writable(struct pfs_store *store)
 		err = pfs_super_write(store->dir, &store->super);
 	}
 	if (err) {
-		pfs_logf(&store->logger, PFS_LOG_WARNING, "closing was not complete (%s): the next opening replays the journal",
+		pfs_logf(&store->logger, PFS_LOG_WARNING,
+			 "closing was not complete (%s): the next opening replays the journal",
 			 strerror(-err));
 		return err;
 	}
@@ -740,11 +778,13 @@ int pfs_store_stat(struct pfs_store *store, struct pfs_store_stat *out)
 			.journal_bytes = pfs_journal_live_bytes(store->journal),
 			.sequence = pfs_journal_appended(store->journal),
 			.durable_sequence = pfs_journal_durable(store->journal),
-			.blocks_decoded = __atomic_load_n(&store->counters.blocks_decoded, __ATOMIC_RELAXED),
+			.blocks_decoded =
+				__atomic_load_n(&store->counters.blocks_decoded, __ATOMIC_RELAXED),
 			.records = store->counters.records,
 			.syncs = __atomic_load_n(&store->counters.syncs, __ATOMIC_RELAXED),
 			.checkpoints = store->counters.checkpoints,
-			.relocations = __atomic_load_n(&store->counters.relocations, __ATOMIC_RELAXED),
+			.relocations =
+				__atomic_load_n(&store->counters.relocations, __ATOMIC_RELAXED),
 			.in_place = __atomic_load_n(&store->counters.in_place, __ATOMIC_RELAXED),
 			.space_total = space.total,
 			.space_available = space.available + pages.free_bytes,

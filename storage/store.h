@@ -1,23 +1,25 @@
 /* Rank 5: the public interface of libpayload, a crash-safe store of small documents under ids.
  *
- * Terms. A *key* names a document (key.h). An *object* is a document while the store is open: it has a number (never 0
- * or 1) that stays with it through updates, compaction and renames, until it is removed and released. A *cookie* is the
- * place of a name in listings; it stays with the name when another object is renamed over it.
+ * Terms. A *key* names a document (key.h). An *object* is a document while the store is open: it
+ * has a number (never 0 or 1) that stays with it through updates, compaction and renames, until it
+ * is removed and released. A *cookie* is the place of a name in listings; it stays with the name
+ * when another object is renamed over it.
  *
- * Threads. Every function may be called from any thread at any time on an open store (but pfs_store_close, alone).
- * Readers (lookup, getattr, read, get, list) never wait for a writer, a commit or the writer thread that moves committed
- * records to the pages.
+ * Threads. Every function may be called from any thread at any time on an open store (but
+ * pfs_store_close, alone). Readers (lookup, getattr, read, get, list) never wait for a writer, a
+ * commit or the writer thread that moves committed records to the pages.
  *
- * Durability. When a changing function returns 0 the change is in the journal: visible to every reader and safe from the
- * death of the process; it survives a power cut once a sync function called later returns 0, or at the latest after
- * commit_ms. One exception: a truncation to zero and a creation are *held* in memory until a write, a sync of the
- * object, another change of it, or PFS_HOLD_TICKS commit ticks, so that no crash leaves an empty document where a program
- * was about to write one.
+ * Durability. When a changing function returns 0 the change is in the journal: visible to every
+ * reader and safe from the death of the process; it survives a power cut once a sync function
+ * called later returns 0, or at the latest after commit_ms. One exception: a truncation to zero and
+ * a creation are *held* in memory until a write, a sync of the object, another change of it, or
+ * PFS_HOLD_TICKS commit ticks, so that no crash leaves an empty document where a program was about
+ * to write one.
  *
  * Errors are negative errno values:
  *  -ENOENT no such key or object; -EEXIST; -EINVAL; -EFBIG over PFS_PAYLOAD_MAX; -ENOSPC; -ENOMEM;
- *  -EROFS the store was opened read-only, or turned read-only after a failed sync (the log says why);
- *  -EIO what was asked for is damaged on disk or could not be read (logged with its place). */
+ *  -EROFS the store was opened read-only, or turned read-only after a failed sync (the log says
+ * why); -EIO what was asked for is damaged on disk or could not be read (logged with its place). */
 #ifndef PFS_STORE_H
 #define PFS_STORE_H
 
@@ -39,8 +41,9 @@ struct pfs_io;
 #define PFS_MIN_VALUE_MIN 16
 #define PFS_MIN_VALUE_MAX 4096
 #define PFS_HOLD_TICKS 3
-#define PFS_WHOLE_WRITE_MAX PFS_MIB /* a write of up to this that covers the whole document is one atomic record */
-#define PFS_OBJECT_FIRST 2          /* the smallest object number and cookie */
+#define PFS_WHOLE_WRITE_MAX \
+	PFS_MIB /* a write of up to this that covers the whole document is one atomic record */
+#define PFS_OBJECT_FIRST 2 /* the smallest object number and cookie */
 
 /* ---- creating, opening, closing ---- */
 
@@ -49,53 +52,61 @@ struct pfs_reason {
 	char text[512];
 };
 
-/* Owner and permissions of documents that have none of their own; such documents store no attribute bytes. */
+/* Owner and permissions of documents that have none of their own; such documents store no attribute
+ * bytes. */
 struct pfs_defaults {
 	uint32_t mode; /* permission bits, 07777 */
 	uint32_t uid, gid;
 };
 
 struct pfs_create_options {
-	uint64_t page_size;      /* 0: default. Power of two, PFS_PAGE_SIZE_MIN..MAX */
+	uint64_t page_size;	 /* 0: default. Power of two, PFS_PAGE_SIZE_MIN..MAX */
 	uint32_t min_value_size; /* 0: default. PFS_MIN_VALUE_MIN..MAX */
 	const struct pfs_io *io; /* NULL: files */
 };
 
-/* Makes a store in directory path (made when missing). -EEXIST: there is one already. -ENOTEMPTY: the directory holds
- * other things. -ENOTDIR. -EINVAL: sizes. Nothing is changed on error but a directory that was made. */
-int pfs_store_create(const char *path, const struct pfs_create_options *options, struct pfs_reason *reason);
+/* Makes a store in directory path (made when missing). -EEXIST: there is one already. -ENOTEMPTY:
+ * the directory holds other things. -ENOTDIR. -EINVAL: sizes. Nothing is changed on error but a
+ * directory that was made. */
+int pfs_store_create(const char *path, const struct pfs_create_options *options,
+		     struct pfs_reason *reason);
 
 struct pfs_open_options {
-	bool read_only;       /* shared with other readers; replays nothing to disk */
-	bool hold_objects;    /* removed objects stay readable and their numbers taken until pfs_release */
-	bool manual;          /* tests: no threads; pfs_store_tick and pfs_store_checkpoint are called by hand */
-	unsigned commit_ms;   /* 0: 1000 */
+	bool read_only;	   /* shared with other readers; replays nothing to disk */
+	bool hold_objects; /* removed objects stay readable and their numbers taken until
+			      pfs_release */
+	bool manual; /* tests: no threads; pfs_store_tick and pfs_store_checkpoint are called by
+			hand */
+	unsigned commit_ms;    /* 0: 1000 */
 	unsigned lock_wait_ms; /* how long to wait for another holder before -EBUSY */
-	const struct pfs_defaults *defaults; /* recorded in the store by the first read-write opening that gives them;
-						afterwards the recorded ones hold. NULL: root:root 0644 until then */
-	uint64_t journal_max; /* 0: default. Bytes of journal at which writers are slowed */
+	const struct pfs_defaults
+		*defaults; /* recorded in the store by the first read-write opening that gives them;
+			      afterwards the recorded ones hold. NULL: root:root 0644 until then */
+	uint64_t journal_max;	 /* 0: default. Bytes of journal at which writers are slowed */
 	const struct pfs_io *io; /* NULL: files */
 	struct pfs_logger logger;
 };
 
-/* -ENOENT no such directory or no store in it; -ENOTDIR; -EBUSY another process holds it; -EPROTONOSUPPORT a
- * newer format or unknown features; -EUCLEAN the superblock is damaged; -EROFS writing asked on a read-only filesystem. */
+/* -ENOENT no such directory or no store in it; -ENOTDIR; -EBUSY another process holds it;
+ * -EPROTONOSUPPORT a newer format or unknown features; -EUCLEAN the superblock is damaged; -EROFS
+ * writing asked on a read-only filesystem. */
 int pfs_store_open(struct pfs_store **out, const char *path, const struct pfs_open_options *options,
 		   struct pfs_reason *reason);
 
-/* Logs what is held, makes everything durable, moves it to the pages, saves the index. The store is gone afterwards,
- * whatever is returned; an error says that this was not all possible (the next opening then replays). */
+/* Logs what is held, makes everything durable, moves it to the pages, saves the index. The store is
+ * gone afterwards, whatever is returned; an error says that this was not all possible (the next
+ * opening then replays). */
 int pfs_store_close(struct pfs_store *store);
 
 /* ---- objects ---- */
 
 struct pfs_attr {
-	uint64_t size;   /* bytes of the payload */
-	uint64_t stored; /* bytes of its container in a page, or of its record in the journal */
+	uint64_t size;	  /* bytes of the payload */
+	uint64_t stored;  /* bytes of its container in a page, or of its record in the journal */
 	int64_t mtime_ns; /* since the epoch */
-	uint32_t mode;   /* permission bits, 07777 */
+	uint32_t mode;	  /* permission bits, 07777 */
 	uint32_t uid, gid;
-	uint32_t nlink;  /* 1; 0 for a removed object that is still held */
+	uint32_t nlink; /* 1; 0 for a removed object that is still held */
 };
 
 enum pfs_attr_mask {
@@ -107,7 +118,8 @@ enum pfs_attr_mask {
 };
 
 /* -ENOENT. attr may be NULL. */
-int pfs_lookup(struct pfs_store *store, const struct pfs_key *key, uint32_t *object, struct pfs_attr *attr);
+int pfs_lookup(struct pfs_store *store, const struct pfs_key *key, uint32_t *object,
+	       struct pfs_attr *attr);
 
 /* Also for removed objects that are held. */
 int pfs_getattr(struct pfs_store *store, uint32_t object, struct pfs_attr *attr);
@@ -115,31 +127,34 @@ int pfs_getattr(struct pfs_store *store, uint32_t object, struct pfs_attr *attr)
 /* The key under which the object stands now. -ENOENT for a removed one. */
 int pfs_object_key(struct pfs_store *store, uint32_t object, struct pfs_key *key);
 
-/* Reads up to len bytes at off: the count, short only at the end of the payload. Consistent: bytes of one version.
- * Of a large payload only the blocks that are touched are decoded. */
+/* Reads up to len bytes at off: the count, short only at the end of the payload. Consistent: bytes
+ * of one version. Of a large payload only the blocks that are touched are decoded. */
 ssize_t pfs_read(struct pfs_store *store, uint32_t object, uint64_t off, void *buf, size_t len);
 
-/* Makes an empty document; it is held (see above). attr gives mode, uid, gid, mtime. -EEXIST (then *object and *found, if not NULL,
- * are those of the document that is there). */
-int pfs_create(struct pfs_store *store, const struct pfs_key *key, const struct pfs_attr *attr, uint32_t *object,
-	       struct pfs_attr *found);
+/* Makes an empty document; it is held (see above). attr gives mode, uid, gid, mtime. -EEXIST (then
+ * *object and *found, if not NULL, are those of the document that is there). */
+int pfs_create(struct pfs_store *store, const struct pfs_key *key, const struct pfs_attr *attr,
+	       uint32_t *object, struct pfs_attr *found);
 
 #define PFS_MTIME_KEEP INT64_MIN /* for pfs_write: the time stays as it is */
 
-/* Writes len bytes at off, growing the document where needed (a gap reads as zeros). One record, atomic. When
- * it covers the whole new content (off 0, at least the old size, or the truncation is held) it replaces it.
- * len up to PFS_WHOLE_WRITE_MAX; longer writes are split. */
-int pfs_write(struct pfs_store *store, uint32_t object, uint64_t off, const void *data, size_t len, int64_t mtime_ns);
+/* Writes len bytes at off, growing the document where needed (a gap reads as zeros). One record,
+ * atomic. When it covers the whole new content (off 0, at least the old size, or the truncation is
+ * held) it replaces it. len up to PFS_WHOLE_WRITE_MAX; longer writes are split. */
+int pfs_write(struct pfs_store *store, uint32_t object, uint64_t off, const void *data, size_t len,
+	      int64_t mtime_ns);
 
 /* Zeroes [off, off + len) inside the document, which does not grow. */
-int pfs_zero(struct pfs_store *store, uint32_t object, uint64_t off, uint64_t len, int64_t mtime_ns);
+int pfs_zero(struct pfs_store *store, uint32_t object, uint64_t off, uint64_t len,
+	     int64_t mtime_ns);
 
-/* Sets what mask names. PFS_ATTR_SIZE to 0 on a non-empty document is held. *out, if not NULL: the result. */
-int pfs_setattr(struct pfs_store *store, uint32_t object, unsigned mask, const struct pfs_attr *attr,
-		struct pfs_attr *out);
+/* Sets what mask names. PFS_ATTR_SIZE to 0 on a non-empty document is held. *out, if not NULL: the
+ * result. */
+int pfs_setattr(struct pfs_store *store, uint32_t object, unsigned mask,
+		const struct pfs_attr *attr, struct pfs_attr *out);
 
-/* Removes a document. *object (if not NULL) is its number, which stays readable until released when the store was
- * opened with hold_objects. Never throttled. */
+/* Removes a document. *object (if not NULL) is its number, which stays readable until released when
+ * the store was opened with hold_objects. Never throttled. */
 int pfs_remove(struct pfs_store *store, const struct pfs_key *key, uint32_t *object);
 
 enum pfs_rename_flags {
@@ -147,22 +162,25 @@ enum pfs_rename_flags {
 	PFS_RENAME_EXCHANGE = 2,  /* both must be there */
 };
 
-/* Atomic, one record. *replaced (if not NULL): the number of the object that lost its name, or 0. Never throttled. */
-int pfs_rename(struct pfs_store *store, const struct pfs_key *from, const struct pfs_key *to, unsigned flags,
-	       uint32_t *replaced);
+/* Atomic, one record. *replaced (if not NULL): the number of the object that lost its name, or 0.
+ * Never throttled. */
+int pfs_rename(struct pfs_store *store, const struct pfs_key *from, const struct pfs_key *to,
+	       unsigned flags, uint32_t *replaced);
 
-/* With hold_objects: nobody refers to the number any more. A removed object is dropped and its number may be given to
- * another; for a living one the store may give it another number. */
+/* With hold_objects: nobody refers to the number any more. A removed object is dropped and its
+ * number may be given to another; for a living one the store may give it another number. */
 void pfs_release(struct pfs_store *store, uint32_t object);
 
 /* ---- whole documents by key ---- */
 
 enum pfs_put_flags {
-	PFS_PUT_NEW_OBJECT = 1, /* a document that is there is replaced by a new object, as by rename */
+	PFS_PUT_NEW_OBJECT =
+		1, /* a document that is there is replaced by a new object, as by rename */
 };
 
-/* Puts a whole document, atomically, of any size up to PFS_PAYLOAD_MAX. attr NULL: keeps mode and owner of a document that is
- * there, else the defaults; mtime now. *replaced as in pfs_rename (only with NEW_OBJECT). */
+/* Puts a whole document, atomically, of any size up to PFS_PAYLOAD_MAX. attr NULL: keeps mode and
+ * owner of a document that is there, else the defaults; mtime now. *replaced as in pfs_rename (only
+ * with NEW_OBJECT). */
 int pfs_put(struct pfs_store *store, const struct pfs_key *key, const void *data, size_t len,
 	    const struct pfs_attr *attr, unsigned flags, uint32_t *replaced);
 
@@ -170,12 +188,14 @@ int pfs_put(struct pfs_store *store, const struct pfs_key *key, const void *data
 struct pfs_put;
 int pfs_put_begin(struct pfs_store *store, struct pfs_put **put);
 int pfs_put_write(struct pfs_put *put, const void *data, size_t len);
-int pfs_put_commit(struct pfs_put *put, const struct pfs_key *key, const struct pfs_attr *attr, unsigned flags,
-		   uint32_t *replaced);
+int pfs_put_commit(struct pfs_put *put, const struct pfs_key *key, const struct pfs_attr *attr,
+		   unsigned flags, uint32_t *replaced);
 void pfs_put_abort(struct pfs_put *put);
 
-/* Reads a whole document: *data is malloc'ed (never NULL on success, also for len 0), the caller frees it. */
-int pfs_get(struct pfs_store *store, const struct pfs_key *key, void **data, size_t *len, struct pfs_attr *attr);
+/* Reads a whole document: *data is malloc'ed (never NULL on success, also for len 0), the caller
+ * frees it. */
+int pfs_get(struct pfs_store *store, const struct pfs_key *key, void **data, size_t *len,
+	    struct pfs_attr *attr);
 
 /* ---- listing ---- */
 
@@ -185,8 +205,9 @@ struct pfs_listed {
 	struct pfs_key key;
 };
 
-/* Fills up to max names whose cookies are above after (0: from the start), ascending; returns how many, 0 at the end. A name that is
- * there from before the first call until after the last is listed exactly once, whatever happens to others. */
+/* Fills up to max names whose cookies are above after (0: from the start), ascending; returns how
+ * many, 0 at the end. A name that is there from before the first call until after the last is
+ * listed exactly once, whatever happens to others. */
 ssize_t pfs_list(struct pfs_store *store, uint64_t after, struct pfs_listed *out, size_t max);
 
 /* ---- durability ---- */
@@ -198,43 +219,45 @@ int pfs_sync(struct pfs_store *store);
 int pfs_sync_object(struct pfs_store *store, uint32_t object);
 
 /* What the background threads do, for stores opened `manual`. */
-int pfs_store_tick(struct pfs_store *store);       /* one commit tick */
-int pfs_store_checkpoint(struct pfs_store *store); /* move all durable records to the pages, recycle the journal */
+int pfs_store_tick(struct pfs_store *store); /* one commit tick */
+int pfs_store_checkpoint(
+	struct pfs_store *store); /* move all durable records to the pages, recycle the journal */
 
 /* ---- looking at it ---- */
 
 struct pfs_store_stat {
-	uint64_t points, scratch;      /* documents by kind */
-	uint64_t raw_bytes;            /* payload bytes of both */
-	uint64_t container_bytes;      /* their containers */
-	uint64_t slot_bytes;           /* live slots */
-	uint64_t free_bytes;           /* holes and gaps inside allocated page space */
-	uint64_t disk_bytes;           /* blocks of all files of the store */
+	uint64_t points, scratch; /* documents by kind */
+	uint64_t raw_bytes;	  /* payload bytes of both */
+	uint64_t container_bytes; /* their containers */
+	uint64_t slot_bytes;	  /* live slots */
+	uint64_t free_bytes;	  /* holes and gaps inside allocated page space */
+	uint64_t disk_bytes;	  /* blocks of all files of the store */
 	uint64_t pages, page_size, min_value_size;
-	uint64_t journal_bytes;        /* journal that is not yet applied */
+	uint64_t journal_bytes; /* journal that is not yet applied */
 	uint64_t sequence, durable_sequence;
-	uint64_t blocks_decoded;       /* counters since opening */
+	uint64_t blocks_decoded; /* counters since opening */
 	uint64_t records, syncs, checkpoints, relocations, in_place;
-	uint64_t space_total, space_available; /* of the filesystem beneath; available counts free_bytes too */
-	uint64_t index_bytes;          /* private memory of the index */
+	uint64_t space_total,
+		space_available; /* of the filesystem beneath; available counts free_bytes too */
+	uint64_t index_bytes;	 /* private memory of the index */
 	uint32_t format_version;
-	bool read_only;                /* also after a failed sync */
+	bool read_only; /* also after a failed sync */
 	struct pfs_defaults defaults;
 };
 int pfs_store_stat(struct pfs_store *store, struct pfs_store_stat *out);
 
 /* Where a document lies. */
 struct pfs_place {
-	bool in_journal;        /* not yet applied: page, slot and offset are 0 */
+	bool in_journal; /* not yet applied: page, slot and offset are 0 */
 	uint32_t page, slot;
-	uint64_t offset;        /* of the container in its page */
+	uint64_t offset;	/* of the container in its page */
 	uint64_t container_len; /* as allocated */
-	uint64_t packed_len;    /* header and packed bytes in use */
+	uint64_t packed_len;	/* header and packed bytes in use */
 	uint64_t sequence;
-	uint32_t dictionary;    /* 0: none */
-	uint32_t checksum;      /* CRC32C of the container */
+	uint32_t dictionary; /* 0: none */
+	uint32_t checksum;   /* CRC32C of the container */
 	bool compressed;
-	uint64_t blocks;        /* independent blocks, 0 for a small value */
+	uint64_t blocks; /* independent blocks, 0 for a small value */
 };
 int pfs_place(struct pfs_store *store, const struct pfs_key *key, struct pfs_place *out);
 
@@ -243,10 +266,10 @@ const struct pfs_logger *pfs_store_logger(const struct pfs_store *store);
 /* ---- check ---- */
 
 struct pfs_finding {
-	bool fatal;            /* false: a remark that needs nothing done */
-	char where[64];        /* file */
+	bool fatal;	/* false: a remark that needs nothing done */
+	char where[64]; /* file */
 	uint64_t offset;
-	struct pfs_key key;    /* kind NONE when no id is concerned */
+	struct pfs_key key; /* kind NONE when no id is concerned */
 	char text[256];
 };
 typedef void pfs_finding_fn(void *arg, const struct pfs_finding *finding);
@@ -256,13 +279,15 @@ struct pfs_check_result {
 	uint64_t findings, documents, damaged, pages, bytes;
 };
 
-/* Checks a store directory that nobody writes (opened read-only and shared): every header, slot and value, the journal, the
- * saved index. Opens damaged stores. 0 when it could be checked at all, whatever was found. */
-int pfs_check(const char *path, const struct pfs_io *io, const struct pfs_logger *logger, pfs_finding_fn *fn,
-	      pfs_progress_fn *progress, void *arg, struct pfs_check_result *result, struct pfs_reason *reason);
+/* Checks a store directory that nobody writes (opened read-only and shared): every header, slot and
+ * value, the journal, the saved index. Opens damaged stores. 0 when it could be checked at all,
+ * whatever was found. */
+int pfs_check(const char *path, const struct pfs_io *io, const struct pfs_logger *logger,
+	      pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
+	      struct pfs_check_result *result, struct pfs_reason *reason);
 
 /* The same for the pages of an open store: verifies every document that is there. */
-int pfs_store_check(struct pfs_store *store, pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
-		    struct pfs_check_result *result);
+int pfs_store_check(struct pfs_store *store, pfs_finding_fn *fn, pfs_progress_fn *progress,
+		    void *arg, struct pfs_check_result *result);
 
 #endif

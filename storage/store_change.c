@@ -4,7 +4,8 @@
 #include "storage/codec.h"
 #include "storage/store_internal.h"
 
-void pfs_account(struct pfs_store *store, unsigned kind, uint64_t size, uint64_t container_len, bool add)
+void pfs_account(struct pfs_store *store, unsigned kind, uint64_t size, uint64_t container_len,
+		 bool add)
 {
 	uint64_t one = add ? 1 : UINT64_MAX; /* modulo 2^64 */
 
@@ -37,9 +38,36 @@ void pfs_source_unref(struct pfs_store *store, const struct pfs_source *source)
 	}
 }
 
+void pfs_version_take_attr(struct pfs_version *v, const struct pfs_view *view)
+{
+	v->mtime_ns = view->mtime_ns;
+	v->mode = view->mode;
+	v->uid = view->uid;
+	v->gid = view->gid;
+	v->own_attr = view->own_attr;
+}
+
+void pfs_version_take(struct pfs_version *v, const struct pfs_view *view)
+{
+	pfs_version_take_attr(v, view);
+	v->size = view->size;
+	v->source = view->source;
+	pfs_source_ref(&v->source);
+}
+
+void pfs_change_inherit(struct pfs_store *store, struct pfs_change *change,
+			const struct pfs_view *view)
+{
+	const struct pfs_version *pending = change->current.pending;
+
+	pfs_version_take(change->version, view);
+	change->source_leaves = pending && pending->batch <= store->applying;
+}
+
 /* ---- packing ---- */
 
-static int pack_blocks(struct pfs_store *store, struct pfs_packed *out, const uint8_t *data, size_t len)
+static int pack_blocks(struct pfs_store *store, struct pfs_packed *out, const uint8_t *data,
+		       size_t len)
 {
 	uint64_t blocks = pfs_block_count(len), table = blocks * PFS_BLOCK_ENTRY_LEN;
 	uint8_t *body = malloc(pfs_blocks_bound(len));
@@ -138,7 +166,8 @@ int pfs_current(struct pfs_store *store, uint32_t object, struct pfs_current *cu
 		err = pfs_page_read_slot(page, pfs_word_slot(current->base_word), &slot);
 	if (err)
 		return err == -EUCLEAN ? -EIO : err;
-	current->home = (struct pfs_extent_at){page->number, pfs_word_slot(current->base_word), slot.off, slot.len};
+	current->home = (struct pfs_extent_at){page->number, pfs_word_slot(current->base_word),
+					       slot.off, slot.len};
 	current->counted_len = slot.len;
 	current->counted_kind = slot.kind;
 	/* Not verified: a damaged document can be replaced and removed too. */
@@ -148,8 +177,8 @@ int pfs_current(struct pfs_store *store, uint32_t object, struct pfs_current *cu
 
 /* ---- placing ---- */
 
-/* The most that table and blocks of a staged document take: blocks of zeros take nothing. A change that is being made is not in
- * the stage yet, so `adding` stands for it. */
+/* The most that table and blocks of a staged document take: blocks of zeros take nothing. A change
+ * that is being made is not in the stage yet, so `adding` stands for it. */
 static uint64_t stage_bound(const struct pfs_version *v)
 {
 	uint64_t dense = v->source.stage->dense + v->adding + 2 * PFS_BLOCK_LEN;
@@ -175,7 +204,8 @@ struct pfs_pager_need pfs_version_need(const struct pfs_version *v, struct pfs_c
 		.tail = {v->tail, v->tail_len},
 	};
 	if (s->kind == PFS_SOURCE_STAGE) {
-		/* Not packed yet: the most that it can take, with room for a header that says a shorter length. */
+		/* Not packed yet: the most that it can take, with room for a header that says a
+		 * shorter length. */
 		c->body_len = stage_bound(v) + 2 * PFS_VARINT_MAX;
 		c->content = UINT64_MAX;
 		c->flags |= v->size > PFS_BLOCK_LEN ? PFS_CONTAINER_BLOCKS : 0;
@@ -188,22 +218,25 @@ struct pfs_pager_need pfs_version_need(const struct pfs_version *v, struct pfs_c
 	return (struct pfs_pager_need){c, v->kind, v->tag};
 }
 
-/* The whole content is in the journal, so that a torn write over the old container can be done again (W4). */
+/* The whole content is in the journal, so that a torn write over the old container can be done
+ * again (W4). */
 static bool may_go_in_place(const struct pfs_change *change)
 {
 	const struct pfs_source *s = &change->version->source;
 
-	return !change->source_leaves && (s->kind == PFS_SOURCE_RECORD || s->kind == PFS_SOURCE_EMPTY);
+	return !change->source_leaves &&
+	       (s->kind == PFS_SOURCE_RECORD || s->kind == PFS_SOURCE_EMPTY);
 }
 
-static int place_stage(struct pfs_store *store, struct pfs_change *change, struct pfs_pager_need *need,
-		       struct pfs_container *c)
+static int place_stage(struct pfs_store *store, struct pfs_change *change,
+		       struct pfs_pager_need *need, struct pfs_container *c)
 {
 	struct pfs_version *v = change->version;
 	uint64_t exact = c->body_len, step = pfs_max_u64(PFS_BLOCK_LEN, exact / 4);
 	int err;
 
-	/* A growing document is not given a new place for each write: a quarter more than needed, if there is room. */
+	/* A growing document is not given a new place for each write: a quarter more than needed,
+	 * if there is room. */
 	c->body_len = exact + step;
 	err = pfs_pager_alloc(store->pager, need, &v->target);
 	if (err == -ENOSPC) {
@@ -275,8 +308,9 @@ static void supersede(struct pfs_store *store, struct pfs_current *current)
 	}
 	if (!pending)
 		return;
-	/* One that a checkpoint has taken is written all the same: what replaces it may not be durable yet. Its list and its
-	 * source belong to the checkpoint, unless that is done with it. */
+	/* One that a checkpoint has taken is written all the same: what replaces it may not be
+	 * durable yet. Its list and its source belong to the checkpoint, unless that is done with
+	 * it. */
 	if (pending->batch <= store->applying && !pending->applied)
 		return;
 	pfs_list_remove(&pending->list);
@@ -294,7 +328,8 @@ static void give_back(struct pfs_store *store, const struct pfs_change *change)
 	if (!change->reused)
 		pfs_pager_free(store->pager, unused);
 	else if (change->version->target.len < unused->len)
-		pfs_pager_free_bytes(store->pager, unused->page, unused->off + change->version->target.len,
+		pfs_pager_free_bytes(store->pager, unused->page,
+				     unused->off + change->version->target.len,
 				     unused->len - change->version->target.len);
 }
 
@@ -304,7 +339,8 @@ void pfs_change_publish(struct pfs_store *store, struct pfs_change *change, uint
 	struct pfs_current *current = &change->current;
 	bool staged = v->source.kind == PFS_SOURCE_STAGE;
 
-	pfs_account(store, current->counted_kind, current->counted_size, current->counted_len, false);
+	pfs_account(store, current->counted_kind, current->counted_size, current->counted_len,
+		    false);
 	v->seq = seq;
 	v->object = change->object;
 	v->batch = store->batch_number;

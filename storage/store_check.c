@@ -1,4 +1,5 @@
-/* Checking the documents of an open store: every one is read and verified, whatever happens to the store meanwhile. */
+/* Checking the documents of an open store: every one is read and verified, whatever happens to the
+ * store meanwhile. */
 #include <stdlib.h>
 
 #include "storage/store_internal.h"
@@ -6,7 +7,8 @@
 #define CHECK_BATCH 256
 #define CHECK_READ PFS_MIB
 
-/* Reads the whole document. 0, or the error that it gave; one that goes away meanwhile is no finding. */
+/* Reads the whole document. 0, or the error that it gave; one that goes away meanwhile is no
+ * finding. */
 static int read_whole(struct pfs_store *store, uint32_t object, uint8_t *buf, uint64_t *bytes)
 {
 	uint64_t off = 0;
@@ -31,8 +33,8 @@ static void report(pfs_finding_fn *fn, void *arg, const struct pfs_key *key, int
 		fn(arg, &finding);
 }
 
-int pfs_store_check(struct pfs_store *store, pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
-		    struct pfs_check_result *result)
+int pfs_store_check(struct pfs_store *store, pfs_finding_fn *fn, pfs_progress_fn *progress,
+		    void *arg, struct pfs_check_result *result)
 {
 	struct pfs_listed *listed = malloc(CHECK_BATCH * sizeof(*listed));
 	uint8_t *buf = malloc(CHECK_READ);

@@ -1,12 +1,14 @@
-/* The checkpoint: moves what is durable in the journal to the pages (FORMAT.md, "Writing", W1 to W7).
+/* The checkpoint: moves what is durable in the journal to the pages (FORMAT.md, "Writing", W1 to
+ * W7).
  *
  *   taken -> written -> synced -> flipped -> retired -> synced -> declared -> synced -> reused
  *
  * CP1: nothing is written to a page before its record is durable (taken: the journal was synced).
- * CP2: nothing that a reader may still look at is overwritten: an epoch passes between unpublishing and writing.
- * CP3: an old slot becomes a tombstone only after the new one is synced; its space is given to others only after the tombstone and a
- *      journal header that calls its records dead are synced.
- * A checkpoint that fails for lack of space keeps its batch and tries again; any other failure turns the store read-only. */
+ * CP2: nothing that a reader may still look at is overwritten: an epoch passes between unpublishing
+ * and writing. CP3: an old slot becomes a tombstone only after the new one is synced; its space is
+ * given to others only after the tombstone and a journal header that calls its records dead are
+ * synced. A checkpoint that fails for lack of space keeps its batch and tries again; any other
+ * failure turns the store read-only. */
 #include <stdlib.h>
 
 #include "storage/codec.h"
@@ -29,7 +31,7 @@ struct checkpoint {
 	struct pfs_store *store;
 	struct pfs_version **versions; /* the batch, by page and offset of their targets */
 	size_t count;
-	uint64_t below;                /* segments that can be recycled */
+	uint64_t below; /* segments that can be recycled */
 	struct gather gather;
 };
 
@@ -54,7 +56,8 @@ static int gather_flush(struct gather *g)
 }
 
 /* Room for len bytes at off of page, where the caller puts them. */
-static int gather_room(struct gather *g, struct pfs_page *page, uint64_t off, size_t len, uint8_t **out)
+static int gather_room(struct gather *g, struct pfs_page *page, uint64_t off, size_t len,
+		       uint8_t **out)
 {
 	int err = 0;
 
@@ -82,7 +85,8 @@ static struct pfs_container container_of_version(const struct pfs_version *v)
 }
 
 /* Writes a container whose body is at hand. */
-static int write_small(struct checkpoint *cp, struct pfs_version *v, struct pfs_container *c, const uint8_t *body)
+static int write_small(struct checkpoint *cp, struct pfs_version *v, struct pfs_container *c,
+		       const uint8_t *body)
 {
 	struct pfs_page *page = pfs_pager_find(cp->store->pager, v->target.page);
 	struct pfs_container_base base = pfs_page_base(page, v->kind, v->tag);
@@ -118,12 +122,13 @@ static int write_lost(struct checkpoint *cp, struct pfs_version *v)
 	c.body_len = 0;
 	c.dict = 0;
 	c.content = 0;
-	pfs_logf(&cp->store->logger, PFS_LOG_ERROR, "a document's content is lost; reading it gives an error");
+	pfs_logf(&cp->store->logger, PFS_LOG_ERROR,
+		 "a document's content is lost; reading it gives an error");
 	return write_small(cp, v, &c, NULL);
 }
 
-/* A body that fits one block: as it is stored where that is known (it is verified on its way, so that no damage gets a fresh checksum),
- * or packed from a stage that has shrunk. */
+/* A body that fits one block: as it is stored where that is known (it is verified on its way, so
+ * that no damage gets a fresh checksum), or packed from a stage that has shrunk. */
 static int apply_small(struct checkpoint *cp, struct pfs_version *v)
 {
 	struct pfs_container c = container_of_version(v);
@@ -155,9 +160,10 @@ static int apply_small(struct checkpoint *cp, struct pfs_version *v)
 	return err;
 }
 
-/* Table and blocks that stand somewhere in stored form are copied as they are: their checksums are bound to the content number,
- * not to the key. */
-static int copy_blocks(struct checkpoint *cp, struct pfs_page *page, uint64_t off, const uint8_t *from, uint64_t len)
+/* Table and blocks that stand somewhere in stored form are copied as they are: their checksums are
+ * bound to the content number, not to the key. */
+static int copy_blocks(struct checkpoint *cp, struct pfs_page *page, uint64_t off,
+		       const uint8_t *from, uint64_t len)
 {
 	uint8_t *buf = cp->gather.buf;
 	int err = gather_flush(&cp->gather);
@@ -174,7 +180,7 @@ static int copy_blocks(struct checkpoint *cp, struct pfs_page *page, uint64_t of
 
 struct packing {
 	struct pfs_page *page;
-	uint64_t at;      /* where the next stored block goes */
+	uint64_t at; /* where the next stored block goes */
 	uint64_t content;
 	uint32_t end;
 	uint8_t *table;
@@ -192,7 +198,8 @@ static int pack_block(struct checkpoint *cp, struct pfs_version *v, struct packi
 	uint32_t raw_len = pfs_block_raw_len(v->size, i), crc;
 	const uint8_t *stored = p->stored;
 	size_t len;
-	int err = pfs_source_read(cp->store, &v->source, (uint64_t)i * PFS_BLOCK_LEN, p->raw, raw_len);
+	int err = pfs_source_read(cp->store, &v->source, (uint64_t)i * PFS_BLOCK_LEN, p->raw,
+				  raw_len);
 	bool lost = err == -EIO;
 
 	if (err && !lost)
@@ -219,8 +226,8 @@ static int pack_block(struct checkpoint *cp, struct pfs_version *v, struct packi
 }
 
 /* Packs the payload block by block into its place; *body_len and *content become known by it. */
-static int pack_blocks(struct checkpoint *cp, struct pfs_version *v, struct pfs_page *page, uint64_t off,
-		       uint64_t *body_len, uint64_t content)
+static int pack_blocks(struct checkpoint *cp, struct pfs_version *v, struct pfs_page *page,
+		       uint64_t off, uint64_t *body_len, uint64_t content)
 {
 	uint64_t blocks = pfs_block_count(v->size), table_len = blocks * PFS_BLOCK_ENTRY_LEN;
 	struct packing *p = malloc(sizeof(*p));
@@ -242,9 +249,10 @@ static int pack_blocks(struct checkpoint *cp, struct pfs_version *v, struct pfs_
 	return err;
 }
 
-/* A stage's blocks are packed on their way to the page; the header is written last, in bytes whose number is known before. */
-static int apply_stage(struct checkpoint *cp, struct pfs_version *v, struct pfs_page *page, struct pfs_container *c,
-		       const struct pfs_container_base *base)
+/* A stage's blocks are packed on their way to the page; the header is written last, in bytes whose
+ * number is known before. */
+static int apply_stage(struct checkpoint *cp, struct pfs_version *v, struct pfs_page *page,
+		       struct pfs_container *c, const struct pfs_container_base *base)
 {
 	uint8_t header[PFS_CONTAINER_HEADER_MAX];
 	uint64_t min = cp->store->super.min_value_size;
@@ -266,8 +274,8 @@ static int apply_stage(struct checkpoint *cp, struct pfs_version *v, struct pfs_
 	return pfs_pager_write(cp->store->pager, page, header, header_len, v->target.off);
 }
 
-static int apply_blocks(struct checkpoint *cp, struct pfs_version *v, struct pfs_page *page, struct pfs_container *c,
-			const struct pfs_container_base *base)
+static int apply_blocks(struct checkpoint *cp, struct pfs_version *v, struct pfs_page *page,
+			struct pfs_container *c, const struct pfs_container_base *base)
 {
 	const uint8_t *blocks = pfs_source_blocks(cp->store, &v->source, &c->body_len, &c->content);
 	uint8_t header[PFS_CONTAINER_HEADER_MAX];
@@ -277,7 +285,8 @@ static int apply_blocks(struct checkpoint *cp, struct pfs_version *v, struct pfs
 
 	if (!blocks)
 		return -EIO;
-	len = pfs_min_u64(v->target.len, pfs_container_len(c, base, cp->store->super.min_value_size));
+	len = pfs_min_u64(v->target.len,
+			  pfs_container_len(c, base, cp->store->super.min_value_size));
 	header_len = pfs_container_header_encode(header, c, base, len);
 	if (PFS_NEVER(&cp->store->logger, header_len + c->body_len > len))
 		return -EINVAL;
@@ -310,7 +319,8 @@ static bool in_place(const struct pfs_version *v)
 
 static int by_target(const void *a, const void *b)
 {
-	const struct pfs_version *x = *(struct pfs_version *const *)a, *y = *(struct pfs_version *const *)b;
+	const struct pfs_version *x = *(struct pfs_version *const *)a,
+				 *y = *(struct pfs_version *const *)b;
 
 	if (x->target.page != y->target.page)
 		return x->target.page < y->target.page ? -1 : 1;
@@ -319,7 +329,8 @@ static int by_target(const void *a, const void *b)
 
 static int by_slot(const void *a, const void *b)
 {
-	const struct pfs_version *x = *(struct pfs_version *const *)a, *y = *(struct pfs_version *const *)b;
+	const struct pfs_version *x = *(struct pfs_version *const *)a,
+				 *y = *(struct pfs_version *const *)b;
 
 	if (x->target.page != y->target.page)
 		return x->target.page < y->target.page ? -1 : 1;
@@ -337,7 +348,8 @@ static void leave_out_hot(struct pfs_store *store)
 		struct pfs_version *v = (struct pfs_version *)item;
 
 		next = item->next;
-		if (v->source.kind != PFS_SOURCE_STAGE || too_long || v->source.stage->batch != store->batch_number ||
+		if (v->source.kind != PFS_SOURCE_STAGE || too_long ||
+		    v->source.stage->batch != store->batch_number ||
 		    v->source.stage->count > PFS_STAGE_EXTENTS_MAX ||
 		    now - v->source.stage->written_ns >= PFS_STAGE_QUIET_NS)
 			continue;
@@ -418,7 +430,10 @@ static int write_slots(struct checkpoint *cp)
 	qsort(cp->versions, cp->count, sizeof(struct pfs_version *), by_slot);
 	for (size_t i = 0; i < cp->count && !err; i++) {
 		struct pfs_version *v = cp->versions[i];
-		struct pfs_slot slot = {.kind = v->kind, .tag = v->tag, .off = v->target.off, .len = v->applied_len};
+		struct pfs_slot slot = {.kind = v->kind,
+					.tag = v->tag,
+					.off = v->target.off,
+					.len = v->applied_len};
 		uint8_t *out;
 
 		if (!v->target.page)
@@ -431,14 +446,15 @@ static int write_slots(struct checkpoint *cp)
 	return err ? err : gather_flush(&cp->gather);
 }
 
-int pfs_write_tombstone(struct pfs_store *store, const struct pfs_extent_at *at, uint64_t tag, uint64_t seq)
+int pfs_write_tombstone(struct pfs_store *store, const struct pfs_extent_at *at, uint64_t tag,
+			uint64_t seq)
 {
 	struct pfs_slot slot = {.kind = PFS_SLOT_TOMBSTONE, .tag = tag, .seq = seq};
 	struct pfs_slot_disk disk;
 
 	pfs_slot_encode(&disk, &slot);
-	return pfs_pager_write(store->pager, pfs_pager_find(store->pager, at->page), &disk, sizeof(disk),
-			       pfs_slot_offset(at->slot));
+	return pfs_pager_write(store->pager, pfs_pager_find(store->pager, at->page), &disk,
+			       sizeof(disk), pfs_slot_offset(at->slot));
 }
 
 /* The source that the version's bytes have now that they are in its target. */
@@ -469,7 +485,8 @@ static bool is_under_held(uint64_t word, uint64_t place)
 	       pfs_word_to_version(word)->under == place;
 }
 
-/* What a newer version took from v, which the journal will soon not have any more, is from now on in v's target. */
+/* What a newer version took from v, which the journal will soon not have any more, is from now on
+ * in v's target. */
 static void repoint(struct pfs_store *store, struct pfs_version *v, uint64_t word)
 {
 	struct pfs_version *newer = pfs_word_is_version(word) ? pfs_word_to_version(word) : NULL;
@@ -486,7 +503,8 @@ static void repoint(struct pfs_store *store, struct pfs_version *v, uint64_t wor
 		return;
 	}
 	now = applied_source(store, v);
-	if (newer->source.kind == PFS_SOURCE_STAGE && pfs_source_same(&newer->source.stage->base, &v->source)) {
+	if (newer->source.kind == PFS_SOURCE_STAGE &&
+	    pfs_source_same(&newer->source.stage->base, &v->source)) {
 		former = pfs_stage_rebase(newer->source.stage, &now);
 		pfs_source_unref(store, &former);
 		return;
@@ -507,7 +525,8 @@ static void repoint(struct pfs_store *store, struct pfs_version *v, uint64_t wor
 	pfs_limbo(store, newer);
 }
 
-/* The version that stands for the object now, without what is held of it; NULL: it is in a page or gone. */
+/* The version that stands for the object now, without what is held of it; NULL: it is in a page or
+ * gone. */
 static struct pfs_version *current_version(struct pfs_store *store, uint32_t object)
 {
 	uint64_t word = object ? pfs_index_word(store->index, object) : 0;
@@ -523,14 +542,16 @@ static bool is_pinned(const struct pfs_version *v)
 	return !v->removed && !v->target.page;
 }
 
-/* What was reserved behind the container, and not needed, is free again, unless a newer version already counts on it. */
+/* What was reserved behind the container, and not needed, is free again, unless a newer version
+ * already counts on it. */
 static void settle_tail(struct pfs_store *store, struct pfs_version *v, bool is_current)
 {
 	struct pfs_version *newer = is_current ? NULL : current_version(store, v->object);
 	struct pfs_extent_at whole = in_place(v) ? v->home : v->target;
 
 	if (!is_current) {
-		if (!newer || newer->home.page != v->target.page || newer->home.slot != v->target.slot || in_place(newer))
+		if (!newer || newer->home.page != v->target.page ||
+		    newer->home.slot != v->target.slot || in_place(newer))
 			return;
 		newer->home.len = v->applied_len;
 	}
@@ -616,7 +637,8 @@ static void release(struct checkpoint *cp)
 			if (is_pinned(v) && current_version(store, v->object) == v)
 				continue;
 			if (v->spare_len)
-				pfs_pager_free_bytes(store->pager, v->target.page, v->spare_off, v->spare_len);
+				pfs_pager_free_bytes(store->pager, v->target.page, v->spare_off,
+						     v->spare_len);
 			if (has_old_home(v) && !is_pinned(v))
 				pfs_pager_free(store->pager, &v->home);
 			pfs_limbo(store, v);
@@ -657,7 +679,8 @@ static int recycle(struct checkpoint *cp)
 	int err;
 
 	pthread_mutex_lock(&store->commit);
-	/* Nobody reads the versions any more: an epoch has passed since the flip. Their stages let go of the journal. */
+	/* Nobody reads the versions any more: an epoch has passed since the flip. Their stages let
+	 * go of the journal. */
 	for (size_t i = 0; i < cp->count; i++) {
 		struct pfs_version *v = cp->versions[i];
 

@@ -1,4 +1,5 @@
-/* The saved index: written by a clean close, read by the next opening, never trusted over the pages. */
+/* The saved index: written by a clean close, read by the next opening, never trusted over the
+ * pages. */
 #include <stdlib.h>
 
 #include "storage/crc.h"
@@ -65,7 +66,7 @@ static void save_objects(struct pfs_store *store, struct stream *s, uint64_t *co
 	*count = 0;
 	for (uint32_t object = PFS_OBJECT_FIRST; object < pfs_index_end(store->index); object++) {
 		uint64_t word = pfs_index_word(store->index, object);
-		struct pfs_index_object_disk disk;
+		struct pfs_index_object_disk disk = {0};
 
 		if (!pfs_word_is_page(word))
 			continue;
@@ -99,7 +100,8 @@ static void save_pages(struct pfs_store *store, struct stream *s, uint64_t *coun
 	}
 }
 
-static void encode_header(struct pfs_store *store, struct pfs_index_disk *disk, uint64_t objects, uint64_t pages)
+static void encode_header(struct pfs_store *store, struct pfs_index_disk *disk, uint64_t objects,
+			  uint64_t pages)
 {
 	memset(disk, 0, sizeof(*disk));
 	memcpy(disk->magic, PFS_INDEX_MAGIC, sizeof(disk->magic));
@@ -112,12 +114,14 @@ static void encode_header(struct pfs_store *store, struct pfs_index_disk *disk, 
 	pfs_put_le64(disk->raw_bytes.b, store->raw_bytes);
 	pfs_put_le64(disk->container_bytes.b, store->container_bytes);
 	pfs_put_le64(disk->next_temp.b, store->next_temp);
-	pfs_put_le32(disk->crc.b, pfs_crc32c(0, (uint8_t *)disk + HEADER_CRC_AT, sizeof(*disk) - HEADER_CRC_AT));
+	pfs_put_le32(disk->crc.b,
+		     pfs_crc32c(0, (uint8_t *)disk + HEADER_CRC_AT, sizeof(*disk) - HEADER_CRC_AT));
 }
 
 static int save_to(struct pfs_store *store, struct pfs_file *file)
 {
-	struct stream s = {.file = file, .off = sizeof(struct pfs_index_disk), .buf = malloc(BUFFER_LEN)};
+	struct stream s = {
+		.file = file, .off = sizeof(struct pfs_index_disk), .buf = malloc(BUFFER_LEN)};
 	struct pfs_index_disk header;
 	uint64_t objects, pages;
 	uint8_t crc[4];
@@ -162,7 +166,8 @@ static int read_header(struct pfs_store *store, struct pfs_file *file, struct pf
 {
 	if (file->ops->read(file, disk, sizeof(*disk), 0) != (ssize_t)sizeof(*disk) ||
 	    memcmp(disk->magic, PFS_INDEX_MAGIC, sizeof(disk->magic)) != 0 ||
-	    pfs_get_le32(disk->crc.b) != pfs_crc32c(0, (uint8_t *)disk + HEADER_CRC_AT, sizeof(*disk) - HEADER_CRC_AT) ||
+	    pfs_get_le32(disk->crc.b) !=
+		    pfs_crc32c(0, (uint8_t *)disk + HEADER_CRC_AT, sizeof(*disk) - HEADER_CRC_AT) ||
 	    memcmp(disk->uuid, store->super.uuid, PFS_UUID_LEN) != 0 ||
 	    pfs_get_le64(disk->epoch.b) != store->super.clean_epoch)
 		return -EUCLEAN;
@@ -172,7 +177,8 @@ static int read_header(struct pfs_store *store, struct pfs_file *file, struct pf
 /* The checksum is at the end: everything is read once to verify it before anything is believed. */
 static int verify(struct pfs_file *file, uint64_t len)
 {
-	struct stream s = {.file = file, .off = sizeof(struct pfs_index_disk), .buf = malloc(BUFFER_LEN)};
+	struct stream s = {
+		.file = file, .off = sizeof(struct pfs_index_disk), .buf = malloc(BUFFER_LEN)};
 	const uint8_t *crc;
 	uint32_t have;
 
@@ -220,7 +226,8 @@ static int load_pages(struct pfs_store *store, struct stream *s, uint64_t count)
 		page = pfs_pager_find(store->pager, pfs_get_le32(disk->page.b));
 		if (page)
 			pfs_pager_set_room(store->pager, page, pfs_get_le32(disk->largest.b),
-					   pfs_get_le64(disk->free_bytes.b), pfs_get_le32(disk->free_slots.b));
+					   pfs_get_le64(disk->free_bytes.b),
+					   pfs_get_le32(disk->free_slots.b));
 		else
 			pfs_logf(&store->logger, PFS_LOG_ERROR,
 				 PFS_PAGE_NAME_FMT " is missing: what it held can't be read",
@@ -273,7 +280,8 @@ int pfs_index_load(struct pfs_store *store)
 	err = load_from(store, file);
 	file->ops->close(file);
 	if (err)
-		pfs_logf(&store->logger, PFS_LOG_WARNING, "the saved index is not usable (%s); it is rebuilt from the pages",
+		pfs_logf(&store->logger, PFS_LOG_WARNING,
+			 "the saved index is not usable (%s); it is rebuilt from the pages",
 			 strerror(-err));
 	return err;
 }

@@ -22,15 +22,17 @@
 /* A container that is decoded at once: a small document's, or the header of a large one's. */
 #define PFS_SMALL_MAX (PFS_CONTAINER_HEADER_MAX + PFS_BLOCK_LEN)
 
-#define PFS_JOURNAL_SOFT (32 * PFS_MIB)       /* live journal that starts a checkpoint */
-#define PFS_JOURNAL_MAX_DEFAULT (256 * PFS_MIB) /* live journal, stages left out, at which writers are slowed */
-#define PFS_STAGE_JOURNAL_MAX (1280 * PFS_MIB) /* journal that documents under heavy writing may pin */
+#define PFS_JOURNAL_SOFT (32 * PFS_MIB) /* live journal that starts a checkpoint */
+#define PFS_JOURNAL_MAX_DEFAULT \
+	(256 * PFS_MIB) /* live journal, stages left out, at which writers are slowed */
+#define PFS_STAGE_JOURNAL_MAX \
+	(1280 * PFS_MIB) /* journal that documents under heavy writing may pin */
 #define PFS_STAGE_EXTENTS_MAX 65536u
 #define PFS_STAGE_QUIET_NS (2 * PFS_NSEC_PER_SEC)
 #define PFS_IDLE_CHECKPOINT_NS (5 * PFS_NSEC_PER_SEC)
 #define PFS_SPARE_SEGMENTS_MAX 16u
 #define PFS_RESERVE_NAME "reserve"
-#define PFS_RESERVE_BYTES (2 * PFS_MIB)       /* lets removing and renaming work on a full disk */
+#define PFS_RESERVE_BYTES (2 * PFS_MIB) /* lets removing and renaming work on a full disk */
 
 struct pfs_counters {
 	uint64_t blocks_decoded, records, checkpoints, relocations, in_place, syncs;
@@ -45,23 +47,24 @@ struct pfs_store {
 	struct pfs_index *index;
 	struct pfs_logger logger;
 	bool opened_read_only, hold_objects, manual;
-	bool failed;                 /* atomic: a sync or an invariant failed; read-only from then on */
+	bool failed; /* atomic: a sync or an invariant failed; read-only from then on */
 	unsigned commit_ms;
 	uint64_t journal_max;
 	struct pfs_defaults defaults;
-	uint64_t next_content;       /* atomic */
+	uint64_t next_content; /* atomic */
 
 	pthread_mutex_t checkpoint_lock;
 	pthread_mutex_t commit;
 	/* Commit lock. */
 	struct pfs_list pending, staged, held;
-	struct pfs_list batch;       /* taken by the running checkpoint, or by one that failed for lack of space */
-	uint64_t batch_below;        /* journal segments below this hold nothing newer than the batch */
-	uint64_t batch_number;       /* of versions that are made now */
-	uint64_t applying;           /* versions up to this batch belong to a checkpoint */
+	struct pfs_list batch; /* taken by the running checkpoint, or by one that failed for lack of
+				  space */
+	uint64_t batch_below;  /* journal segments below this hold nothing newer than the batch */
+	uint64_t batch_number; /* of versions that are made now */
+	uint64_t applying;     /* versions up to this batch belong to a checkpoint */
 	uint64_t next_temp;
 	uint64_t points, scratch, raw_bytes, container_bytes;
-	uint64_t journal_kept;       /* live journal after the last checkpoint */
+	uint64_t journal_kept; /* live journal after the last checkpoint */
 	bool reserve_dropped;
 	struct pfs_counters counters;
 	/* Unpublished, to be freed after an epoch. */
@@ -75,7 +78,7 @@ struct pfs_store {
 	pthread_t committer, writer;
 	bool threads_running, stopping, checkpoint_wanted;
 	uint64_t checkpoints_done;
-	int64_t changed_ns;          /* atomic, monotonic: the last record */
+	int64_t changed_ns; /* atomic, monotonic: the last record */
 };
 
 static inline bool pfs_store_is_writable(const struct pfs_store *store)
@@ -94,7 +97,8 @@ int64_t pfs_now_monotonic(void);
 /* The store turns read-only and says why. Returns -EROFS. */
 int pfs_store_fail(struct pfs_store *store, const char *what, int err);
 
-/* Commit lock. Frees the block (the stage) after the next epoch wait. Without memory for the list it leaks, which is logged. */
+/* Commit lock. Frees the block (the stage) after the next epoch wait. Without memory for the list
+ * it leaks, which is logged. */
 void pfs_limbo(struct pfs_store *store, void *block);
 void pfs_limbo_stage(struct pfs_store *store, struct pfs_stage *stage);
 
@@ -139,30 +143,42 @@ int pfs_word_key(struct pfs_store *store, uint64_t word, struct pfs_key *key);
 /* The object that has the key, and its word. -ENOENT, -EIO: a damaged document may be the one. */
 int pfs_find(struct pfs_store *store, const struct pfs_key *key, uint32_t *object, uint64_t *word);
 
-/* Reads [off, off + len) of the payload that source holds; the range lies inside. -EIO, reported by the caller; -ENOMEM. */
-int pfs_source_read(struct pfs_store *store, const struct pfs_source *source, uint64_t off, void *buf, size_t len);
+/* Reads [off, off + len) of the payload that source holds; the range lies inside. -EIO, reported by
+ * the caller; -ENOMEM. */
+int pfs_source_read(struct pfs_store *store, const struct pfs_source *source, uint64_t off,
+		    void *buf, size_t len);
 
-/* The verified body of a small record or container as it is stored: *body points into buf, which has PFS_PACKED_ROOM bytes. -EIO. */
+/* The verified body of a small record or container as it is stored: *body points into buf, which
+ * has PFS_PACKED_ROOM bytes. -EIO. */
 #define PFS_PACKED_ROOM (PFS_SMALL_MAX + 1024)
-int pfs_source_packed(struct pfs_store *store, const struct pfs_source *source, uint8_t *buf, const uint8_t **body);
+int pfs_source_packed(struct pfs_store *store, const struct pfs_source *source, uint8_t *buf,
+		      const uint8_t **body);
 
-/* A range of the stored blocks of a source with PFS_CONTAINER_BLOCKS, or of its table: the mapping of its body. NULL: it has none. */
-const uint8_t *pfs_source_blocks(struct pfs_store *store, const struct pfs_source *source, uint64_t *body_len,
-				 uint64_t *content);
+/* A range of the stored blocks of a source with PFS_CONTAINER_BLOCKS, or of its table: the mapping
+ * of its body. NULL: it has none. */
+const uint8_t *pfs_source_blocks(struct pfs_store *store, const struct pfs_source *source,
+				 uint64_t *body_len, uint64_t *content);
 
-void pfs_view_attr(const struct pfs_store *store, const struct pfs_view *view, struct pfs_attr *attr);
+/* The version gets the attributes that view shows. */
+void pfs_version_take_attr(struct pfs_version *version, const struct pfs_view *view);
+
+/* The version holds what view shows: attributes, size, and the source, with a reference. */
+void pfs_version_take(struct pfs_version *version, const struct pfs_view *view);
+
+void pfs_view_attr(const struct pfs_store *store, const struct pfs_view *view,
+		   struct pfs_attr *attr);
 
 /* ---- store_change.c: building and publishing versions; commit lock ---- */
 
 /* What an object is now, without what is held of it. */
 struct pfs_current {
-	uint64_t word;                /* the object's */
-	uint64_t base_word;           /* the same without a held version */
+	uint64_t word;	    /* the object's */
+	uint64_t base_word; /* the same without a held version */
 	struct pfs_version *held, *pending;
-	struct pfs_extent_at home;    /* where it is on disk once the running checkpoint is done */
-	struct pfs_extent_at unused;  /* a target that nothing was written to yet */
+	struct pfs_extent_at home;   /* where it is on disk once the running checkpoint is done */
+	struct pfs_extent_at unused; /* a target that nothing was written to yet */
 	uint64_t counted_size, counted_len; /* what the statistics count for it */
-	unsigned counted_kind;        /* PFS_KEY_NONE or TEMP: it does not count */
+	unsigned counted_kind;		    /* PFS_KEY_NONE or TEMP: it does not count */
 };
 
 int pfs_current(struct pfs_store *store, uint32_t object, struct pfs_current *current);
@@ -172,10 +188,13 @@ struct pfs_change {
 	uint32_t object;
 	struct pfs_current current;
 	struct pfs_version *version; /* NULL: the object is removed */
-	bool source_leaves;           /* the source is a record that the running checkpoint will recycle */
-	bool reused, allocated;      /* where the version's target came from */
+	bool source_leaves; /* the source is a record that the running checkpoint will recycle */
+	bool reused, allocated; /* where the version's target came from */
 };
 
+/* The version takes over what the object holds, for a change of its attributes or its name. */
+void pfs_change_inherit(struct pfs_store *store, struct pfs_change *change,
+			const struct pfs_view *view);
 /* Finds a place for the version. -ENOSPC: nothing has changed. */
 int pfs_change_place(struct pfs_store *store, struct pfs_change *change);
 /* Undoes the placing and frees the version. */
@@ -192,11 +211,11 @@ void pfs_source_unref(struct pfs_store *store, const struct pfs_source *source);
 
 /* A packed payload, ready to be logged. */
 struct pfs_packed {
-	unsigned flags;   /* PFS_CONTAINER_LZ4 or BLOCKS */
+	unsigned flags; /* PFS_CONTAINER_LZ4 or BLOCKS */
 	uint64_t raw_len, content;
 	uint32_t body_len;
 	const uint8_t *body;
-	uint8_t *owned;   /* to be freed */
+	uint8_t *owned; /* to be freed */
 };
 /* Packs up to PFS_WHOLE_WRITE_MAX bytes. The body may be `data` itself. */
 int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len);
@@ -204,35 +223,40 @@ int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, 
 /* ---- store_log.c: commit lock; 0 or why the record could not be written ---- */
 
 /* A put of packed under v's key and attributes; the record becomes v's source. */
-int pfs_log_put(struct pfs_store *store, struct pfs_version *v, const struct pfs_packed *packed, uint64_t displaced,
-		bool privileged);
+int pfs_log_put(struct pfs_store *store, struct pfs_version *v, const struct pfs_packed *packed,
+		uint64_t displaced, bool privileged);
 /* v's size is the new one. data NULL: zeros. *data_off: where the data stands in the record. */
-int pfs_log_patch(struct pfs_store *store, const struct pfs_version *v, uint64_t base, uint64_t off, uint64_t len,
-		  const void *data, bool privileged, struct pfs_journal_pos *pos, uint32_t *data_off);
+int pfs_log_patch(struct pfs_store *store, const struct pfs_version *v, uint64_t base, uint64_t off,
+		  uint64_t len, const void *data, bool privileged, struct pfs_journal_pos *pos,
+		  uint32_t *data_off);
 int pfs_log_attr(struct pfs_store *store, const struct pfs_version *v, uint64_t base);
 int pfs_log_remove(struct pfs_store *store, const struct pfs_key *key, uint64_t base);
-int pfs_log_move(struct pfs_store *store, const struct pfs_key *from, uint64_t from_base, const struct pfs_key *to,
-		 uint64_t to_base, uint64_t displaced, bool exchange);
+int pfs_log_move(struct pfs_store *store, const struct pfs_key *from, uint64_t from_base,
+		 const struct pfs_key *to, uint64_t to_base, uint64_t displaced, bool exchange);
 
 /* ---- store_write.c ---- */
 
 /* Logs what is held of the object (commit lock). */
 int pfs_log_held(struct pfs_store *store, uint32_t object, struct pfs_version *held);
 
-/* Puts packed under key as the whole content of an object (0 word: a new one); the caller names it. */
-int pfs_put_object(struct pfs_store *store, uint32_t object, const struct pfs_key *key, const struct pfs_packed *packed,
-		   const struct pfs_attr *attr, uint64_t displaced);
+/* Puts packed under key as the whole content of an object (0 word: a new one); the caller names it.
+ */
+int pfs_put_object(struct pfs_store *store, uint32_t object, const struct pfs_key *key,
+		   const struct pfs_packed *packed, const struct pfs_attr *attr,
+		   uint64_t displaced);
 
-/* Commit lock and epoch section, for one change; leave wakes the writer thread when the journal is long. */
+/* Commit lock and epoch section, for one change; leave wakes the writer thread when the journal is
+ * long. */
 void pfs_write_enter(struct pfs_store *store);
 void pfs_write_leave(struct pfs_store *store);
-/* Slows a writer while the journal is over its limit. Never called by what must not be throttled. */
+/* Slows a writer while the journal is over its limit. Never called by what must not be throttled.
+ */
 void pfs_write_throttle(struct pfs_store *store);
 /* Whether to try again after err: it was -ENOSPC, and some room was made. */
 bool pfs_write_again(struct pfs_store *store, int err, unsigned *tries, bool privileged);
 
-/* After -ENOSPC: moves what is pending to the pages, gives spare space back; for a privileged change opens the reserve. Takes all
- * locks. */
+/* After -ENOSPC: moves what is pending to the pages, gives spare space back; for a privileged
+ * change opens the reserve. Takes all locks. */
 void pfs_make_room(struct pfs_store *store, bool privileged);
 
 /* ---- store_checkpoint.c ---- */
@@ -242,7 +266,8 @@ int pfs_checkpoint(struct pfs_store *store, bool force);
 
 /* The writer's parts, also used by the end of a replay. */
 int pfs_sync_pages(struct pfs_store *store);
-int pfs_write_tombstone(struct pfs_store *store, const struct pfs_extent_at *at, uint64_t tag, uint64_t seq);
+int pfs_write_tombstone(struct pfs_store *store, const struct pfs_extent_at *at, uint64_t tag,
+			uint64_t seq);
 void pfs_commit_lock_cb(void *store, bool on);
 /* After epoch waits: frees the limbo that was detached. */
 void pfs_epoch_collect(struct pfs_store *store);
@@ -261,7 +286,8 @@ int pfs_index_load(struct pfs_store *store);
 /* ---- store_change.c, statistics ---- */
 
 /* Counts a document in the statistics, or takes it out. */
-void pfs_account(struct pfs_store *store, unsigned kind, uint64_t size, uint64_t container_len, bool add);
+void pfs_account(struct pfs_store *store, unsigned kind, uint64_t size, uint64_t container_len,
+		 bool add);
 /* Gives the object its listing place's number, where that is free (I3). */
 void pfs_renumber(struct pfs_store *store, uint32_t object);
 

@@ -29,27 +29,28 @@ static void encode_attr(struct pfs_attr_disk *out, const struct pfs_version *v)
 	pfs_put_le32(out->own.b, v->own_attr);
 }
 
-static int append(struct pfs_store *store, unsigned type, unsigned flags, const struct iovec *parts, unsigned count,
-		  bool privileged, struct pfs_journal_pos *pos)
+static int append(struct pfs_store *store, unsigned type, unsigned flags, const struct iovec *parts,
+		  unsigned count, bool privileged, struct pfs_journal_pos *pos)
 {
 	int err = pfs_journal_append(store->journal, type, flags, parts, count, privileged, pos);
 
 	if (!err)
 		store->counters.records++;
 	else if (err != -ENOSPC && err != -ENOMEM && err != -EROFS)
-		pfs_logf(&store->logger, PFS_LOG_ERROR, "writing to the journal failed: %s", strerror(-err));
+		pfs_logf(&store->logger, PFS_LOG_ERROR, "writing to the journal failed: %s",
+			 strerror(-err));
 	return err;
 }
 
 /* Logs a put of packed under v's key and attributes, and makes the record v's source. */
-int pfs_log_put(struct pfs_store *store, struct pfs_version *v, const struct pfs_packed *packed, uint64_t displaced,
-		   bool privileged)
+int pfs_log_put(struct pfs_store *store, struct pfs_version *v, const struct pfs_packed *packed,
+		uint64_t displaced, bool privileged)
 {
 	static const uint8_t zeros[8];
 	struct pfs_put_disk put = {0};
 	struct pfs_journal_pos pos;
 	struct pfs_key key;
-	uint8_t key_bytes[KEY_ROOM];
+	uint8_t key_bytes[KEY_ROOM] = {0};
 	size_t key_len, head, pad;
 	int err;
 
@@ -79,13 +80,14 @@ int pfs_log_put(struct pfs_store *store, struct pfs_version *v, const struct pfs
 	return 0;
 }
 
-int pfs_log_patch(struct pfs_store *store, const struct pfs_version *v, uint64_t base, uint64_t off, uint64_t len,
-		     const void *data, bool privileged, struct pfs_journal_pos *pos, uint32_t *data_off)
+int pfs_log_patch(struct pfs_store *store, const struct pfs_version *v, uint64_t base, uint64_t off,
+		  uint64_t len, const void *data, bool privileged, struct pfs_journal_pos *pos,
+		  uint32_t *data_off)
 {
 	static const uint8_t zeros[8];
 	struct pfs_patch_disk patch = {0};
 	struct pfs_key key;
-	uint8_t key_bytes[KEY_ROOM];
+	uint8_t key_bytes[KEY_ROOM] = {0};
 	size_t key_len, head, pad;
 
 	pfs_version_key(v, &key);
@@ -111,34 +113,36 @@ int pfs_log_attr(struct pfs_store *store, const struct pfs_version *v, uint64_t 
 	struct pfs_setattr_disk setattr = {0};
 	struct pfs_journal_pos pos;
 	struct pfs_key key;
-	uint8_t key_bytes[KEY_ROOM];
+	uint8_t key_bytes[KEY_ROOM] = {0};
 
 	pfs_version_key(v, &key);
 	encode_attr(&setattr.attr, v);
 	pfs_put_le64(setattr.base.b, base);
 	return append(store, PFS_RECORD_ATTR, 0,
-		      (struct iovec[]){{&setattr, sizeof(setattr)}, {key_bytes, encode_key(key_bytes, &key)}}, 2, true,
-		      &pos);
+		      (struct iovec[]){{&setattr, sizeof(setattr)},
+				       {key_bytes, encode_key(key_bytes, &key)}},
+		      2, true, &pos);
 }
 
 int pfs_log_remove(struct pfs_store *store, const struct pfs_key *key, uint64_t base)
 {
 	struct pfs_journal_pos pos;
-	uint8_t key_bytes[KEY_ROOM];
+	uint8_t key_bytes[KEY_ROOM] = {0};
 	pfs_le64 base_disk;
 
 	pfs_put_le64(base_disk.b, base);
 	return append(store, PFS_RECORD_REMOVE, 0,
-		      (struct iovec[]){{&base_disk, sizeof(base_disk)}, {key_bytes, encode_key(key_bytes, key)}}, 2, true,
-		      &pos);
+		      (struct iovec[]){{&base_disk, sizeof(base_disk)},
+				       {key_bytes, encode_key(key_bytes, key)}},
+		      2, true, &pos);
 }
 
-int pfs_log_move(struct pfs_store *store, const struct pfs_key *from, uint64_t from_base, const struct pfs_key *to,
-		    uint64_t to_base, uint64_t displaced, bool exchange)
+int pfs_log_move(struct pfs_store *store, const struct pfs_key *from, uint64_t from_base,
+		 const struct pfs_key *to, uint64_t to_base, uint64_t displaced, bool exchange)
 {
 	struct pfs_move_disk move = {0};
 	struct pfs_journal_pos pos;
-	uint8_t from_bytes[KEY_ROOM], to_bytes[KEY_ROOM];
+	uint8_t from_bytes[KEY_ROOM] = {0}, to_bytes[KEY_ROOM] = {0};
 
 	pfs_put_le64(move.from_base.b, from_base);
 	pfs_put_le64(move.to_base.b, to_base);

@@ -23,46 +23,42 @@ static struct pfs_version *held_version(struct pfs_store *store, uint32_t object
 
 /* ---- losing a name ---- */
 
-/* An object on its way out: prepared before the record is written, so that nothing can fail afterwards. */
+/* An object on its way out: prepared before the record is written, so that nothing can fail
+ * afterwards. */
 struct leaving {
 	struct pfs_change change; /* version NULL: nothing of it needs doing (it was only held) */
 	struct pfs_key key, temp;
-	uint64_t base;            /* sequence of its last record, 0: none */
-	bool orphan;              /* it stays readable under a temporary key */
-	bool held_only;           /* it was created and never logged */
+	uint64_t base;	/* sequence of its last record, 0: none */
+	bool orphan;	/* it stays readable under a temporary key */
+	bool held_only; /* it was created and never logged */
 };
 
-/* What an orphan shows: its version under the temporary key. It needs no place of its own when a page already has its bytes. */
+/* What an orphan shows: its version under the temporary key. It needs no place of its own when a
+ * page already has its bytes. */
 static int orphan_version(struct pfs_store *store, struct leaving *l, const struct pfs_view *view)
 {
 	struct pfs_change *change = &l->change;
 	struct pfs_version *v = change->version;
 
-	v->mtime_ns = view->mtime_ns;
-	v->mode = view->mode;
-	v->uid = view->uid;
-	v->gid = view->gid;
-	v->own_attr = view->own_attr;
-	if (change->current.held) {
-		v->source.kind = PFS_SOURCE_EMPTY;
+	pfs_version_take(v, view);
+	if (change->current.held)
 		return 0;
-	}
-	v->source = view->source;
-	v->size = view->size;
-	pfs_source_ref(&v->source);
 	if (!change->current.pending || change->current.pending->batch <= store->applying ||
 	    v->source.kind == PFS_SOURCE_CONTAINER)
 		return 0;
 	return pfs_change_place(store, change);
 }
 
-/* Prepares the object's loss of its name. A damaged document can lose it too; then nobody can go on reading it. */
-static int leaving_prepare(struct pfs_store *store, struct leaving *l, uint32_t object, const struct pfs_key *key)
+/* Prepares the object's loss of its name. A damaged document can lose it too; then nobody can go on
+ * reading it. */
+static int leaving_prepare(struct pfs_store *store, struct leaving *l, uint32_t object,
+			   const struct pfs_key *key)
 {
 	struct pfs_view view, base;
 	int err;
 
-	*l = (struct leaving){.key = *key, .change = {.object = object}, .orphan = store->hold_objects};
+	*l = (struct leaving){
+		.key = *key, .change = {.object = object}, .orphan = store->hold_objects};
 	err = pfs_current(store, object, &l->change.current);
 	if (err)
 		return err;
@@ -111,8 +107,8 @@ static void leave_held_only(struct pfs_store *store, struct leaving *l)
 	pfs_list_append(&store->held, &v->list);
 }
 
-/* The record is written (or none was needed): makes it so. The name's place in the hash and in the listing is the caller's to
- * give away first. */
+/* The record is written (or none was needed): makes it so. The name's place in the hash and in the
+ * listing is the caller's to give away first. */
 static void leaving_finish(struct pfs_store *store, struct leaving *l, uint64_t seq)
 {
 	uint32_t object = l->change.object;
@@ -177,8 +173,8 @@ int pfs_remove(struct pfs_store *store, const struct pfs_key *key, uint32_t *obj
 /* ---- rename ---- */
 
 /* The object's version under another key. */
-static int moved_version(struct pfs_store *store, struct pfs_change *change, uint32_t object, const struct pfs_key *to,
-			 uint64_t *base)
+static int moved_version(struct pfs_store *store, struct pfs_change *change, uint32_t object,
+			 const struct pfs_key *to, uint64_t *base)
 {
 	struct pfs_view view;
 	int err;
@@ -194,24 +190,18 @@ static int moved_version(struct pfs_store *store, struct pfs_change *change, uin
 		return -ENOMEM;
 	*base = view.seq;
 	change->version->seq = pfs_journal_appended(store->journal) + 1;
-	change->version->mtime_ns = view.mtime_ns;
-	change->version->mode = view.mode;
-	change->version->uid = view.uid;
-	change->version->gid = view.gid;
-	change->version->own_attr = view.own_attr;
-	change->version->source = view.source;
-	change->version->size = view.size;
-	change->source_leaves = change->current.pending && change->current.pending->batch <= store->applying;
-	pfs_source_ref(&view.source);
+	pfs_change_inherit(store, change, &view);
 	err = pfs_change_place(store, change);
 	if (err)
 		pfs_change_drop(store, change);
 	return err;
 }
 
-static int exchange(struct pfs_store *store, const struct pfs_key *from, uint32_t a, const struct pfs_key *to, uint32_t b)
+static int exchange(struct pfs_store *store, const struct pfs_key *from, uint32_t a,
+		    const struct pfs_key *to, uint32_t b)
 {
-	uint32_t cookie_a = pfs_index_cookie(store->index, a), cookie_b = pfs_index_cookie(store->index, b);
+	uint32_t cookie_a = pfs_index_cookie(store->index, a),
+		 cookie_b = pfs_index_cookie(store->index, b);
 	struct pfs_change ca, cb;
 	uint64_t base_a, base_b;
 	int err;
@@ -240,7 +230,8 @@ static int exchange(struct pfs_store *store, const struct pfs_key *from, uint32_
 }
 
 /* Moves object `a` from its name to a free one. The place in the listing goes with it. */
-static int move_to_free(struct pfs_store *store, const struct pfs_key *from, uint32_t a, const struct pfs_key *to)
+static int move_to_free(struct pfs_store *store, const struct pfs_key *from, uint32_t a,
+			const struct pfs_key *to)
 {
 	struct pfs_change change;
 	uint64_t base;
@@ -266,9 +257,11 @@ static void take_cookie(struct pfs_store *store, uint32_t a, uint32_t cookie_a, 
 	(void)pfs_index_set_cookie(store->index, a, cookie_b);
 }
 
-static int move_over(struct pfs_store *store, const struct pfs_key *from, uint32_t a, const struct pfs_key *to, uint32_t b)
+static int move_over(struct pfs_store *store, const struct pfs_key *from, uint32_t a,
+		     const struct pfs_key *to, uint32_t b)
 {
-	uint32_t cookie_a = pfs_index_cookie(store->index, a), cookie_b = pfs_index_cookie(store->index, b);
+	uint32_t cookie_a = pfs_index_cookie(store->index, a),
+		 cookie_b = pfs_index_cookie(store->index, b);
 	struct pfs_change change;
 	struct leaving l;
 	uint64_t base;
@@ -278,7 +271,8 @@ static int move_over(struct pfs_store *store, const struct pfs_key *from, uint32
 		return err;
 	err = leaving_prepare(store, &l, b, to);
 	if (!err)
-		err = pfs_log_move(store, from, base, to, l.base, l.orphan && !l.held_only ? l.temp.num : 0, false);
+		err = pfs_log_move(store, from, base, to, l.base,
+				   l.orphan && !l.held_only ? l.temp.num : 0, false);
 	if (err) {
 		pfs_change_drop(store, &l.change);
 		pfs_change_drop(store, &change);
@@ -295,8 +289,8 @@ static int move_over(struct pfs_store *store, const struct pfs_key *from, uint32
 	return 0;
 }
 
-static int rename_locked(struct pfs_store *store, const struct pfs_key *from, const struct pfs_key *to, unsigned flags,
-			 uint32_t *replaced)
+static int rename_locked(struct pfs_store *store, const struct pfs_key *from,
+			 const struct pfs_key *to, unsigned flags, uint32_t *replaced)
 {
 	uint32_t a, b = PFS_OBJECT_NONE;
 	struct pfs_version *held;
@@ -339,8 +333,8 @@ static int rename_locked(struct pfs_store *store, const struct pfs_key *from, co
 	return move_over(store, from, a, to, b);
 }
 
-int pfs_rename(struct pfs_store *store, const struct pfs_key *from, const struct pfs_key *to, unsigned flags,
-	       uint32_t *replaced)
+int pfs_rename(struct pfs_store *store, const struct pfs_key *from, const struct pfs_key *to,
+	       unsigned flags, uint32_t *replaced)
 {
 	uint32_t lost = PFS_OBJECT_NONE;
 	unsigned tries = 0;
@@ -415,8 +409,10 @@ static void default_attr(struct pfs_store *store, struct pfs_attr *attr)
 	};
 }
 
-/* The attributes that a put gives: those asked for, else what the document has, else the defaults. */
-static void put_attr(struct pfs_store *store, const struct pfs_attr *asked, uint64_t word, struct pfs_attr *out)
+/* The attributes that a put gives: those asked for, else what the document has, else the defaults.
+ */
+static void put_attr(struct pfs_store *store, const struct pfs_attr *asked, uint64_t word,
+		     struct pfs_attr *out)
 {
 	struct pfs_view view;
 
@@ -431,8 +427,9 @@ static void put_attr(struct pfs_store *store, const struct pfs_attr *asked, uint
 	}
 }
 
-static int put_fresh(struct pfs_store *store, const struct pfs_key *key, const struct pfs_packed *packed,
-		     const struct pfs_attr *attr, uint64_t displaced, uint32_t *object)
+static int put_fresh(struct pfs_store *store, const struct pfs_key *key,
+		     const struct pfs_packed *packed, const struct pfs_attr *attr,
+		     uint64_t displaced, uint32_t *object)
 {
 	int err = pfs_index_reserve(store->index, 2);
 
@@ -446,8 +443,9 @@ static int put_fresh(struct pfs_store *store, const struct pfs_key *key, const s
 	return err;
 }
 
-static int put_locked(struct pfs_store *store, const struct pfs_key *key, const struct pfs_packed *packed,
-		      const struct pfs_attr *asked, unsigned flags, uint32_t *replaced)
+static int put_locked(struct pfs_store *store, const struct pfs_key *key,
+		      const struct pfs_packed *packed, const struct pfs_attr *asked, unsigned flags,
+		      uint32_t *replaced)
 {
 	struct pfs_attr attr;
 	struct leaving l;
@@ -472,7 +470,8 @@ static int put_locked(struct pfs_store *store, const struct pfs_key *key, const 
 		err = leaving_prepare(store, &l, there, key);
 	if (err)
 		return err;
-	err = put_fresh(store, key, packed, &attr, l.orphan && !l.held_only ? l.temp.num : 0, &object);
+	err = put_fresh(store, key, packed, &attr, l.orphan && !l.held_only ? l.temp.num : 0,
+			&object);
 	if (err) {
 		pfs_change_drop(store, &l.change);
 		return err;
@@ -487,8 +486,8 @@ static int put_locked(struct pfs_store *store, const struct pfs_key *key, const 
 	return 0;
 }
 
-static int put_whole(struct pfs_store *store, const struct pfs_key *key, const void *data, size_t len,
-		     const struct pfs_attr *attr, unsigned flags, uint32_t *replaced)
+static int put_whole(struct pfs_store *store, const struct pfs_key *key, const void *data,
+		     size_t len, const struct pfs_attr *attr, unsigned flags, uint32_t *replaced)
 {
 	struct pfs_packed packed;
 	unsigned tries = 0;
@@ -576,8 +575,8 @@ int pfs_put_write(struct pfs_put *put, const void *data, size_t len)
 	return err;
 }
 
-int pfs_put_commit(struct pfs_put *put, const struct pfs_key *key, const struct pfs_attr *asked, unsigned flags,
-		   uint32_t *replaced)
+int pfs_put_commit(struct pfs_put *put, const struct pfs_key *key, const struct pfs_attr *asked,
+		   unsigned flags, uint32_t *replaced)
 {
 	struct pfs_store *store = put->store;
 	struct pfs_attr attr;
@@ -589,7 +588,9 @@ int pfs_put_commit(struct pfs_put *put, const struct pfs_key *key, const struct 
 	pfs_write_enter(store);
 	put_attr(store, asked, pfs_find(store, key, &object, &word) == 0 ? word : 0, &attr);
 	pfs_write_leave(store);
-	err = pfs_setattr(store, put->object, PFS_ATTR_MODE | PFS_ATTR_UID | PFS_ATTR_GID | PFS_ATTR_MTIME, &attr, NULL);
+	err = pfs_setattr(store, put->object,
+			  PFS_ATTR_MODE | PFS_ATTR_UID | PFS_ATTR_GID | PFS_ATTR_MTIME, &attr,
+			  NULL);
 	if (!err)
 		err = pfs_rename(store, &put->temp, key, 0, &lost);
 	if (err) {

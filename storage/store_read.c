@@ -38,8 +38,10 @@ int pfs_load(struct pfs_store *store, uint32_t page_number, uint32_t slot, struc
 	if (err == -EIO)
 		return err;
 	if (!err)
-		err = pfs_container_header_decode(&out->c, out->bytes, out->have, out->slot.len, &out->base);
-	if (!err && !(out->c.flags & PFS_CONTAINER_BLOCKS) && out->c.header_len + out->c.body_len > out->have)
+		err = pfs_container_header_decode(&out->c, out->bytes, out->have, out->slot.len,
+						  &out->base);
+	if (!err && !(out->c.flags & PFS_CONTAINER_BLOCKS) &&
+	    out->c.header_len + out->c.body_len > out->have)
 		err = -EUCLEAN;
 	if (!err)
 		err = pfs_container_verify(&out->c, out->bytes, &out->base);
@@ -60,8 +62,8 @@ uint64_t pfs_peek_raw_len(const struct pfs_page *page, const struct pfs_slot *sl
 
 /* ---- decoding ---- */
 
-static int unpack_small(void *buf, uint64_t off, size_t len, const uint8_t *body, uint64_t body_len, uint64_t raw_len,
-			unsigned flags)
+static int unpack_small(void *buf, uint64_t off, size_t len, const uint8_t *body, uint64_t body_len,
+			uint64_t raw_len, unsigned flags)
 {
 	uint8_t raw[PFS_BLOCK_LEN];
 
@@ -96,7 +98,8 @@ static int read_block(struct pfs_store *store, const struct blocks *b, uint64_t 
 	if (i == 0)
 		err = pfs_map_copy(entries + PFS_BLOCK_ENTRY_LEN, b->map, PFS_BLOCK_ENTRY_LEN);
 	else
-		err = pfs_map_copy(entries, b->map + (i - 1) * PFS_BLOCK_ENTRY_LEN, sizeof(entries));
+		err = pfs_map_copy(entries, b->map + (i - 1) * PFS_BLOCK_ENTRY_LEN,
+				   sizeof(entries));
 	if (err)
 		return err;
 	start = pfs_get_le32(entries);
@@ -119,7 +122,8 @@ static int read_block(struct pfs_store *store, const struct blocks *b, uint64_t 
 	return 0;
 }
 
-static int read_blocks(struct pfs_store *store, const struct blocks *b, uint64_t off, uint8_t *buf, size_t len)
+static int read_blocks(struct pfs_store *store, const struct blocks *b, uint64_t off, uint8_t *buf,
+		       size_t len)
 {
 	uint8_t raw[PFS_BLOCK_LEN];
 
@@ -128,7 +132,8 @@ static int read_blocks(struct pfs_store *store, const struct blocks *b, uint64_t
 		uint32_t raw_len = pfs_block_raw_len(b->raw_len, i);
 		size_t part = pfs_min_u64(len, raw_len - within);
 		bool whole = part == raw_len;
-		int err = read_block(store, b, i, whole ? buf : raw);
+		uint8_t *into = whole ? buf : raw;
+		int err = read_block(store, b, i, into);
 
 		if (err)
 			return err;
@@ -147,18 +152,21 @@ static int source_damaged(struct pfs_store *store, const struct pfs_source *s)
 {
 	if (s->kind == PFS_SOURCE_CONTAINER)
 		return damaged(store, s->page->number, s->off, "a value does not verify");
-	pfs_corrupt(&store->logger, "journal", s->record_off, "segment %llu: a value does not verify",
+	pfs_corrupt(&store->logger, "journal", s->record_off,
+		    "segment %llu: a value does not verify",
 		    (unsigned long long)(s->segment ? s->segment->number : 0));
 	return -EIO;
 }
 
-static int read_record(struct pfs_store *store, const struct pfs_source *s, uint64_t off, void *buf, size_t len)
+static int read_record(struct pfs_store *store, const struct pfs_source *s, uint64_t off, void *buf,
+		       size_t len)
 {
 	uint8_t *record;
 	int err;
 
 	if (s->flags & PFS_CONTAINER_BLOCKS) {
-		struct blocks b = {s->segment->map + s->record_off + s->body_off, s->body_len, s->size, s->content};
+		struct blocks b = {s->segment->map + s->record_off + s->body_off, s->body_len,
+				   s->size, s->content};
 
 		return read_blocks(store, &b, off, buf, len);
 	}
@@ -167,23 +175,27 @@ static int read_record(struct pfs_store *store, const struct pfs_source *s, uint
 		return -ENOMEM;
 	err = pfs_journal_read(store->journal, s->segment, s->record_off, record, s->record_len);
 	if (!err)
-		err = unpack_small(buf, off, len, record + s->body_off, s->body_len, s->size, s->flags);
+		err = unpack_small(buf, off, len, record + s->body_off, s->body_len, s->size,
+				   s->flags);
 	free(record);
 	return err;
 }
 
-static int read_loaded(struct pfs_store *store, const struct pfs_loaded *loaded, uint64_t off, void *buf, size_t len)
+static int read_loaded(struct pfs_store *store, const struct pfs_loaded *loaded, uint64_t off,
+		       void *buf, size_t len)
 {
 	const struct pfs_container *c = &loaded->c;
 
 	if (c->flags & PFS_CONTAINER_LOST)
 		return -EIO;
 	if (c->flags & PFS_CONTAINER_BLOCKS) {
-		struct blocks b = {loaded->page->map + loaded->slot.off + c->header_len, c->body_len, c->raw_len, c->content};
+		struct blocks b = {loaded->page->map + loaded->slot.off + c->header_len,
+				   c->body_len, c->raw_len, c->content};
 
 		return read_blocks(store, &b, off, buf, len);
 	}
-	return unpack_small(buf, off, len, loaded->bytes + c->header_len, c->body_len, c->raw_len, c->flags);
+	return unpack_small(buf, off, len, loaded->bytes + c->header_len, c->body_len, c->raw_len,
+			    c->flags);
 }
 
 /* Loads a container by its place instead of by its slot, which may be a tombstone by now. */
@@ -192,13 +204,16 @@ static int load_source(const struct pfs_source *s, struct pfs_loaded *out)
 	int err;
 
 	out->page = s->page;
-	out->slot = (struct pfs_slot){.kind = s->key_kind, .tag = s->key_tag, .off = (uint32_t)s->off, .len = s->len};
+	out->slot = (struct pfs_slot){
+		.kind = s->key_kind, .tag = s->key_tag, .off = (uint32_t)s->off, .len = s->len};
 	out->base = pfs_page_base(s->page, s->key_kind, s->key_tag);
 	out->have = pfs_min_u64(s->len, sizeof(out->bytes));
 	err = pfs_page_copy(s->page, out->bytes, s->off, out->have);
 	if (!err)
-		err = pfs_container_header_decode(&out->c, out->bytes, out->have, s->len, &out->base);
-	if (!err && !(out->c.flags & PFS_CONTAINER_BLOCKS) && out->c.header_len + out->c.body_len > out->have)
+		err = pfs_container_header_decode(&out->c, out->bytes, out->have, s->len,
+						  &out->base);
+	if (!err && !(out->c.flags & PFS_CONTAINER_BLOCKS) &&
+	    out->c.header_len + out->c.body_len > out->have)
 		err = -EUCLEAN;
 	if (!err)
 		err = pfs_container_verify(&out->c, out->bytes, &out->base);
@@ -207,7 +222,8 @@ static int load_source(const struct pfs_source *s, struct pfs_loaded *out)
 	return err;
 }
 
-static int read_container(struct pfs_store *store, const struct pfs_source *s, uint64_t off, void *buf, size_t len)
+static int read_container(struct pfs_store *store, const struct pfs_source *s, uint64_t off,
+			  void *buf, size_t len)
 {
 	struct pfs_loaded loaded;
 	int err = load_source(s, &loaded);
@@ -215,8 +231,8 @@ static int read_container(struct pfs_store *store, const struct pfs_source *s, u
 	return err ? err : read_loaded(store, &loaded, off, buf, len);
 }
 
-const uint8_t *pfs_source_blocks(struct pfs_store *store, const struct pfs_source *s, uint64_t *body_len,
-				 uint64_t *content)
+const uint8_t *pfs_source_blocks(struct pfs_store *store, const struct pfs_source *s,
+				 uint64_t *body_len, uint64_t *content)
 {
 	struct pfs_loaded loaded;
 
@@ -234,13 +250,15 @@ const uint8_t *pfs_source_blocks(struct pfs_store *store, const struct pfs_sourc
 	return s->page->map + s->off + loaded.c.header_len;
 }
 
-int pfs_source_packed(struct pfs_store *store, const struct pfs_source *s, uint8_t *buf, const uint8_t **body)
+int pfs_source_packed(struct pfs_store *store, const struct pfs_source *s, uint8_t *buf,
+		      const uint8_t **body)
 {
 	struct pfs_loaded loaded;
 	int err = -EUCLEAN;
 
 	if (s->kind == PFS_SOURCE_RECORD && s->record_len <= PFS_PACKED_ROOM) {
-		err = pfs_journal_read(store->journal, s->segment, s->record_off, buf, s->record_len);
+		err = pfs_journal_read(store->journal, s->segment, s->record_off, buf,
+				       s->record_len);
 		*body = buf + s->body_off;
 	} else if (s->kind == PFS_SOURCE_CONTAINER) {
 		err = load_source(s, &loaded);
@@ -270,8 +288,10 @@ static int read_extent(struct pfs_store *store, const struct pfs_stage_extent *e
 	return err;
 }
 
-/* Base first, then what was written over it. The base can be a stage itself: that which a checkpoint is applying. */
-static int read_stage(struct pfs_store *store, struct pfs_stage *stage, uint64_t off, uint8_t *buf, size_t len)
+/* Base first, then what was written over it. The base can be a stage itself: that which a
+ * checkpoint is applying. */
+static int read_stage(struct pfs_store *store, struct pfs_stage *stage, uint64_t off, uint8_t *buf,
+		      size_t len)
 {
 	struct pfs_stage_extent *extents;
 	struct pfs_source base;
@@ -294,7 +314,8 @@ static int read_stage(struct pfs_store *store, struct pfs_stage *stage, uint64_t
 	return err;
 }
 
-int pfs_source_read(struct pfs_store *store, const struct pfs_source *source, uint64_t off, void *buf, size_t len)
+int pfs_source_read(struct pfs_store *store, const struct pfs_source *source, uint64_t off,
+		    void *buf, size_t len)
 {
 	int err = -EUCLEAN;
 
@@ -347,20 +368,21 @@ static void view_loaded(const struct pfs_loaded *l, uint32_t slot, struct pfs_vi
 		.tag = l->slot.tag,
 		.stored = l->slot.len,
 		.at = {l->page->number, slot, l->slot.off, l->slot.len},
-		.source = {
-			.kind = PFS_SOURCE_CONTAINER,
-			.size = l->c.raw_len,
-			.flags = l->c.flags & (PFS_CONTAINER_LZ4 | PFS_CONTAINER_BLOCKS),
-			.dict = l->c.dict,
-			.body_len = l->c.body_len,
-			.content = l->c.content,
-			.page = l->page,
-			.off = l->slot.off,
-			.len = l->slot.len,
-			.key_kind = l->slot.kind,
-			.key_tag = l->slot.tag,
-			.seq = l->c.seq,
-		},
+		.source =
+			{
+				.kind = PFS_SOURCE_CONTAINER,
+				.size = l->c.raw_len,
+				.flags = l->c.flags & (PFS_CONTAINER_LZ4 | PFS_CONTAINER_BLOCKS),
+				.dict = l->c.dict,
+				.body_len = l->c.body_len,
+				.content = l->c.content,
+				.page = l->page,
+				.off = l->slot.off,
+				.len = l->slot.len,
+				.key_kind = l->slot.kind,
+				.key_tag = l->slot.tag,
+				.seq = l->c.seq,
+			},
 	};
 	if (l->c.flags & PFS_CONTAINER_LOST)
 		view->source.kind = PFS_SOURCE_LOST;
@@ -384,7 +406,8 @@ int pfs_view(struct pfs_store *store, uint64_t word, struct pfs_view *view)
 	return 0;
 }
 
-void pfs_view_attr(const struct pfs_store *store, const struct pfs_view *view, struct pfs_attr *attr)
+void pfs_view_attr(const struct pfs_store *store, const struct pfs_view *view,
+		   struct pfs_attr *attr)
 {
 	const struct pfs_defaults *d = &store->defaults;
 
@@ -424,7 +447,8 @@ int pfs_word_key(struct pfs_store *store, uint64_t word, struct pfs_key *key)
 	if (err)
 		return err;
 	if (pfs_container_key(key, &loaded.c, loaded.slot.kind, loaded.slot.tag) != 0)
-		return damaged(store, loaded.page->number, loaded.slot.off, "the key does not belong to its slot");
+		return damaged(store, loaded.page->number, loaded.slot.off,
+			       "the key does not belong to its slot");
 	return 0;
 }
 
@@ -475,7 +499,8 @@ int pfs_find(struct pfs_store *store, const struct pfs_key *key, uint32_t *objec
 
 /* ---- the public readers ---- */
 
-int pfs_lookup(struct pfs_store *store, const struct pfs_key *key, uint32_t *object, struct pfs_attr *attr)
+int pfs_lookup(struct pfs_store *store, const struct pfs_key *key, uint32_t *object,
+	       struct pfs_attr *attr)
 {
 	struct pfs_view view;
 	uint32_t found;
@@ -532,7 +557,8 @@ static uint64_t present_size(const struct pfs_view *view)
 	return size;
 }
 
-static ssize_t read_version(struct pfs_store *store, uint64_t word, uint64_t off, void *buf, size_t len)
+static ssize_t read_version(struct pfs_store *store, uint64_t word, uint64_t off, void *buf,
+			    size_t len)
 {
 	struct pfs_view view;
 	uint64_t size;
@@ -547,7 +573,8 @@ static ssize_t read_version(struct pfs_store *store, uint64_t word, uint64_t off
 	return err ? err : (ssize_t)len;
 }
 
-static ssize_t read_page(struct pfs_store *store, uint64_t word, uint64_t off, void *buf, size_t len)
+static ssize_t read_page(struct pfs_store *store, uint64_t word, uint64_t off, void *buf,
+			 size_t len)
 {
 	struct pfs_loaded loaded;
 	int err = pfs_load(store, pfs_word_page_number(word), pfs_word_slot(word), &loaded);
@@ -559,7 +586,8 @@ static ssize_t read_page(struct pfs_store *store, uint64_t word, uint64_t off, v
 	len = pfs_min_u64(len, loaded.c.raw_len - off);
 	err = read_loaded(store, &loaded, off, buf, len);
 	if (err == -EUCLEAN)
-		err = damaged(store, loaded.page->number, loaded.slot.off, "a value does not verify");
+		err = damaged(store, loaded.page->number, loaded.slot.off,
+			      "a value does not verify");
 	return err ? err : (ssize_t)len;
 }
 
@@ -578,7 +606,8 @@ ssize_t pfs_read(struct pfs_store *store, uint32_t object, uint64_t off, void *b
 	return n;
 }
 
-int pfs_get(struct pfs_store *store, const struct pfs_key *key, void **data, size_t *len, struct pfs_attr *attr)
+int pfs_get(struct pfs_store *store, const struct pfs_key *key, void **data, size_t *len,
+	    struct pfs_attr *attr)
 {
 	*data = NULL;
 	*len = 0;
@@ -649,15 +678,32 @@ int pfs_place(struct pfs_store *store, const struct pfs_key *key, struct pfs_pla
 	if (!err)
 		err = pfs_view(store, word, &view);
 	if (!err && view.version) {
-		*out = (struct pfs_place){true, 0, 0, 0, view.stored, view.source.body_len, view.seq,
-					  view.source.dict, 0, view.source.flags & PFS_CONTAINER_LZ4,
-					  view.size > PFS_BLOCK_LEN ? pfs_block_count(view.size) : 0};
+		*out = (struct pfs_place){true,
+					  0,
+					  0,
+					  0,
+					  view.stored,
+					  view.source.body_len,
+					  view.seq,
+					  view.source.dict,
+					  0,
+					  view.source.flags & PFS_CONTAINER_LZ4,
+					  view.size > PFS_BLOCK_LEN ? pfs_block_count(view.size)
+								    : 0};
 	} else if (!err) {
 		err = pfs_load(store, view.at.page, view.at.slot, &loaded);
-		*out = (struct pfs_place){false, view.at.page, view.at.slot, view.at.off, view.at.len,
-					  view.source.body_len, view.seq, view.source.dict, err ? 0 : loaded.c.crc,
-					  view.source.flags & (PFS_CONTAINER_LZ4 | PFS_CONTAINER_BLOCKS),
-					  view.source.flags & PFS_CONTAINER_BLOCKS ? pfs_block_count(view.size) : 0};
+		*out = (struct pfs_place){
+			false,
+			view.at.page,
+			view.at.slot,
+			view.at.off,
+			view.at.len,
+			view.source.body_len,
+			view.seq,
+			view.source.dict,
+			err ? 0 : loaded.c.crc,
+			view.source.flags & (PFS_CONTAINER_LZ4 | PFS_CONTAINER_BLOCKS),
+			view.source.flags & PFS_CONTAINER_BLOCKS ? pfs_block_count(view.size) : 0};
 	}
 	pfs_epoch_leave();
 	return err;

@@ -1,10 +1,11 @@
 /* Opening after a crash: the journal on top of what the pages held before (FORMAT.md, O2 to O7).
  *
- *   names -> journal written again -> slots read -> records replayed in memory -> untrusted slots retired, synced
+ *   names -> journal written again -> slots read -> records replayed in memory -> untrusted slots
+ * retired, synced
  *         -> places found -> checkpoint
  *
- * Replay makes versions as the changes themselves did, but finds them a place only when all records are known, so that what the crash
- * left is given back first. */
+ * Replay makes versions as the changes themselves did, but finds them a place only when all records
+ * are known, so that what the crash left is given back first. */
 #include <stdlib.h>
 
 #include "storage/epoch.h"
@@ -42,7 +43,8 @@ static void take_key(struct parsed *p, struct pfs_key *key)
 		key->num = pfs_get_le64(bytes);
 	} else if (head[0] == PFS_KEY_UUID && head[1] == 16) {
 		memcpy(key->uuid, bytes, 16);
-	} else if (head[0] == PFS_KEY_SCRATCH && pfs_key_parse(key, (const char *)bytes, head[1]) == 0 &&
+	} else if (head[0] == PFS_KEY_SCRATCH &&
+		   pfs_key_parse(key, (const char *)bytes, head[1]) == 0 &&
 		   key->kind == PFS_KEY_SCRATCH) {
 		return;
 	} else {
@@ -66,7 +68,8 @@ static struct parsed parse(const struct pfs_record *record)
 
 static int bad_record(struct pfs_store *store, const struct pfs_record *record)
 {
-	return pfs_corrupt(&store->logger, "journal", record->pos.off, "segment %llu: record of type %u makes no sense",
+	return pfs_corrupt(&store->logger, "journal", record->pos.off,
+			   "segment %llu: record of type %u makes no sense",
 			   (unsigned long long)record->pos.segment->number, record->type);
 }
 
@@ -92,17 +95,18 @@ static int collect_names(void *arg, const struct pfs_record *record)
 	(void)take(&p, heads[record->type]);
 	for (unsigned i = 0; i < keys && !err; i++) {
 		take_key(&p, &key);
-		err = p.bad ? bad_record(state->store, record) : pfs_name(state, key.kind, pfs_key_tag(&key));
+		err = p.bad ? bad_record(state->store, record)
+			    : pfs_name(state, key.kind, pfs_key_tag(&key));
 	}
 	return err;
 }
 
 /* ---- changing the state ---- */
 
-/* Publishes a version for the key's object, which is made when there is none. home, if not NULL, is where the version was found;
- * *former then says where the object was before. */
-static int publish_at(struct pfs_store *store, const struct pfs_key *key, struct pfs_version *v, uint64_t seq,
-		      const struct pfs_extent_at *home, struct pfs_extent_at *former)
+/* Publishes a version for the key's object, which is made when there is none. home, if not NULL, is
+ * where the version was found; *former then says where the object was before. */
+static int publish_at(struct pfs_store *store, const struct pfs_key *key, struct pfs_version *v,
+		      uint64_t seq, const struct pfs_extent_at *home, struct pfs_extent_at *former)
 {
 	struct pfs_change change = {.version = v};
 	uint64_t word;
@@ -114,7 +118,8 @@ static int publish_at(struct pfs_store *store, const struct pfs_key *key, struct
 	if (!err)
 		err = pfs_current(store, change.object, &change.current);
 	if (!err && fresh)
-		err = pfs_index_insert(store->index, change.object, pfs_index_hash(v->kind, v->tag));
+		err = pfs_index_insert(store->index, change.object,
+				       pfs_index_hash(v->kind, v->tag));
 	if (err) {
 		pfs_source_unref(store, &v->source);
 		free(v);
@@ -128,7 +133,8 @@ static int publish_at(struct pfs_store *store, const struct pfs_key *key, struct
 	return 0;
 }
 
-static int publish(struct pfs_store *store, const struct pfs_key *key, struct pfs_version *v, uint64_t seq)
+static int publish(struct pfs_store *store, const struct pfs_key *key, struct pfs_version *v,
+		   uint64_t seq)
 {
 	return publish_at(store, key, v, seq, NULL, NULL);
 }
@@ -164,10 +170,11 @@ static void set_attr(struct pfs_version *v, const struct pfs_attr_disk *attr)
 	v->gid = pfs_get_le32(attr->gid.b);
 }
 
-/* The document that a record was made to. *present: it is there, as the base. Otherwise the version that the pages hold of the
- * record's result, if any, is adopted (O4), or the document is lost until a record replaces it whole. */
-static int base_of(struct pfs_store *store, const struct pfs_key *key, uint64_t base, struct pfs_view *view,
-		   bool *present)
+/* The document that a record was made to. *present: it is there, as the base. Otherwise the version
+ * that the pages hold of the record's result, if any, is adopted (O4), or the document is lost
+ * until a record replaces it whole. */
+static int base_of(struct pfs_store *store, const struct pfs_key *key, uint64_t base,
+		   struct pfs_view *view, bool *present)
 {
 	uint32_t object;
 	uint64_t word;
@@ -187,14 +194,16 @@ static bool verifies_whole(struct pfs_store *store, const struct pfs_view *view)
 	uint8_t block[PFS_BLOCK_LEN];
 
 	for (uint64_t off = 0; off < view->size; off += sizeof(block)) {
-		if (pfs_source_read(store, &view->source, off, block, pfs_min_u64(sizeof(block), view->size - off)) != 0)
+		if (pfs_source_read(store, &view->source, off, block,
+				    pfs_min_u64(sizeof(block), view->size - off)) != 0)
 			return false;
 	}
 	return true;
 }
 
 /* Makes key's document the one that the pages hold with exactly this sequence. */
-static int adopt(struct pfs_replay_state *state, const struct pfs_key *key, uint64_t seq, bool *done)
+static int adopt(struct pfs_replay_state *state, const struct pfs_key *key, uint64_t seq,
+		 bool *done)
 {
 	struct pfs_store *store = state->store;
 	struct pfs_extent_at former;
@@ -207,18 +216,13 @@ static int adopt(struct pfs_replay_state *state, const struct pfs_key *key, uint
 		struct pfs_untrusted *u = &state->untrusted[i];
 
 		if (!u->verified || u->seq != seq || !pfs_key_equal(&u->key, key) ||
-		    pfs_view(store, pfs_word_page(u->at.page, u->at.slot), &view) != 0 || !verifies_whole(store, &view))
+		    pfs_view(store, pfs_word_page(u->at.page, u->at.slot), &view) != 0 ||
+		    !verifies_whole(store, &view))
 			continue;
 		v = pfs_version_new(key);
 		if (!v)
 			return -ENOMEM;
-		v->size = view.size;
-		v->mtime_ns = view.mtime_ns;
-		v->mode = view.mode;
-		v->uid = view.uid;
-		v->gid = view.gid;
-		v->own_attr = view.own_attr;
-		v->source = view.source;
+		pfs_version_take(v, &view);
 		u->adopted = *done = true;
 		err = publish_at(store, key, v, seq, &u->at, &former);
 		/* Where it stood before is retired like all that is not trusted. */
@@ -263,7 +267,8 @@ static int replay_put(struct pfs_replay_state *state, const struct pfs_record *r
 	body_len = pfs_get_le32(put->body_len.b);
 	if (body_len > (size_t)(p.end - p.at) || raw_len > PFS_PAYLOAD_MAX ||
 	    ((record->flags & PFS_PUT_BLOCKS) != 0) != (raw_len > PFS_BLOCK_LEN) ||
-	    ((record->flags & PFS_PUT_BLOCKS) && body_len < pfs_block_count(raw_len) * PFS_BLOCK_ENTRY_LEN))
+	    ((record->flags & PFS_PUT_BLOCKS) &&
+	     body_len < pfs_block_count(raw_len) * PFS_BLOCK_ENTRY_LEN))
 		return bad_record(state->store, record);
 	v = pfs_version_new(&key);
 	if (!v)
@@ -306,7 +311,8 @@ static int replay_patch(struct pfs_replay_state *state, const struct pfs_record 
 	off = pfs_get_le64(patch->off.b);
 	size = pfs_get_le64(patch->new_size.b);
 	len = pfs_get_le64(patch->len.b);
-	if (size > PFS_PAYLOAD_MAX || off > size || len > size - off || (!zeros && len > (size_t)(p.end - p.at)))
+	if (size > PFS_PAYLOAD_MAX || off > size || len > size - off ||
+	    (!zeros && len > (size_t)(p.end - p.at)))
 		return bad_record(state->store, record);
 	err = base_of(state->store, &key, base, &view, &present);
 	if (err)
@@ -331,27 +337,21 @@ static int replay_patch(struct pfs_replay_state *state, const struct pfs_record 
 	v->size = size;
 	v->source = (struct pfs_source){.kind = PFS_SOURCE_STAGE, .size = size, .stage = stage};
 	pfs_stage_change(stage, size, off, len, &record->pos,
-			 zeros ? PFS_STAGE_ZEROS : (uint32_t)(p.at - record->body) + PFS_RECORD_HEADER_LEN);
+			 zeros ? PFS_STAGE_ZEROS
+			       : (uint32_t)(p.at - record->body) + PFS_RECORD_HEADER_LEN);
 	return publish(state->store, &key, v, record->seq);
 }
 
 /* The document that view shows, under key. */
-static int republish(const struct pfs_key *key, const struct pfs_view *view, const struct pfs_attr_disk *attr,
-		     struct pfs_version **out)
+static int republish(const struct pfs_key *key, const struct pfs_view *view,
+		     const struct pfs_attr_disk *attr, struct pfs_version **out)
 {
 	struct pfs_version *v = pfs_version_new(key);
 
 	*out = v;
 	if (!v)
 		return -ENOMEM;
-	v->size = view->size;
-	v->mtime_ns = view->mtime_ns;
-	v->mode = view->mode;
-	v->uid = view->uid;
-	v->gid = view->gid;
-	v->own_attr = view->own_attr;
-	v->source = view->source;
-	pfs_source_ref(&v->source);
+	pfs_version_take(v, view);
 	if (attr)
 		set_attr(v, attr);
 	return 0;
@@ -391,8 +391,8 @@ static int replay_remove(struct pfs_replay_state *state, const struct pfs_record
 	return drop(state->store, &key, record->seq);
 }
 
-/* One side of a move: the object that stood under `from` with sequence `base` now stands under `to`, whatever stood there being
- * gone before. The object keeps its home. */
+/* One side of a move: the object that stood under `from` with sequence `base` now stands under
+ * `to`, whatever stood there being gone before. The object keeps its home. */
 struct side {
 	const struct pfs_key *from, *to;
 	uint64_t base;
@@ -470,18 +470,12 @@ static int replay_move(struct pfs_replay_state *state, const struct pfs_record *
 static int replay_record(void *arg, const struct pfs_record *record)
 {
 	switch (record->type) {
-	case PFS_RECORD_PUT:
-		return replay_put(arg, record);
-	case PFS_RECORD_PATCH:
-		return replay_patch(arg, record);
-	case PFS_RECORD_ATTR:
-		return replay_attr(arg, record);
-	case PFS_RECORD_REMOVE:
-		return replay_remove(arg, record);
-	case PFS_RECORD_MOVE:
-		return replay_move(arg, record);
-	default:
-		return bad_record(((struct pfs_replay_state *)arg)->store, record);
+	case PFS_RECORD_PUT: return replay_put(arg, record);
+	case PFS_RECORD_PATCH: return replay_patch(arg, record);
+	case PFS_RECORD_ATTR: return replay_attr(arg, record);
+	case PFS_RECORD_REMOVE: return replay_remove(arg, record);
+	case PFS_RECORD_MOVE: return replay_move(arg, record);
+	default: return bad_record(((struct pfs_replay_state *)arg)->store, record);
 	}
 }
 
@@ -504,7 +498,8 @@ static int drop_temporary(struct pfs_store *store, uint64_t seq)
 	return 0;
 }
 
-/* A version newer than the journal's end proves that the journal is damaged: it is kept (the newest of each key). */
+/* A version newer than the journal's end proves that the journal is damaged: it is kept (the newest
+ * of each key). */
 static int keep_newer(struct pfs_replay_state *state)
 {
 	for (size_t i = 0; i < state->untrusted_count; i++) {
@@ -513,7 +508,8 @@ static int keep_newer(struct pfs_replay_state *state)
 		bool present, done;
 		int err;
 
-		if (!u->verified || u->adopted || u->seq <= state->journal_last || u->key.kind == PFS_KEY_TEMP)
+		if (!u->verified || u->adopted || u->seq <= state->journal_last ||
+		    u->key.kind == PFS_KEY_TEMP)
 			continue;
 		err = base_of(state->store, &u->key, 0, &view, &present);
 		if (err)
@@ -521,8 +517,9 @@ static int keep_newer(struct pfs_replay_state *state)
 		if (view.seq >= u->seq)
 			continue;
 		pfs_logf(&state->store->logger, PFS_LOG_WARNING,
-			 "page %u slot %u is newer than the end of the journal, which must be damaged; it is kept", u->at.page,
-			 u->at.slot);
+			 "page %u slot %u is newer than the end of the journal, which must be "
+			 "damaged; it is kept",
+			 u->at.page, u->at.slot);
 		err = adopt(state, &u->key, u->seq, &done);
 		if (err)
 			return err;
@@ -530,8 +527,8 @@ static int keep_newer(struct pfs_replay_state *state)
 	return 0;
 }
 
-/* Writes tombstones over what the crash left, and again over those of the window, and clears what lies between slots and containers. Their
- * space is free when that is synced. */
+/* Writes tombstones over what the crash left, and again over those of the window, and clears what
+ * lies between slots and containers. Their space is free when that is synced. */
 static int retire_untrusted(struct pfs_replay_state *state)
 {
 	struct pfs_store *store = state->store;
@@ -543,12 +540,13 @@ static int retire_untrusted(struct pfs_replay_state *state)
 		if (page)
 			err = pfs_pager_clear_gap(store->pager, page);
 		if (page && !err)
-			err = pfs_pager_restore_trailer(store->pager, page, pfs_commit_lock_cb, store);
+			err = pfs_pager_restore_trailer(store->pager, page, pfs_commit_lock_cb,
+							store);
 	}
 	for (size_t i = 0; i < state->untrusted_count && !err; i++) {
 		if (!state->untrusted[i].adopted)
-			err = pfs_write_tombstone(store, &state->untrusted[i].at, state->untrusted[i].tag,
-						  state->last_seq);
+			err = pfs_write_tombstone(store, &state->untrusted[i].at,
+						  state->untrusted[i].tag, state->last_seq);
 	}
 	for (size_t i = 0; i < state->tombstone_count && !err; i++)
 		err = pfs_write_tombstone(store, &state->tombstones[i], state->tombstone_tags[i],
@@ -599,14 +597,16 @@ static int finish(struct pfs_replay_state *state)
 	if (!err)
 		err = pfs_checkpoint(store, true);
 	/* O6: records that come behind a tail would not be found. */
-	if (!err && PFS_NEVER(&store->logger, pfs_journal_window(store->journal) <= state->journal_last))
+	if (!err &&
+	    PFS_NEVER(&store->logger, pfs_journal_window(store->journal) <= state->journal_last))
 		err = -EIO;
 	return err;
 }
 
 static void count_lost(struct pfs_replay_state *state)
 {
-	for (struct pfs_list *item = state->store->pending.next; item != &state->store->pending; item = item->next) {
+	for (struct pfs_list *item = state->store->pending.next; item != &state->store->pending;
+	     item = item->next) {
 		const struct pfs_version *v = (const struct pfs_version *)item;
 		char text[PFS_NAME_MAX + 1];
 		struct pfs_key key;
@@ -615,7 +615,9 @@ static void count_lost(struct pfs_replay_state *state)
 			continue;
 		pfs_version_key(v, &key);
 		pfs_key_format(text, &key);
-		pfs_logf(&state->store->logger, PFS_LOG_ERROR, "%s: what the journal's changes were made to is not there; its content is lost",
+		pfs_logf(&state->store->logger, PFS_LOG_ERROR,
+			 "%s: what the journal's changes were made to is not there; its content is "
+			 "lost",
 			 text);
 		state->lost++;
 	}
@@ -631,7 +633,8 @@ static int replay(struct pfs_replay_state *state)
 		return err;
 	state->window = result.records ? result.first_seq : UINT64_MAX;
 	state->journal_last = result.last_seq;
-	state->last_seq = pfs_max_u64(store->super.sequence, pfs_max_u64(result.last_seq, result.first_seq));
+	state->last_seq =
+		pfs_max_u64(store->super.sequence, pfs_max_u64(result.last_seq, result.first_seq));
 	if (!store->opened_read_only)
 		err = pfs_journal_rewrite(store->journal);
 	if (!err)
@@ -654,7 +657,8 @@ static int replay(struct pfs_replay_state *state)
 
 int pfs_recover(struct pfs_store *store, bool clean)
 {
-	struct pfs_replay_state state = {.store = store, .window = UINT64_MAX, .last_seq = store->super.sequence};
+	struct pfs_replay_state state = {
+		.store = store, .window = UINT64_MAX, .last_seq = store->super.sequence};
 	int err = clean ? pfs_index_load(store) : -ENOENT;
 
 	if (clean && err && err != -ENOMEM) {
@@ -665,7 +669,8 @@ int pfs_recover(struct pfs_store *store, bool clean)
 		err = replay(&state);
 	}
 	if (!err && clean)
-		pfs_journal_start(store->journal, pfs_max_u64(state.last_seq, store->super.sequence) + 1);
+		pfs_journal_start(store->journal,
+				  pfs_max_u64(state.last_seq, store->super.sequence) + 1);
 	free(state.named);
 	free(state.untrusted);
 	free(state.tombstones);

@@ -1,4 +1,5 @@
-/* The changing half of the public interface: each function makes one record and publishes what it says. */
+/* The changing half of the public interface: each function makes one record and publishes what it
+ * says. */
 #include <stdlib.h>
 
 #include "storage/epoch.h"
@@ -13,16 +14,8 @@ static uint64_t next_seq(const struct pfs_store *store)
 	return pfs_journal_appended(store->journal) + 1;
 }
 
-static void attr_of_view(struct pfs_version *v, const struct pfs_view *view)
-{
-	v->mtime_ns = view->mtime_ns;
-	v->mode = view->mode;
-	v->uid = view->uid;
-	v->gid = view->gid;
-	v->own_attr = view->own_attr;
-}
-
-static void set_attr(struct pfs_store *store, struct pfs_version *v, unsigned mask, const struct pfs_attr *attr)
+static void set_attr(struct pfs_store *store, struct pfs_version *v, unsigned mask,
+		     const struct pfs_attr *attr)
 {
 	const struct pfs_defaults *d = &store->defaults;
 
@@ -46,8 +39,8 @@ static void set_attr(struct pfs_store *store, struct pfs_version *v, unsigned ma
 }
 
 /* A version of the object under key with the attributes of view (NULL: none). */
-static int begin(struct pfs_store *store, struct pfs_change *change, uint32_t object, const struct pfs_key *key,
-		 const struct pfs_view *view)
+static int begin(struct pfs_store *store, struct pfs_change *change, uint32_t object,
+		 const struct pfs_key *key, const struct pfs_view *view)
 {
 	int err;
 
@@ -60,19 +53,8 @@ static int begin(struct pfs_store *store, struct pfs_change *change, uint32_t ob
 		return -ENOMEM;
 	change->version->seq = next_seq(store);
 	if (view)
-		attr_of_view(change->version, view);
+		pfs_version_take_attr(change->version, view);
 	return 0;
-}
-
-/* The version takes over what the object holds (an attribute change, a move). */
-static void inherit(struct pfs_store *store, struct pfs_change *change, const struct pfs_view *view)
-{
-	const struct pfs_version *pending = change->current.pending;
-
-	change->version->source = view->source;
-	change->version->size = view->size;
-	change->source_leaves = pending && pending->batch <= store->applying;
-	pfs_source_ref(&view->source);
 }
 
 static void source_of_packed(struct pfs_source *source, const struct pfs_packed *packed)
@@ -87,8 +69,8 @@ static void source_of_packed(struct pfs_source *source, const struct pfs_packed 
 }
 
 /* Puts packed as the object's whole content. */
-static int put_object(struct pfs_store *store, struct pfs_change *change, const struct pfs_packed *packed,
-		      uint64_t displaced, bool privileged)
+static int put_object(struct pfs_store *store, struct pfs_change *change,
+		      const struct pfs_packed *packed, uint64_t displaced, bool privileged)
 {
 	struct pfs_version *v = change->version;
 	int err;
@@ -105,15 +87,16 @@ static int put_object(struct pfs_store *store, struct pfs_change *change, const 
 	return err;
 }
 
-int pfs_put_object(struct pfs_store *store, uint32_t object, const struct pfs_key *key, const struct pfs_packed *packed,
-		   const struct pfs_attr *attr, uint64_t displaced)
+int pfs_put_object(struct pfs_store *store, uint32_t object, const struct pfs_key *key,
+		   const struct pfs_packed *packed, const struct pfs_attr *attr, uint64_t displaced)
 {
 	struct pfs_change change;
 	int err = begin(store, &change, object, key, NULL);
 
 	if (err)
 		return err;
-	set_attr(store, change.version, PFS_ATTR_MODE | PFS_ATTR_UID | PFS_ATTR_GID | PFS_ATTR_MTIME, attr);
+	set_attr(store, change.version,
+		 PFS_ATTR_MODE | PFS_ATTR_UID | PFS_ATTR_GID | PFS_ATTR_MTIME, attr);
 	return put_object(store, &change, packed, displaced, false);
 }
 
@@ -127,7 +110,10 @@ int pfs_log_held(struct pfs_store *store, uint32_t object, struct pfs_version *h
 	struct pfs_key key;
 	int err;
 
-	view = (struct pfs_view){.mtime_ns = held->mtime_ns, .mode = held->mode, .uid = held->uid, .gid = held->gid,
+	view = (struct pfs_view){.mtime_ns = held->mtime_ns,
+				 .mode = held->mode,
+				 .uid = held->uid,
+				 .gid = held->gid,
 				 .own_attr = held->own_attr};
 	pfs_version_key(held, &key);
 	err = begin(store, &change, object, &key, &view);
@@ -183,7 +169,8 @@ static int hold(struct pfs_store *store, uint32_t object, const struct pfs_key *
 
 /* ---- entering and leaving ---- */
 
-/* Slows a writer while the journal is over its limit. Never called by what must not be throttled. */
+/* Slows a writer while the journal is over its limit. Never called by what must not be throttled.
+ */
 void pfs_write_throttle(struct pfs_store *store)
 {
 	uint64_t live, kept;
@@ -192,7 +179,8 @@ void pfs_write_throttle(struct pfs_store *store)
 		return;
 	pthread_mutex_lock(&store->commit);
 	live = pfs_journal_live_bytes(store->journal);
-	/* What documents under heavy writing keep in the journal a checkpoint could not give back. */
+	/* What documents under heavy writing keep in the journal a checkpoint could not give back.
+	 */
 	kept = store->journal_kept;
 	pthread_mutex_unlock(&store->commit);
 	if (live > PFS_STAGE_JOURNAL_MAX || live > kept + store->journal_max)
@@ -207,7 +195,7 @@ void pfs_write_enter(struct pfs_store *store)
 
 void pfs_write_leave(struct pfs_store *store)
 {
-	bool want = !__atomic_load_n(&store->checkpoint_wanted, __ATOMIC_ACQUIRE) && 
+	bool want = !__atomic_load_n(&store->checkpoint_wanted, __ATOMIC_ACQUIRE) &&
 		    pfs_journal_live_bytes(store->journal) > store->journal_kept + PFS_JOURNAL_SOFT;
 	pfs_epoch_leave();
 	pthread_mutex_unlock(&store->commit);
@@ -230,8 +218,8 @@ bool pfs_write_again(struct pfs_store *store, int err, unsigned *tries, bool pri
 
 /* ---- creating and writing ---- */
 
-static int create_locked(struct pfs_store *store, const struct pfs_key *key, const struct pfs_attr *attr,
-			 uint32_t *object)
+static int create_locked(struct pfs_store *store, const struct pfs_key *key,
+			 const struct pfs_attr *attr, uint32_t *object)
 {
 	struct pfs_version model = {0};
 	int err;
@@ -253,7 +241,8 @@ static int create_locked(struct pfs_store *store, const struct pfs_key *key, con
 	return pfs_index_insert(store->index, *object, pfs_index_hash(key->kind, pfs_key_tag(key)));
 }
 
-/* Whether a document could be placed now: a full disk is to be noticed when a file is opened for writing, not when it is closed. */
+/* Whether a document could be placed now: a full disk is to be noticed when a file is opened for
+ * writing, not when it is closed. */
 static int probe_room(struct pfs_store *store)
 {
 	struct pfs_container c = {.body_len = PFS_BLOCK_LEN, .seq = next_seq(store)};
@@ -266,8 +255,8 @@ static int probe_room(struct pfs_store *store)
 	return err;
 }
 
-int pfs_create(struct pfs_store *store, const struct pfs_key *key, const struct pfs_attr *attr, uint32_t *object,
-	       struct pfs_attr *found)
+int pfs_create(struct pfs_store *store, const struct pfs_key *key, const struct pfs_attr *attr,
+	       uint32_t *object, struct pfs_attr *found)
 {
 	unsigned tries = 0;
 	struct pfs_view view;
@@ -296,9 +285,10 @@ int pfs_create(struct pfs_store *store, const struct pfs_key *key, const struct 
 	return err;
 }
 
-/* The present content of a small document with data written over it. *out is malloc'ed, size bytes. */
-static int merge_small(struct pfs_store *store, const struct pfs_view *view, uint64_t old_size, uint64_t size, uint64_t off,
-		       const void *data, size_t len, uint8_t **out)
+/* The present content of a small document with data written over it. *out is malloc'ed, size bytes.
+ */
+static int merge_small(struct pfs_store *store, const struct pfs_view *view, uint64_t old_size,
+		       uint64_t size, uint64_t off, const void *data, size_t len, uint8_t **out)
 {
 	uint64_t keep = pfs_min_u64(old_size, size);
 	uint8_t *bytes = calloc(1, size + 1);
@@ -321,9 +311,10 @@ static int merge_small(struct pfs_store *store, const struct pfs_view *view, uin
 	return 0;
 }
 
-/* The stage that a patch goes to: the pending version's own, if no checkpoint has taken it, else a new one over what is there. */
-static int stage_for(struct pfs_store *store, const struct pfs_change *change, const struct pfs_view *view,
-		     struct pfs_stage **out)
+/* The stage that a patch goes to: the pending version's own, if no checkpoint has taken it, else a
+ * new one over what is there. */
+static int stage_for(struct pfs_store *store, const struct pfs_change *change,
+		     const struct pfs_view *view, struct pfs_stage **out)
 {
 	struct pfs_segment *pinned = NULL;
 	struct pfs_stage *stage;
@@ -343,7 +334,8 @@ static int stage_for(struct pfs_store *store, const struct pfs_change *change, c
 		stage->batch = store->batch_number;
 		if (!bare)
 			pfs_source_ref(&view->source);
-		/* What the base still has only in the journal stays there as long as the stage does. */
+		/* What the base still has only in the journal stays there as long as the stage
+		 * does. */
 		if (change->current.pending && change->current.pending->batch > store->applying)
 			pinned = pfs_journal_oldest(store->journal);
 	}
@@ -353,7 +345,8 @@ static int stage_for(struct pfs_store *store, const struct pfs_change *change, c
 	if (!err)
 		err = pfs_stage_reserve(stage);
 	if (err) {
-		pfs_source_unref(store, &(struct pfs_source){.kind = PFS_SOURCE_STAGE, .stage = stage});
+		pfs_source_unref(store,
+				 &(struct pfs_source){.kind = PFS_SOURCE_STAGE, .stage = stage});
 		return err;
 	}
 	*out = stage;
@@ -361,8 +354,9 @@ static int stage_for(struct pfs_store *store, const struct pfs_change *change, c
 }
 
 /* Changes a range of a large document, or its size, by a patch record. */
-static int patch_object(struct pfs_store *store, struct pfs_change *change, const struct pfs_view *view, uint64_t new_size,
-			uint64_t off, uint64_t len, const void *data, bool privileged)
+static int patch_object(struct pfs_store *store, struct pfs_change *change,
+			const struct pfs_view *view, uint64_t new_size, uint64_t off, uint64_t len,
+			const void *data, bool privileged)
 {
 	struct pfs_version *v = change->version;
 	uint64_t base = change->current.held ? 0 : view->seq;
@@ -386,15 +380,16 @@ static int patch_object(struct pfs_store *store, struct pfs_change *change, cons
 		pfs_change_drop(store, change);
 		return err;
 	}
-	pfs_stage_change(v->source.stage, new_size, off, len, &pos, data ? data_off : PFS_STAGE_ZEROS);
+	pfs_stage_change(v->source.stage, new_size, off, len, &pos,
+			 data ? data_off : PFS_STAGE_ZEROS);
 	pfs_change_publish(store, change, pos.seq);
 	return 0;
 }
 
-/* One change of an object's bytes: its size becomes new_size, then [off, off + len) is written (data NULL: zeros). prepacked: the
- * whole new content, if it was packed already. */
-static int change_bytes(struct pfs_store *store, uint32_t object, uint64_t new_size, uint64_t off, uint64_t len,
-			const void *data, unsigned mask, const struct pfs_attr *attr,
+/* One change of an object's bytes: its size becomes new_size, then [off, off + len) is written
+ * (data NULL: zeros). prepacked: the whole new content, if it was packed already. */
+static int change_bytes(struct pfs_store *store, uint32_t object, uint64_t new_size, uint64_t off,
+			uint64_t len, const void *data, unsigned mask, const struct pfs_attr *attr,
 			const struct pfs_packed *prepacked, bool privileged)
 {
 	struct pfs_change change;
@@ -432,8 +427,8 @@ static int change_bytes(struct pfs_store *store, uint32_t object, uint64_t new_s
 	return err;
 }
 
-static int write_locked(struct pfs_store *store, uint32_t object, uint64_t off, const void *data, size_t len,
-			const struct pfs_attr *attr, const struct pfs_packed *prepacked)
+static int write_locked(struct pfs_store *store, uint32_t object, uint64_t off, const void *data,
+			size_t len, const struct pfs_attr *attr, const struct pfs_packed *prepacked)
 {
 	struct pfs_view view;
 	int err;
@@ -447,11 +442,12 @@ static int write_locked(struct pfs_store *store, uint32_t object, uint64_t off, 
 	if (prepacked && view.size > len)
 		prepacked = NULL;
 	return change_bytes(store, object, pfs_max_u64(view.size, off + len), off, len, data,
-			    attr->mtime_ns == PFS_MTIME_KEEP ? 0 : PFS_ATTR_MTIME, attr, prepacked, false);
+			    attr->mtime_ns == PFS_MTIME_KEEP ? 0 : PFS_ATTR_MTIME, attr, prepacked,
+			    false);
 }
 
-static int write_part(struct pfs_store *store, uint32_t object, uint64_t off, const void *data, size_t len,
-		      const struct pfs_attr *attr)
+static int write_part(struct pfs_store *store, uint32_t object, uint64_t off, const void *data,
+		      size_t len, const struct pfs_attr *attr)
 {
 	struct pfs_packed packed = {0};
 	struct pfs_attr now;
@@ -482,7 +478,8 @@ static int write_part(struct pfs_store *store, uint32_t object, uint64_t off, co
 	return err;
 }
 
-int pfs_write(struct pfs_store *store, uint32_t object, uint64_t off, const void *data, size_t len, int64_t mtime_ns)
+int pfs_write(struct pfs_store *store, uint32_t object, uint64_t off, const void *data, size_t len,
+	      int64_t mtime_ns)
 {
 	struct pfs_attr attr = {.mtime_ns = mtime_ns};
 	int err = 0;
@@ -492,7 +489,8 @@ int pfs_write(struct pfs_store *store, uint32_t object, uint64_t off, const void
 	for (size_t done = 0; done < len && !err;) {
 		size_t part = pfs_min_u64(len - done, PFS_WHOLE_WRITE_MAX);
 
-		err = write_part(store, object, off + done, (const uint8_t *)data + done, part, &attr);
+		err = write_part(store, object, off + done, (const uint8_t *)data + done, part,
+				 &attr);
 		done += part;
 	}
 	return err;
@@ -512,8 +510,9 @@ int pfs_zero(struct pfs_store *store, uint32_t object, uint64_t off, uint64_t le
 		if (!err)
 			err = pfs_view(store, pfs_index_word(store->index, object), &view);
 		if (!err && off < view.size && len)
-			err = change_bytes(store, object, view.size, off, pfs_min_u64(len, view.size - off), NULL,
-					   PFS_ATTR_MTIME, &attr, NULL, true);
+			err = change_bytes(store, object, view.size, off,
+					   pfs_min_u64(len, view.size - off), NULL, PFS_ATTR_MTIME,
+					   &attr, NULL, true);
 		pfs_write_leave(store);
 	} while (pfs_write_again(store, err, &tries, true));
 	return err;
@@ -521,7 +520,8 @@ int pfs_zero(struct pfs_store *store, uint32_t object, uint64_t off, uint64_t le
 
 /* ---- attributes ---- */
 
-static int attr_object(struct pfs_store *store, uint32_t object, unsigned mask, const struct pfs_attr *attr)
+static int attr_object(struct pfs_store *store, uint32_t object, unsigned mask,
+		       const struct pfs_attr *attr)
 {
 	struct pfs_change change;
 	struct pfs_view view;
@@ -535,8 +535,8 @@ static int attr_object(struct pfs_store *store, uint32_t object, unsigned mask, 
 		err = begin(store, &change, object, &key, &view);
 	if (err)
 		return err;
+	pfs_change_inherit(store, &change, &view);
 	set_attr(store, change.version, mask, attr);
-	inherit(store, &change, &view);
 	err = pfs_change_place(store, &change);
 	if (!err)
 		err = pfs_log_attr(store, change.version, view.seq);
@@ -566,8 +566,8 @@ static int rehold(struct pfs_store *store, uint32_t object, struct pfs_version *
 }
 
 /* Truncation to zero of what is there: held. */
-static int truncate_held(struct pfs_store *store, uint32_t object, const struct pfs_view *view, unsigned mask,
-			 const struct pfs_attr *attr)
+static int truncate_held(struct pfs_store *store, uint32_t object, const struct pfs_view *view,
+			 unsigned mask, const struct pfs_attr *attr)
 {
 	struct pfs_current current;
 	struct pfs_version model = {0};
@@ -578,12 +578,13 @@ static int truncate_held(struct pfs_store *store, uint32_t object, const struct 
 		err = pfs_word_key(store, current.word, &key);
 	if (err)
 		return err;
-	attr_of_view(&model, view);
+	pfs_version_take_attr(&model, view);
 	set_attr(store, &model, mask, attr);
 	return hold(store, object, &key, current.base_word, &model);
 }
 
-static int setattr_locked(struct pfs_store *store, uint32_t object, unsigned mask, const struct pfs_attr *attr)
+static int setattr_locked(struct pfs_store *store, uint32_t object, unsigned mask,
+			  const struct pfs_attr *attr)
 {
 	uint64_t word = pfs_index_word(store->index, object);
 	struct pfs_version *v = pfs_word_is_version(word) ? pfs_word_to_version(word) : NULL;
@@ -598,7 +599,8 @@ static int setattr_locked(struct pfs_store *store, uint32_t object, unsigned mas
 	if (!(mask & PFS_ATTR_SIZE)) {
 		if (!mask)
 			return 0;
-		/* The kernel sets times between a truncation and the write that it is for: both stay held. */
+		/* The kernel sets times between a truncation and the write that it is for: both
+		 * stay held. */
 		if (v && v->held && mask == PFS_ATTR_MTIME)
 			return rehold(store, object, v, mask, attr);
 		err = settle(store, object);
@@ -616,13 +618,13 @@ static int setattr_locked(struct pfs_store *store, uint32_t object, unsigned mas
 	if (!err && attr->size == view.size)
 		return mask & ~(unsigned)PFS_ATTR_SIZE ? attr_object(store, object, mask, attr) : 0;
 	if (!err)
-		err = change_bytes(store, object, attr->size, pfs_min_u64(attr->size, view.size), 0, NULL, mask, attr, NULL,
-				   true);
+		err = change_bytes(store, object, attr->size, pfs_min_u64(attr->size, view.size), 0,
+				   NULL, mask, attr, NULL, true);
 	return err;
 }
 
-int pfs_setattr(struct pfs_store *store, uint32_t object, unsigned mask, const struct pfs_attr *attr,
-		struct pfs_attr *out)
+int pfs_setattr(struct pfs_store *store, uint32_t object, unsigned mask,
+		const struct pfs_attr *attr, struct pfs_attr *out)
 {
 	struct pfs_view view;
 	unsigned tries = 0;

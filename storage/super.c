@@ -30,7 +30,8 @@ static void encode(struct pfs_super_disk *disk, const struct pfs_super *super)
 bool pfs_super_decode(struct pfs_super *super, const struct pfs_super_disk *disk)
 {
 	if (memcmp(disk->magic, PFS_SUPER_MAGIC, sizeof(disk->magic)) != 0 ||
-	    pfs_get_le32(disk->crc.b) != pfs_crc32c(0, (const uint8_t *)disk + CRC_AT, sizeof(*disk) - CRC_AT))
+	    pfs_get_le32(disk->crc.b) !=
+		    pfs_crc32c(0, (const uint8_t *)disk + CRC_AT, sizeof(*disk) - CRC_AT))
 		return false;
 	*super = (struct pfs_super){
 		.version = pfs_get_le16(disk->version.b),
@@ -55,8 +56,9 @@ bool pfs_super_decode(struct pfs_super *super, const struct pfs_super_disk *disk
 
 static bool plausible(const struct pfs_super *super)
 {
-	return pfs_is_pow2(super->page_size) && super->page_size >= 64 * PFS_KIB && super->page_size <= PFS_GIB &&
-	       super->min_value_size >= 16 && super->min_value_size <= 4096 && super->sequence <= PFS_SEQ_MAX;
+	return pfs_is_pow2(super->page_size) && super->page_size >= 64 * PFS_KIB &&
+	       super->page_size <= PFS_GIB && super->min_value_size >= 16 &&
+	       super->min_value_size <= 4096 && super->sequence <= PFS_SEQ_MAX;
 }
 
 int pfs_super_read(struct pfs_dir *dir, struct pfs_super *super, const struct pfs_logger *logger)
@@ -72,7 +74,8 @@ int pfs_super_read(struct pfs_dir *dir, struct pfs_super *super, const struct pf
 	if (err)
 		return err;
 	for (unsigned i = 0; i < PFS_SUPER_COPIES; i++) {
-		ssize_t n = file->ops->read(file, &disk, sizeof(disk), (uint64_t)i * PFS_SUPER_STRIDE);
+		ssize_t n =
+			file->ops->read(file, &disk, sizeof(disk), (uint64_t)i * PFS_SUPER_STRIDE);
 
 		if (n != (ssize_t)sizeof(disk) || !pfs_super_decode(&copy, &disk))
 			continue;
@@ -106,7 +109,8 @@ int pfs_super_write(struct pfs_dir *dir, struct pfs_super *super)
 	if (err)
 		return err;
 	super->generation++;
-	/* One after the other: a torn write can't hit both, and one that rots later leaves no stale one behind. */
+	/* One after the other: a torn write can't hit both, and one that rots later leaves no stale
+	 * one behind. */
 	for (unsigned i = 0; i < PFS_SUPER_COPIES && !err; i++) {
 		err = write_copy(file, super, i);
 		if (!err)

@@ -21,8 +21,9 @@ struct pfs_super {
 	uint64_t sequence;
 };
 
-/* Reads the store's superblock. -ENOENT: no such file. -EUCLEAN: no valid copy (reported). -EPROTONOSUPPORT:
- * a newer version or incompatible features; *super is filled so that the message can name them. */
+/* Reads the store's superblock. -ENOENT: no such file. -EUCLEAN: no valid copy (reported).
+ * -EPROTONOSUPPORT: a newer version or incompatible features; *super is filled so that the message
+ * can name them. */
 int pfs_super_read(struct pfs_dir *dir, struct pfs_super *super, const struct pfs_logger *logger);
 
 /* Decodes one copy. False: its bytes do not verify. Says nothing of version and sizes. */

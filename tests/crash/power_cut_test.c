@@ -1,8 +1,11 @@
-/* Power cuts at every write and sync of short workloads. Each image that a cut could leave is opened; every document must then be one
- * that it was after some acknowledged operation, no older than its last durable state (or the result of the operation in flight),
- * the check must find nothing, and the store must go on working. A part of the images is cut again while it is being opened.
+/* Power cuts at every write and sync of short workloads. Each image that a cut could leave is
+ * opened; every document must then be one that it was after some acknowledged operation, no older
+ * than its last durable state (or the result of the operation in flight), the check must find
+ * nothing, and the store must go on working. A part of the images is cut again while it is being
+ * opened.
  *
- * A failure prints its workload and step; CRASH_SEED=N runs that workload alone, CRASH_WORKLOADS=N and CRASH_IMAGES=N set the effort. */
+ * A failure prints its workload and step; CRASH_SEED=N runs that workload alone, CRASH_WORKLOADS=N
+ * and CRASH_IMAGES=N set the effort. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -27,7 +30,7 @@ struct state {
 
 struct history {
 	struct state states[STATES_MAX];
-	size_t count;   /* acknowledged */
+	size_t count;	/* acknowledged */
 	size_t durable; /* the oldest that a power cut may show */
 	unsigned ticks; /* since it was held */
 	uint8_t *bytes; /* of the last state */
@@ -44,7 +47,8 @@ struct world {
 	uint64_t random, seed;
 	unsigned images_a_step;
 	uint64_t cuts, images, recut;
-	/* Images of the operation in flight. They are looked at when it has returned: the step function is called inside of the store. */
+	/* Images of the operation in flight. They are looked at when it has returned: the step
+	 * function is called inside of the store. */
 	struct pfs_sim **queue;
 	size_t queued, queue_cap;
 };
@@ -61,8 +65,10 @@ static struct pfs_key key_of(unsigned i)
 
 	if (i < 3)
 		return pfs_key_num(i == 0 ? 0 : i == 1 ? 42 : UINT64_MAX);
-	assert_int_equal(pfs_key_parse(&key, i == 3 ? ".42.swp" : "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
-				       i == 3 ? 7 : 36), 0);
+	assert_int_equal(pfs_key_parse(&key,
+				       i == 3 ? ".42.swp" : "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+				       i == 3 ? 7 : 36),
+			 0);
 	return key;
 }
 
@@ -87,12 +93,14 @@ static bool equals(const struct state *s, bool there, uint32_t h, size_t len, ui
 	return s->there == there && (!there || (s->hash == h && s->len == len && s->mode == mode));
 }
 
-static bool allowed(const struct world *w, unsigned i, bool there, uint32_t h, size_t len, uint32_t mode)
+static bool allowed(const struct world *w, unsigned i, bool there, uint32_t h, size_t len,
+		    uint32_t mode)
 {
 	const struct history *d = &w->docs[i];
 
 	for (size_t k = d->durable; k < d->count; k++) {
-		if ((!d->states[k].held || w->flight_syncs) && equals(&d->states[k], there, h, len, mode))
+		if ((!d->states[k].held || w->flight_syncs) &&
+		    equals(&d->states[k], there, h, len, mode))
 			return true;
 	}
 	for (unsigned f = 0; f < 2; f++) {
@@ -119,7 +127,8 @@ static void print_finding(void *arg, const struct pfs_finding *finding)
 {
 	(void)arg;
 	if (finding->fatal)
-		print_message("  %s at %llu: %s\n", finding->where, (unsigned long long)finding->offset, finding->text);
+		print_message("  %s at %llu: %s\n", finding->where,
+			      (unsigned long long)finding->offset, finding->text);
 }
 
 static void look(const struct world *w, struct pfs_sim *image, const char *what)
@@ -137,20 +146,25 @@ static void look(const struct world *w, struct pfs_sim *image, const char *what)
 		int err = pfs_get(store, &key, &bytes, &len, &attr);
 
 		if (err && err != -ENOENT)
-			fail_msg("workload %llu cut %llu (%s): document %u: error %d", (unsigned long long)w->seed,
-				 (unsigned long long)w->cuts, what, i, err);
+			fail_msg("workload %llu cut %llu (%s): document %u: error %d",
+				 (unsigned long long)w->seed, (unsigned long long)w->cuts, what, i,
+				 err);
 		if (!allowed(w, i, !err, err ? 0 : hash(bytes, len), len, attr.mode))
-			fail_msg("workload %llu cut %llu (%s): document %u is %s, %zu bytes, mode %o: it never was, or too old",
+			fail_msg("workload %llu cut %llu (%s): document %u is %s, %zu bytes, mode "
+				 "%o: it never was, or too old",
 				 (unsigned long long)w->seed, (unsigned long long)w->cuts, what, i,
 				 err ? "missing" : "there", len, attr.mode);
 		free(bytes);
 	}
 	assert_int_equal(pfs_put(store, &extra, "goes on", 7, NULL, 0, NULL), 0);
 	assert_int_equal(pfs_store_close(store), 0);
-	assert_int_equal(pfs_check("/s", pfs_sim_io(image), NULL, print_finding, NULL, NULL, &result, &reason), 0);
+	assert_int_equal(pfs_check("/s", pfs_sim_io(image), NULL, print_finding, NULL, NULL,
+				   &result, &reason),
+			 0);
 	if (result.findings)
-		fail_msg("workload %llu cut %llu (%s): the check finds %llu faults", (unsigned long long)w->seed,
-			 (unsigned long long)w->cuts, what, (unsigned long long)result.findings);
+		fail_msg("workload %llu cut %llu (%s): the check finds %llu faults",
+			 (unsigned long long)w->seed, (unsigned long long)w->cuts, what,
+			 (unsigned long long)result.findings);
 }
 
 /* ---- cutting again while an image is being opened ---- */
@@ -174,7 +188,8 @@ static int second_step(void *arg, const struct pfs_sim_step *step)
 
 static void cut_while_opening(struct world *w, struct pfs_sim *image)
 {
-	struct second s = {.w = w, .image = image, .at = 1 + roll(w, 60), .seed = roll(w, UINT64_MAX)};
+	struct second s = {
+		.w = w, .image = image, .at = 1 + roll(w, 60), .seed = roll(w, UINT64_MAX)};
 	struct pfs_store *store;
 
 	pfs_sim_on_step(image, second_step, &s);
@@ -208,12 +223,14 @@ static int cut(void *arg, const struct pfs_sim_step *step)
 	w->cuts++;
 	/* Few choices are all tried in turn; of many, nothing kept is always among those tried. */
 	for (unsigned i = 0; i < w->images_a_step && i < n; i++)
-		enqueue(w, i == 0 || n <= w->images_a_step ? pfs_sim_crash_index(w->sim, i) :
-							     pfs_sim_crash_seed(w->sim, roll(w, UINT64_MAX)));
+		enqueue(w, i == 0 || n <= w->images_a_step
+				   ? pfs_sim_crash_index(w->sim, i)
+				   : pfs_sim_crash_seed(w->sim, roll(w, UINT64_MAX)));
 	return 0;
 }
 
-/* Looks at the images of the operation that has just returned, before the history says that it has. */
+/* Looks at the images of the operation that has just returned, before the history says that it has.
+ */
 static void drain(struct world *w)
 {
 	while (w->queued) {
@@ -229,10 +246,12 @@ static void drain(struct world *w)
 
 /* ---- workloads ---- */
 
-static void flight(struct world *w, unsigned f, unsigned key, bool there, const uint8_t *bytes, size_t len, uint32_t mode)
+static void flight(struct world *w, unsigned f, unsigned key, bool there, const uint8_t *bytes,
+		   size_t len, uint32_t mode)
 {
 	w->flight_key[f] = (int)key;
-	w->flight[f] = (struct state){.there = there, .hash = there ? hash(bytes, len) : 0, .mode = mode, .len = len};
+	w->flight[f] = (struct state){
+		.there = there, .hash = there ? hash(bytes, len) : 0, .mode = mode, .len = len};
 }
 
 /* The operation has returned: what was in flight is what the documents are. */
@@ -267,7 +286,7 @@ static uint8_t *random_bytes(struct world *w, size_t len)
 
 	assert_non_null(bytes);
 	for (size_t i = 0; i < len; i++)
-		bytes[i] = plain ? (uint8_t)"{\"price\":"[i % 9] : (uint8_t)roll(w, 256);
+		bytes[i] = plain ? (uint8_t) "{\"price\":"[i % 9] : (uint8_t)roll(w, 256);
 	if (len)
 		bytes[roll(w, len)] = (uint8_t)roll(w, 256);
 	return bytes;
@@ -286,7 +305,9 @@ static void do_put(struct world *w, unsigned i)
 	uint8_t *bytes = random_bytes(w, len);
 
 	flight(w, 0, i, true, bytes, len, 0600);
-	assert_int_equal(pfs_put(w->store, &key, bytes, len, &attr, roll(w, 2) ? PFS_PUT_NEW_OBJECT : 0, NULL), 0);
+	assert_int_equal(pfs_put(w->store, &key, bytes, len, &attr,
+				 roll(w, 2) ? PFS_PUT_NEW_OBJECT : 0, NULL),
+			 0);
 	landed(w, false);
 	replace_bytes(&w->docs[i], bytes);
 }
@@ -384,7 +405,8 @@ static void do_rename(struct world *w, unsigned i, unsigned j)
 	last(a)->held = false;
 	if (exchange)
 		last(b)->held = false;
-	assert_int_equal(pfs_rename(w->store, &from, &to, exchange ? PFS_RENAME_EXCHANGE : 0, NULL), 0);
+	assert_int_equal(pfs_rename(w->store, &from, &to, exchange ? PFS_RENAME_EXCHANGE : 0, NULL),
+			 0);
 	landed(w, false);
 	if (exchange) {
 		a->bytes = b->bytes;
@@ -489,7 +511,8 @@ static void do_something(struct world *w)
 
 static void workload(struct world *w, uint64_t seed, unsigned ops)
 {
-	struct pfs_create_options create = {.page_size = PFS_PAGE_SIZE_MIN, .min_value_size = seed % 2 ? 16 : 128};
+	struct pfs_create_options create = {.page_size = PFS_PAGE_SIZE_MIN,
+					    .min_value_size = seed % 2 ? 16 : 128};
 	struct pfs_open_options options = {.manual = true};
 	struct pfs_reason reason;
 
@@ -531,11 +554,13 @@ static uint64_t setting(const char *name, uint64_t otherwise)
 	return value ? strtoull(value, NULL, 10) : otherwise;
 }
 
-/* Proves G2, G3 and G4 against power cuts: nothing durable is lost, nothing is mixed, no image needs a repair. */
+/* Proves G2, G3 and G4 against power cuts: nothing durable is lost, nothing is mixed, no image
+ * needs a repair. */
 static void every_cut_leaves_whole_documents(void **state)
 {
 	struct world w = {.images_a_step = (unsigned)setting("CRASH_IMAGES", 2)};
-	uint64_t workloads = setting("CRASH_WORKLOADS", 12), only = setting("CRASH_SEED", UINT64_MAX);
+	uint64_t workloads = setting("CRASH_WORKLOADS", 12),
+		 only = setting("CRASH_SEED", UINT64_MAX);
 
 	(void)state;
 	for (uint64_t seed = 1; seed <= workloads; seed++) {
@@ -544,8 +569,9 @@ static void every_cut_leaves_whole_documents(void **state)
 	}
 	if (only != UINT64_MAX && only > workloads)
 		workload(&w, only, 14);
-	print_message("%llu cuts, %llu images, %llu of them cut again while opening\n", (unsigned long long)w.cuts,
-		      (unsigned long long)w.images, (unsigned long long)w.recut);
+	print_message("%llu cuts, %llu images, %llu of them cut again while opening\n",
+		      (unsigned long long)w.cuts, (unsigned long long)w.images,
+		      (unsigned long long)w.recut);
 	assert_true(w.images > 0);
 }
 

@@ -1,5 +1,6 @@
-/* Readers, writers and the store's own threads at once, on the memory backend, whose plain copies let ThreadSanitizer see what the kernel
- * would hide. Every document says whose it is and which version, in every line of it, so that a mix of two is noticed. */
+/* Readers, writers and the store's own threads at once, on the memory backend, whose plain copies
+ * let ThreadSanitizer see what the kernel would hide. Every document says whose it is and which
+ * version, in every line of it, so that a mix of two is noticed. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +21,7 @@
 struct shared {
 	struct pfs_store *store;
 	bool done;
-	uint64_t mixed, errors, reads; /* atomic */
+	uint64_t mixed, errors, reads;	       /* atomic */
 	uint32_t versions[WRITERS][KEYS_EACH]; /* the last written by each; 0: removed */
 };
 
@@ -80,7 +81,8 @@ static void write_one(struct worker *w, unsigned k, uint32_t version, uint8_t *b
 		snprintf(name, sizeof(name), "tmp.%u", w->number);
 		err = pfs_key_parse(&scratch, name, strlen(name));
 		if (!err)
-			err = pfs_put(w->shared->store, &scratch, bytes, lines * LINE, &attr, 0, NULL);
+			err = pfs_put(w->shared->store, &scratch, bytes, lines * LINE, &attr, 0,
+				      NULL);
 		if (!err)
 			err = pfs_rename(w->shared->store, &scratch, &key, 0, NULL);
 		break;
@@ -146,7 +148,8 @@ static void *reader(void *arg)
 
 		for (unsigned i = 0; i < 50; i++)
 			read_one(w);
-		if (pfs_list(w->shared->store, roll(w, 50), listed, 16) < 0 || pfs_store_stat(w->shared->store, &stat) != 0)
+		if (pfs_list(w->shared->store, roll(w, 50), listed, 16) < 0 ||
+		    pfs_store_stat(w->shared->store, &stat) != 0)
 			__atomic_fetch_add(&w->shared->errors, 1, __ATOMIC_RELAXED);
 	}
 	return NULL;
@@ -169,19 +172,23 @@ static void compare(struct shared *shared)
 			assert_int_equal(err, 0);
 			assert_true(is_whole(bytes, len, id_of(n, k)));
 			assert_int_equal(attr.mtime_ns, shared->versions[n][k]);
-			assert_int_equal(pfs_get_le32((uint8_t *)bytes + 8), shared->versions[n][k]);
+			assert_int_equal(pfs_get_le32((uint8_t *)bytes + 8),
+					 shared->versions[n][k]);
 			free(bytes);
 		}
 	}
 }
 
-/* Proves: readers beside writers, commits and checkpoints see whole versions of the document they asked for and no errors, and the
- * last of each writer is there afterwards, also after opening again. */
+/* Proves: readers beside writers, commits and checkpoints see whole versions of the document they
+ * asked for and no errors, and the last of each writer is there afterwards, also after opening
+ * again. */
 static void readers_see_whole_versions(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
-	struct pfs_create_options create = {.page_size = 256 * PFS_KIB, .min_value_size = 64, .io = pfs_sim_io(sim)};
-	struct pfs_open_options options = {.io = pfs_sim_io(sim), .commit_ms = 5, .journal_max = 4 * PFS_MIB};
+	struct pfs_create_options create = {
+		.page_size = 256 * PFS_KIB, .min_value_size = 64, .io = pfs_sim_io(sim)};
+	struct pfs_open_options options = {
+		.io = pfs_sim_io(sim), .commit_ms = 5, .journal_max = 4 * PFS_MIB};
 	struct worker workers[WRITERS + READERS];
 	pthread_t threads[WRITERS + READERS];
 	struct shared shared = {0};
@@ -192,7 +199,9 @@ static void readers_see_whole_versions(void **state)
 	assert_int_equal(pfs_store_open(&shared.store, "/s", &options, &reason), 0);
 	for (unsigned i = 0; i < WRITERS + READERS; i++) {
 		workers[i] = (struct worker){&shared, i, i + 1};
-		assert_int_equal(pthread_create(&threads[i], NULL, i < WRITERS ? writer : reader, &workers[i]), 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, i < WRITERS ? writer : reader,
+						&workers[i]),
+				 0);
 	}
 	for (unsigned i = 0; i < WRITERS; i++)
 		pthread_join(threads[i], NULL);

@@ -1,6 +1,6 @@
-/* Random operations on a store and on a plain array of documents side by side; after every few of them everything is
- * compared, the store is checkpointed, ticked, closed cleanly or killed and opened again. Run over page sizes and smallest
- * containers from the least legal ones up. */
+/* Random operations on a store and on a plain array of documents side by side; after every few of
+ * them everything is compared, the store is checkpointed, ticked, closed cleanly or killed and
+ * opened again. Run over page sizes and smallest containers from the least legal ones up. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -83,22 +83,19 @@ static void fill(struct model *m, uint8_t *bytes, size_t len)
 	unsigned kind = (unsigned)roll(m, 3);
 
 	for (size_t i = 0; i < len; i++)
-		bytes[i] = kind == 0 ? (uint8_t)roll(m, 256) : kind == 1 ? "{\"city\":\"Berlin\"}"[i % 17] : 0;
+		bytes[i] = kind == 0   ? (uint8_t)roll(m, 256)
+			   : kind == 1 ? "{\"city\":\"Berlin\"}"[i % 17]
+				       : 0;
 }
 
 static size_t random_len(struct model *m)
 {
 	switch (roll(m, 12)) {
-	case 0:
-		return 0;
-	case 1:
-		return roll(m, LARGE_MAX);
-	case 2:
-		return 65535 + roll(m, 3);
-	case 3:
-		return roll(m, 20000);
-	default:
-		return roll(m, 1500);
+	case 0: return 0;
+	case 1: return roll(m, LARGE_MAX);
+	case 2: return 65535 + roll(m, 3);
+	case 3: return roll(m, 20000);
+	default: return roll(m, 1500);
 	}
 }
 
@@ -142,15 +139,23 @@ static void op_put(struct model *m, unsigned i)
 	struct doc *d = &m->docs[i];
 	size_t len = roll(m, 20) ? random_len(m) : (size_t)(PFS_MIB + roll(m, 100000));
 	uint8_t *bytes = malloc(len + 1);
-	struct pfs_attr attr = {.mode = 0600, .uid = (uint32_t)roll(m, 2) * 1000, .mtime_ns = (int64_t)roll(m, 1000)};
+	struct pfs_attr attr = {.mode = 0600,
+				.uid = (uint32_t)roll(m, 2) * 1000,
+				.mtime_ns = (int64_t)roll(m, 1000)};
 	uint32_t replaced;
 
 	fill(m, bytes, len);
-	assert_int_equal(pfs_put(m->store, &key, bytes, len, &attr, roll(m, 2) ? PFS_PUT_NEW_OBJECT : 0, &replaced), 0);
+	assert_int_equal(pfs_put(m->store, &key, bytes, len, &attr,
+				 roll(m, 2) ? PFS_PUT_NEW_OBJECT : 0, &replaced),
+			 0);
 	if (replaced)
 		pfs_release(m->store, replaced);
 	doc_drop(d);
-	*d = (struct doc){.there = true, .bytes = bytes, .len = len, .mode = attr.mode, .uid = attr.uid,
+	*d = (struct doc){.there = true,
+			  .bytes = bytes,
+			  .len = len,
+			  .mode = attr.mode,
+			  .uid = attr.uid,
 			  .mtime_ns = attr.mtime_ns};
 }
 
@@ -165,7 +170,8 @@ static void op_create(struct model *m, unsigned i)
 	assert_int_equal(err, d->there ? -EEXIST : 0);
 	if (err)
 		return;
-	*d = (struct doc){.there = true, .held = true, .bytes = calloc(1, 1), .mode = 0644, .mtime_ns = 7};
+	*d = (struct doc){
+		.there = true, .held = true, .bytes = calloc(1, 1), .mode = 0644, .mtime_ns = 7};
 }
 
 static void op_write(struct model *m, unsigned i)
@@ -181,7 +187,9 @@ static void op_write(struct model *m, unsigned i)
 	bytes = malloc(len);
 	assert_non_null(bytes);
 	fill(m, bytes, len);
-	assert_int_equal(pfs_write(m->store, object_of(m, i), off, bytes, len, (int64_t)(m->random >> 8)), 0);
+	assert_int_equal(
+		pfs_write(m->store, object_of(m, i), off, bytes, len, (int64_t)(m->random >> 8)),
+		0);
 	if (off + len > d->len)
 		doc_resize(d, off + len);
 	memcpy(d->bytes + off, bytes, len);
@@ -193,7 +201,8 @@ static void op_write(struct model *m, unsigned i)
 static void op_truncate(struct model *m, unsigned i)
 {
 	struct doc *d = &m->docs[i];
-	struct pfs_attr attr = {.size = roll(m, 3) ? roll(m, d->len + 100) : 0, .mtime_ns = 99}, out;
+	struct pfs_attr attr = {.size = roll(m, 3) ? roll(m, d->len + 100) : 0, .mtime_ns = 99},
+			out;
 	bool holds = attr.size == 0 && d->len > 0 && !d->held;
 	bool stays = attr.size == 0 && d->held && d->len == 0;
 
@@ -210,7 +219,9 @@ static void op_truncate(struct model *m, unsigned i)
 	} else if (!stays) {
 		doc_settle(d);
 	}
-	assert_int_equal(pfs_setattr(m->store, object_of(m, i), PFS_ATTR_SIZE | PFS_ATTR_MTIME, &attr, &out), 0);
+	assert_int_equal(
+		pfs_setattr(m->store, object_of(m, i), PFS_ATTR_SIZE | PFS_ATTR_MTIME, &attr, &out),
+		0);
 	assert_int_equal(out.size, attr.size);
 	doc_resize(d, attr.size);
 	d->mtime_ns = 99;
@@ -231,9 +242,12 @@ static void op_zero(struct model *m, unsigned i)
 static void op_attr(struct model *m, unsigned i)
 {
 	struct doc *d = &m->docs[i];
-	struct pfs_attr attr = {.mode = 0400 | (uint32_t)roll(m, 8), .uid = (uint32_t)roll(m, 3)}, out;
+	struct pfs_attr attr = {.mode = 0400 | (uint32_t)roll(m, 8), .uid = (uint32_t)roll(m, 3)},
+			out;
 
-	assert_int_equal(pfs_setattr(m->store, object_of(m, i), PFS_ATTR_MODE | PFS_ATTR_UID, &attr, &out), 0);
+	assert_int_equal(
+		pfs_setattr(m->store, object_of(m, i), PFS_ATTR_MODE | PFS_ATTR_UID, &attr, &out),
+		0);
 	d->mode = attr.mode;
 	d->uid = attr.uid;
 	doc_settle(d);
@@ -344,7 +358,8 @@ static void compare(struct model *m)
 		else
 			scratch++;
 		/* What is held is not counted before it is logged. */
-		raw += m->docs[i].held && m->docs[i].before_there ? m->docs[i].before_len : m->docs[i].len;
+		raw += m->docs[i].held && m->docs[i].before_there ? m->docs[i].before_len
+								  : m->docs[i].len;
 	}
 	while ((n = pfs_list(m->store, after, listed, 1 + roll(m, KEYS))) > 0) {
 		names += (size_t)n;
@@ -416,7 +431,8 @@ static void check_clean(struct model *m)
 	struct pfs_reason reason;
 
 	assert_int_equal(pfs_store_close(m->store), 0);
-	assert_int_equal(pfs_check("/s", pfs_sim_io(m->sim), NULL, NULL, NULL, NULL, &result, &reason), 0);
+	assert_int_equal(
+		pfs_check("/s", pfs_sim_io(m->sim), NULL, NULL, NULL, NULL, &result, &reason), 0);
 	assert_int_equal(result.findings, 0);
 	open_store(m);
 	for (unsigned i = 0; i < KEYS; i++)
@@ -455,7 +471,8 @@ static void step(struct model *m)
 
 static void run(struct model *m, uint64_t seed, unsigned steps)
 {
-	struct pfs_create_options create = {.page_size = m->page_size, .min_value_size = m->min_value_size};
+	struct pfs_create_options create = {.page_size = m->page_size,
+					    .min_value_size = m->min_value_size};
 	struct pfs_reason reason;
 
 	m->random = seed;
@@ -487,17 +504,20 @@ static unsigned scaled(unsigned n)
 	return scale ? n * (unsigned)atoi(scale) : n;
 }
 
-/* Proves: what the store holds is what the operations say, over reopening and kill, for every page size and smallest container. */
+/* Proves: what the store holds is what the operations say, over reopening and kill, for every page
+ * size and smallest container. */
 static void store_equals_model(void **state)
 {
-	static const uint64_t page_sizes[] = {64 * PFS_KIB, 256 * PFS_KIB, PFS_MIB, 32 * PFS_MIB, 64 * PFS_MIB};
+	static const uint64_t page_sizes[] = {64 * PFS_KIB, 256 * PFS_KIB, PFS_MIB, 32 * PFS_MIB,
+					      64 * PFS_MIB};
 	static const uint32_t minimums[] = {16, 128, 512};
 
 	(void)state;
 	for (size_t p = 0; p < pfs_array_len(page_sizes); p++) {
 		for (size_t v = 0; v < pfs_array_len(minimums); v++) {
 			for (unsigned seed = 0; seed < scaled(2); seed++) {
-				struct model m = {.page_size = page_sizes[p], .min_value_size = minimums[v],
+				struct model m = {.page_size = page_sizes[p],
+						  .min_value_size = minimums[v],
 						  .hold = seed % 2};
 
 				print_message("page size %llu, smallest container %u, seed %u\n",

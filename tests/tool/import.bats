@@ -230,7 +230,8 @@ bad_input() {
 	kill -TERM "$pid"
 	wait "$pid" || status=$?
 	((status == 143))
-	[[ $(<out) == old ]]
+	# The signal may also have come when the file was complete.
+	cmp -s out <(echo old) || [[ $(wc -l <out) == 20001 ]]
 	[[ -z $(find . -name 'out.*') ]]
 }
 
