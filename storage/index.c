@@ -249,28 +249,6 @@ int pfs_index_alloc(struct pfs_index *index, uint32_t *object)
 	return 0;
 }
 
-/* Without memory for the ring the number stays unused: a loss of 12 bytes, not of correctness. */
-static void give_number_back(struct pfs_index *index, uint32_t number)
-{
-	if (ring_reserve(index, index->free_count + 1) != 0)
-		return;
-	index->free_numbers[(index->free_head + index->free_count) % index->free_cap] = number;
-	index->free_count++;
-}
-
-/* Index lock held. Whether the place has no other object, so that its number can be used again. */
-static bool clear_place(struct pfs_index *index, uint32_t place)
-{
-	uint32_t other;
-
-	if (!map_get(&index->object_at, place, &other))
-		return true;
-	if (other != 0)
-		return false;
-	map_remove(&index->object_at, place);
-	return true;
-}
-
 /* The number may be given to a new object. Without memory for the ring it stays unused: a loss of
  * 12 bytes, not of correctness. */
 static void ring_push(struct pfs_index *index, uint32_t number)
@@ -289,8 +267,8 @@ static void leave_place(struct pfs_index *index, uint32_t cookie)
 		map_remove(&index->object_at, cookie);
 		ring_push(index, cookie);
 	} else {
-		(void)map_set(&index->object_at, cookie,
-			      0); /* the key is there: no memory is needed */
+		/* The key is there: no memory is needed. */
+		(void)map_set(&index->object_at, cookie, 0);
 	}
 }
 
@@ -513,17 +491,15 @@ int pfs_index_set_cookie(struct pfs_index *index, uint32_t object, uint32_t cook
 
 int pfs_index_vacate(struct pfs_index *index, uint32_t cookie)
 {
-	bool is_free = pfs_index_word(index, cookie) == 0;
+	uint32_t other;
 	int err = 0;
 
 	pthread_mutex_lock(&index->lock);
-	if (is_free)
-		map_remove(&index->object_at, cookie);
+	if (map_get(&index->object_at, cookie, &other) && other != 0)
+		leave_place(index, cookie);
 	else
 		err = map_set(&index->object_at, cookie, 0);
 	pthread_mutex_unlock(&index->lock);
-	if (is_free)
-		give_number_back(index, cookie);
 	return err;
 }
 

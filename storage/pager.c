@@ -175,7 +175,6 @@ static int collect(struct pfs_pager *pager, struct pfs_page *page, struct used_e
 			if (slot.off < pfs_slot_offset(page->slot_count))
 				continue;
 			page->floor = slot.off;
-			page->high_reserved = pfs_min_u64(page->high_reserved, slot.off);
 		}
 		if (pfs_slot_is_live(&slot))
 			used[(*used_count)++] = (struct used_extent){slot.off, slot.len};
@@ -183,6 +182,16 @@ static int collect(struct pfs_pager *pager, struct pfs_page *page, struct used_e
 			return -ENOMEM;
 	}
 	return 0;
+}
+
+/* Which parts of the page are free can't be known: nothing is put there any more. */
+static void make_unusable(struct pfs_pager *pager, struct pfs_page *page)
+{
+	pfs_logf(pager->logger, PFS_LOG_ERROR,
+		 PFS_PAGE_NAME_FMT ": slots can't be read; nothing is written there", page->number);
+	page->free_slot_count = 0;
+	page->unusable = page->loaded = true;
+	update_room(pager, page);
 }
 
 int pfs_pager_load(struct pfs_pager *pager, struct pfs_page *page)
@@ -199,6 +208,11 @@ int pfs_pager_load(struct pfs_pager *pager, struct pfs_page *page)
 		return -ENOMEM;
 	page->free_slot_count = 0;
 	err = collect(pager, page, used, &count);
+	if (err == -EIO) {
+		make_unusable(pager, page);
+		err = 0;
+		goto out;
+	}
 	if (err)
 		goto out;
 	at = page->floor;
@@ -329,12 +343,17 @@ static int read_header(struct pfs_pager *pager, struct pfs_page *page, const cha
 	}
 	if (header.number != page->number)
 		return pfs_corrupt(pager->logger, name, 8, "it says it is page %u", header.number);
-	if (size < header.page_size)
-		pfs_corrupt(pager->logger, name, size,
-			    "the file ends early: %llu bytes are missing",
-			    (unsigned long long)(header.page_size - size));
+	if (size < header.page_size) {
+		pfs_logf(pager->logger, PFS_LOG_WARNING,
+			 "%s ends early: %llu bytes are missing and read as zeros", name,
+			 (unsigned long long)(header.page_size - size));
+		err = pager->read_only ? 0
+				       : page->file->ops->truncate(page->file, header.page_size);
+		if (err)
+			return err;
+	}
 	/* Both are written anew when one of them is gone. */
-	page->unborn = (damaged || !has_copy) && size >= header.page_size;
+	page->unborn = damaged || !has_copy;
 	page->size = header.page_size;
 	page->generation = header.generation;
 	page->base_seq = header.base_seq;
@@ -374,8 +393,8 @@ static int found_file(void *arg, const char *name)
 		if (have == 0)
 			have = publish(pager, page);
 		if (have == 0) {
-			pfs_fit_insert(&pager->fit,
-				       &page->fit); /* with no room until it is loaded */
+			/* With no room until it is loaded. */
+			pfs_fit_insert(&pager->fit, &page->fit);
 			return 0;
 		}
 	}

@@ -346,7 +346,7 @@ static void *writer(void *arg)
 
 	pthread_mutex_lock(&store->wake_lock);
 	while (!store->stopping) {
-		bool wanted = store->checkpoint_wanted;
+		bool wanted = store->checkpoint_wanted, force;
 
 		if (!wanted) {
 			wait_ms(store, 1000);
@@ -357,9 +357,11 @@ static void *writer(void *arg)
 		}
 		if (!wanted || store->stopping)
 			continue;
+		force = store->force_wanted;
+		store->force_wanted = false;
 		pthread_mutex_unlock(&store->wake_lock);
-		if (pfs_checkpoint(store, false) != 0)
-			(void)0; /* it has been logged; on a full disk the next try may find room */
+		/* A failure has been logged; on a full disk the next try may find room. */
+		(void)pfs_checkpoint(store, force);
 		pthread_mutex_lock(&store->wake_lock);
 		__atomic_store_n(&store->checkpoint_wanted, false, __ATOMIC_RELEASE);
 		store->checkpoints_done++;

@@ -32,6 +32,7 @@ void pfs_source_unref(struct pfs_store *store, const struct pfs_source *source)
 
 		if (!gone)
 			return;
+		store->staged_bytes -= pfs_min_u64(store->staged_bytes, gone->logged);
 		pfs_limbo_stage(store, gone);
 		/* A stage holds a reference to the one below it. */
 		source = &gone->base;

@@ -16,7 +16,8 @@
 #include "storage/store_internal.h"
 
 #define GATHER_LEN (256 * PFS_KIB)
-#define FLIP_STEP 256 /* versions a lock hold */
+#define PACK_BLOCKS 16u /* blocks of a large document that are read at a time: a record's worth */
+#define FLIP_STEP 256	/* versions a lock hold */
 
 /* Writes that touch one another are gathered into one. */
 struct gather {
@@ -184,7 +185,8 @@ struct packing {
 	uint64_t content;
 	uint32_t end;
 	uint8_t *table;
-	uint8_t raw[PFS_BLOCK_LEN], stored[PFS_BLOCK_LEN];
+	bool lost[PACK_BLOCKS]; /* of the blocks at hand, those that could not be read */
+	uint8_t raw[PACK_BLOCKS * PFS_BLOCK_LEN], stored[PFS_BLOCK_LEN];
 };
 
 static bool is_zero(const uint8_t *bytes, size_t len)
@@ -192,24 +194,43 @@ static bool is_zero(const uint8_t *bytes, size_t len)
 	return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
 }
 
+/* Reads n blocks from the first on; where that fails, one by one, to lose no more than is damaged.
+ */
+static int read_ahead(struct checkpoint *cp, struct pfs_version *v, struct packing *p,
+		      uint64_t first, uint64_t n)
+{
+	uint64_t off = first * PFS_BLOCK_LEN;
+	int err = pfs_source_read(cp->store, &v->source, off, p->raw,
+				  pfs_min_u64(n * PFS_BLOCK_LEN, v->size - off));
+
+	memset(p->lost, 0, sizeof(p->lost));
+	if (err != -EIO)
+		return err;
+	for (uint64_t i = 0; i < n; i++) {
+		err = pfs_source_read(cp->store, &v->source, off + i * PFS_BLOCK_LEN,
+				      p->raw + i * PFS_BLOCK_LEN,
+				      pfs_block_raw_len(v->size, first + i));
+		if (err && err != -EIO)
+			return err;
+		p->lost[i] = err == -EIO;
+	}
+	return 0;
+}
+
 static int pack_block(struct checkpoint *cp, struct pfs_version *v, struct packing *p, uint32_t i)
 {
 	const uint64_t target_end = v->target.off + v->target.len;
 	uint32_t raw_len = pfs_block_raw_len(v->size, i), crc;
+	const uint8_t *raw = p->raw + (uint64_t)(i % PACK_BLOCKS) * PFS_BLOCK_LEN;
 	const uint8_t *stored = p->stored;
-	size_t len;
-	int err = pfs_source_read(cp->store, &v->source, (uint64_t)i * PFS_BLOCK_LEN, p->raw,
-				  raw_len);
-	bool lost = err == -EIO;
+	bool lost = p->lost[i % PACK_BLOCKS];
+	size_t len = 0;
+	int err;
 
-	if (err && !lost)
-		return err;
-	if (lost || is_zero(p->raw, raw_len)) {
-		len = 0;
-	} else {
-		len = pfs_codec_pack(p->stored, raw_len, p->raw, raw_len, NULL);
+	if (!lost && !is_zero(raw, raw_len)) {
+		len = pfs_codec_pack(p->stored, raw_len, raw, raw_len, NULL);
 		if (len == 0) {
-			stored = p->raw;
+			stored = raw;
 			len = raw_len;
 		}
 	}
@@ -235,12 +256,19 @@ static int pack_blocks(struct checkpoint *cp, struct pfs_version *v, struct pfs_
 
 	if (!p)
 		return -ENOMEM;
-	*p = (struct packing){.page = page, .at = off + table_len, .content = content};
+	p->page = page;
+	p->at = off + table_len;
+	p->content = content;
+	p->end = 0;
 	p->table = malloc(table_len);
 	if (!p->table)
 		err = -ENOMEM;
-	for (uint64_t i = 0; i < blocks && !err; i++)
-		err = pack_block(cp, v, p, (uint32_t)i);
+	for (uint64_t i = 0; i < blocks && !err; i++) {
+		if (i % PACK_BLOCKS == 0)
+			err = read_ahead(cp, v, p, i, pfs_min_u64(PACK_BLOCKS, blocks - i));
+		if (!err)
+			err = pack_block(cp, v, p, (uint32_t)i);
+	}
 	if (!err)
 		err = pfs_pager_write(cp->store->pager, page, p->table, table_len, off);
 	*body_len = table_len + p->end;

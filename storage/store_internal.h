@@ -65,6 +65,7 @@ struct pfs_store {
 	uint64_t next_temp;
 	uint64_t points, scratch, raw_bytes, container_bytes;
 	uint64_t journal_kept; /* live journal after the last checkpoint */
+	uint64_t staged_bytes; /* data of stages in the journal */
 	bool reserve_dropped;
 	struct pfs_counters counters;
 	/* Unpublished, to be freed after an epoch. */
@@ -76,7 +77,7 @@ struct pfs_store {
 	pthread_mutex_t wake_lock;
 	pthread_cond_t wake;
 	pthread_t committer, writer;
-	bool threads_running, stopping, checkpoint_wanted;
+	bool threads_running, stopping, checkpoint_wanted, force_wanted;
 	uint64_t checkpoints_done;
 	int64_t changed_ns; /* atomic, monotonic: the last record */
 };
@@ -251,7 +252,7 @@ void pfs_write_enter(struct pfs_store *store);
 void pfs_write_leave(struct pfs_store *store);
 /* Slows a writer while the journal is over its limit. Never called by what must not be throttled.
  */
-void pfs_write_throttle(struct pfs_store *store);
+void pfs_write_throttle(struct pfs_store *store, bool large);
 /* Whether to try again after err: it was -ENOSPC, and some room was made. */
 bool pfs_write_again(struct pfs_store *store, int err, unsigned *tries, bool privileged);
 

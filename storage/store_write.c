@@ -169,22 +169,33 @@ static int hold(struct pfs_store *store, uint32_t object, const struct pfs_key *
 
 /* ---- entering and leaving ---- */
 
-/* Slows a writer while the journal is over its limit. Never called by what must not be throttled.
- */
-void pfs_write_throttle(struct pfs_store *store)
+static void want_checkpoint(struct pfs_store *store, bool force)
 {
-	uint64_t live, kept;
+	pthread_mutex_lock(&store->wake_lock);
+	__atomic_store_n(&store->checkpoint_wanted, true, __ATOMIC_RELEASE);
+	store->force_wanted = store->force_wanted || force;
+	pthread_cond_broadcast(&store->wake);
+	pthread_mutex_unlock(&store->wake_lock);
+}
+
+void pfs_write_throttle(struct pfs_store *store, bool large)
+{
+	uint64_t live, staged;
 
 	if (store->manual)
 		return;
 	pthread_mutex_lock(&store->commit);
 	live = pfs_journal_live_bytes(store->journal);
-	/* What documents under heavy writing keep in the journal a checkpoint could not give back.
-	 */
-	kept = store->journal_kept;
+	staged = pfs_min_u64(store->staged_bytes, live);
 	pthread_mutex_unlock(&store->commit);
-	if (live > PFS_STAGE_JOURNAL_MAX || live > kept + store->journal_max)
-		pfs_checkpoint(store, live > PFS_STAGE_JOURNAL_MAX);
+	/* What documents under heavy writing keep in the journal is their writers' to wait for, not
+	 * everybody's. */
+	if (live > PFS_STAGE_JOURNAL_MAX)
+		want_checkpoint(store, true);
+	if (live - staged > store->journal_max)
+		pfs_checkpoint(store, false);
+	else if (large && live > PFS_STAGE_JOURNAL_MAX)
+		pfs_checkpoint(store, true);
 }
 
 void pfs_write_enter(struct pfs_store *store)
@@ -199,12 +210,8 @@ void pfs_write_leave(struct pfs_store *store)
 		    pfs_journal_live_bytes(store->journal) > store->journal_kept + PFS_JOURNAL_SOFT;
 	pfs_epoch_leave();
 	pthread_mutex_unlock(&store->commit);
-	if (want && !store->manual) {
-		pthread_mutex_lock(&store->wake_lock);
-		__atomic_store_n(&store->checkpoint_wanted, true, __ATOMIC_RELEASE);
-		pthread_cond_broadcast(&store->wake);
-		pthread_mutex_unlock(&store->wake_lock);
-	}
+	if (want && !store->manual)
+		want_checkpoint(store, false);
 }
 
 /* Whether to try again after err: the first times that there was no room, having made some. */
@@ -380,6 +387,7 @@ static int patch_object(struct pfs_store *store, struct pfs_change *change,
 		pfs_change_drop(store, change);
 		return err;
 	}
+	store->staged_bytes += data ? len : 0;
 	pfs_stage_change(v->source.stage, new_size, off, len, &pos,
 			 data ? data_off : PFS_STAGE_ZEROS);
 	pfs_change_publish(store, change, pos.seq);
@@ -455,7 +463,7 @@ static int write_part(struct pfs_store *store, uint32_t object, uint64_t off, co
 	bool whole;
 	int err;
 
-	pfs_write_throttle(store);
+	pfs_write_throttle(store, off + len > PFS_BLOCK_LEN);
 	/* A write that replaces everything is packed before the lock is taken. */
 	whole = off == 0 && pfs_getattr(store, object, &now) == 0 && now.size <= len;
 	if (whole) {
@@ -503,7 +511,7 @@ int pfs_zero(struct pfs_store *store, uint32_t object, uint64_t off, uint64_t le
 	unsigned tries = 0;
 	int err;
 
-	pfs_write_throttle(store);
+	pfs_write_throttle(store, off + len > PFS_BLOCK_LEN);
 	do {
 		pfs_write_enter(store);
 		err = pfs_store_is_writable(store) ? 0 : -EROFS;

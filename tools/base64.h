@@ -12,8 +12,9 @@ static inline size_t base64_encoded_len(size_t len)
 /* Writes base64_encoded_len(len) characters. */
 void base64_encode(char *out, const void *data, size_t len);
 
-/* out has room for len / 4 * 3 bytes. Returns the number of bytes, or -1 when the text is not
- * canonical base64 (foreign characters, missing padding, bits set behind the last byte). */
+/* out has room for len / 4 * 3 bytes, and may begin where text does. Returns the number of bytes,
+ * or -1 when the text is not canonical base64 (foreign characters, missing padding, bits set behind
+ * the last byte). */
 ptrdiff_t base64_decode(uint8_t *out, const char *text, size_t len);
 
 #endif

@@ -444,22 +444,24 @@ static size_t decode_escape(const uint8_t *p, const uint8_t *end, uint8_t out[4]
 
 ptrdiff_t json_string_decode(struct json_slice string, char *text, size_t cap)
 {
-	const uint8_t *p = string.p + 1, *end = string.p + string.len - 1;
-	uint8_t piece[4];
+	const uint8_t *p = string.p + 1, *end = string.p + string.len - 1, *slash;
+	uint8_t escaped[4];
 	size_t len = 0, piece_len, taken;
 
 	while (p < end) {
-		if (*p == '\\') {
-			taken = decode_escape(p, end, piece, &piece_len);
-			if (!taken)
-				return -1;
-		} else {
-			piece[0] = *p;
-			piece_len = taken = 1;
-		}
+		slash = memchr(p, '\\', (size_t)(end - p));
+		piece_len = (size_t)((slash ? slash : end) - p);
 		if (cap - len < piece_len)
 			return -1;
-		memcpy(text + len, piece, piece_len);
+		memcpy(text + len, p, piece_len);
+		len += piece_len;
+		p += piece_len;
+		if (!slash)
+			break;
+		taken = decode_escape(p, end, escaped, &piece_len);
+		if (!taken || cap - len < piece_len)
+			return -1;
+		memcpy(text + len, escaped, piece_len);
 		len += piece_len;
 		p += taken;
 	}

@@ -79,9 +79,10 @@ struct pfs_sim_step {
 };
 
 /* Called before a step is done, by the thread that does it, without the sim's lock: it may make
- * images. 0 lets the step happen. A negative errno is returned by the step instead, which then has
- * done nothing, except that a WRITE has written the first half of its bytes (as a full or failing
- * disk may). */
+ * images, but not open a store on one of them, because the store above the sim may hold locks and
+ * be inside of a read section; that has to wait until the store's call has returned. 0 lets the
+ * step happen. A negative errno is returned by the step instead, which then has done nothing,
+ * except that a WRITE has written the first half of its bytes (as a full or failing disk may). */
 typedef int pfs_sim_step_fn(void *arg, const struct pfs_sim_step *step);
 
 /* NULL: no more. Not while another thread uses the sim. */

@@ -117,8 +117,8 @@ fails() {
 }
 
 @test "large documents go through the socket in both directions, beside small ones" {
-	noise 30000000 >"$T/noise"
-	text 40000000 >"$T/text"
+	noise 8000000 >"$T/noise"
+	text 12000000 >"$T/text"
 	ctl put "$M" 1 "$T/noise"
 	ctl put "$M" 2 <"$T/text"
 	documents 10 20 x | ctl import -q "$M"

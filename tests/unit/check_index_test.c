@@ -1,4 +1,5 @@
-/* storage/check*.c: damage and disagreement in the superblock, in the saved index, and between slots. */
+/* storage/check*.c: damage and disagreement in the superblock, in the saved index, and between
+ * slots. */
 #include "storage/crc.h"
 #include "storage/index.h"
 #include "storage/page.h"
@@ -6,7 +7,8 @@
 
 #define DOCUMENTS 40
 
-/* A closed store: documents 0 to DOCUMENTS - 1, of which every fifth is a scratch file; document 7 was removed. */
+/* A closed store: documents 0 to DOCUMENTS - 1, of which every fifth is a scratch file; document 7
+ * was removed. */
 static struct pfs_key key_number(unsigned i)
 {
 	char name[32];
@@ -88,7 +90,8 @@ static void seal_super(struct pfs_super_disk *disk)
 	pfs_put_le32(disk->crc.b, pfs_crc32c(0, (uint8_t *)disk + 12, sizeof(*disk) - 12));
 }
 
-/* Proves: an older copy, as a crash between the two writes leaves it, is a remark; copies that differ in the same generation are damage. */
+/* Proves: an older copy, as a crash between the two writes leaves it, is a remark; copies that
+ * differ in the same generation are damage. */
 static void superblock_copies_are_compared(void **state)
 {
 	struct pfs_super_disk disk;
@@ -166,7 +169,8 @@ static struct index read_index(struct pfs_sim *sim)
 	index.objects = pfs_get_le64(index.header.objects.b);
 	index.pages = pfs_get_le64(index.header.pages.b);
 	index.body = malloc((index.objects + 1) * 12 + index.pages * 24);
-	read_at(sim, PFS_INDEX_NAME, sizeof(index.header), index.body, index.objects * 12 + index.pages * 24);
+	read_at(sim, PFS_INDEX_NAME, sizeof(index.header), index.body,
+		index.objects * 12 + index.pages * 24);
 	return index;
 }
 
@@ -182,14 +186,16 @@ static void write_index(struct pfs_sim *sim, struct index *index)
 	store_file_done(dir, file);
 	pfs_put_le64(index->header.objects.b, index->objects);
 	pfs_put_le64(index->header.pages.b, index->pages);
-	pfs_put_le32(index->header.crc.b, pfs_crc32c(0, (uint8_t *)&index->header + 12, sizeof(index->header) - 12));
+	pfs_put_le32(index->header.crc.b,
+		     pfs_crc32c(0, (uint8_t *)&index->header + 12, sizeof(index->header) - 12));
 	pfs_put_le32(crc, pfs_crc32c(0, index->body, len));
 	write_at(sim, PFS_INDEX_NAME, 0, &index->header, sizeof(index->header));
 	write_at(sim, PFS_INDEX_NAME, sizeof(index->header), index->body, len);
 	write_at(sim, PFS_INDEX_NAME, sizeof(index->header) + len, crc, sizeof(crc));
 }
 
-/* Proves: an entry with another hash makes its document impossible to find, which is said with its key. */
+/* Proves: an entry with another hash makes its document impossible to find, which is said with its
+ * key. */
 static void wrong_hashes_are_named(void **state)
 {
 	struct index index = read_index(*state);
@@ -234,13 +240,16 @@ static void slots_that_the_index_lacks_are_named(void **state)
 	free(index.body);
 }
 
-/* Proves: entries without a document (tombstone, beyond the slots, no such page) and double ones are found. */
+/* Proves: entries without a document (tombstone, beyond the slots, no such page) and double ones
+ * are found. */
 static void entries_without_a_document_are_found(void **state)
 {
-	static const uint32_t places[][2] = {{1, 7}, {1, 100000}, {0, 3}, {900, 3}, {0xffffffff, 0xffffffff}, {1, 6}};
+	static const uint32_t places[][2] = {
+		{1, 7}, {1, 100000}, {0, 3}, {900, 3}, {0xffffffff, 0xffffffff}, {1, 6}};
 	struct index index = read_index(*state);
 
-	memmove(object_at(&index, index.objects + 1), object_at(&index, index.objects), index.pages * 24);
+	memmove(object_at(&index, index.objects + 1), object_at(&index, index.objects),
+		index.pages * 24);
 	index.objects++;
 	for (size_t i = 0; i < pfs_array_len(places); i++) {
 		struct pfs_index_object_disk *o = object_at(&index, index.objects - 1);
@@ -248,7 +257,8 @@ static void entries_without_a_document_are_found(void **state)
 		pfs_put_le32(o->page.b, places[i][0]);
 		pfs_put_le32(o->slot.b, places[i][1]);
 		write_index(*state, &index);
-		only_fatal(*state, i + 1 < pfs_array_len(places) ? "where there is none" : "page 1, slot 6 twice");
+		only_fatal(*state, i + 1 < pfs_array_len(places) ? "where there is none"
+								 : "page 1, slot 6 twice");
 	}
 	free(index.body);
 }
@@ -259,8 +269,8 @@ static void counts_of_the_index_are_compared(void **state)
 	for (unsigned i = 0; i < 4; i++) {
 		struct index index = read_index(*state);
 		struct pfs_index_disk before = index.header;
-		pfs_le64 *counts[] = {&index.header.points, &index.header.scratch, &index.header.raw_bytes,
-				      &index.header.container_bytes};
+		pfs_le64 *counts[] = {&index.header.points, &index.header.scratch,
+				      &index.header.raw_bytes, &index.header.container_bytes};
 
 		pfs_put_le64(counts[i]->b, pfs_get_le64(counts[i]->b) + 1);
 		write_index(*state, &index);
@@ -300,7 +310,8 @@ static void pages_that_the_index_lacks_are_found(void **state)
 	free(index.body);
 }
 
-/* Proves: an index of an earlier close, or none, is only remarked upon: the store does not need it. */
+/* Proves: an index of an earlier close, or none, is only remarked upon: the store does not need it.
+ */
 static void missing_and_stale_indexes_are_remarks(void **state)
 {
 	struct index index = read_index(*state);
@@ -336,7 +347,8 @@ static void overlapping_containers_are_found(void **state)
 
 	assert_int_equal(place.page, 1);
 	read_at(*state, page_name(1), slot_off(&place), &slot, sizeof(slot));
-	write_at(*state, page_name(1), pfs_slot_offset(7), &slot, sizeof(slot)); /* the tombstone's */
+	write_at(*state, page_name(1), pfs_slot_offset(7), &slot,
+		 sizeof(slot)); /* the tombstone's */
 	found = check_store(*state);
 	for (size_t i = 0; i < found->count; i++) {
 		overlap = overlap || strstr(found->at[i].text, "overlaps that of slot");
@@ -348,7 +360,8 @@ static void overlapping_containers_are_found(void **state)
 	free(found);
 }
 
-/* Proves: a second version of a document in the space of a removed one is found by its key alone. */
+/* Proves: a second version of a document in the space of a removed one is found by its key alone.
+ */
 static void documents_that_are_there_twice_are_named(void **state)
 {
 	struct pfs_key key = key_number(6), before = key_number(8);
@@ -363,7 +376,8 @@ static void documents_that_are_there_twice_are_named(void **state)
 	assert_true(place.page == 1 && next.page == 1);
 	assert_true(next.offset + next.container_len + place.container_len <= place.offset);
 	read_at(*state, page_name(1), place.offset, bytes, place.container_len);
-	write_at(*state, page_name(1), next.offset + next.container_len, bytes, place.container_len);
+	write_at(*state, page_name(1), next.offset + next.container_len, bytes,
+		 place.container_len);
 	read_at(*state, page_name(1), slot_off(&place), &disk, sizeof(disk));
 	assert_int_equal(pfs_slot_decode(&slot, &disk, 0, 64 * PFS_KIB), 0);
 	slot.off = (uint32_t)(next.offset + next.container_len);
@@ -385,7 +399,10 @@ static void containers_out_of_bounds_are_found(void **state)
 {
 	struct pfs_key key = key_number(11);
 	struct pfs_place place = place_of(*state, &key);
-	const struct { uint32_t off; uint64_t len; } places[] = {
+	const struct {
+		uint32_t off;
+		uint64_t len;
+	} places[] = {
 		{100, 200},
 		{64 * PFS_KIB - PFS_PAGE_TRAILER_LEN - 128, 129},
 		{64 * PFS_KIB - 128, 200},

@@ -1,4 +1,5 @@
-/* storage/check*.c: stores that were not closed. What a kill or a power cut leaves is no damage; damage in the journal is found. */
+/* storage/check*.c: stores that were not closed. What a kill or a power cut leaves is no damage;
+ * damage in the journal is found. */
 #include "storage/journal.h"
 #include "tests/unit/store_helpers.h"
 
@@ -53,7 +54,8 @@ static int cut_here(void *arg, const struct pfs_sim_step *step)
 static void work(struct cutting *c, struct pfs_store *store, unsigned round)
 {
 	for (unsigned i = 0; i < DOCUMENTS; i++) {
-		struct pfs_key key = pfs_key_num(i % 7), other = pfs_key_num((i + 3) % 7), tmp = key_named("tmp");
+		struct pfs_key key = pfs_key_num(i % 7), other = pfs_key_num((i + 3) % 7),
+			       tmp = key_named("tmp");
 		uint32_t object;
 
 		switch ((i + round) % 6) {
@@ -64,7 +66,8 @@ static void work(struct cutting *c, struct pfs_store *store, unsigned round)
 		case 4: put_document(store, &other, 70000 + i, i + round); break;
 		default:
 			if (pfs_lookup(store, &key, &object, NULL) == 0)
-				assert_int_equal(pfs_write(store, object, 10 * i, "patched", 7, i), 0);
+				assert_int_equal(pfs_write(store, object, 10 * i, "patched", 7, i),
+						 0);
 		}
 		if (i % 5 == 4)
 			assert_int_equal(pfs_store_checkpoint(store), 0);
@@ -74,7 +77,8 @@ static void work(struct cutting *c, struct pfs_store *store, unsigned round)
 	}
 }
 
-/* Proves: whatever a power cut leaves, the check finds nothing fatal in it, and nothing at all after the next opening. */
+/* Proves: whatever a power cut leaves, the check finds nothing fatal in it, and nothing at all
+ * after the next opening. */
 static void power_cuts_leave_no_damage(void **state)
 {
 	struct cutting c = {.sim = pfs_sim_new()};
@@ -93,7 +97,8 @@ static void power_cuts_leave_no_damage(void **state)
 		store = open_store(c.sim);
 	}
 	assert_int_equal(pfs_store_close(store), 0);
-	print_message("%llu images, %llu remarks\n", (unsigned long long)c.images, (unsigned long long)c.remarks);
+	print_message("%llu images, %llu remarks\n", (unsigned long long)c.images,
+		      (unsigned long long)c.remarks);
 	assert_true(c.images > 100);
 	pfs_sim_free(c.sim);
 }
@@ -130,15 +135,19 @@ static size_t read_segments(struct pfs_sim *sim, struct segment *segments, size_
 		snprintf(s.name, sizeof(s.name), PFS_SEGMENT_NAME_FMT, file);
 		assert_int_equal(io->ops->open_dir(io, STORE, 0, &dir), 0);
 		if (dir->ops->open(dir, s.name, 0, &f) == 0) {
-			assert_int_equal(f->ops->read(f, bytes, PFS_SEGMENT_SIZE, 0), PFS_SEGMENT_SIZE);
+			assert_int_equal(f->ops->read(f, bytes, PFS_SEGMENT_SIZE, 0),
+					 PFS_SEGMENT_SIZE);
 			s.number = pfs_get_le64(head->number.b);
-			for (uint64_t off = PFS_SEGMENT_DATA; s.number && off + 40 <= PFS_SEGMENT_SIZE;) {
-				const struct pfs_record_disk *r = (const struct pfs_record_disk *)(bytes + off);
+			for (uint64_t off = PFS_SEGMENT_DATA;
+			     s.number && off + 40 <= PFS_SEGMENT_SIZE;) {
+				const struct pfs_record_disk *r =
+					(const struct pfs_record_disk *)(bytes + off);
 				size_t len = pfs_get_le32(r->len.b);
 
 				if (len < PFS_RECORD_LEN_MIN || s.count == pfs_array_len(s.records))
 					break;
-				s.records[s.count++] = (struct record){off, pfs_get_le64(r->seq.b), len, r->type};
+				s.records[s.count++] =
+					(struct record){off, pfs_get_le64(r->seq.b), len, r->type};
 				off += len;
 			}
 			f->ops->close(f);
@@ -155,7 +164,8 @@ static size_t read_segments(struct pfs_sim *sim, struct segment *segments, size_
 	return n;
 }
 
-/* Synced after every document, then killed: each record but the last says that the one before it was durable. */
+/* Synced after every document, then killed: each record but the last says that the one before it
+ * was durable. */
 static struct pfs_sim *killed_store(unsigned documents, size_t len)
 {
 	struct pfs_sim *sim = pfs_sim_new(), *killed;
@@ -175,8 +185,9 @@ static struct pfs_sim *killed_store(unsigned documents, size_t len)
 	return killed;
 }
 
-/* Proves: every byte of a durable record is guarded, and the document is named where its key can still be read. The last records, which
- * nothing shows to have been durable, are a tail that was cut. */
+/* Proves: every byte of a durable record is guarded, and the document is named where its key can
+ * still be read. The last records, which nothing shows to have been durable, are a tail that was
+ * cut. */
 static void damaged_records_are_found(void **state)
 {
 	struct pfs_sim *sim = killed_store(6, 20);
@@ -198,7 +209,8 @@ static void damaged_records_are_found(void **state)
 				assert_true(found->at[i].fatal);
 				assert_string_equal(found->at[i].where, s[0].name);
 				assert_int_equal(found->at[i].offset, off);
-				named += found->at[i].key.kind == PFS_KEY_NUM && found->at[i].key.num == r;
+				named += found->at[i].key.kind == PFS_KEY_NUM &&
+					 found->at[i].key.num == r;
 			}
 			free(found);
 			flip_bit(sim, s[0].name, off + byte, byte % 8);
@@ -208,8 +220,9 @@ static void damaged_records_are_found(void **state)
 	pfs_sim_free(sim);
 }
 
-/* Proves: a segment whose header is damaged, or whose file is missing, in the middle of the journal is found, and so is damage at the end of
- * one: records in later segments show that it was durable. */
+/* Proves: a segment whose header is damaged, or whose file is missing, in the middle of the journal
+ * is found, and so is damage at the end of one: records in later segments show that it was durable.
+ */
 static void damage_between_segments_is_found(void **state)
 {
 	struct pfs_sim *sim = killed_store(8, 900000), *copy;
@@ -248,7 +261,8 @@ static void damage_between_segments_is_found(void **state)
 	pfs_sim_free(sim);
 }
 
-/* Proves: zeros instead of the tail, as after a torn write, are no damage, wherever the tail begins behind what was durable. */
+/* Proves: zeros instead of the tail, as after a torn write, are no damage, wherever the tail begins
+ * behind what was durable. */
 static void torn_tails_are_normal(void **state)
 {
 	static const uint8_t zeros[4096];
@@ -268,7 +282,8 @@ static void torn_tails_are_normal(void **state)
 	pfs_sim_free(sim);
 }
 
-/* Proves: segments that are newer than a superblock which says that the store was closed show that the superblock is an old one. */
+/* Proves: segments that are newer than a superblock which says that the store was closed show that
+ * the superblock is an old one. */
 static void journal_newer_than_the_superblock_is_found(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new(), *killed;
@@ -296,8 +311,9 @@ static void journal_newer_than_the_superblock_is_found(void **state)
 
 /* ---- after an unclean end ---- */
 
-/* Proves: of a killed store that had been moved to the pages, damage of documents that the journal does not name is as fatal as after a
- * clean close; of those that it does, it is to be done again. */
+/* Proves: of a killed store that had been moved to the pages, damage of documents that the journal
+ * does not name is as fatal as after a clean close; of those that it does, it is to be done again.
+ */
 static void damage_outside_of_the_window_is_fatal(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new(), *killed;
@@ -372,7 +388,8 @@ static struct pfs_sim *closed_store(void)
 	return sim;
 }
 
-/* Proves: whatever bytes are in the files, the check ends without a crash, and it has a fatal finding whenever a document can't be read. */
+/* Proves: whatever bytes are in the files, the check ends without a crash, and it has a fatal
+ * finding whenever a document can't be read. */
 static void random_damage_is_never_missed(void **state)
 {
 	struct pfs_sim *sim = closed_store();
@@ -381,9 +398,11 @@ static void random_damage_is_never_missed(void **state)
 	(void)state;
 	for (uint64_t seed = 1; seed <= 150; seed++) {
 		struct pfs_sim *copy = pfs_sim_kill(sim);
-		struct pfs_open_options options = {.read_only = true, .io = pfs_sim_io(copy), .logger = quiet};
+		struct pfs_open_options options = {
+			.read_only = true, .io = pfs_sim_io(copy), .logger = quiet};
 		uint64_t random = pfs_mix64(seed), size = size_at(copy, page_name(1 + seed % 3));
-		uint64_t off = pfs_mix64(random + 1) % (seed % 2 ? size : 2000), len = 1 + pfs_mix64(random + 2) % 200;
+		uint64_t off = pfs_mix64(random + 1) % (seed % 2 ? size : 2000),
+			 len = 1 + pfs_mix64(random + 2) % 200;
 		uint8_t bytes[200];
 		struct pfs_reason reason;
 		struct pfs_store *store;
@@ -391,7 +410,8 @@ static void random_damage_is_never_missed(void **state)
 		unsigned lost = 0;
 
 		for (size_t i = 0; i < sizeof(bytes); i++)
-			bytes[i] = seed % 5 ? (uint8_t)pfs_mix64(random + i) : (uint8_t)(0xff * (seed % 2));
+			bytes[i] = seed % 5 ? (uint8_t)pfs_mix64(random + i)
+					    : (uint8_t)(0xff * (seed % 2));
 		write_at(copy, page_name(1 + seed % 3), off, bytes, pfs_min_u64(len, size - off));
 		found = check_store(copy);
 		if (pfs_store_open(&store, STORE, &options, &reason) == 0) {

@@ -1,4 +1,5 @@
-/* storage/check*.c: healthy stores have no findings; damage in pages is found, and named by the document that it hit. */
+/* storage/check*.c: healthy stores have no findings; damage in pages is found, and named by the
+ * document that it hit. */
 #include "tests/unit/store_helpers.h"
 
 #define DOCUMENTS 60
@@ -42,7 +43,8 @@ static struct pfs_sim *plain_store(uint64_t page_size, uint32_t min_value_size)
 	return sim;
 }
 
-/* One closed store for tests that put back what they damage: page 1 holds all but large documents. */
+/* One closed store for tests that put back what they damage: page 1 holds all but large documents.
+ */
 static int make_plain(void **state)
 {
 	*state = plain_store(PFS_MIB * 2, 16);
@@ -63,7 +65,7 @@ static void expect_only(const struct found *found, const struct pfs_key *key, co
 
 	for (size_t i = 0; i < found->count; i++)
 		right = right && (!found->at[i].fatal || (pfs_key_equal(&found->at[i].key, key) &&
-							   strcmp(found->at[i].where, file) == 0));
+							  strcmp(found->at[i].where, file) == 0));
 	if (!right)
 		print_found(found);
 	assert_true(right);
@@ -90,7 +92,10 @@ static void change_much(struct pfs_store *store, unsigned round)
 			break;
 		case 5:
 			if (pfs_lookup(store, &key, &object, NULL) == 0)
-				assert_int_equal(pfs_setattr(store, object, PFS_ATTR_SIZE | PFS_ATTR_MODE, &attr, NULL), 0);
+				assert_int_equal(pfs_setattr(store, object,
+							     PFS_ATTR_SIZE | PFS_ATTR_MODE, &attr,
+							     NULL),
+						 0);
 			break;
 		default: put_document(store, &key, len_number(i) * 2, i); break;
 		}
@@ -99,11 +104,12 @@ static void change_much(struct pfs_store *store, unsigned round)
 	}
 }
 
-/* Proves: a store is healthy after any changes, over page sizes and smallest containers, closed cleanly or killed; the counts
- * of documents and bytes are those of the store. */
+/* Proves: a store is healthy after any changes, over page sizes and smallest containers, closed
+ * cleanly or killed; the counts of documents and bytes are those of the store. */
 static void healthy_stores_have_no_findings(void **state)
 {
-	static const uint64_t page_sizes[] = {64 * PFS_KIB, 256 * PFS_KIB, 32 * PFS_MIB, 64 * PFS_MIB};
+	static const uint64_t page_sizes[] = {64 * PFS_KIB, 256 * PFS_KIB, 32 * PFS_MIB,
+					      64 * PFS_MIB};
 	static const uint32_t minimums[] = {16, 128, 512};
 
 	(void)state;
@@ -135,7 +141,8 @@ static void healthy_stores_have_no_findings(void **state)
 	}
 }
 
-/* Proves: a store that was made and never opened, or opened and closed without a document, is healthy. */
+/* Proves: a store that was made and never opened, or opened and closed without a document, is
+ * healthy. */
 static void new_stores_have_no_findings(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
@@ -161,7 +168,8 @@ static int check_result(struct pfs_sim *sim, const char *path, const char *expec
 	return err;
 }
 
-/* Proves: what can't be checked is refused with its reason, a store that a writer holds too, one that readers hold is not. */
+/* Proves: what can't be checked is refused with its reason, a store that a writer holds too, one
+ * that readers hold is not. */
 static void what_cannot_be_checked_is_refused(void **state)
 {
 	struct pfs_open_options shared = {.read_only = true};
@@ -226,7 +234,8 @@ static void flip_all_bits_of_container(struct pfs_sim *sim, const struct pfs_key
 	struct pfs_place place = place_of(sim, key);
 	const char *file = page_name(place.page);
 
-	for (uint64_t bit = 0; bit < 8 * pfs_min_u64(place.packed_len + 24, place.container_len); bit++) {
+	for (uint64_t bit = 0; bit < 8 * pfs_min_u64(place.packed_len + 24, place.container_len);
+	     bit++) {
 		struct found *found;
 
 		flip_bit(sim, file, place.offset + bit / 8, bit % 8);
@@ -238,8 +247,8 @@ static void flip_all_bits_of_container(struct pfs_sim *sim, const struct pfs_key
 	}
 }
 
-/* Proves: every single bit of a container is guarded, and its damage named by the right key, whatever kind of key it is and wherever
- * the bit is: also in the key itself. */
+/* Proves: every single bit of a container is guarded, and its damage named by the right key,
+ * whatever kind of key it is and wherever the bit is: also in the key itself. */
 static void every_bit_of_a_container_is_guarded(void **state)
 {
 	struct pfs_key number = key_number(3), uuid = key_number(4), name = key_number(14);
@@ -249,7 +258,8 @@ static void every_bit_of_a_container_is_guarded(void **state)
 	flip_all_bits_of_container(*state, &name);
 }
 
-/* Proves: every single bit of a slot is guarded, and the document is named by its true key, not by what the slot now says. */
+/* Proves: every single bit of a slot is guarded, and the document is named by its true key, not by
+ * what the slot now says. */
 static void every_bit_of_a_slot_is_guarded(void **state)
 {
 	for (unsigned i = 3; i < 6; i++) {
@@ -270,13 +280,15 @@ static void every_bit_of_a_slot_is_guarded(void **state)
 	}
 }
 
-/* Proves: every bit of a page's header and of its copy is guarded, and one of them is enough to check all documents. */
+/* Proves: every bit of a page's header and of its copy is guarded, and one of them is enough to
+ * check all documents. */
 static void every_bit_of_a_header_is_guarded(void **state)
 {
 	const uint64_t copy = size_at(*state, page_name(1)) - PFS_PAGE_TRAILER_LEN;
 
 	for (unsigned bit = 0; bit < 2 * 8 * PFS_PAGE_HEADER_LEN; bit++) {
-		uint64_t off = bit / 8 < PFS_PAGE_HEADER_LEN ? bit / 8 : copy + bit / 8 - PFS_PAGE_HEADER_LEN;
+		uint64_t off = bit / 8 < PFS_PAGE_HEADER_LEN ? bit / 8
+							     : copy + bit / 8 - PFS_PAGE_HEADER_LEN;
 		struct found *found;
 
 		flip_bit(*state, page_name(1), off, bit % 8);
@@ -357,7 +369,8 @@ static void missing_pages_are_named(void **state)
 	pfs_sim_free(sim);
 }
 
-/* Proves: of a page whose file was cut exactly the documents behind the cut are named, each once. */
+/* Proves: of a page whose file was cut exactly the documents behind the cut are named, each once.
+ */
 static void cut_pages_name_what_is_behind_the_cut(void **state)
 {
 	struct pfs_sim *sim = plain_store(PFS_MIB * 2, 16);
@@ -381,7 +394,8 @@ static void cut_pages_name_what_is_behind_the_cut(void **state)
 	assert_int_equal(found->result.damaged, expected);
 	for (size_t i = 0; i < found->count; i++) {
 		assert_string_equal(found->at[i].where, page_name(1));
-		named += found->at[i].key.kind == PFS_KEY_NUM || found->at[i].key.kind == PFS_KEY_NONE;
+		named += found->at[i].key.kind == PFS_KEY_NUM ||
+			 found->at[i].key.kind == PFS_KEY_NONE;
 	}
 	assert_true(expected > 0 && found->fatal == expected + 1 && named > 1);
 	free(found);
@@ -390,12 +404,13 @@ static void cut_pages_name_what_is_behind_the_cut(void **state)
 
 /* ---- remarks ---- */
 
-/* Proves: files that are no part of a store are remarked upon, those that are, or may be, are not. */
+/* Proves: files that are no part of a store are remarked upon, those that are, or may be, are not.
+ */
 static void unknown_files_are_remarks(void **state)
 {
 	static const char *const known[] = {"socket", "reserve", "index.tmp", "lock"};
-	static const char *const unknown[] = {"page-1", "page-00000000", "PAGE-00000001", "journal-1", "notes.txt",
-					      "page-00000001.bak"};
+	static const char *const unknown[] = {"page-1",	   "page-00000000", "PAGE-00000001",
+					      "journal-1", "notes.txt",	    "page-00000001.bak"};
 	struct pfs_sim *sim = plain_store(PAGE_SIZE, 16);
 	struct found *found;
 
@@ -419,9 +434,12 @@ int main(void)
 		cmocka_unit_test(new_stores_have_no_findings),
 		cmocka_unit_test(what_cannot_be_checked_is_refused),
 		cmocka_unit_test(checking_writes_nothing),
-		cmocka_unit_test_setup_teardown(every_bit_of_a_container_is_guarded, make_plain, free_plain),
-		cmocka_unit_test_setup_teardown(every_bit_of_a_slot_is_guarded, make_plain, free_plain),
-		cmocka_unit_test_setup_teardown(every_bit_of_a_header_is_guarded, make_plain, free_plain),
+		cmocka_unit_test_setup_teardown(every_bit_of_a_container_is_guarded, make_plain,
+						free_plain),
+		cmocka_unit_test_setup_teardown(every_bit_of_a_slot_is_guarded, make_plain,
+						free_plain),
+		cmocka_unit_test_setup_teardown(every_bit_of_a_header_is_guarded, make_plain,
+						free_plain),
 		cmocka_unit_test_setup_teardown(damaged_blocks_are_named, make_plain, free_plain),
 		cmocka_unit_test(documents_of_an_unusable_page_are_named),
 		cmocka_unit_test(missing_pages_are_named),

@@ -1,4 +1,5 @@
-/* Short forms for tests that make a store on the sim, damage its files and check it. Calls are expected to succeed. */
+/* Short forms for tests that make a store on the sim, damage its files and check it. Calls are
+ * expected to succeed. */
 #ifndef PFS_TEST_STORE_HELPERS_H
 #define PFS_TEST_STORE_HELPERS_H
 
@@ -57,8 +58,8 @@ static inline struct found *check_store(struct pfs_sim *sim)
 {
 	struct found *found = calloc(1, sizeof(*found));
 	struct pfs_reason reason;
-	int err = pfs_check(STORE, pfs_sim_io(sim), &quiet, keep_finding, keep_progress, found, &found->result,
-			    &reason);
+	int err = pfs_check(STORE, pfs_sim_io(sim), &quiet, keep_finding, keep_progress, found,
+			    &found->result, &reason);
 
 	if (err)
 		fail_msg("check: %d %s", err, reason.text);
@@ -73,8 +74,9 @@ static inline void print_found(const struct found *found)
 		char key[PFS_NAME_MAX + 1];
 
 		pfs_key_format(key, &found->at[i].key);
-		print_message("%s at %llu [%s]: %s%s\n", found->at[i].where, (unsigned long long)found->at[i].offset,
-			      key, found->at[i].fatal ? "" : "(remark) ", found->at[i].text);
+		print_message("%s at %llu [%s]: %s%s\n", found->at[i].where,
+			      (unsigned long long)found->at[i].offset, key,
+			      found->at[i].fatal ? "" : "(remark) ", found->at[i].text);
 	}
 }
 
@@ -124,10 +126,12 @@ static inline struct pfs_key key_named(const char *name)
 static inline void fill_document(uint8_t *bytes, size_t len, uint64_t seed)
 {
 	for (size_t i = 0; i < len; i++)
-		bytes[i] = seed % 2 ? (uint8_t)pfs_mix64(seed * 131071 + i) : (uint8_t)"{\"city\":\"Bonn\"}"[(i + seed) % 15];
+		bytes[i] = seed % 2 ? (uint8_t)pfs_mix64(seed * 131071 + i)
+				    : (uint8_t) "{\"city\":\"Bonn\"}"[(i + seed) % 15];
 }
 
-static inline void put_document(struct pfs_store *store, const struct pfs_key *key, size_t len, uint64_t seed)
+static inline void put_document(struct pfs_store *store, const struct pfs_key *key, size_t len,
+				uint64_t seed)
 {
 	uint8_t *bytes = malloc(len + 1);
 	struct pfs_attr attr = {.mode = 0644, .mtime_ns = (int64_t)seed};
@@ -139,7 +143,8 @@ static inline void put_document(struct pfs_store *store, const struct pfs_key *k
 
 /* ---- files ---- */
 
-static inline struct pfs_file *store_file(struct pfs_sim *sim, const char *name, struct pfs_dir **dir)
+static inline struct pfs_file *store_file(struct pfs_sim *sim, const char *name,
+					  struct pfs_dir **dir)
 {
 	const struct pfs_io *io = pfs_sim_io(sim);
 	struct pfs_file *file;
@@ -155,7 +160,8 @@ static inline void store_file_done(struct pfs_dir *dir, struct pfs_file *file)
 	dir->ops->close_dir(dir);
 }
 
-static inline void read_at(struct pfs_sim *sim, const char *name, uint64_t off, void *bytes, size_t len)
+static inline void read_at(struct pfs_sim *sim, const char *name, uint64_t off, void *bytes,
+			   size_t len)
 {
 	struct pfs_dir *dir;
 	struct pfs_file *file = store_file(sim, name, &dir);
@@ -164,7 +170,8 @@ static inline void read_at(struct pfs_sim *sim, const char *name, uint64_t off, 
 	store_file_done(dir, file);
 }
 
-static inline void write_at(struct pfs_sim *sim, const char *name, uint64_t off, const void *bytes, size_t len)
+static inline void write_at(struct pfs_sim *sim, const char *name, uint64_t off, const void *bytes,
+			    size_t len)
 {
 	struct pfs_dir *dir;
 	struct pfs_file *file = store_file(sim, name, &dir);
@@ -217,7 +224,8 @@ static inline void make_file(struct pfs_sim *sim, const char *name)
 /* Where a document lies, of a store that is closed. */
 static inline struct pfs_place place_of(struct pfs_sim *sim, const struct pfs_key *key)
 {
-	struct pfs_open_options options = {.read_only = true, .io = pfs_sim_io(sim), .logger = quiet};
+	struct pfs_open_options options = {
+		.read_only = true, .io = pfs_sim_io(sim), .logger = quiet};
 	struct pfs_reason reason;
 	struct pfs_store *store;
 	struct pfs_place place;

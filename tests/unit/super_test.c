@@ -1,0 +1,292 @@
+/* storage/super.c: the superblock and its two copies. */
+#include "storage/crc.h"
+#include "storage/super.h"
+#include "tests/unit/sim_helpers.h"
+
+static const struct pfs_super a_super = {
+	.version = PFS_FORMAT_VERSION,
+	.compat = 0x8000000000000001,
+	.uuid = "0123456789abcde",
+	.page_size = 64 * PFS_KIB,
+	.min_value_size = 16,
+	.has_defaults = true,
+	.mode = 0640,
+	.uid = 1000,
+	.gid = UINT32_MAX,
+	.open_epoch = 5,
+	.clean_epoch = 4,
+	.created_ns = -7,
+	.sequence = PFS_SEQ_MAX,
+};
+
+static void no_log(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)arg;
+	(void)level;
+	(void)line;
+}
+
+static const struct pfs_logger quiet = {.fn = no_log};
+
+static void expect_equal(const struct pfs_super *a, const struct pfs_super *b)
+{
+	assert_int_equal(a->version, b->version);
+	assert_true(a->incompat == b->incompat && a->ro_compat == b->ro_compat && a->compat == b->compat);
+	assert_memory_equal(a->uuid, b->uuid, PFS_UUID_LEN);
+	assert_int_equal(a->generation, b->generation);
+	assert_true(a->page_size == b->page_size && a->min_value_size == b->min_value_size);
+	assert_true(a->has_defaults == b->has_defaults && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid);
+	assert_true(a->open_epoch == b->open_epoch && a->clean_epoch == b->clean_epoch);
+	assert_true(a->created_ns == b->created_ns && a->sequence == b->sequence);
+}
+
+static struct pfs_dir *created(struct pfs_sim *sim, struct pfs_super *super)
+{
+	struct pfs_dir *dir = open_dir(sim);
+
+	assert_int_equal(pfs_super_create(dir, super), 0);
+	return dir;
+}
+
+static void change(struct pfs_dir *dir, unsigned copy, size_t off, const void *bytes, size_t len, bool seal)
+{
+	struct pfs_file *file = open_file(dir, PFS_SUPER_NAME);
+	struct pfs_super_disk disk;
+	uint64_t at = copy * PFS_SUPER_STRIDE;
+
+	assert_int_equal(file->ops->read(file, &disk, sizeof(disk), at), sizeof(disk));
+	memcpy((uint8_t *)&disk + off, bytes, len);
+	if (seal)
+		pfs_put_le32(disk.crc.b, pfs_crc32c(0, (uint8_t *)&disk + 12, sizeof(disk) - 12));
+	assert_int_equal(file->ops->write(file, &disk, sizeof(disk), at), 0);
+	file->ops->close(file);
+}
+
+/* Proves: what is written is read, in every field, after creating and after each writing, whose generation is one more. */
+static void superblocks_round_trip(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_super super = a_super, out;
+	struct pfs_dir *dir = created(sim, &super);
+
+	(void)state;
+	assert_int_equal(super.generation, 1);
+	for (unsigned i = 1; i < 5; i++) {
+		assert_int_equal(pfs_super_read(dir, &out, &quiet), 0);
+		assert_int_equal(out.generation, i);
+		expect_equal(&out, &super);
+		super.open_epoch++;
+		super.has_defaults = i % 2;
+		assert_int_equal(pfs_super_write(dir, &super), 0);
+	}
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a store is never made over another one, and what is missing is told from what is damaged. */
+static void existing_superblocks_are_kept(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_super super = a_super, other = a_super, out;
+	struct pfs_dir *dir = open_dir(sim);
+
+	(void)state;
+	assert_int_equal(pfs_super_read(dir, &out, &quiet), -ENOENT);
+	assert_int_equal(pfs_super_write(dir, &super), -ENOENT);
+	super = a_super;
+	assert_int_equal(pfs_super_create(dir, &super), 0);
+	other.uuid[0] = 'X';
+	assert_int_equal(pfs_super_create(dir, &other), -EEXIST);
+	assert_int_equal(pfs_super_read(dir, &out, &quiet), 0);
+	expect_equal(&out, &super);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* Proves: no bit of either copy can change unnoticed, and the other copy serves; with both damaged there is none. */
+static void one_valid_copy_is_enough(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_super super = a_super, out;
+	struct pfs_dir *dir = created(sim, &super);
+
+	(void)state;
+	for (unsigned copy = 0; copy < 2; copy++) {
+		for (unsigned bit = 0; bit < 8 * sizeof(struct pfs_super_disk); bit++) {
+			struct pfs_file *file = open_file(dir, PFS_SUPER_NAME);
+			uint8_t byte, flipped;
+			uint64_t at = copy * PFS_SUPER_STRIDE + bit / 8;
+
+			file->ops->read(file, &byte, 1, at);
+			flipped = byte ^ (uint8_t)(1u << (bit % 8));
+			assert_int_equal(file->ops->write(file, &flipped, 1, at), 0);
+			assert_int_equal(pfs_super_read(dir, &out, &quiet), 0);
+			expect_equal(&out, &super);
+			assert_int_equal(file->ops->write(file, &byte, 1, at), 0);
+			file->ops->close(file);
+		}
+	}
+	change(dir, 0, 50, "damage", 6, false);
+	change(dir, 1, 200, "damage", 6, false);
+	assert_int_equal(pfs_super_read(dir, &out, &quiet), -EUCLEAN);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* Proves: of two valid copies the newer one holds, whichever it is. */
+static void the_newer_copy_holds(void **state)
+{
+	(void)state;
+	for (unsigned copy = 0; copy < 2; copy++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_super super = a_super, out;
+		struct pfs_dir *dir = created(sim, &super);
+		uint8_t generation[8], epoch[8];
+
+		pfs_put_le64(generation, 9);
+		pfs_put_le64(epoch, 77);
+		change(dir, copy, offsetof(struct pfs_super_disk, open_epoch), epoch, 8, true);
+		change(dir, copy, offsetof(struct pfs_super_disk, generation), generation, 8, true);
+		assert_int_equal(pfs_super_read(dir, &out, &quiet), 0);
+		assert_int_equal(out.open_epoch, 77);
+		dir->ops->close_dir(dir);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Proves: newer versions and unknown incompatible features are refused with what they are; other features are let through; sizes out of range
+ * are damage. */
+static void unknown_formats_are_refused(void **state)
+{
+	static const struct { size_t off; uint64_t value; size_t len; int err; } cases[] = {
+		{offsetof(struct pfs_super_disk, version), 2, 2, -EPROTONOSUPPORT},
+		{offsetof(struct pfs_super_disk, version), 0, 2, -EPROTONOSUPPORT},
+		{offsetof(struct pfs_super_disk, incompat), 1, 8, -EPROTONOSUPPORT},
+		{offsetof(struct pfs_super_disk, incompat), UINT64_C(1) << 63, 8, -EPROTONOSUPPORT},
+		{offsetof(struct pfs_super_disk, ro_compat), 1, 8, 0},
+		{offsetof(struct pfs_super_disk, compat), UINT64_MAX, 8, 0},
+		{offsetof(struct pfs_super_disk, page_size), 64 * PFS_KIB - 1, 8, -EUCLEAN},
+		{offsetof(struct pfs_super_disk, page_size), 32 * PFS_KIB, 8, -EUCLEAN},
+		{offsetof(struct pfs_super_disk, page_size), 96 * PFS_KIB, 8, -EUCLEAN},
+		{offsetof(struct pfs_super_disk, page_size), PFS_GIB, 8, 0},
+		{offsetof(struct pfs_super_disk, page_size), 2 * PFS_GIB, 8, -EUCLEAN},
+		{offsetof(struct pfs_super_disk, min_value_size), 15, 4, -EUCLEAN},
+		{offsetof(struct pfs_super_disk, min_value_size), 4096, 4, 0},
+		{offsetof(struct pfs_super_disk, min_value_size), 4097, 4, -EUCLEAN},
+		{offsetof(struct pfs_super_disk, sequence), PFS_SEQ_MAX + 1, 8, -EUCLEAN},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_super super = a_super, out;
+		struct pfs_dir *dir = created(sim, &super);
+		uint8_t value[8];
+
+		pfs_put_le64(value, cases[i].value);
+		change(dir, 0, cases[i].off, value, cases[i].len, true);
+		change(dir, 1, cases[i].off, value, cases[i].len, true);
+		if (pfs_super_read(dir, &out, &quiet) != cases[i].err)
+			fail_msg("case %zu", i);
+		if (cases[i].err == -EPROTONOSUPPORT)
+			assert_true(out.version == cases[i].value || out.incompat == cases[i].value);
+		dir->ops->close_dir(dir);
+		pfs_sim_free(sim);
+	}
+}
+
+struct cutting {
+	struct pfs_sim *sim;
+	struct pfs_super before, after;
+	unsigned images;
+	bool create;
+};
+
+static int cut_here(void *arg, const struct pfs_sim_step *step)
+{
+	struct cutting *c = arg;
+	uint64_t images = pfs_sim_images(c->sim);
+
+	(void)step;
+	for (uint64_t i = 0; i < pfs_min_u64(images, 64); i++) {
+		struct pfs_sim *image = i % 2 ? pfs_sim_crash_seed(c->sim, i) : pfs_sim_crash_index(c->sim, i);
+		struct pfs_dir *dir = open_dir(image);
+		struct pfs_super out;
+		int err = pfs_super_read(dir, &out, &quiet);
+
+		if (c->create && err == -ENOENT)
+			err = 0;
+		else if (!err)
+			expect_equal(&out, out.generation == c->before.generation ? &c->before : &c->after);
+		assert_int_equal(err, 0);
+		dir->ops->close_dir(dir);
+		pfs_sim_free(image);
+		c->images++;
+	}
+	return 0;
+}
+
+/* Proves: a power cut at any point of writing leaves the old or the new superblock, and of creating none or the whole one. When the writing has
+ * returned it is the new one. */
+static void power_cuts_leave_old_or_new(void **state)
+{
+	struct cutting c = {.sim = pfs_sim_new(), .after = a_super, .create = true};
+	struct pfs_dir *dir = open_dir(c.sim);
+	struct pfs_super super = a_super;
+
+	(void)state;
+	c.after.generation = 1;
+	pfs_sim_on_step(c.sim, cut_here, &c);
+	assert_int_equal(pfs_super_create(dir, &super), 0);
+	c.create = false;
+	for (unsigned i = 0; i < 6; i++) {
+		c.before = super;
+		super.open_epoch += 3;
+		c.after = super;
+		c.after.generation++;
+		assert_int_equal(pfs_super_write(dir, &super), 0);
+		c.before = c.after;
+		assert_int_equal(pfs_sim_pending(c.sim), 0);
+		cut_here(&c, NULL);
+	}
+	assert_true(c.images > 50);
+	pfs_sim_on_step(c.sim, NULL, NULL);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(c.sim);
+}
+
+static int fail_sync(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return step->kind == PFS_SIM_SYNC ? -EIO : 0;
+}
+
+/* Proves: a sync that fails makes the writing fail. */
+static void failed_syncs_are_reported(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_super super = a_super;
+	struct pfs_dir *dir = created(sim, &super);
+
+	(void)state;
+	pfs_sim_on_step(sim, fail_sync, NULL);
+	assert_int_equal(pfs_super_write(dir, &super), -EIO);
+	pfs_sim_on_step(sim, NULL, NULL);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(superblocks_round_trip),
+		cmocka_unit_test(existing_superblocks_are_kept),
+		cmocka_unit_test(one_valid_copy_is_enough),
+		cmocka_unit_test(the_newer_copy_holds),
+		cmocka_unit_test(unknown_formats_are_refused),
+		cmocka_unit_test(power_cuts_leave_old_or_new),
+		cmocka_unit_test(failed_syncs_are_reported),
+	};
+
+	return cmocka_run_group_tests_name("super", tests, NULL, NULL);
+}
