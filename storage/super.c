@@ -123,8 +123,13 @@ int pfs_super_write(struct pfs_dir *dir, struct pfs_super *super)
 int pfs_super_create(struct pfs_dir *dir, struct pfs_super *super)
 {
 	struct pfs_file *file;
-	int err = dir->ops->open(dir, PFS_SUPER_NAME ".tmp", PFS_IO_WRITE | PFS_IO_CREATE, &file);
+	int err = dir->ops->open(dir, PFS_SUPER_NAME, 0, &file);
 
+	if (!err)
+		file->ops->close(file);
+	if (err != -ENOENT)
+		return err ? err : -EEXIST;
+	err = dir->ops->open(dir, PFS_SUPER_NAME ".tmp", PFS_IO_WRITE | PFS_IO_CREATE, &file);
 	if (err)
 		return err;
 	super->generation = 1;

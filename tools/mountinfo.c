@@ -31,7 +31,7 @@ void mount_free(struct mount *mount)
 
 /* One line of mountinfo, taken apart. */
 struct mount_line {
-	char *mountpoint, *type, *source, *super_options;
+	char *mountpoint, *type, *source;
 };
 
 /* `36 35 98:0 /root /mountpoint options [tags...] - type source super-options` */
@@ -49,8 +49,7 @@ static bool split_line(char *line, struct mount_line *out)
 		return false;
 	out->type = strtok_r(NULL, " \n", &save);
 	out->source = out->type ? strtok_r(NULL, " \n", &save) : NULL;
-	out->super_options = out->source ? strtok_r(NULL, " \n", &save) : NULL;
-	if (!out->super_options)
+	if (!out->source)
 		return false;
 	unescape(out->mountpoint);
 	unescape(out->source);
@@ -64,8 +63,6 @@ static int take_line(struct mount *mount, const struct mount_line *line)
 		return 0;
 	mount->point = strdup(line->mountpoint);
 	mount->source = strdup(line->source);
-	mount->read_only = strncmp(line->super_options, "ro", 2) == 0 &&
-			   (line->super_options[2] == ',' || line->super_options[2] == '\0');
 	return mount->point && mount->source ? 0 : -ENOMEM;
 }
 

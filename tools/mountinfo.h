@@ -12,7 +12,6 @@
 struct mount {
 	char *point;  /* canonical path of the mount point */
 	char *source; /* the store's directory */
-	bool read_only;
 };
 
 void mount_free(struct mount *mount);

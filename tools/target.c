@@ -77,14 +77,18 @@ static int open_mounted(struct target **out, struct lookup *look)
 		return 0;
 	if (!nobody_listens(err))
 		return daemon_failed(look, err);
-	/* A read-only mount may be without socket: its store is held shared and can be read here,
-	 * too. */
-	if (look->mount.read_only && !(look->options->flags & (TARGET_WRITE | TARGET_DAEMON)) &&
+	/* A read-only mount may be without socket, a daemon may have died: what needs no daemon is
+	 * done on the store, whose lock tells whether somebody has it after all. */
+	if (!(look->options->flags & (TARGET_WRITE | TARGET_DAEMON)) &&
 	    target_local_open(out, look->store, look->options->flags, &look->reason) == 0)
 		return 0;
-	complain("%s: no daemon answers for this mount: mount it again, or use the store's "
-		 "directory %s",
-		 look->name, look->store);
+	if (look->options->flags & TARGET_DAEMON)
+		complain("%s: no daemon answers for this mount: take it away with fusermount3 -u",
+			 look->name);
+	else
+		complain("%s: no daemon answers for this mount: mount it again, or use the store's "
+			 "directory %s",
+			 look->name, look->store);
 	return PFS_EXIT_TARGET;
 }
 
