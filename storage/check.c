@@ -91,26 +91,12 @@ static int read_super(struct pfs_check *check, const char *path, struct pfs_reas
 	struct pfs_super *super = &check->super;
 	int err = pfs_super_read(check->dir, super, check->logger);
 
-	if (err == -ENOENT)
-		return refuse(reason, err, "%s: not a payloadfs store (it has no superblock)",
-			      path);
-	if (err == -EPROTONOSUPPORT && super->version != PFS_FORMAT_VERSION)
-		return refuse(reason, err,
-			      "%s: the store has format version %u, this program knows %u; use a "
-			      "newer payloadfs",
-			      path, super->version, PFS_FORMAT_VERSION);
-	if (err == -EPROTONOSUPPORT)
-		return refuse(reason, err,
-			      "%s: the store needs features that this program lacks (0x%llx); use "
-			      "a newer payloadfs",
-			      path, (unsigned long long)(super->incompat & ~PFS_FEATURES_INCOMPAT));
-	if (err == -EUCLEAN)
-		return refuse(reason, err,
-			      "%s: the superblock is damaged; restore the store from a backup",
-			      path);
-	if (err)
-		return refuse(reason, err, "%s: reading the superblock failed: %s", path,
-			      strerror(-err));
+	if (err) {
+		char why[sizeof(reason->text)];
+
+		pfs_super_explain(super, err, path, why, sizeof(why));
+		return refuse(reason, err, "%s", why);
+	}
 	check->clean = super->open_epoch == super->clean_epoch;
 	return 0;
 }

@@ -4,6 +4,7 @@
 
 #include "storage/check.h"
 #include "storage/crc.h"
+#include "storage/record.h"
 #include "storage/journal.h"
 
 #define HEADER_CRC_AT 12
@@ -179,54 +180,8 @@ static size_t record_at(const struct journal *j, const struct segment *segment,
 	return pfs_crc32c(crc, bytes + off + 8, len - 8) == pfs_get_le32(head->crc.b) ? len : 0;
 }
 
-struct parsed {
-	const uint8_t *begin, *at, *end; /* begin: of the record */
-	bool bad;
-};
-
-static const void *take(struct parsed *p, size_t len)
-{
-	const uint8_t *at = p->at;
-
-	if (p->bad || len > (size_t)(p->end - p->at)) {
-		p->bad = true;
-		return NULL;
-	}
-	p->at += len;
-	return at;
-}
-
-static void take_key(struct parsed *p, struct pfs_key *key)
-{
-	const uint8_t *head = take(p, 2);
-	const uint8_t *bytes = head ? take(p, head[1]) : NULL;
-
-	*key = (struct pfs_key){.kind = PFS_KEY_NONE};
-	if (!bytes)
-		return;
-	if ((head[0] == PFS_KEY_NUM || head[0] == PFS_KEY_TEMP) && head[1] == 8) {
-		*key = pfs_key_num(pfs_get_le64(bytes));
-		key->kind = head[0];
-	} else if (head[0] == PFS_KEY_UUID && head[1] == 16) {
-		key->kind = PFS_KEY_UUID;
-		memcpy(key->uuid, bytes, 16);
-	} else if (head[0] != PFS_KEY_SCRATCH ||
-		   pfs_key_parse(key, (const char *)bytes, head[1]) != 0 ||
-		   key->kind != PFS_KEY_SCRATCH) {
-		p->bad = true;
-		key->kind = PFS_KEY_NONE;
-	}
-}
-
-static void take_pad(struct parsed *p)
-{
-	size_t used = (size_t)(p->at - p->begin);
-
-	(void)take(p, pfs_round_up(used, 8) - used);
-}
-
 static const char *check_put(struct journal *j, const struct pfs_record_disk *head,
-			     const struct pfs_put_disk *put, struct parsed *p)
+			     const struct pfs_put_disk *put, struct pfs_record_walk *p)
 {
 	struct pfs_check_reader memory = {.buf = j->bytes, .len = PFS_SEGMENT_SIZE};
 	struct pfs_check_value value = {0};
@@ -251,7 +206,7 @@ static const char *check_put(struct journal *j, const struct pfs_record_disk *he
 }
 
 static const char *check_patch(const struct pfs_record_disk *head,
-			       const struct pfs_patch_disk *patch, const struct parsed *p)
+			       const struct pfs_patch_disk *patch, const struct pfs_record_walk *p)
 {
 	uint64_t off = pfs_get_le64(patch->off.b), size = pfs_get_le64(patch->new_size.b);
 	uint64_t len = pfs_get_le64(patch->len.b);
@@ -274,18 +229,18 @@ static const char *parse_record(struct journal *j, uint64_t off, size_t len, str
 	};
 	const uint8_t *begin = j->bytes + off;
 	const struct pfs_record_disk *head = (const struct pfs_record_disk *)begin;
-	struct parsed p = {begin, begin + PFS_RECORD_HEADER_LEN, begin + len, false};
+	struct pfs_record_walk p = {begin, begin + PFS_RECORD_HEADER_LEN, begin + len, false};
 	const void *body;
 
 	keys[0] = keys[1] = (struct pfs_key){.kind = PFS_KEY_NONE};
 	if (head->type >= pfs_array_len(heads) || !heads[head->type])
 		return "a record of unknown type";
-	body = take(&p, heads[head->type]);
-	take_key(&p, &keys[0]);
+	body = pfs_record_take(&p, heads[head->type]);
+	pfs_record_take_key(&p, &keys[0]);
 	if (head->type == PFS_RECORD_MOVE)
-		take_key(&p, &keys[1]);
+		pfs_record_take_key(&p, &keys[1]);
 	if (head->type == PFS_RECORD_PUT || head->type == PFS_RECORD_PATCH)
-		take_pad(&p);
+		pfs_record_take_pad(&p);
 	if (p.bad)
 		return "a record that makes no sense";
 	if (head->type == PFS_RECORD_PUT)

@@ -1,7 +1,7 @@
 /* Reading the slots of all pages when there is no index to trust. */
 #include <stdlib.h>
 
-#include "storage/replay_state.h"
+#include "storage/replay.h"
 
 /* ---- what the records name ---- */
 

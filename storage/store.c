@@ -117,19 +117,38 @@ void pfs_epoch_collect(struct pfs_store *store)
 
 /* ---- creating ---- */
 
-static int foreign_name(void *arg, const char *name)
-{
-	char *found = arg;
+/* What a directory holds that is to become a store. */
+struct contents {
+	bool store;
+	char foreign[PFS_NAME_MAX + 1];
+};
 
-	if (strcmp(name, PFS_LOCK_NAME) == 0)
-		return 0;
+static int look_at_name(void *arg, const char *name)
+{
+	struct contents *contents = arg;
+
 	if (strcmp(name, PFS_SUPER_NAME) == 0)
-		return -EEXIST;
-	/* What a creation that was cut off may leave. */
-	if (strcmp(name, PFS_SUPER_NAME ".tmp") == 0)
-		return 0;
-	snprintf(found, PFS_NAME_MAX + 1, "%s", name);
-	return -ENOTEMPTY;
+		contents->store = true;
+	/* A lock, and what a creation that was cut off may leave, are no contents. */
+	else if (strcmp(name, PFS_LOCK_NAME) != 0 && strcmp(name, PFS_SUPER_NAME ".tmp") != 0)
+		snprintf(contents->foreign, sizeof(contents->foreign), "%s", name);
+	return 0;
+}
+
+static int refuse_contents(struct pfs_dir *dir, const char *path, struct pfs_reason *reason)
+{
+	struct contents contents = {0};
+	int err = dir->ops->list(dir, look_at_name, &contents);
+
+	if (err)
+		return refuse(reason, err, "%s: can't be listed: %s", path, strerror(-err));
+	if (contents.store)
+		return refuse(reason, -EEXIST, "%s: there is a store already", path);
+	if (contents.foreign[0])
+		return refuse(reason, -ENOTEMPTY,
+			      "%s: holds other files (%s); give an empty directory", path,
+			      contents.foreign);
+	return 0;
 }
 
 static int check_sizes(const struct pfs_super *super, struct pfs_reason *reason)
@@ -148,15 +167,12 @@ static int check_sizes(const struct pfs_super *super, struct pfs_reason *reason)
 static int create_in(struct pfs_dir *dir, const char *path, struct pfs_super *super,
 		     struct pfs_reason *reason)
 {
-	char found[PFS_NAME_MAX + 1] = "";
-	/* Looked at before it is locked: a directory of something else gets no lock file either. */
-	int err = dir->ops->list(dir, foreign_name, found);
+	/* Looked at before it is locked, so that a directory of something else does not even get a
+	 * lock file; and again when nobody else can make it a store. */
+	int err = refuse_contents(dir, path, reason);
 
-	if (err == -ENOTEMPTY)
-		return refuse(reason, err, "%s: holds other files (%s); give an empty directory",
-			      path, found);
-	if (err == -EEXIST)
-		return refuse(reason, err, "%s: there is a store already", path);
+	if (err)
+		return err;
 	err = dir->ops->lock(dir, PFS_LOCK_NAME, true);
 	if (err == -EWOULDBLOCK)
 		return refuse(reason, -EBUSY,
@@ -164,9 +180,7 @@ static int create_in(struct pfs_dir *dir, const char *path, struct pfs_super *su
 			      path);
 	if (err)
 		return refuse(reason, err, "%s: can't be locked: %s", path, strerror(-err));
-	err = dir->ops->list(dir, foreign_name, found);
-	if (err == -EEXIST)
-		return refuse(reason, err, "%s: there is a store already", path);
+	err = refuse_contents(dir, path, reason);
 	if (!err && getrandom(super->uuid, sizeof(super->uuid), 0) != (ssize_t)sizeof(super->uuid))
 		err = -EIO;
 	if (!err)
@@ -470,26 +484,12 @@ static int read_super(struct pfs_store *store, const char *path, struct pfs_reas
 	struct pfs_super *super = &store->super;
 	int err = pfs_super_read(store->dir, super, &store->logger);
 
-	if (err == -ENOENT)
-		return refuse(reason, err, "%s: not a payloadfs store (it has no superblock)",
-			      path);
-	if (err == -EPROTONOSUPPORT && super->version != PFS_FORMAT_VERSION)
-		return refuse(reason, err,
-			      "%s: the store has format version %u, this program knows %u; use a "
-			      "newer payloadfs",
-			      path, super->version, PFS_FORMAT_VERSION);
-	if (err == -EPROTONOSUPPORT)
-		return refuse(reason, err,
-			      "%s: the store needs features that this program lacks (0x%llx); use "
-			      "a newer payloadfs",
-			      path, (unsigned long long)(super->incompat & ~PFS_FEATURES_INCOMPAT));
-	if (err == -EUCLEAN)
-		return refuse(reason, err,
-			      "%s: the superblock is damaged; restore the store from a backup",
-			      path);
-	if (err)
-		return refuse(reason, err, "%s: reading the superblock failed: %s", path,
-			      strerror(-err));
+	if (err) {
+		char why[sizeof(reason->text)];
+
+		pfs_super_explain(super, err, path, why, sizeof(why));
+		return refuse(reason, err, "%s", why);
+	}
 	if ((super->ro_compat & ~PFS_FEATURES_RO_COMPAT) && !store->opened_read_only)
 		return refuse(reason, -EPROTONOSUPPORT,
 			      "%s: this program can open the store only read-only", path);

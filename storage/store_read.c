@@ -19,33 +19,39 @@ static int damaged(struct pfs_store *store, uint32_t page, uint64_t off, const c
 	return -EIO;
 }
 
-int pfs_load(struct pfs_store *store, uint32_t page_number, uint32_t slot, struct pfs_loaded *out)
+/* Copies, decodes and verifies the container that out->slot says, in out->page. */
+static int load_container(struct pfs_loaded *out)
 {
-	struct pfs_page *page = pfs_pager_find(store->pager, page_number);
 	int err;
 
-	if (!page)
-		return damaged(store, page_number, 0, "the page is missing or unusable");
-	err = pfs_page_read_slot(page, slot, &out->slot);
-	if (err == -EIO)
-		return err;
-	if (err || !pfs_slot_is_live(&out->slot))
-		return damaged(store, page_number, pfs_slot_offset(slot), "not a live slot");
-	out->page = page;
-	out->base = pfs_page_base(page, out->slot.kind, out->slot.tag);
+	out->base = pfs_page_base(out->page, out->slot.kind, out->slot.tag);
 	out->have = pfs_min_u64(out->slot.len, sizeof(out->bytes));
-	err = pfs_page_copy(page, out->bytes, out->slot.off, out->have);
-	if (err == -EIO)
-		return err;
+	err = pfs_page_copy(out->page, out->bytes, out->slot.off, out->have);
 	if (!err)
 		err = pfs_container_header_decode(&out->c, out->bytes, out->have, out->slot.len,
 						  &out->base);
 	if (!err && !(out->c.flags & PFS_CONTAINER_BLOCKS) &&
 	    out->c.header_len + out->c.body_len > out->have)
 		err = -EUCLEAN;
-	if (!err)
-		err = pfs_container_verify(&out->c, out->bytes, &out->base);
-	return err ? damaged(store, page_number, out->slot.off, "container does not verify") : 0;
+	return err ? err : pfs_container_verify(&out->c, out->bytes, &out->base);
+}
+
+int pfs_load(struct pfs_store *store, uint32_t page_number, uint32_t slot, struct pfs_loaded *out)
+{
+	int err;
+
+	out->page = pfs_pager_find(store->pager, page_number);
+	if (!out->page)
+		return damaged(store, page_number, 0, "the page is missing or unusable");
+	err = pfs_page_read_slot(out->page, slot, &out->slot);
+	if (err == -EIO)
+		return err;
+	if (err || !pfs_slot_is_live(&out->slot))
+		return damaged(store, page_number, pfs_slot_offset(slot), "not a live slot");
+	err = load_container(out);
+	if (err == -EUCLEAN)
+		return damaged(store, page_number, out->slot.off, "container does not verify");
+	return err;
 }
 
 uint64_t pfs_peek_raw_len(const struct pfs_page *page, const struct pfs_slot *slot)
@@ -206,17 +212,7 @@ static int load_source(const struct pfs_source *s, struct pfs_loaded *out)
 	out->page = s->page;
 	out->slot = (struct pfs_slot){
 		.kind = s->key_kind, .tag = s->key_tag, .off = (uint32_t)s->off, .len = s->len};
-	out->base = pfs_page_base(s->page, s->key_kind, s->key_tag);
-	out->have = pfs_min_u64(s->len, sizeof(out->bytes));
-	err = pfs_page_copy(s->page, out->bytes, s->off, out->have);
-	if (!err)
-		err = pfs_container_header_decode(&out->c, out->bytes, out->have, s->len,
-						  &out->base);
-	if (!err && !(out->c.flags & PFS_CONTAINER_BLOCKS) &&
-	    out->c.header_len + out->c.body_len > out->have)
-		err = -EUCLEAN;
-	if (!err)
-		err = pfs_container_verify(&out->c, out->bytes, &out->base);
+	err = load_container(out);
 	if (!err && (out->c.seq != s->seq || out->c.raw_len != s->size))
 		err = -EUCLEAN;
 	return err;

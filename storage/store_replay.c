@@ -8,62 +8,22 @@
  * are known, so that what the crash left is given back first. */
 #include <stdlib.h>
 
-#include "storage/epoch.h"
-#include "storage/replay_state.h"
+#include "storage/record.h"
+#include "storage/replay.h"
 
 /* ---- decoding records ---- */
 
-struct parsed {
-	const struct pfs_record *record;
-	const uint8_t *at, *end;
-	bool bad;
-};
-
-static const void *take(struct parsed *p, size_t len)
+static struct pfs_record_walk parse(const struct pfs_record *record)
 {
-	const uint8_t *at = p->at;
-
-	if (p->bad || len > (size_t)(p->end - p->at)) {
-		p->bad = true;
-		return NULL;
-	}
-	p->at += len;
-	return at;
+	return (struct pfs_record_walk){.begin = record->body - PFS_RECORD_HEADER_LEN,
+					.at = record->body,
+					.end = record->body + record->body_len};
 }
 
-static void take_key(struct parsed *p, struct pfs_key *key)
+/* Where the walk stands in the record. */
+static uint32_t record_off(const struct pfs_record_walk *walk)
 {
-	const uint8_t *head = take(p, 2);
-	const uint8_t *bytes = head ? take(p, head[1]) : NULL;
-
-	memset(key, 0, sizeof(*key));
-	if (!bytes)
-		return;
-	if ((head[0] == PFS_KEY_NUM || head[0] == PFS_KEY_TEMP) && head[1] == 8) {
-		key->num = pfs_get_le64(bytes);
-	} else if (head[0] == PFS_KEY_UUID && head[1] == 16) {
-		memcpy(key->uuid, bytes, 16);
-	} else if (head[0] == PFS_KEY_SCRATCH &&
-		   pfs_key_parse(key, (const char *)bytes, head[1]) == 0 &&
-		   key->kind == PFS_KEY_SCRATCH) {
-		return;
-	} else {
-		p->bad = true;
-		return;
-	}
-	key->kind = head[0];
-}
-
-static void take_pad(struct parsed *p)
-{
-	size_t used = (size_t)(p->at - p->record->body) + PFS_RECORD_HEADER_LEN;
-
-	(void)take(p, pfs_round_up(used, 8) - used);
-}
-
-static struct parsed parse(const struct pfs_record *record)
-{
-	return (struct parsed){record, record->body, record->body + record->body_len, false};
+	return (uint32_t)(walk->at - walk->begin);
 }
 
 static int bad_record(struct pfs_store *store, const struct pfs_record *record)
@@ -85,16 +45,16 @@ static int collect_names(void *arg, const struct pfs_record *record)
 		[PFS_RECORD_MOVE] = sizeof(struct pfs_move_disk),
 	};
 	struct pfs_replay_state *state = arg;
-	struct parsed p = parse(record);
+	struct pfs_record_walk p = parse(record);
 	struct pfs_key key;
 	unsigned keys = record->type == PFS_RECORD_MOVE ? 2 : 1;
 	int err = 0;
 
 	if (record->type >= pfs_array_len(heads) || !heads[record->type])
 		return bad_record(state->store, record);
-	(void)take(&p, heads[record->type]);
+	(void)pfs_record_take(&p, heads[record->type]);
 	for (unsigned i = 0; i < keys && !err; i++) {
-		take_key(&p, &key);
+		pfs_record_take_key(&p, &key);
 		err = p.bad ? bad_record(state->store, record)
 			    : pfs_name(state, key.kind, pfs_key_tag(&key));
 	}
@@ -252,20 +212,20 @@ static int adopt_or_lose(struct pfs_replay_state *state, const struct pfs_key *k
 
 static int replay_put(struct pfs_replay_state *state, const struct pfs_record *record)
 {
-	struct parsed p = parse(record);
-	const struct pfs_put_disk *put = take(&p, sizeof(*put));
+	struct pfs_record_walk p = parse(record);
+	const struct pfs_put_disk *put = pfs_record_take(&p, sizeof(*put));
 	struct pfs_version *v;
 	struct pfs_key key;
 	uint64_t raw_len;
 	uint32_t body_len;
 
-	take_key(&p, &key);
-	take_pad(&p);
+	pfs_record_take_key(&p, &key);
+	pfs_record_take_pad(&p);
 	if (p.bad)
 		return bad_record(state->store, record);
 	raw_len = pfs_get_le64(put->raw_len.b);
 	body_len = pfs_get_le32(put->body_len.b);
-	if (body_len > (size_t)(p.end - p.at) || raw_len > PFS_PAYLOAD_MAX ||
+	if (body_len > pfs_record_left(&p) || raw_len > PFS_PAYLOAD_MAX ||
 	    ((record->flags & PFS_PUT_BLOCKS) != 0) != (raw_len > PFS_BLOCK_LEN) ||
 	    ((record->flags & PFS_PUT_BLOCKS) &&
 	     body_len < pfs_block_count(raw_len) * PFS_BLOCK_ENTRY_LEN))
@@ -285,7 +245,7 @@ static int replay_put(struct pfs_replay_state *state, const struct pfs_record *r
 		.segment = record->pos.segment,
 		.record_off = record->pos.off,
 		.record_len = (uint32_t)record->pos.len,
-		.body_off = (uint32_t)(p.at - record->body) + PFS_RECORD_HEADER_LEN,
+		.body_off = record_off(&p),
 	};
 	return publish(state->store, &key, v, record->seq);
 }
@@ -293,8 +253,8 @@ static int replay_put(struct pfs_replay_state *state, const struct pfs_record *r
 static int replay_patch(struct pfs_replay_state *state, const struct pfs_record *record)
 {
 	static const struct pfs_source empty = {.kind = PFS_SOURCE_EMPTY};
-	struct parsed p = parse(record);
-	const struct pfs_patch_disk *patch = take(&p, sizeof(*patch));
+	struct pfs_record_walk p = parse(record);
+	const struct pfs_patch_disk *patch = pfs_record_take(&p, sizeof(*patch));
 	uint64_t base, off, size, len;
 	struct pfs_stage *stage;
 	struct pfs_version *v;
@@ -303,8 +263,8 @@ static int replay_patch(struct pfs_replay_state *state, const struct pfs_record 
 	bool present, zeros = record->flags & PFS_PATCH_ZERO;
 	int err;
 
-	take_key(&p, &key);
-	take_pad(&p);
+	pfs_record_take_key(&p, &key);
+	pfs_record_take_pad(&p);
 	if (p.bad)
 		return bad_record(state->store, record);
 	base = pfs_get_le64(patch->base.b);
@@ -312,7 +272,7 @@ static int replay_patch(struct pfs_replay_state *state, const struct pfs_record 
 	size = pfs_get_le64(patch->new_size.b);
 	len = pfs_get_le64(patch->len.b);
 	if (size > PFS_PAYLOAD_MAX || off > size || len > size - off ||
-	    (!zeros && len > (size_t)(p.end - p.at)))
+	    (!zeros && len > pfs_record_left(&p)))
 		return bad_record(state->store, record);
 	err = base_of(state->store, &key, base, &view, &present);
 	if (err)
@@ -337,8 +297,7 @@ static int replay_patch(struct pfs_replay_state *state, const struct pfs_record 
 	v->size = size;
 	v->source = (struct pfs_source){.kind = PFS_SOURCE_STAGE, .size = size, .stage = stage};
 	pfs_stage_change(stage, size, off, len, &record->pos,
-			 zeros ? PFS_STAGE_ZEROS
-			       : (uint32_t)(p.at - record->body) + PFS_RECORD_HEADER_LEN);
+			 zeros ? PFS_STAGE_ZEROS : record_off(&p));
 	return publish(state->store, &key, v, record->seq);
 }
 
@@ -359,15 +318,15 @@ static int republish(const struct pfs_key *key, const struct pfs_view *view,
 
 static int replay_attr(struct pfs_replay_state *state, const struct pfs_record *record)
 {
-	struct parsed p = parse(record);
-	const struct pfs_setattr_disk *setattr = take(&p, sizeof(*setattr));
+	struct pfs_record_walk p = parse(record);
+	const struct pfs_setattr_disk *setattr = pfs_record_take(&p, sizeof(*setattr));
 	struct pfs_version *v;
 	struct pfs_view view;
 	struct pfs_key key;
 	bool present;
 	int err;
 
-	take_key(&p, &key);
+	pfs_record_take_key(&p, &key);
 	if (p.bad)
 		return bad_record(state->store, record);
 	err = base_of(state->store, &key, pfs_get_le64(setattr->base.b), &view, &present);
@@ -381,11 +340,11 @@ static int replay_attr(struct pfs_replay_state *state, const struct pfs_record *
 
 static int replay_remove(struct pfs_replay_state *state, const struct pfs_record *record)
 {
-	struct parsed p = parse(record);
+	struct pfs_record_walk p = parse(record);
 	struct pfs_key key;
 
-	(void)take(&p, sizeof(pfs_le64));
-	take_key(&p, &key);
+	(void)pfs_record_take(&p, sizeof(pfs_le64));
+	pfs_record_take_key(&p, &key);
 	if (p.bad)
 		return bad_record(state->store, record);
 	return drop(state->store, &key, record->seq);
@@ -436,15 +395,15 @@ static void side_unname(struct pfs_store *store, const struct side *side)
 
 static int replay_move(struct pfs_replay_state *state, const struct pfs_record *record)
 {
-	struct parsed p = parse(record);
-	const struct pfs_move_disk *move = take(&p, sizeof(*move));
+	struct pfs_record_walk p = parse(record);
+	const struct pfs_move_disk *move = pfs_record_take(&p, sizeof(*move));
 	bool exchange = record->flags & PFS_MOVE_EXCHANGE;
 	struct pfs_key from, to;
 	struct side a, b;
 	int err;
 
-	take_key(&p, &from);
-	take_key(&p, &to);
+	pfs_record_take_key(&p, &from);
+	pfs_record_take_key(&p, &to);
 	if (p.bad)
 		return bad_record(state->store, record);
 	a = (struct side){.from = &from, .to = &to, .base = pfs_get_le64(move->from_base.b)};

@@ -277,7 +277,7 @@ int pfs_create(struct pfs_store *store, const struct pfs_key *key, const struct 
 		if (!err) {
 			err = -EEXIST;
 		} else if (err == -ENOENT) {
-			err = probe_room(store);
+			err = pfs_store_is_writable(store) ? probe_room(store) : -EROFS;
 			if (!err)
 				err = create_locked(store, key, attr, &number);
 			if (!err)

@@ -1,5 +1,7 @@
 #include "storage/super.h"
 
+#include <stdio.h>
+
 #include "storage/crc.h"
 
 #define CRC_AT 12
@@ -91,6 +93,28 @@ int pfs_super_read(struct pfs_dir *dir, struct pfs_super *super, const struct pf
 	if (!plausible(super))
 		return pfs_corrupt(logger, PFS_SUPER_NAME, 0, "sizes out of range");
 	return 0;
+}
+
+void pfs_super_explain(const struct pfs_super *super, int err, const char *path, char *text,
+		       size_t size)
+{
+	if (err == -ENOENT)
+		snprintf(text, size, "%s: not a payloadfs store (it has no superblock)", path);
+	else if (err == -EPROTONOSUPPORT && super->version != PFS_FORMAT_VERSION)
+		snprintf(text, size,
+			 "%s: the store has format version %u, this program knows %u; use a newer "
+			 "payloadfs",
+			 path, super->version, PFS_FORMAT_VERSION);
+	else if (err == -EPROTONOSUPPORT)
+		snprintf(text, size,
+			 "%s: the store needs features that this program lacks (0x%llx); use a "
+			 "newer payloadfs",
+			 path, (unsigned long long)(super->incompat & ~PFS_FEATURES_INCOMPAT));
+	else if (err == -EUCLEAN)
+		snprintf(text, size,
+			 "%s: the superblock is damaged; restore the store from a backup", path);
+	else
+		snprintf(text, size, "%s: reading the superblock failed: %s", path, strerror(-err));
 }
 
 static int write_copy(struct pfs_file *file, const struct pfs_super *super, unsigned copy)

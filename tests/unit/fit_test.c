@@ -35,7 +35,8 @@ static struct pfs_fit_node *naive_from(struct world *w, uint64_t room, uint32_t 
 
 		if (!w->in[i] || n->room < room || (n->room == room && n->number < number))
 			continue;
-		if (!best || n->room < best->room || (n->room == best->room && n->number < best->number))
+		if (!best || n->room < best->room ||
+		    (n->room == best->room && n->number < best->number))
 			best = n;
 	}
 	return best;
@@ -53,8 +54,9 @@ static void toggle(struct world *w, size_t i, uint64_t room)
 	w->in[i] = !w->in[i];
 }
 
-/* Proves: after any insertions and removals, with many equal rooms, the best fit is the one of a naive search: the page with the least room
- * that still fits, and of equal ones that with the lowest number. */
+/* Proves: after any insertions and removals, with many equal rooms, the best fit is the one of a
+ * naive search: the page with the least room that still fits, and of equal ones that with the
+ * lowest number. */
 static void best_fit_is_that_of_a_naive_search(void **state)
 {
 	static const uint64_t spreads[] = {1, 5, 1000, UINT64_MAX};
@@ -69,7 +71,8 @@ static void best_fit_is_that_of_a_naive_search(void **state)
 
 			toggle(&w, roll(&w, NODES), roll(&w, spreads[s]));
 			assert_ptr_equal(pfs_fit_from(&w.fit, room, 0), naive_from(&w, room, 0));
-			assert_ptr_equal(pfs_fit_from(&w.fit, room, number), naive_from(&w, room, number));
+			assert_ptr_equal(pfs_fit_from(&w.fit, room, number),
+					 naive_from(&w, room, number));
 		}
 	}
 }
@@ -84,7 +87,8 @@ static void nodes_are_listed_in_order(void **state)
 	(void)state;
 	for (size_t i = 0; i < NODES; i++)
 		toggle(&w, i, roll(&w, 40));
-	for (node = pfs_fit_from(&w.fit, 0, 0); node; node = pfs_fit_from(&w.fit, node->room, node->number + 1)) {
+	for (node = pfs_fit_from(&w.fit, 0, 0); node;
+	     node = pfs_fit_from(&w.fit, node->room, node->number + 1)) {
 		if (before)
 			assert_true(before->room < node->room ||
 				    (before->room == node->room && before->number < node->number));
@@ -122,7 +126,8 @@ static unsigned depth(const struct pfs_fit_node *node)
 	return 1 + (left > right ? left : right);
 }
 
-/* Proves: pages made one after the other with ascending, descending or equal room do not become a list: the search stays logarithmic. */
+/* Proves: pages made one after the other with ascending, descending or equal room do not become a
+ * list: the search stays logarithmic. */
 static void the_tree_stays_flat(void **state)
 {
 	enum { COUNT = 100000 };

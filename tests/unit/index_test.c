@@ -1,4 +1,5 @@
-/* storage/index.c: object numbers, the hash, cookies of listings (I1 to I3), readers beside a writer. */
+/* storage/index.c: object numbers, the hash, cookies of listings (I1 to I3), readers beside a
+ * writer. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -58,7 +59,8 @@ static void collect(struct pfs_index *index)
 
 /* ---- words and numbers ---- */
 
-/* Proves: a word keeps what it says: places up to the largest page and slot, and pointers; 0 is neither. */
+/* Proves: a word keeps what it says: places up to the largest page and slot, and pointers; 0 is
+ * neither. */
 static void words_keep_what_they_say(void **state)
 {
 	static const uint32_t numbers[] = {0, 1, 255, 65536, 0xffffff};
@@ -81,7 +83,8 @@ static void words_keep_what_they_say(void **state)
 	free(block);
 }
 
-/* Proves: numbers begin at 2, are given once until released, and then rest: the one that was released longest ago comes back first. */
+/* Proves: numbers begin at 2, are given once until released, and then rest: the one that was
+ * released longest ago comes back first. */
 static void numbers_are_given_once_and_rest(void **state)
 {
 	struct pfs_index *index = new_index();
@@ -108,8 +111,9 @@ static void numbers_are_given_once_and_rest(void **state)
 
 /* ---- hash ---- */
 
-/* Proves: over growth from the smallest table to many times that, every object is found exactly once under its hash (I1), also with few hashes that
- * all collide; after removal it is not found, the others are. */
+/* Proves: over growth from the smallest table to many times that, every object is found exactly
+ * once under its hash (I1), also with few hashes that all collide; after removal it is not found,
+ * the others are. */
 static void objects_are_found_once(void **state)
 {
 	enum { COUNT = 20000 };
@@ -117,7 +121,8 @@ static void objects_are_found_once(void **state)
 	(void)state;
 	for (unsigned spread = 0; spread < 3; spread++) {
 		struct pfs_index *index = new_index();
-		uint32_t *objects = malloc(COUNT * sizeof(*objects)), *hashes = malloc(COUNT * sizeof(*hashes));
+		uint32_t *objects = malloc(COUNT * sizeof(*objects)),
+			 *hashes = malloc(COUNT * sizeof(*hashes));
 		unsigned count = spread == 1 ? 2000 : COUNT;
 
 		for (uint32_t i = 0; i < count; i++) {
@@ -135,14 +140,16 @@ static void objects_are_found_once(void **state)
 		for (uint32_t i = 0; i < count; i += 3)
 			pfs_index_remove(index, objects[i], hashes[i]);
 		for (uint32_t i = 0; i < count; i++)
-			assert_int_equal(count_candidates(index, hashes[i], objects[i]), i % 3 != 0);
+			assert_int_equal(count_candidates(index, hashes[i], objects[i]),
+					 i % 3 != 0);
 		free(objects);
 		free(hashes);
 		pfs_index_free(index);
 	}
 }
 
-/* Proves: what was removed leaves room: inserting and removing for ever neither grows the table without bound nor ends a search early. */
+/* Proves: what was removed leaves room: inserting and removing for ever neither grows the table
+ * without bound nor ends a search early. */
 static void removed_buckets_are_used_again(void **state)
 {
 	struct pfs_index *index = new_index();
@@ -169,7 +176,8 @@ static void removed_buckets_are_used_again(void **state)
 	pfs_index_free(index);
 }
 
-/* Proves: removing under a hash that the object does not have removes nothing; replacing gives the bucket to the other object. */
+/* Proves: removing under a hash that the object does not have removes nothing; replacing gives the
+ * bucket to the other object. */
 static void replace_and_remove_are_exact(void **state)
 {
 	struct pfs_index *index = new_index();
@@ -199,7 +207,8 @@ static void reserved_insertions_need_no_memory(void **state)
 		assert_int_equal(pfs_index_reserve(index, 5000), 0);
 		collect(index);
 		for (uint32_t i = 0; i < 5000; i++)
-			assert_int_equal(pfs_index_insert(index, new_object(index, 1), i * 77777), 0);
+			assert_int_equal(pfs_index_insert(index, new_object(index, 1), i * 77777),
+					 0);
 		assert_null(pfs_index_detach(index));
 	}
 	pfs_index_free(index);
@@ -210,8 +219,8 @@ static void reserved_insertions_need_no_memory(void **state)
 /* Names, each of which stands at a place in the listing; what the store does with them. */
 struct names {
 	struct pfs_index *index;
-	uint32_t object[64]; /* of each name, 0: the name is free */
-	uint32_t place[64];  /* where it must be listed */
+	uint32_t object[64];	/* of each name, 0: the name is free */
+	uint32_t place[64];	/* where it must be listed */
 	uint32_t orphans[4096]; /* without a name, still held */
 	size_t orphan_count;
 	bool hold;
@@ -302,7 +311,8 @@ static void name_exchange(struct names *n, unsigned one, unsigned two)
 	n->object[two] = a;
 }
 
-/* Every name is listed exactly once, at its place; nothing else is listed but orphans (which have no name, and listings leave out). */
+/* Every name is listed exactly once, at its place; nothing else is listed but orphans (which have
+ * no name, and listings leave out). */
 static void expect_listed_once(struct names *n)
 {
 	uint32_t end = pfs_index_end(n->index);
@@ -336,7 +346,8 @@ static void expect_listed_once(struct names *n)
 
 static void change_names(struct names *n)
 {
-	unsigned a = (unsigned)roll(n, pfs_array_len(n->object)), b = (unsigned)roll(n, pfs_array_len(n->object));
+	unsigned a = (unsigned)roll(n, pfs_array_len(n->object)),
+		 b = (unsigned)roll(n, pfs_array_len(n->object));
 
 	switch (roll(n, 8)) {
 	case 0:
@@ -359,8 +370,9 @@ static void change_names(struct names *n)
 	}
 }
 
-/* Proves: through any creations, removals, renames over others, exchanges, releases and renumberings each name keeps its place in the listing, is
- * listed exactly once (I2), and no number is given while it is in use (I3); and when all is gone, no number is lost. */
+/* Proves: through any creations, removals, renames over others, exchanges, releases and
+ * renumberings each name keeps its place in the listing, is listed exactly once (I2), and no number
+ * is given while it is in use (I3); and when all is gone, no number is lost. */
 static void cookies_stay_with_names(void **state)
 {
 	(void)state;
@@ -386,7 +398,8 @@ static void cookies_stay_with_names(void **state)
 	}
 }
 
-/* Proves: rewriting a document by temporary file and rename, for ever, with numbers held until released, uses a bounded number of them. */
+/* Proves: rewriting a document by temporary file and rename, for ever, with numbers held until
+ * released, uses a bounded number of them. */
 static void renames_do_not_use_up_numbers(void **state)
 {
 	struct names n = {.index = new_index(), .hold = true};
@@ -430,8 +443,9 @@ static void *reader(void *arg)
 		pfs_epoch_enter();
 		pfs_probe_begin(&probe, race->index, pfs_index_hash(PFS_KEY_NUM, i));
 		while ((object = pfs_probe_next(&probe)) != PFS_OBJECT_NONE)
-			found = found || (object == race->fixed[i] &&
-					  pfs_index_word(race->index, object) == pfs_word_page(7, i));
+			found = found ||
+				(object == race->fixed[i] &&
+				 pfs_index_word(race->index, object) == pfs_word_page(7, i));
 		pfs_epoch_leave();
 		if (!found || pfs_index_at_cookie(race->index, race->fixed[i]) != race->fixed[i])
 			__atomic_fetch_add(&race->missed, 1, __ATOMIC_RELAXED);
@@ -439,7 +453,8 @@ static void *reader(void *arg)
 	return NULL;
 }
 
-/* Proves: while the table grows again and again, and others come and go, readers find what is there (ThreadSanitizer watches). */
+/* Proves: while the table grows again and again, and others come and go, readers find what is there
+ * (ThreadSanitizer watches). */
 static void readers_find_while_the_table_grows(void **state)
 {
 	struct race race = {.index = new_index()};
@@ -448,7 +463,9 @@ static void readers_find_while_the_table_grows(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < FIXED; i++) {
 		race.fixed[i] = new_object(race.index, pfs_word_page(7, i));
-		assert_int_equal(pfs_index_insert(race.index, race.fixed[i], pfs_index_hash(PFS_KEY_NUM, i)), 0);
+		assert_int_equal(
+			pfs_index_insert(race.index, race.fixed[i], pfs_index_hash(PFS_KEY_NUM, i)),
+			0);
 	}
 	for (size_t t = 0; t < pfs_array_len(threads); t++)
 		assert_int_equal(pthread_create(&threads[t], NULL, reader, &race), 0);
@@ -458,7 +475,8 @@ static void readers_find_while_the_table_grows(void **state)
 
 		for (uint32_t i = 0; i < COUNT; i++) {
 			others[i] = new_object(race.index, 1);
-			assert_int_equal(pfs_index_insert(race.index, others[i], i * 2654435761u), 0);
+			assert_int_equal(pfs_index_insert(race.index, others[i], i * 2654435761u),
+					 0);
 			if (i % 512 == 0)
 				collect(race.index);
 		}

@@ -97,8 +97,9 @@ static void take(struct model *m, uint64_t len)
 	memset(m->is_free + off, 0, len);
 }
 
-/* Proves: after any random additions and takings the sums, the longest extent and the number of coalesced extents are those of a recount, what is
- * taken is the lowest that fits, and an overlap is refused without a change. */
+/* Proves: after any random additions and takings the sums, the longest extent and the number of
+ * coalesced extents are those of a recount, what is taken is the lowest that fits, and an overlap
+ * is refused without a change. */
 static void space_equals_a_map_of_units(void **state)
 {
 	(void)state;
@@ -119,7 +120,8 @@ static void space_equals_a_map_of_units(void **state)
 	}
 }
 
-/* Proves: neighbours on either side, and on both, become one extent; what only touches by a gap of one does not. */
+/* Proves: neighbours on either side, and on both, become one extent; what only touches by a gap of
+ * one does not. */
 static void neighbours_coalesce(void **state)
 {
 	struct pfs_space space;
@@ -167,7 +169,8 @@ static void edges_of_space(void **state)
 	pfs_space_free(&space);
 }
 
-/* Proves: after a reservation so many extents are added without an allocation: the nodes stay where they are. */
+/* Proves: after a reservation so many extents are added without an allocation: the nodes stay where
+ * they are. */
 static void reserved_extents_need_no_memory(void **state)
 {
 	struct pfs_space space;
@@ -187,7 +190,8 @@ static void reserved_extents_need_no_memory(void **state)
 	pfs_space_free(&space);
 }
 
-/* Proves: nodes of extents that are gone are used again: a page that lives long does not grow its memory. */
+/* Proves: nodes of extents that are gone are used again: a page that lives long does not grow its
+ * memory. */
 static void nodes_are_used_again(void **state)
 {
 	struct pfs_space space;
@@ -207,7 +211,8 @@ static void nodes_are_used_again(void **state)
 	pfs_space_free(&space);
 }
 
-/* Proves: a page with a million extents, freed and taken in order, is done in moments: no operation is linear, no recursion deep. */
+/* Proves: a page with a million extents, freed and taken in order, is done in moments: no operation
+ * is linear, no recursion deep. */
 static void many_extents_are_fast(void **state)
 {
 	enum { COUNT = 1000000 };

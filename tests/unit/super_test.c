@@ -31,11 +31,13 @@ static const struct pfs_logger quiet = {.fn = no_log};
 static void expect_equal(const struct pfs_super *a, const struct pfs_super *b)
 {
 	assert_int_equal(a->version, b->version);
-	assert_true(a->incompat == b->incompat && a->ro_compat == b->ro_compat && a->compat == b->compat);
+	assert_true(a->incompat == b->incompat && a->ro_compat == b->ro_compat &&
+		    a->compat == b->compat);
 	assert_memory_equal(a->uuid, b->uuid, PFS_UUID_LEN);
 	assert_int_equal(a->generation, b->generation);
 	assert_true(a->page_size == b->page_size && a->min_value_size == b->min_value_size);
-	assert_true(a->has_defaults == b->has_defaults && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid);
+	assert_true(a->has_defaults == b->has_defaults && a->mode == b->mode && a->uid == b->uid &&
+		    a->gid == b->gid);
 	assert_true(a->open_epoch == b->open_epoch && a->clean_epoch == b->clean_epoch);
 	assert_true(a->created_ns == b->created_ns && a->sequence == b->sequence);
 }
@@ -48,7 +50,8 @@ static struct pfs_dir *created(struct pfs_sim *sim, struct pfs_super *super)
 	return dir;
 }
 
-static void change(struct pfs_dir *dir, unsigned copy, size_t off, const void *bytes, size_t len, bool seal)
+static void change(struct pfs_dir *dir, unsigned copy, size_t off, const void *bytes, size_t len,
+		   bool seal)
 {
 	struct pfs_file *file = open_file(dir, PFS_SUPER_NAME);
 	struct pfs_super_disk disk;
@@ -62,7 +65,8 @@ static void change(struct pfs_dir *dir, unsigned copy, size_t off, const void *b
 	file->ops->close(file);
 }
 
-/* Proves: what is written is read, in every field, after creating and after each writing, whose generation is one more. */
+/* Proves: what is written is read, in every field, after creating and after each writing, whose
+ * generation is one more. */
 static void superblocks_round_trip(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
@@ -83,7 +87,8 @@ static void superblocks_round_trip(void **state)
 	pfs_sim_free(sim);
 }
 
-/* Proves: a store is never made over another one, and what is missing is told from what is damaged. */
+/* Proves: a store is never made over another one, and what is missing is told from what is damaged.
+ */
 static void existing_superblocks_are_kept(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
@@ -103,7 +108,8 @@ static void existing_superblocks_are_kept(void **state)
 	pfs_sim_free(sim);
 }
 
-/* Proves: no bit of either copy can change unnoticed, and the other copy serves; with both damaged there is none. */
+/* Proves: no bit of either copy can change unnoticed, and the other copy serves; with both damaged
+ * there is none. */
 static void one_valid_copy_is_enough(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
@@ -154,11 +160,16 @@ static void the_newer_copy_holds(void **state)
 	}
 }
 
-/* Proves: newer versions and unknown incompatible features are refused with what they are; other features are let through; sizes out of range
- * are damage. */
+/* Proves: newer versions and unknown incompatible features are refused with what they are; other
+ * features are let through; sizes out of range are damage. */
 static void unknown_formats_are_refused(void **state)
 {
-	static const struct { size_t off; uint64_t value; size_t len; int err; } cases[] = {
+	static const struct {
+		size_t off;
+		uint64_t value;
+		size_t len;
+		int err;
+	} cases[] = {
 		{offsetof(struct pfs_super_disk, version), 2, 2, -EPROTONOSUPPORT},
 		{offsetof(struct pfs_super_disk, version), 0, 2, -EPROTONOSUPPORT},
 		{offsetof(struct pfs_super_disk, incompat), 1, 8, -EPROTONOSUPPORT},
@@ -189,7 +200,8 @@ static void unknown_formats_are_refused(void **state)
 		if (pfs_super_read(dir, &out, &quiet) != cases[i].err)
 			fail_msg("case %zu", i);
 		if (cases[i].err == -EPROTONOSUPPORT)
-			assert_true(out.version == cases[i].value || out.incompat == cases[i].value);
+			assert_true(out.version == cases[i].value ||
+				    out.incompat == cases[i].value);
 		dir->ops->close_dir(dir);
 		pfs_sim_free(sim);
 	}
@@ -209,7 +221,8 @@ static int cut_here(void *arg, const struct pfs_sim_step *step)
 
 	(void)step;
 	for (uint64_t i = 0; i < pfs_min_u64(images, 64); i++) {
-		struct pfs_sim *image = i % 2 ? pfs_sim_crash_seed(c->sim, i) : pfs_sim_crash_index(c->sim, i);
+		struct pfs_sim *image =
+			i % 2 ? pfs_sim_crash_seed(c->sim, i) : pfs_sim_crash_index(c->sim, i);
 		struct pfs_dir *dir = open_dir(image);
 		struct pfs_super out;
 		int err = pfs_super_read(dir, &out, &quiet);
@@ -217,7 +230,8 @@ static int cut_here(void *arg, const struct pfs_sim_step *step)
 		if (c->create && err == -ENOENT)
 			err = 0;
 		else if (!err)
-			expect_equal(&out, out.generation == c->before.generation ? &c->before : &c->after);
+			expect_equal(&out, out.generation == c->before.generation ? &c->before
+										  : &c->after);
 		assert_int_equal(err, 0);
 		dir->ops->close_dir(dir);
 		pfs_sim_free(image);
@@ -226,8 +240,8 @@ static int cut_here(void *arg, const struct pfs_sim_step *step)
 	return 0;
 }
 
-/* Proves: a power cut at any point of writing leaves the old or the new superblock, and of creating none or the whole one. When the writing has
- * returned it is the new one. */
+/* Proves: a power cut at any point of writing leaves the old or the new superblock, and of creating
+ * none or the whole one. When the writing has returned it is the new one. */
 static void power_cuts_leave_old_or_new(void **state)
 {
 	struct cutting c = {.sim = pfs_sim_new(), .after = a_super, .create = true};

@@ -1,7 +1,7 @@
 /* Rank 5: what opening after a crash knows of the pages while it replays the journal (FORMAT.md,
  * "Opening"). */
-#ifndef PFS_REPLAY_STATE_H
-#define PFS_REPLAY_STATE_H
+#ifndef PFS_REPLAY_H
+#define PFS_REPLAY_H
 
 #include "storage/store_internal.h"
 

@@ -1,0 +1,42 @@
+#include "storage/record.h"
+
+const void *pfs_record_take(struct pfs_record_walk *walk, size_t len)
+{
+	const uint8_t *at = walk->at;
+
+	if (walk->bad || len > pfs_record_left(walk)) {
+		walk->bad = true;
+		return NULL;
+	}
+	walk->at += len;
+	return at;
+}
+
+void pfs_record_take_key(struct pfs_record_walk *walk, struct pfs_key *key)
+{
+	const uint8_t *head = pfs_record_take(walk, 2);
+	const uint8_t *bytes = head ? pfs_record_take(walk, head[1]) : NULL;
+
+	*key = (struct pfs_key){.kind = PFS_KEY_NONE};
+	if (!bytes)
+		return;
+	if ((head[0] == PFS_KEY_NUM || head[0] == PFS_KEY_TEMP) && head[1] == 8) {
+		*key = pfs_key_num(pfs_get_le64(bytes));
+		key->kind = head[0];
+	} else if (head[0] == PFS_KEY_UUID && head[1] == 16) {
+		key->kind = PFS_KEY_UUID;
+		memcpy(key->uuid, bytes, 16);
+	} else if (head[0] != PFS_KEY_SCRATCH ||
+		   pfs_key_parse(key, (const char *)bytes, head[1]) != 0 ||
+		   key->kind != PFS_KEY_SCRATCH) {
+		walk->bad = true;
+		key->kind = PFS_KEY_NONE;
+	}
+}
+
+void pfs_record_take_pad(struct pfs_record_walk *walk)
+{
+	size_t used = (size_t)(walk->at - walk->begin);
+
+	(void)pfs_record_take(walk, pfs_round_up(used, 8) - used);
+}
