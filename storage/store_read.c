@@ -128,23 +128,32 @@ static int read_block(struct pfs_store *store, const struct blocks *b, uint64_t 
 	return 0;
 }
 
+static int read_part_of_block(struct pfs_store *store, const struct blocks *b, uint64_t i,
+			      uint64_t within, uint8_t *buf, size_t len)
+{
+	uint8_t raw[PFS_BLOCK_LEN];
+	int err = read_block(store, b, i, raw);
+
+	if (!err)
+		memcpy(buf, raw + within, len);
+	return err;
+}
+
 static int read_blocks(struct pfs_store *store, const struct blocks *b, uint64_t off, uint8_t *buf,
 		       size_t len)
 {
-	uint8_t raw[PFS_BLOCK_LEN];
-
 	while (len) {
 		uint64_t i = off / PFS_BLOCK_LEN, within = off % PFS_BLOCK_LEN;
 		uint32_t raw_len = pfs_block_raw_len(b->raw_len, i);
 		size_t part = pfs_min_u64(len, raw_len - within);
-		bool whole = part == raw_len;
-		uint8_t *into = whole ? buf : raw;
-		int err = read_block(store, b, i, into);
+		int err;
 
+		if (part == raw_len)
+			err = read_block(store, b, i, buf);
+		else
+			err = read_part_of_block(store, b, i, within, buf, part);
 		if (err)
 			return err;
-		if (!whole)
-			memcpy(buf, raw + within, part);
 		buf += part;
 		off += part;
 		len -= part;

@@ -104,7 +104,7 @@ void pfs_super_explain(const struct pfs_super *super, int err, const char *path,
 		snprintf(text, size,
 			 "%s: the store has format version %u, this program knows %u; use a newer "
 			 "payloadfs",
-			 path, super->version, PFS_FORMAT_VERSION);
+			 path, (unsigned)super->version, (unsigned)PFS_FORMAT_VERSION);
 	else if (err == -EPROTONOSUPPORT)
 		snprintf(text, size,
 			 "%s: the store needs features that this program lacks (0x%llx); use a "
