@@ -9,6 +9,9 @@
 #define RESERVE_STEP_MIN (4 * PFS_KIB)
 #define PUNCH_MIN PFS_MIB /* free extents from this on are given back to the filesystem */
 #define RECOVER_LEN (PFS_CONTAINER_HEADER_MAX + PFS_BLOCK_LEN)
+/* Pages are tried that may or may not fit, depending on their base: without that, a hole which one
+ * document leaves would not be found for another of the same length. */
+#define NEAR_TRIES 32
 #define RESERVE_STEPS 64 /* a page's space is reserved in about so many steps */
 
 struct pfs_pager {
@@ -471,6 +474,15 @@ static uint64_t len_bound(const struct pfs_pager *pager, const struct pfs_pager_
 	return pfs_slot_len_round(pfs_max_u64(len, pager->min_value_size));
 }
 
+/* The least that it takes, in a page with the same base. */
+static uint64_t len_least(const struct pfs_pager *pager, const struct pfs_pager_need *need)
+{
+	struct pfs_container_base base = {need->kind, need->tag, need->container->seq,
+					  need->container->mtime_ns};
+
+	return pfs_container_len(need->container, &base, pager->min_value_size);
+}
+
 /* Reserves disk space so that [0, low) and [high, size) are backed. */
 static int reserve(struct pfs_page *page, uint64_t low, uint64_t high)
 {
@@ -604,19 +616,25 @@ int pfs_pager_alloc(struct pfs_pager *pager, const struct pfs_pager_need *need,
 	struct pfs_page *page;
 	struct pfs_fit_node *node;
 	uint64_t bound = len_bound(pager, need);
+	unsigned tries = 0;
 	int err;
 
 	*out = (struct pfs_extent_at){0};
-	node = pfs_fit_from(&pager->fit, bound, 0);
+	node = pfs_fit_from(&pager->fit, len_least(pager, need), 0);
 	while (node) {
 		uint64_t room = node->room;
 		uint32_t number = node->number;
 
+		if (room < bound && tries++ == NEAR_TRIES) {
+			node = pfs_fit_from(&pager->fit, bound, 0);
+			continue;
+		}
 		/* A page that was not loaded may turn out to have less room than was saved. On a
 		 * full disk the gaps of pages can't be used, but their holes can: go on to the
 		 * next. */
 		page = page_of(node);
-		err = pfs_pager_load(pager, page);
+		err = pfs_pager_len(pager, page, need) > room ? -ENOSPC
+							      : pfs_pager_load(pager, page);
 		if (!err)
 			err = take_from(pager, page, need, out);
 		if (!err)

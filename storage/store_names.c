@@ -358,7 +358,11 @@ int pfs_rename(struct pfs_store *store, const struct pfs_key *from, const struct
 void pfs_renumber(struct pfs_store *store, uint32_t object)
 {
 	uint64_t word = pfs_index_word(store->index, object);
-	uint32_t number = pfs_index_renumber(store->index, object);
+	uint32_t number = PFS_OBJECT_NONE;
+
+	/* A running checkpoint finds what came after its versions by the object's number. */
+	if (pfs_list_empty(&store->batch))
+		number = pfs_index_renumber(store->index, object);
 
 	/* A held version and the one under it both say whose they are. */
 	while (number && pfs_word_is_version(word)) {

@@ -20,7 +20,7 @@
 
 struct shared {
 	struct pfs_store *store;
-	bool done;
+	bool done, hold;
 	uint64_t mixed, errors, reads;	       /* atomic */
 	uint32_t versions[WRITERS][KEYS_EACH]; /* the last written by each; 0: removed */
 };
@@ -72,10 +72,11 @@ static void write_one(struct worker *w, unsigned k, uint32_t version, uint8_t *b
 	size_t lines = 1 + roll(w, roll(w, 20) ? 60 : 9000);
 	struct pfs_key scratch;
 	char name[32];
+	uint32_t gone = 0, object;
 	int err = 0;
 
 	fill(bytes, lines, id_of(w->number, k), version);
-	switch (roll(w, 6)) {
+	switch (roll(w, 8)) {
 	case 0:
 		/* As an editor: a scratch file, then renamed over the document. */
 		snprintf(name, sizeof(name), "tmp.%u", w->number);
@@ -84,18 +85,31 @@ static void write_one(struct worker *w, unsigned k, uint32_t version, uint8_t *b
 			err = pfs_put(w->shared->store, &scratch, bytes, lines * LINE, &attr, 0,
 				      NULL);
 		if (!err)
-			err = pfs_rename(w->shared->store, &scratch, &key, 0, NULL);
+			err = pfs_rename(w->shared->store, &scratch, &key, 0, &gone);
 		break;
 	case 1:
-		err = pfs_remove(w->shared->store, &key, NULL);
+		err = pfs_remove(w->shared->store, &key, &gone);
 		if (err == -ENOENT)
 			err = 0;
 		version = 0;
 		break;
+	case 2:
+	case 3:
+		/* As a shell: emptied, then written, its mode changed afterwards. */
+		err = pfs_create(w->shared->store, &key, &attr, &object, NULL);
+		if (err == -EEXIST)
+			err = pfs_setattr(w->shared->store, object, PFS_ATTR_SIZE, &attr, NULL);
+		if (!err)
+			err = pfs_write(w->shared->store, object, 0, bytes, lines * LINE, version);
+		if (!err)
+			err = pfs_setattr(w->shared->store, object, PFS_ATTR_MODE, &attr, NULL);
+		break;
 	default:
 		err = pfs_put(w->shared->store, &key, bytes, lines * LINE, &attr,
-			      roll(w, 2) ? PFS_PUT_NEW_OBJECT : 0, NULL);
+			      roll(w, 2) ? PFS_PUT_NEW_OBJECT : 0, &gone);
 	}
+	if (gone && w->shared->hold)
+		pfs_release(w->shared->store, gone);
 	if (err)
 		__atomic_fetch_add(&w->shared->errors, 1, __ATOMIC_RELAXED);
 	w->shared->versions[w->number][k] = version;
@@ -179,10 +193,7 @@ static void compare(struct shared *shared)
 	}
 }
 
-/* Proves: readers beside writers, commits and checkpoints see whole versions of the document they
- * asked for and no errors, and the last of each writer is there afterwards, also after opening
- * again. */
-static void readers_see_whole_versions(void **state)
+static void run(bool hold)
 {
 	struct pfs_sim *sim = pfs_sim_new();
 	struct pfs_create_options create = {
@@ -191,10 +202,10 @@ static void readers_see_whole_versions(void **state)
 		.io = pfs_sim_io(sim), .commit_ms = 5, .journal_max = 4 * PFS_MIB};
 	struct worker workers[WRITERS + READERS];
 	pthread_t threads[WRITERS + READERS];
-	struct shared shared = {0};
+	struct shared shared = {.hold = hold};
 	struct pfs_reason reason;
 
-	(void)state;
+	options.hold_objects = hold;
 	assert_int_equal(pfs_store_create("/s", &create, &reason), 0);
 	assert_int_equal(pfs_store_open(&shared.store, "/s", &options, &reason), 0);
 	for (unsigned i = 0; i < WRITERS + READERS; i++) {
@@ -217,6 +228,16 @@ static void readers_see_whole_versions(void **state)
 	compare(&shared);
 	assert_int_equal(pfs_store_close(shared.store), 0);
 	pfs_sim_free(sim);
+}
+
+/* Proves: readers beside writers, commits and checkpoints see whole versions of the document they
+ * asked for and no errors, and the last of each writer is there afterwards, also after opening
+ * again. */
+static void readers_see_whole_versions(void **state)
+{
+	(void)state;
+	run(false);
+	run(true);
 }
 
 int main(void)

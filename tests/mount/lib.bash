@@ -178,14 +178,14 @@ mounts_below() {
 
 # The running daemons of this test. One that has ended but was not waited for has no exe any more.
 daemon_pids() {
-	local dir exe
-	for dir in /proc/[0-9]*; do
-		exe=$(readlink "$dir/exe" 2>/dev/null) || continue
-		[[ $exe == "$build/payloadfs" ]] || continue
-		if tr '\0' '\n' <"$dir/cmdline" 2>/dev/null | grep -qF "$T/"; then
-			echo "${dir#/proc/}"
-		fi
-	done
+	local exe dir
+	find /proc/[0-9]* -maxdepth 1 -name exe -lname "$build/payloadfs" 2>/dev/null |
+		while read -r exe; do
+			dir=${exe%/exe}
+			if grep -qzF "$T/" "$dir/cmdline" 2>/dev/null; then
+				echo "${dir#/proc/}"
+			fi
+		done
 }
 
 no_daemon() { [[ -z $(daemon_pids) ]]; }

@@ -1,0 +1,387 @@
+/* storage/pager.c: pages as crashes and damage leave them. */
+#include <unistd.h>
+
+#include "tests/unit/pager_helpers.h"
+
+/* A written, reopened world of n documents of 300 bytes in one page or few. */
+static struct world *written_world(unsigned n)
+{
+	struct world *w = new_world(64 * PFS_KIB, 128);
+
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(give(w, 300), 0);
+	write_all(w);
+	return w;
+}
+
+static void expect_all_right(struct world *w)
+{
+	for (size_t i = 0; i < w->count; i++)
+		assert_true(reads_right(w, &w->given[i]));
+}
+
+/* New documents must not be put over those that are there. */
+static void fill_up_and_expect_right(struct world *w)
+{
+	for (unsigned i = 0; i < 400; i++)
+		assert_int_equal(give(w, 200), 0);
+	write_all(w);
+	expect_all_right(w);
+}
+
+/* ---- headers ---- */
+
+/* Proves: a page whose header is damaged, or zeroed, in any place is opened by the copy at its end,
+ * with all its documents; header and copy are then whole again, and so after the copy was lost. */
+static void one_header_is_enough(void **state)
+{
+	static const uint8_t zeros[PFS_PAGE_HEADER_LEN];
+	const uint64_t copy = 64 * PFS_KIB - PFS_PAGE_TRAILER_LEN;
+
+	(void)state;
+	for (unsigned what = 0; what < 4; what++) {
+		struct world *w = written_world(40);
+
+		pfs_pager_close(w->pager);
+		poke(w, 1, what % 2 ? copy : 0, zeros, what < 2 ? 64 : 9);
+		open_pager_as(w, false);
+		assert_int_equal(w->damaged, 0);
+		expect_all_right(w);
+		fill_up_and_expect_right(w);
+		pfs_pager_close(w->pager);
+		/* Now without the other one. */
+		poke(w, 1, what % 2 ? 0 : copy, zeros, 64);
+		open_pager_as(w, false);
+		expect_all_right(w);
+		free_world(w);
+	}
+}
+
+/* Proves: without header and copy the page is left out and counted, its file stays, and its number
+ * is not given again; the others serve. */
+static void a_page_without_headers_is_left_out(void **state)
+{
+	static const uint8_t garbage[PFS_PAGE_HEADER_LEN] = "garbage";
+	struct world *w = written_world(40);
+	struct pfs_file *file;
+
+	(void)state;
+	pfs_pager_close(w->pager);
+	poke(w, 1, 0, garbage, sizeof(garbage));
+	poke(w, 1, 64 * PFS_KIB - PFS_PAGE_TRAILER_LEN, garbage, sizeof(garbage));
+	open_pager_as(w, false);
+	assert_int_equal(w->damaged, 1);
+	assert_null(pfs_pager_find(w->pager, 1));
+	w->count = 0;
+	assert_int_equal(give(w, 300), 0);
+	assert_int_equal(w->given[0].at.page, 2);
+	assert_int_equal(w->dir->ops->open(w->dir, page_name(1), 0, &file), 0);
+	file->ops->close(file);
+	free_world(w);
+}
+
+/* Proves: bytes of old containers that look like slots are not taken for slots when these are
+ * counted without a header: no document appears that was not there, and none is lost. */
+static void old_bytes_are_not_taken_for_slots(void **state)
+{
+	static const uint8_t zeros[PFS_PAGE_HEADER_LEN];
+	struct world *w = new_world(64 * PFS_KIB, 128);
+	struct pfs_slot fake = {.kind = PFS_KEY_NUM, .tag = 4711, .off = 64000, .len = 200};
+	struct pfs_slot_disk disk;
+	struct pfs_page *page;
+	uint64_t slots_end;
+
+	(void)state;
+	while (pfs_pager_last(w->pager) < 2)
+		assert_int_equal(give(w, 300), 0);
+	w->count--;
+	write_all(w);
+	/* The lowest containers are removed; what they were looks like slots. */
+	pfs_slot_encode(&disk, &fake);
+	for (unsigned i = 0; i < 5; i++) {
+		struct given *g = &w->given[w->count - 1];
+
+		write_tombstone(w, &g->at, g->key, 1000);
+		for (uint64_t off = pfs_round_up(g->at.off, 16); off + 16 <= g->at.off + g->at.len;
+		     off += 16)
+			poke(w, 1, off, &disk, sizeof(disk));
+		w->count--;
+	}
+	slots_end = pfs_slot_offset(pfs_pager_find(w->pager, 1)->slot_count);
+	assert_int_equal(pfs_pager_sync(w->pager), 0);
+	pfs_pager_close(w->pager);
+	poke(w, 1, 0, zeros, sizeof(zeros));
+	open_pager_as(w, false);
+	page = pfs_pager_find(w->pager, 1);
+	assert_non_null(page);
+	assert_true(pfs_slot_offset(page->slot_count) <= slots_end);
+	expect_all_right(w);
+	fill_up_and_expect_right(w);
+	free_world(w);
+}
+
+/* Proves: after a power cut that kept slots and containers but an older header, the containers
+ * below its floor are neither gap nor hole: nothing is put over them, and once they are freed their
+ * bytes are given out once. */
+static void slots_newer_than_the_header_keep_their_place(void **state)
+{
+	struct world *w = written_world(20);
+	uint8_t header[PFS_PAGE_HEADER_LEN];
+	struct pfs_file *file = open_file(w->dir, page_name(1));
+
+	(void)state;
+	assert_int_equal(file->ops->read(file, header, sizeof(header), 0), sizeof(header));
+	file->ops->close(file);
+	/* Slots of removed documents are used again, for containers from the gap. */
+	for (unsigned i = 0; i < 5; i++) {
+		pfs_pager_free(w->pager, &w->given[0].at);
+		memmove(&w->given[0], &w->given[1], --w->count * sizeof(w->given[0]));
+	}
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(give(w, 2000), 0);
+		assert_true(w->given[w->count - 1].at.slot < 20);
+	}
+	write_all(w);
+	pfs_pager_close(w->pager);
+	poke(w, 1, 0, header, sizeof(header));
+	open_pager_as(w, false);
+	expect_all_right(w);
+	assert_int_equal(pfs_pager_load(w->pager, pfs_pager_find(w->pager, 1)), 0);
+	/* What is not trusted is freed, as at the end of a replay. */
+	for (unsigned i = 0; i < 3; i++) {
+		struct given *g = &w->given[--w->count];
+
+		write_tombstone(w, &g->at, g->key, 1000);
+		pfs_pager_free(w->pager, &g->at);
+	}
+	fill_up_and_expect_right(w);
+	for (size_t i = 0; i < w->count; i++)
+		for (size_t j = 0; j < i; j++)
+			assert_true(w->given[i].at.page != w->given[j].at.page ||
+				    w->given[i].at.off >= w->given[j].at.off + w->given[j].at.len ||
+				    w->given[j].at.off >= w->given[i].at.off + w->given[i].at.len);
+	free_world(w);
+}
+
+/* Proves: a header that says another number, or belongs to another store, makes the page unusable
+ * and harms no other. */
+static void foreign_pages_are_left_out(void **state)
+{
+	struct world *w = written_world(400);
+	uint8_t *bytes = malloc(64 * PFS_KIB);
+	struct pfs_file *file = open_file(w->dir, page_name(1));
+
+	(void)state;
+	assert_true(pfs_pager_last(w->pager) >= 2);
+	assert_int_equal(file->ops->read(file, bytes, 64 * PFS_KIB, 0), 64 * PFS_KIB);
+	file->ops->close(file);
+	poke(w, 9, 0, bytes, 64 * PFS_KIB);
+	reopen(w);
+	assert_int_equal(w->damaged, 1);
+	assert_null(pfs_pager_find(w->pager, 9));
+	expect_all_right(w);
+	free(bytes);
+	free_world(w);
+}
+
+/* ---- files that were being made ---- */
+
+/* Proves: files without a header hold nothing: they are removed when writing, left alone when only
+ * reading, and names that are no pages are never touched. */
+static void unborn_pages_are_removed(void **state)
+{
+	static const char *const others[] = {"page-1", "page-0000000x", "page-00000000",
+					     "page-01000000", "page-00000003.bak"};
+	struct world *w = written_world(10);
+	struct pfs_file *file;
+
+	(void)state;
+	poke(w, 2, 4096, "", 1); /* zeros */
+	poke(w, 3, 0, "", 0);
+	for (size_t i = 0; i < pfs_array_len(others); i++) {
+		file = open_file(w->dir, others[i]);
+		file->ops->close(file);
+	}
+	pfs_pager_close(w->pager);
+	open_pager_as(w, true);
+	assert_null(pfs_pager_find(w->pager, 2));
+	assert_int_equal(w->dir->ops->open(w->dir, page_name(2), 0, &file), 0);
+	file->ops->close(file);
+	reopen(w);
+	assert_int_equal(w->damaged, 0);
+	assert_int_equal(w->dir->ops->open(w->dir, page_name(2), 0, &file), -ENOENT);
+	assert_int_equal(w->dir->ops->open(w->dir, page_name(3), 0, &file), -ENOENT);
+	for (size_t i = 0; i < pfs_array_len(others); i++) {
+		assert_int_equal(w->dir->ops->open(w->dir, others[i], 0, &file), 0);
+		file->ops->close(file);
+	}
+	expect_all_right(w);
+	free_world(w);
+}
+
+struct birth {
+	struct world *w;
+	unsigned images;
+};
+
+/* Nothing but headers may be written to a page before these are durable. */
+static int watch_birth(void *arg, const struct pfs_sim_step *step)
+{
+	struct birth *b = arg;
+
+	if (step->kind != PFS_SIM_WRITE && step->kind != PFS_SIM_SYNC &&
+	    step->kind != PFS_SIM_SYNC_DIR)
+		return 0;
+	for (uint64_t seed = 0; seed < 3; seed++) {
+		struct world image = {.sim = pfs_sim_crash_seed(b->w->sim, step->number * 3 + seed),
+				      .page_size = 64 * PFS_KIB,
+				      .min_value_size = 128};
+
+		image.dir = open_dir(image.sim);
+		open_pager_as(&image, false);
+		/* A page is whole or has never been. */
+		assert_int_equal(image.damaged, 0);
+		pfs_pager_close(image.pager);
+		image.dir->ops->close_dir(image.dir);
+		pfs_sim_free(image.sim);
+		b->images++;
+	}
+	return 0;
+}
+
+/* Proves: a power cut at any point of making and writing pages leaves each of them whole, or as one
+ * that holds nothing; after the sync all of it is there. */
+static void power_cuts_leave_whole_pages(void **state)
+{
+	struct world *w = new_world(64 * PFS_KIB, 128);
+	struct birth b = {.w = w};
+
+	(void)state;
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < 300; i++)
+			assert_int_equal(give(w, 250), 0);
+		pfs_sim_on_step(w->sim, watch_birth, &b);
+		assert_int_equal(pfs_pager_give_birth(w->pager, no_lock, NULL), 0);
+		pfs_sim_on_step(w->sim, NULL, NULL);
+		write_all(w);
+	}
+	assert_true(b.images > 20);
+	pfs_pager_close(w->pager);
+	w->dir->ops->close_dir(w->dir);
+	{
+		struct pfs_sim *cut = pfs_sim_crash_index(w->sim, 0);
+
+		pfs_sim_free(w->sim);
+		w->sim = cut;
+	}
+	w->dir = open_dir(w->sim);
+	open_pager_as(w, false);
+	expect_all_right(w);
+	free_world(w);
+}
+
+/* ---- clearing ---- */
+
+/* Proves: clearing zeroes all between the slots and the floor, and not a byte beyond. */
+static void clearing_the_gap_is_exact(void **state)
+{
+	struct world *w = written_world(60);
+	struct pfs_page *page = pfs_pager_find(w->pager, 1);
+	uint64_t from = pfs_slot_offset(page->slot_count), to = page->floor;
+	uint8_t *bytes = malloc(64 * PFS_KIB), *before = malloc(64 * PFS_KIB);
+
+	(void)state;
+	memset(bytes, 0xcc, 64 * PFS_KIB);
+	poke(w, 1, from, bytes, to - from);
+	assert_int_equal(pfs_page_copy(page, before, 0, 64 * PFS_KIB), 0);
+	assert_int_equal(pfs_pager_clear_gap(w->pager, page), 0);
+	assert_int_equal(pfs_page_copy(page, bytes, 0, 64 * PFS_KIB), 0);
+	memset(before + from, 0, to - from);
+	assert_memory_equal(bytes, before, 64 * PFS_KIB);
+	expect_all_right(w);
+	free(bytes);
+	free(before);
+	free_world(w);
+}
+
+/* ---- slots that are damaged, or can't be read ---- */
+
+/* Proves: a damaged slot is not given out, and costs nothing but itself. */
+static void damaged_slots_are_left_alone(void **state)
+{
+	struct world *w = written_world(40);
+	struct given *hit = &w->given[7];
+	const uint8_t word[4] = {1, 0, 0, 0xf0};
+
+	(void)state;
+	poke(w, 1, pfs_slot_offset(hit->at.slot) + 12, word, sizeof(word));
+	reopen(w);
+	assert_int_equal(pfs_pager_load(w->pager, pfs_pager_find(w->pager, 1)), 0);
+	w->given[7] = w->given[--w->count];
+	fill_up_and_expect_right(w);
+	for (size_t i = 0; i < w->count; i++)
+		assert_true(w->given[i].at.page != 1 || w->given[i].at.slot != 7);
+	free_world(w);
+}
+
+/* Proves: on a real filesystem, a page file that is cut while it is in use gives errors for what is
+ * gone, no crash; the page takes nothing more, and giving out goes on elsewhere. */
+static void cut_files_give_errors(void **state)
+{
+	char path[] = "/tmp/pfs-pager-XXXXXX", name[64];
+	struct world *w = calloc(1, sizeof(*w));
+	struct pfs_page *page;
+	struct pfs_slot slot;
+	uint8_t byte;
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	assert_int_equal(pfs_io_file.ops->open_dir(&pfs_io_file, path, PFS_IO_WRITE, &w->dir), 0);
+	w->page_size = 64 * PFS_KIB;
+	w->min_value_size = 128;
+	open_pager_as(w, false);
+	for (unsigned i = 0; i < 60; i++)
+		assert_int_equal(give(w, 500), 0);
+	write_all(w);
+	reopen(w);
+	page = pfs_pager_find(w->pager, 1);
+	snprintf(name, sizeof(name), "%s/%s", path, page_name(1));
+	assert_int_equal(truncate(name, 0), 0);
+	assert_int_equal(pfs_page_read_slot(page, 3, &slot), -EIO);
+	assert_int_equal(pfs_page_copy(page, &byte, 60000, 1), -EIO);
+	assert_int_equal(pfs_page_copy(page, &byte, 64 * PFS_KIB, 1), -EUCLEAN);
+	assert_int_equal(pfs_page_copy(page, &byte, UINT64_MAX, 1), -EUCLEAN);
+	assert_int_equal(pfs_pager_load(w->pager, page), 0);
+	assert_int_equal(page->fit.room, 0);
+	pfs_pager_free(w->pager, &w->given[0].at); /* nothing comes of it */
+	assert_int_equal(page->fit.room, 0);
+	w->count = 0;
+	assert_int_equal(give(w, 500), 0);
+	assert_int_equal(w->given[0].at.page, 2);
+	pfs_pager_close(w->pager);
+	assert_int_equal(w->dir->ops->unlink(w->dir, page_name(1)), 0);
+	assert_int_equal(w->dir->ops->unlink(w->dir, page_name(2)), 0);
+	w->dir->ops->close_dir(w->dir);
+	assert_int_equal(rmdir(path), 0);
+	free(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		/* First: cmocka puts its own handler for SIGBUS before each test, ours comes with
+		   the first reading. */
+		cmocka_unit_test(cut_files_give_errors),
+		cmocka_unit_test(one_header_is_enough),
+		cmocka_unit_test(a_page_without_headers_is_left_out),
+		cmocka_unit_test(old_bytes_are_not_taken_for_slots),
+		cmocka_unit_test(slots_newer_than_the_header_keep_their_place),
+		cmocka_unit_test(foreign_pages_are_left_out),
+		cmocka_unit_test(unborn_pages_are_removed),
+		cmocka_unit_test(power_cuts_leave_whole_pages),
+		cmocka_unit_test(clearing_the_gap_is_exact),
+		cmocka_unit_test(damaged_slots_are_left_alone),
+	};
+
+	return cmocka_run_group_tests_name("pager_open", tests, NULL, NULL);
+}

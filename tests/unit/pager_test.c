@@ -1,0 +1,347 @@
+/* storage/pager.c: giving out space. What pages look like after crashes and damage is in
+ * pager_open_test.c. */
+#include "tests/unit/pager_helpers.h"
+
+static const uint64_t page_sizes[] = {64 * PFS_KIB, 256 * PFS_KIB, PFS_MIB, 32 * PFS_MIB,
+				      64 * PFS_MIB};
+static const uint32_t minimums[] = {16, 128, 512};
+
+/* ---- recounting ---- */
+
+struct recount {
+	uint64_t free_bytes, longest;
+	size_t documents;
+};
+
+/* PG1 for one page, from what was given out: nothing overlaps, all lies between floor and end. */
+static struct recount recount(struct world *w, const struct pfs_page *page, struct given **sorted,
+			      size_t count)
+{
+	uint64_t at = page->floor, end = page->size - PFS_PAGE_TRAILER_LEN;
+	struct recount r = {0};
+
+	for (size_t i = 0; i <= count; i++) {
+		uint64_t off = i < count ? sorted[i]->at.off : end;
+
+		(void)w;
+		assert_true(off >= at);
+		r.free_bytes += off - at;
+		r.longest = pfs_max_u64(r.longest, off - at);
+		if (i == count)
+			break;
+		at = off + sorted[i]->at.len;
+		assert_true(at <= end && sorted[i]->at.slot < page->slot_count);
+		r.documents++;
+	}
+	assert_true(pfs_slot_offset(page->slot_count) <= page->floor);
+	return r;
+}
+
+/* The longest container for which the page has room together with a slot. */
+static uint64_t room_of(const struct pfs_page *page, const struct recount *r)
+{
+	uint64_t gap = page->floor - pfs_slot_offset(page->slot_count);
+
+	if (page->slot_count == r->documents) {
+		if (gap < PFS_SLOT_LEN)
+			return 0;
+		gap -= PFS_SLOT_LEN;
+	}
+	return pfs_max_u64(gap, r->longest);
+}
+
+static void expect_as_counted(struct world *w)
+{
+	struct given **sorted = malloc((w->count + 1) * sizeof(*sorted));
+	size_t from = 0;
+
+	for (size_t i = 0; i < w->count; i++)
+		sorted[i] = &w->given[i];
+	qsort(sorted, w->count, sizeof(*sorted), by_place);
+	for (uint32_t n = 1; n <= pfs_pager_last(w->pager); n++) {
+		struct pfs_page *page = pfs_pager_find(w->pager, n);
+		struct recount r;
+		size_t to = from;
+
+		while (to < w->count && sorted[to]->at.page == n)
+			to++;
+		if (!page) {
+			assert_int_equal(from, to);
+			continue;
+		}
+		r = recount(w, page, sorted + from, to - from);
+		assert_int_equal(page->space.free_bytes, r.free_bytes);
+		assert_int_equal(pfs_space_longest(&page->space), r.longest);
+		assert_int_equal(page->free_slot_count, page->slot_count - r.documents);
+		assert_int_equal(page->fit.room, room_of(page, &r));
+		from = to;
+	}
+	assert_int_equal(from, w->count);
+	for (size_t i = 1; i < w->count; i++) /* slots are given once */
+		if (sorted[i]->at.page == sorted[i - 1]->at.page)
+			assert_true(sorted[i]->at.slot != sorted[i - 1]->at.slot);
+	free(sorted);
+}
+
+static uint64_t random_len(struct world *w)
+{
+	switch (roll(w, 10)) {
+	case 0: return 0;
+	case 1: return roll(w, 20000);
+	case 2: return roll(w, 8) == 0 ? roll(w, pfs_min_u64(w->page_size / 2, 60000)) : 16;
+	default: return roll(w, 1500);
+	}
+}
+
+/* Proves: through random giving, taking back and shrinking the free space, the longest hole, the
+ * free slots and the room of every page are those of a recount (PG1), over page sizes and smallest
+ * containers; and so they are after reopening from what is on disk. */
+static void accounting_equals_a_recount(void **state)
+{
+	(void)state;
+	for (size_t p = 0; p < pfs_array_len(page_sizes) * pfs_array_len(minimums); p++) {
+		struct world *w = new_world(page_sizes[p / 3], minimums[p % 3]);
+
+		w->random = p;
+		for (unsigned step = 1; step <= 1500; step++) {
+			if (w->count == 0 || roll(w, 5) < 3)
+				assert_int_equal(give(w, random_len(w)), 0);
+			else
+				take_back(w, roll(w, w->count));
+			if (w->count && roll(w, 20) == 0) {
+				struct given *g = &w->given[roll(w, w->count)];
+				uint64_t less =
+					g->written ? 0 : roll(w, g->at.len - w->min_value_size + 1);
+
+				pfs_pager_free_bytes(w->pager, g->at.page,
+						     g->at.off + g->at.len - less, less);
+				g->at.len -= less;
+				g->c.body_len = 0; /* what is left is not looked at */
+				g->c.raw_len = 0;
+			}
+			if (step % 25 == 0)
+				expect_as_counted(w);
+		}
+		write_all(w);
+		expect_as_counted(w);
+		reopen(w);
+		assert_int_equal(w->damaged, 0);
+		for (uint32_t n = 1; n <= pfs_pager_last(w->pager); n++)
+			if (pfs_pager_find(w->pager, n))
+				assert_int_equal(
+					pfs_pager_load(w->pager, pfs_pager_find(w->pager, n)), 0);
+		expect_as_counted(w);
+		free_world(w);
+	}
+}
+
+/* ---- best fit ---- */
+
+/* The page with the least room that is enough, and of equal ones the first; 0: none. */
+static uint32_t naive_best_fit(struct world *w, const struct pfs_pager_need *need)
+{
+	struct pfs_page *best = NULL;
+
+	for (uint32_t n = 1; n <= pfs_pager_last(w->pager); n++) {
+		struct pfs_page *page = pfs_pager_find(w->pager, n);
+
+		if (page && page->fit.room >= pfs_pager_len(w->pager, page, need) &&
+		    (!best || page->fit.room < best->fit.room))
+			best = page;
+	}
+	return best ? best->number : 0;
+}
+
+/* Proves: every document goes to the best-fitting page, found by looking at all of them; only when
+ * none fits a page is made. */
+static void documents_go_to_the_best_fitting_page(void **state)
+{
+	unsigned chosen = 0;
+
+	(void)state;
+	for (size_t p = 0; p < 2; p++) {
+		struct world *w = new_world(page_sizes[p], 16);
+
+		w->random = 77 + p;
+		for (unsigned step = 0; step < 4000; step++) {
+			struct given next = {.key = w->next_key + 1};
+			struct pfs_pager_need need = need_of(&next);
+			uint64_t len = random_len(w);
+			uint32_t expected, last = pfs_pager_last(w->pager);
+
+			if (w->count > 100 && roll(w, 9) < 4) {
+				take_back(w, roll(w, w->count));
+				continue;
+			}
+			next.c = (struct pfs_container){
+				.raw_len = len,
+				.body_len = len,
+				.seq = next.key,
+				.mtime_ns = 5,
+			};
+			expected = naive_best_fit(w, &need);
+			assert_int_equal(give(w, len), 0);
+			assert_int_equal(w->given[w->count - 1].at.page,
+					 expected ? expected : last + 1);
+			chosen += expected && expected != last;
+		}
+		free_world(w);
+	}
+	assert_true(chosen > 500);
+}
+
+/* Proves: space that was given back is used before the files grow: any number of rewrites of as
+ * many documents leaves the pages as few as they were. */
+static void freed_space_is_used_again(void **state)
+{
+	struct world *w = new_world(64 * PFS_KIB, 512);
+	uint32_t pages;
+
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(give(w, 480), 0); /* 512 with its header, however long that is */
+	pages = pfs_pager_last(w->pager);
+	assert_in_range(pages, 8, 10);
+	for (unsigned i = 0; i < 20000; i++) {
+		take_back(w, roll(w, w->count));
+		assert_int_equal(give(w, 480), 0);
+	}
+	assert_int_equal(pfs_pager_last(w->pager), pages);
+	free_world(w);
+}
+
+/* Proves: a document that no page of the store's size can take gets one of the next power of two
+ * that can, and it alone; the next small one goes where it fits. */
+static void large_documents_get_larger_pages(void **state)
+{
+	(void)state;
+	for (uint64_t len = 50000; len < 3 * PFS_MIB; len += len / 3) {
+		struct world *w = new_world(64 * PFS_KIB, 16);
+		struct pfs_page *page;
+		uint64_t overhead = PFS_PAGE_HEADER_LEN + PFS_PAGE_TRAILER_LEN + PFS_SLOT_LEN;
+
+		assert_int_equal(give(w, len), 0);
+		page = pfs_pager_find(w->pager, 1);
+		assert_true(pfs_is_pow2(page->size) && page->size >= w->page_size);
+		assert_true(page->size >= len + overhead + 7);
+		if (page->size > w->page_size)
+			assert_true(page->size / 2 < len + overhead + 100);
+		assert_int_equal(give(w, 100), 0);
+		assert_int_equal(w->given[1].at.page, page->size - len > 400 ? 1 : 2);
+		write_all(w);
+		reopen(w);
+		assert_int_equal(pfs_pager_find(w->pager, 1)->size,
+				 page_sizes[0] > len ? page_sizes[0]
+						     : pfs_pager_find(w->pager, 1)->size);
+		assert_true(reads_right(w, &w->given[1]));
+		free_world(w);
+	}
+}
+
+/* Proves: a room that a saved index says wrongly, too much or too little, does no harm: what counts
+ * is what is found when the page is read. */
+static void saved_rooms_are_not_trusted(void **state)
+{
+	struct world *w = new_world(64 * PFS_KIB, 16);
+	struct pfs_pager_stat stat;
+
+	(void)state;
+	for (unsigned i = 0; i < 300; i++)
+		assert_int_equal(give(w, 400), 0);
+	write_all(w);
+	reopen(w);
+	for (uint32_t n = 1; n <= pfs_pager_last(w->pager); n++)
+		pfs_pager_set_room(w->pager, pfs_pager_find(w->pager, n), n == 1 ? 60000 : 100 * n,
+				   7, 1);
+	assert_int_equal(pfs_pager_stat(w->pager, &stat), 0);
+	assert_int_equal(stat.free_bytes, 7 * stat.pages);
+	assert_int_equal(give(w, 30000), 0);
+	assert_int_equal(w->given[300].at.page, stat.pages + 1);
+	assert_true(pfs_pager_find(w->pager, 1)->loaded);
+	assert_false(pfs_pager_find(w->pager, 2)->loaded);
+	for (uint32_t n = 1; n <= stat.pages; n++) {
+		struct pfs_page *page = pfs_pager_find(w->pager, n);
+
+		assert_int_equal(pfs_pager_load(w->pager, page), 0);
+		pfs_pager_set_room(w->pager, page, 60000, 7, 1); /* known: nothing happens */
+		assert_true(page->fit.room < 60000);
+	}
+	expect_as_counted(w);
+	free_world(w);
+}
+
+/* ---- full disks ---- */
+
+/* Proves: when space is given its disk space is there (PG2): on a disk that is full by then
+ * everything can be written; what is refused has changed nothing and left no file, and service
+ * resumes when something is taken back. */
+static void given_space_is_reserved(void **state)
+{
+	(void)state;
+	for (unsigned large = 0; large < 2; large++) {
+		struct world *w = new_world(large ? PFS_MIB : 64 * PFS_KIB, 16);
+		uint32_t pages;
+		int err;
+
+		w->random = large;
+		pfs_sim_set_capacity(w->sim, 700 * PFS_KIB);
+		while ((err = give(w, roll(w, 3000))) == 0)
+			;
+		assert_int_equal(err, -ENOSPC);
+		assert_true(w->count > 100);
+		expect_as_counted(w);
+		pages = pfs_pager_last(w->pager);
+		assert_int_equal(w->dir->ops->unlink(w->dir, page_name(pages + 1)), -ENOENT);
+		pfs_sim_set_capacity(w->sim, 1); /* not a byte more */
+		write_all(w);
+		for (size_t i = 0; i < w->count; i++)
+			assert_true(reads_right(w, &w->given[i]));
+		for (unsigned i = 0; i < 20; i++)
+			take_back(w, roll(w, w->count));
+		assert_int_equal(give(w, 100), 0);
+		write_all(w);
+		expect_as_counted(w);
+		free_world(w);
+	}
+}
+
+/* Proves: long free extents give their disk space back, and get it again before they are given out;
+ * without space they are not. */
+static void long_free_extents_are_punched(void **state)
+{
+	struct world *w = new_world(32 * PFS_MIB, 128);
+	uint64_t before, after;
+	struct given kept;
+
+	(void)state;
+	assert_int_equal(give(w, 3 * PFS_MIB), 0);
+	assert_int_equal(give(w, 100), 0);
+	before = pfs_sim_used(w->sim);
+	kept = w->given[0];
+	take_back(w, 0);
+	after = pfs_sim_used(w->sim);
+	assert_true(before - after >= 3 * PFS_MIB - 8192 && before - after <= 3 * PFS_MIB + 4096);
+	pfs_sim_set_capacity(w->sim, after + 4096);
+	assert_int_equal(give(w, 2 * PFS_MIB), -ENOSPC);
+	expect_as_counted(w);
+	pfs_sim_set_capacity(w->sim, 0);
+	assert_int_equal(give(w, 3 * PFS_MIB - 10), 0); /* its sequence takes a byte */
+	assert_int_equal(w->given[1].at.off, kept.at.off);
+	assert_true(pfs_sim_used(w->sim) >= before - 4096);
+	free_world(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(accounting_equals_a_recount),
+		cmocka_unit_test(documents_go_to_the_best_fitting_page),
+		cmocka_unit_test(freed_space_is_used_again),
+		cmocka_unit_test(large_documents_get_larger_pages),
+		cmocka_unit_test(saved_rooms_are_not_trusted),
+		cmocka_unit_test(given_space_is_reserved),
+		cmocka_unit_test(long_free_extents_are_punched),
+	};
+
+	return cmocka_run_group_tests_name("pager", tests, NULL, NULL);
+}
