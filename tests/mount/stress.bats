@@ -6,16 +6,18 @@ load lib
 
 # stress NAME OPERATIONS [OPTION...]
 stress() {
-	local name=$1 count=$2 preload
+	local name=$1 count=$2 preload before
 	shift 2
 	mkdir -p "$T/temp"
+	before=$(stat -c %.9Y "$M")
 	preload=$(helper flat_temp -shared -fPIC)
 	FLAT_TEMP_FROM=$T/temp/ FLAT_TEMP_TO=$M LD_PRELOAD=$preload timeout 100 stress-ng \
-		--temp-path "$T/temp" --verify --timeout 60 --"$name" 2 --"$name"-ops "$count" "$@" \
+		--temp-path "$T/temp" --verify --timeout 60 --"$name" "${workers:-2}" \
+		--"$name"-ops "$count" "$@" \
 		>"$T/stress" 2>&1 || { cat "$T/stress"; fail "stress-ng --$name"; }
 	not grep -iE '(fail|error):' "$T/stress"
-	# It did work in the mount: the link was made and removed.
-	[[ -z $(ls -A "$T/temp") ]]
+	# It made its files in the mount, nowhere else.
+	[[ $(stat -c %.9Y "$M") != "$before" && -z $(ls -A "$T/temp") ]]
 }
 
 teardown() {
@@ -37,11 +39,10 @@ teardown() {
 	stress iomix 300 --iomix-bytes 8m
 }
 
-@test "stress-ng: aio, readahead, sendfile, splice" {
+@test "stress-ng: aio, readahead, sendfile" {
 	stress aio 300
 	stress readahead 100 --readahead-bytes 8m
 	stress sendfile 100
-	stress splice 100
 }
 
 @test "stress-ng: mmap with a file, msync, sync-file, fallocate" {
@@ -51,24 +52,21 @@ teardown() {
 	stress fallocate 10 --fallocate-bytes 8m
 }
 
-@test "stress-ng: rename, dentry, touch, open, access, fstat, getdent" {
+@test "stress-ng: rename, dentry, touch, access" {
 	stress rename 1000
 	stress dentry 1000 --dentries 200
 	stress touch 500
-	stress open 500
 	stress access 100
-	stress fstat 500
-	stress getdent 10
 }
 
-@test "stress-ng: chmod, chown, utime, fcntl, flock, lockf, dup" {
-	stress chmod 100
-	stress chown 500
+@test "stress-ng: chmod, chown, utime, fcntl, flock, lockf" {
+	# One worker: the second waits for the first one's file, which may be gone by then.
+	workers=1 stress chmod 100
+	workers=1 stress chown 500
 	stress utime 500
 	stress fcntl 100
 	stress flock 300
 	stress locka 200
 	stress lockofd 200
 	stress lockf 200
-	stress dup 20
 }

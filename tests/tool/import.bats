@@ -220,7 +220,7 @@ bad_input() {
 @test "an export that is interrupted leaves no file, and the old one as it was" {
 	local pid status=0
 	payloadctl create "$S"
-	head -c 400000000 /dev/zero | payloadctl put "$S" 1
+	head -c 400000000 /dev/zero | payloadctl put "$S" 999999
 	documents 20000 | payloadctl import -q "$S"
 	echo old >out
 	# Held by the large document, which takes long to be written in base64.

@@ -481,6 +481,7 @@ struct interrupted {
 static int declare_meanwhile(void *arg, const struct pfs_sim_step *step)
 {
 	struct interrupted *x = arg;
+	struct pfs_file *file;
 
 	if (step->kind != PFS_SIM_SYNC || x->syncs++)
 		return 0;
@@ -488,6 +489,9 @@ static int declare_meanwhile(void *arg, const struct pfs_sim_step *step)
 			 0);
 	pfs_journal_reuse(x->log->journal);
 	assert_int_equal(pfs_journal_trim(x->log->journal, 0), 0);
+	/* Still there: it is in use. */
+	assert_int_equal(x->log->dir->ops->open(x->log->dir, step->name, 0, &file), 0);
+	file->ops->close(file);
 	return 0;
 }
 

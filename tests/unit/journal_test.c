@@ -83,6 +83,46 @@ static void longest_records_and_stops(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: however little room a record leaves in its segment, the END record has its place: nothing
+ * is lost and nothing is written behind the segment. */
+static void the_end_always_has_room(void **state)
+{
+	uint8_t *body = malloc(PFS_SEGMENT_SIZE);
+
+	(void)state;
+	for (size_t left = 0; left <= 160; left += 8) {
+		size_t len = PFS_SEGMENT_SIZE - PFS_SEGMENT_DATA - PFS_RECORD_HEADER_LEN -
+			     PFS_RECORD_LEN_MIN - left;
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_journal_pos pos;
+		struct log log;
+
+		log_open(&log, sim);
+		fill_body(body, len, 1);
+		assert_int_equal(pfs_journal_append(log.journal, PFS_RECORD_PATCH, 1,
+						    (struct iovec[]){{body, len}}, 1, false, &pos),
+				 0);
+		for (unsigned i = 0; i < 6; i++) {
+			size_t small = 8 + 8 * (pfs_journal_appended(log.journal) % 3);
+
+			fill_body(body, small, pfs_journal_appended(log.journal) + 1);
+			assert_int_equal(
+				pfs_journal_append(log.journal, PFS_RECORD_ATTR,
+						   (pfs_journal_appended(log.journal) + 1) % 3,
+						   (struct iovec[]){{body, small}}, 1, false, &pos),
+				0);
+			assert_true(pos.off + pos.len <= PFS_SEGMENT_SIZE - PFS_RECORD_LEN_MIN);
+		}
+		log_close(&log);
+		assert_int_equal(size_in(sim, "journal-0000"), PFS_SEGMENT_SIZE);
+		log_open(&log, sim);
+		assert_int_equal(log.count, 7);
+		log_close(&log);
+		pfs_sim_free(sim);
+	}
+	free(body);
+}
+
 /* ---- tails ---- */
 
 /* A journal of n records in one segment; the places of the last two. */
@@ -302,6 +342,7 @@ int main(void)
 		cmocka_unit_test(records_are_replayed_in_order),
 		cmocka_unit_test(records_can_be_read_at_their_place),
 		cmocka_unit_test(longest_records_and_stops),
+		cmocka_unit_test(the_end_always_has_room),
 		cmocka_unit_test(torn_tails_end_the_replay),
 		cmocka_unit_test(damage_is_told_from_a_cut),
 		cmocka_unit_test(damage_at_the_end_of_a_segment_is_passed),

@@ -1,0 +1,63 @@
+/* Rank 2: the inside of the journal, shared by the journal*.c files and by nobody else. */
+#ifndef PFS_JOURNAL_INTERNAL_H
+#define PFS_JOURNAL_INTERNAL_H
+
+#include <pthread.h>
+
+#include "storage/journal.h"
+
+#define SEGMENT_FILES_MAX 0x10000u
+
+struct pfs_journal {
+	struct pfs_dir *dir;
+	uint8_t uuid[PFS_UUID_LEN];
+	uint64_t epoch;
+	bool read_only;
+	const struct pfs_logger *logger;
+
+	/* Commit lock. */
+	struct pfs_segment *live, *last; /* ascending numbers; last may be active */
+	struct pfs_segment *spare;
+	unsigned spare_count;
+	struct pfs_segment *dead;     /* declared so by a header that may not be durable yet */
+	struct pfs_segment *declared; /* whose header says so */
+	uint64_t next_number;
+	uint64_t epoch_seen, clean_epoch;
+	uint64_t live_bytes;
+	uint8_t *buf;
+	size_t buf_cap;
+	uint8_t file_used[SEGMENT_FILES_MAX / 8];
+
+	pthread_mutex_t lock; /* innermost: what append and sync share */
+	pthread_cond_t synced;
+	uint64_t appended; /* written under both locks */
+	uint64_t durable;  /* atomic for readers without the lock */
+	bool syncing, failed;
+	const struct pfs_segment *in_sync; /* its file is being synced, without the lock */
+	bool dir_dirty;			   /* a segment file was made and its name not yet synced */
+};
+
+/* ---- journal_segment.c: files and headers of segments; commit lock ---- */
+
+/* What the checksum of a segment's records begins with, and the checksum of one. */
+uint32_t pfs_record_seed(const struct pfs_journal *journal, const struct pfs_segment *segment);
+uint32_t pfs_record_crc(uint32_t seed, const uint8_t *bytes, size_t len);
+
+void pfs_segment_free(struct pfs_segment *segment);
+int pfs_segment_open(struct pfs_journal *journal, unsigned index, bool create,
+		     struct pfs_segment **out);
+/* A new spare segment. -ENOSPC. */
+int pfs_segment_create(struct pfs_journal *journal);
+/* Makes the segment, which is in no list, a spare one. */
+void pfs_segment_retire(struct pfs_journal *journal, struct pfs_segment *segment);
+/* Reads a segment's header. False: it is none of this store's, or torn; then it holds nothing. */
+bool pfs_segment_header(struct pfs_journal *journal, struct pfs_segment *segment,
+			uint64_t *oldest_live);
+int pfs_segment_write_header(struct pfs_journal *journal, struct pfs_segment *segment,
+			     uint64_t oldest_live);
+/* Makes the segment, which is in no list, the active one. */
+int pfs_segment_begin(struct pfs_journal *journal, struct pfs_segment *segment);
+/* Room for len bytes in journal->buf. */
+int pfs_journal_room(struct pfs_journal *journal, size_t len);
+
+#endif

@@ -1,0 +1,175 @@
+/* Segments of the journal: their files, headers and checksums. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "storage/crc.h"
+#include "storage/journal_internal.h"
+
+#define HEADER_CRC_AT 12
+
+uint32_t pfs_record_seed(const struct pfs_journal *journal, const struct pfs_segment *segment)
+{
+	uint8_t seed[16 + PFS_UUID_LEN];
+
+	pfs_put_le64(seed, segment->epoch);
+	pfs_put_le64(seed + 8, segment->number);
+	memcpy(seed + 16, journal->uuid, PFS_UUID_LEN);
+	return pfs_crc32c(0, seed, sizeof(seed));
+}
+
+uint32_t pfs_record_crc(uint32_t seed, const uint8_t *bytes, size_t len)
+{
+	return pfs_crc32c(pfs_crc32c(seed, bytes, 4), bytes + 8, len - 8);
+}
+
+/* ---- segments ---- */
+
+void pfs_segment_free(struct pfs_segment *segment)
+{
+	if (segment->map)
+		segment->file->ops->unmap(segment->file, segment->map, PFS_SEGMENT_SIZE);
+	segment->file->ops->close(segment->file);
+	free(segment);
+}
+
+int pfs_segment_open(struct pfs_journal *journal, unsigned index, bool create,
+		     struct pfs_segment **out)
+{
+	unsigned flags = journal->read_only ? 0 : PFS_IO_WRITE;
+	struct pfs_segment *segment;
+	char name[32];
+	int err;
+
+	*out = NULL;
+	segment = calloc(1, sizeof(*segment));
+	if (!segment)
+		return -ENOMEM;
+	snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, index);
+	err = journal->dir->ops->open(journal->dir, name, flags | (create ? PFS_IO_CREATE : 0),
+				      &segment->file);
+	if (err) {
+		free(segment);
+		return err;
+	}
+	segment->file_index = index;
+	if (create)
+		err = segment->file->ops->allocate(segment->file, 0, PFS_SEGMENT_SIZE);
+	if (!err)
+		err = segment->file->ops->map(segment->file, PFS_SEGMENT_SIZE, &segment->map);
+	if (err) {
+		pfs_segment_free(segment);
+		if (create)
+			journal->dir->ops->unlink(journal->dir, name);
+		return err;
+	}
+	journal->file_used[index / 8] |= (uint8_t)(1u << (index % 8));
+	*out = segment;
+	return 0;
+}
+
+int pfs_segment_create(struct pfs_journal *journal)
+{
+	struct pfs_segment *segment;
+	unsigned index = 0;
+	int err;
+
+	while (index < SEGMENT_FILES_MAX && (journal->file_used[index / 8] >> (index % 8) & 1))
+		index++;
+	if (index == SEGMENT_FILES_MAX)
+		return -ENOSPC;
+	err = pfs_segment_open(journal, index, true, &segment);
+	if (err)
+		return err;
+	segment->next = journal->spare;
+	journal->spare = segment;
+	journal->spare_count++;
+	pthread_mutex_lock(&journal->lock);
+	journal->dir_dirty = true;
+	pthread_mutex_unlock(&journal->lock);
+	return 0;
+}
+
+void pfs_segment_retire(struct pfs_journal *journal, struct pfs_segment *segment)
+{
+	segment->next = journal->spare;
+	segment->full = false;
+	segment->pins = 0;
+	journal->spare = segment;
+	journal->spare_count++;
+}
+
+bool pfs_segment_header(struct pfs_journal *journal, struct pfs_segment *segment,
+			uint64_t *oldest_live)
+{
+	struct pfs_segment_disk disk;
+
+	if (pfs_map_copy(&disk, segment->map, sizeof(disk)) != 0 ||
+	    memcmp(disk.magic, PFS_SEGMENT_MAGIC, sizeof(disk.magic)) != 0 ||
+	    pfs_get_le32(disk.crc.b) !=
+		    pfs_crc32c(0, (uint8_t *)&disk + HEADER_CRC_AT, sizeof(disk) - HEADER_CRC_AT) ||
+	    memcmp(disk.uuid, journal->uuid, PFS_UUID_LEN) != 0)
+		return false;
+	segment->number = pfs_get_le64(disk.number.b);
+	segment->first_seq = pfs_get_le64(disk.first_seq.b);
+	segment->epoch = pfs_get_le64(disk.open_epoch.b);
+	*oldest_live = pfs_get_le64(disk.oldest_live.b);
+	return segment->number != 0;
+}
+
+int pfs_segment_write_header(struct pfs_journal *journal, struct pfs_segment *segment,
+			     uint64_t oldest_live)
+{
+	struct pfs_segment_disk disk = {0};
+
+	memcpy(disk.magic, PFS_SEGMENT_MAGIC, sizeof(disk.magic));
+	pfs_put_le64(disk.number.b, segment->number);
+	pfs_put_le64(disk.first_seq.b, segment->first_seq);
+	pfs_put_le64(disk.oldest_live.b, oldest_live);
+	pfs_put_le64(disk.open_epoch.b, segment->epoch);
+	memcpy(disk.uuid, journal->uuid, PFS_UUID_LEN);
+	pfs_put_le32(disk.crc.b,
+		     pfs_crc32c(0, (uint8_t *)&disk + HEADER_CRC_AT, sizeof(disk) - HEADER_CRC_AT));
+	return segment->file->ops->write(segment->file, &disk, sizeof(disk), 0);
+}
+
+int pfs_segment_begin(struct pfs_journal *journal, struct pfs_segment *segment)
+{
+	int err;
+
+	segment->number = journal->next_number;
+	segment->first_seq = journal->appended + 1;
+	segment->epoch = journal->epoch;
+	err = pfs_segment_write_header(journal, segment,
+				       journal->live ? journal->live->number : segment->number);
+	if (err)
+		return err;
+	segment->full = false;
+	segment->pins = 0;
+	pthread_mutex_lock(&journal->lock);
+	segment->next = NULL;
+	segment->used = PFS_SEGMENT_DATA;
+	segment->synced = 0;
+	if (journal->last)
+		journal->last->next = segment;
+	else
+		journal->live = segment;
+	journal->last = segment;
+	pthread_mutex_unlock(&journal->lock);
+	journal->next_number++;
+	journal->live_bytes += PFS_SEGMENT_SIZE;
+	return 0;
+}
+
+int pfs_journal_room(struct pfs_journal *journal, size_t len)
+{
+	uint8_t *buf;
+
+	if (len <= journal->buf_cap)
+		return 0;
+	buf = realloc(journal->buf, len);
+	if (!buf)
+		return -ENOMEM;
+	journal->buf = buf;
+	journal->buf_cap = len;
+	return 0;
+}

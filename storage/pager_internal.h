@@ -1,0 +1,33 @@
+/* Rank 3: the inside of the pager, shared by the pager*.c files and by nobody else. */
+#ifndef PFS_PAGER_INTERNAL_H
+#define PFS_PAGER_INTERNAL_H
+
+#include "storage/pager.h"
+
+#define TABLE_CHUNK 4096u
+#define TABLE_CHUNKS ((PFS_PAGE_NUMBER_MAX + 1) / TABLE_CHUNK)
+
+struct pfs_pager {
+	struct pfs_dir *dir;
+	uint8_t uuid[PFS_UUID_LEN];
+	uint64_t page_size;
+	uint32_t min_value_size;
+	bool read_only;
+	const struct pfs_logger *logger;
+
+	struct pfs_page *
+		*chunks[TABLE_CHUNKS]; /* published with release; pages are never taken out */
+	uint32_t last;		       /* highest number, published with release */
+	uint64_t *damaged;	       /* while opening */
+	uint32_t skip_to; /* numbers up to this are taken by files that could not be used */
+
+	struct pfs_fit fit; /* commit lock */
+	bool dir_dirty;	    /* atomic: set under the commit lock, cleared by the writer */
+};
+
+/* Puts the page into the table, where readers find it. -ENOMEM. */
+int pfs_pager_publish(struct pfs_pager *pager, struct pfs_page *page);
+void pfs_page_free(struct pfs_page *page);
+bool pfs_all_zero(const void *bytes, size_t len);
+
+#endif

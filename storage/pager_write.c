@@ -1,0 +1,148 @@
+/* Writing and syncing pages. */
+#include "storage/pager_internal.h"
+
+int pfs_pager_write(struct pfs_pager *pager, struct pfs_page *page, const void *bytes, size_t len,
+		    uint64_t off)
+{
+	(void)pager;
+	page->dirty = page->header_dirty = true;
+	return page->file->ops->write(page->file, bytes, len, off);
+}
+
+static int write_header(struct pfs_pager *pager, struct pfs_page *page, uint64_t off,
+			void (*lock)(void *arg, bool on), void *arg)
+{
+	struct pfs_page_header header = {
+		.number = page->number,
+		.page_size = page->size,
+		.generation = page->generation,
+		.base_seq = page->base_seq,
+		.base_mtime = page->base_mtime,
+	};
+	struct pfs_page_disk disk;
+
+	memcpy(header.uuid, pager->uuid, PFS_UUID_LEN);
+	lock(arg, true);
+	header.slot_count = page->slot_count;
+	header.floor = (uint32_t)page->floor;
+	lock(arg, false);
+	pfs_page_header_encode(&disk, &header);
+	page->dirty = true;
+	return page->file->ops->write(page->file, &disk, sizeof(disk), off);
+}
+
+int pfs_pager_write_headers(struct pfs_pager *pager, void (*lock)(void *arg, bool on), void *arg)
+{
+	for (uint32_t n = 1; n <= pfs_pager_last(pager); n++) {
+		struct pfs_page *page = pfs_pager_find(pager, n);
+		int err;
+
+		if (!page || !page->header_dirty)
+			continue;
+		err = write_header(pager, page, 0, lock, arg);
+		if (err)
+			return err;
+		page->header_dirty = false;
+	}
+	return 0;
+}
+
+int pfs_pager_give_birth(struct pfs_pager *pager, void (*lock)(void *arg, bool on), void *arg)
+{
+	bool any = false;
+	int err;
+
+	for (uint32_t n = 1; n <= pfs_pager_last(pager); n++) {
+		struct pfs_page *page = pfs_pager_find(pager, n);
+
+		if (!page || !page->unborn)
+			continue;
+		err = write_header(pager, page, 0, lock, arg);
+		if (!err)
+			err = write_header(pager, page, page->size - PFS_PAGE_TRAILER_LEN, lock,
+					   arg);
+		if (err)
+			return err;
+		page->unborn = false;
+		any = true;
+	}
+	return any ? pfs_pager_sync(pager) : 0;
+}
+
+int pfs_pager_restore_trailer(struct pfs_pager *pager, struct pfs_page *page,
+			      void (*lock)(void *arg, bool on), void *arg)
+{
+	struct pfs_page_header header;
+	struct pfs_page_disk disk;
+	const char *why;
+	int err = pfs_page_copy(page, &disk, page->size - PFS_PAGE_TRAILER_LEN, sizeof(disk));
+
+	if (!err && pfs_page_header_decode(&header, &disk, pager->uuid, &why) == 0 &&
+	    header.number == page->number)
+		return 0;
+	return write_header(pager, page, page->size - PFS_PAGE_TRAILER_LEN, lock, arg);
+}
+
+int pfs_pager_clear_gap(struct pfs_pager *pager, struct pfs_page *page)
+{
+	static const uint8_t zeros[4096];
+	uint64_t off = pfs_slot_offset(page->slot_count);
+	uint8_t chunk[sizeof(zeros)];
+	int err = 0;
+
+	while (off < page->floor && !err) {
+		size_t len = pfs_min_u64(sizeof(chunk) - off % sizeof(chunk), page->floor - off);
+
+		err = pfs_page_copy(page, chunk, off, len);
+		if (!err && !pfs_all_zero(chunk, len))
+			err = pfs_pager_write(pager, page, zeros, len, off);
+		off += len;
+	}
+	return err;
+}
+
+int pfs_pager_sync(struct pfs_pager *pager)
+{
+	int err = 0;
+
+	for (uint32_t n = 1; n <= pfs_pager_last(pager) && !err; n++) {
+		struct pfs_page *page = pfs_pager_find(pager, n);
+
+		if (!page || !page->dirty)
+			continue;
+		err = page->file->ops->sync(page->file);
+		if (!err)
+			page->dirty = false;
+	}
+	if (!err && __atomic_exchange_n(&pager->dir_dirty, false, __ATOMIC_ACQ_REL))
+		err = pager->dir->ops->sync_dir(pager->dir);
+	return err;
+}
+
+int pfs_pager_stat(struct pfs_pager *pager, struct pfs_pager_stat *out)
+{
+	*out = (struct pfs_pager_stat){0};
+	for (uint32_t n = 1; n <= pager->last; n++) {
+		struct pfs_page *page = pfs_pager_find(pager, n);
+		uint64_t disk = 0;
+		int err;
+
+		if (!page)
+			continue;
+		err = page->file->ops->disk_usage(page->file, &disk);
+		if (err)
+			return err;
+		out->pages++;
+		out->size_bytes += page->size;
+		out->disk_bytes += disk;
+		if (page->loaded && !page->punched)
+			out->free_bytes +=
+				page->space.free_bytes +
+				page->free_slot_count * (uint64_t)PFS_SLOT_LEN +
+				(page->low_reserved - pfs_slot_offset(page->slot_count)) +
+				(page->floor - page->high_reserved);
+		else if (!page->loaded)
+			out->free_bytes += page->saved_free_bytes;
+	}
+	return 0;
+}
