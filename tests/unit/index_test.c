@@ -123,7 +123,7 @@ static void objects_are_found_once(void **state)
 		struct pfs_index *index = new_index();
 		uint32_t *objects = malloc(COUNT * sizeof(*objects)),
 			 *hashes = malloc(COUNT * sizeof(*hashes));
-		unsigned count = spread == 1 ? 2000 : COUNT;
+		unsigned count = spread == 0 ? COUNT : 1500;
 
 		for (uint32_t i = 0; i < count; i++) {
 			hashes[i] = spread == 0	  ? pfs_index_hash(PFS_KEY_NUM, i)
