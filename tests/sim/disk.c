@@ -15,14 +15,24 @@ static void *must(void *p)
 	return p;
 }
 
+_Thread_local bool pfs_sim_allocates;
+
+void *sim_realloc(void *p, size_t size)
+{
+	pfs_sim_allocates = true;
+	p = realloc(p, size);
+	pfs_sim_allocates = false;
+	return must(p);
+}
+
 void *sim_alloc(size_t size)
 {
-	return must(calloc(1, size));
+	return memset(sim_realloc(NULL, size), 0, size);
 }
 
 char *sim_strdup(const char *text)
 {
-	return text ? must(strdup(text)) : NULL;
+	return text ? strcpy(sim_alloc(strlen(text) + 1), text) : NULL;
 }
 
 static void *reserve(size_t size)
@@ -203,7 +213,7 @@ void sim_names_set(struct sim_names *names, const char *text, struct sim_inode *
 		return;
 	if (names->count == names->room) {
 		names->room = names->room ? 2 * names->room : 16;
-		names->at = must(realloc(names->at, names->room * sizeof(*names->at)));
+		names->at = sim_realloc(names->at, names->room * sizeof(*names->at));
 	}
 	names->at[names->count++] = (struct sim_name){.text = sim_strdup(text), .inode = inode};
 }
@@ -223,7 +233,7 @@ void sim_change_add(struct sim_node *node, const char *from, const char *to,
 	if (node->change_count == node->change_room) {
 		node->change_room = node->change_room ? 2 * node->change_room : 16;
 		node->changes =
-			must(realloc(node->changes, node->change_room * sizeof(*node->changes)));
+			sim_realloc(node->changes, node->change_room * sizeof(*node->changes));
 	}
 	inode->name_refs++;
 	node->changes[node->change_count++] =

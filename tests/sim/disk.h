@@ -66,14 +66,16 @@ struct pfs_sim {
 	struct sim_inode *inodes; /* oldest first */
 	uint64_t capacity;
 	uint64_t counts[PFS_SIM_KINDS];
-	uint64_t steps;
-	pfs_sim_step_fn *step_fn;
-	void *step_arg;
+	uint64_t steps, looks;
+	pfs_sim_step_fn *step_fn, *look_fn;
+	void *step_arg, *look_arg;
+	bool whole_writes_only; /* a write that is failed writes nothing */
 };
 
 /* All with the sim's mutex held. Memory that runs out ends the test program. */
 
-void *sim_alloc(size_t size);
+void *sim_alloc(size_t size); /* zeroed */
+void *sim_realloc(void *p, size_t size);
 char *sim_strdup(const char *text);
 
 struct sim_inode *sim_inode_new(struct pfs_sim *sim);

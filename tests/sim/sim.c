@@ -1,5 +1,6 @@
 #include "tests/sim/sim.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "tests/sim/disk.h"
@@ -43,11 +44,21 @@ static void unlock_sim(const struct pfs_sim *sim)
 	pthread_mutex_unlock(&((struct pfs_sim *)(uintptr_t)sim)->mutex);
 }
 
-static void count(struct pfs_sim *sim, enum pfs_sim_kind kind)
+/* Counts a look and asks the look function about it. */
+static int look(struct pfs_sim *sim, enum pfs_sim_kind kind, const char *name, uint64_t off,
+		uint64_t len)
 {
+	struct pfs_sim_step s = {.kind = kind, .name = name, .off = off, .len = len};
+	pfs_sim_step_fn *fn;
+	void *arg;
+
 	lock_sim(sim);
 	sim->counts[kind]++;
+	s.number = ++sim->looks;
+	fn = sim->look_fn;
+	arg = sim->look_arg;
 	unlock_sim(sim);
+	return fn ? fn(arg, &s) : 0;
 }
 
 /* Counts a step and asks the step function about it. */
@@ -67,18 +78,34 @@ static int step(struct pfs_sim *sim, enum pfs_sim_kind kind, const char *name, u
 	return fn ? fn(arg, &s) : 0;
 }
 
-static int file_step(struct sim_file *file, enum pfs_sim_kind kind, uint64_t off, uint64_t len)
+static void find_name(struct sim_file *file, char name[256])
 {
-	char name[256] = "";
-
-	if (!file->writable && kind != PFS_SIM_SYNC)
-		return -EBADF;
+	name[0] = 0;
 	lock_sim(file->sim);
 	for (size_t i = 0; i < file->node->names.count; i++)
 		if (file->node->names.at[i].inode == file->inode)
-			strncpy(name, file->node->names.at[i].text, sizeof(name) - 1);
+			snprintf(name, 256, "%s", file->node->names.at[i].text);
 	unlock_sim(file->sim);
+}
+
+static int file_step(struct sim_file *file, enum pfs_sim_kind kind, uint64_t off, uint64_t len)
+{
+	char name[256];
+
+	if (!file->writable && kind != PFS_SIM_SYNC)
+		return -EBADF;
+	find_name(file, name);
 	return step(file->sim, kind, name, off, len);
+}
+
+static int file_look(struct sim_file *file, enum pfs_sim_kind kind, uint64_t off, uint64_t len)
+{
+	char name[256] = "";
+
+	/* Reads are many: the name is worth looking for only where somebody asks. */
+	if (file->sim->look_fn)
+		find_name(file, name);
+	return look(file->sim, kind, name, off, len);
 }
 
 /* ---- directories ---- */
@@ -89,9 +116,12 @@ static int sim_open_dir(const struct pfs_io *io, const char *path, unsigned flag
 	struct pfs_sim *sim = io->context;
 	struct sim_node *node;
 	struct sim_dir *dir;
-	int err = 0;
+	int err;
 
 	*out = NULL;
+	err = look(sim, PFS_SIM_OPEN, "", 0, 0);
+	if (err)
+		return err;
 	lock_sim(sim);
 	node = sim_node_find(sim, path);
 	if (node && (flags & PFS_IO_CREATE) && (flags & PFS_IO_EXCL))
@@ -144,8 +174,10 @@ static int sim_list(struct pfs_dir *base, pfs_io_list_fn *fn, void *arg)
 	struct sim_dir *dir = as_dir(base);
 	size_t n;
 	char **texts;
-	int err = 0;
+	int err = look(dir->sim, PFS_SIM_READ, "", 0, 0);
 
+	if (err)
+		return err;
 	lock_sim(dir->sim);
 	n = dir->node->names.count;
 	texts = sim_alloc((n + 1) * sizeof(*texts));
@@ -247,8 +279,9 @@ static int sim_open(struct pfs_dir *base, const char *name, unsigned flags, stru
 	int err;
 
 	*out = NULL;
-	count(dir->sim, PFS_SIM_OPEN);
-	err = find_or_make(dir, name, flags, &inode);
+	err = look(dir->sim, PFS_SIM_OPEN, name, 0, 0);
+	if (!err)
+		err = find_or_make(dir, name, flags, &inode);
 	if (err)
 		return err;
 	file = sim_alloc(sizeof(*file));
@@ -328,9 +361,11 @@ static ssize_t sim_read(struct pfs_file *base, void *buf, size_t len, uint64_t o
 {
 	struct sim_file *file = as_file(base);
 	uint64_t end;
+	int err = file_look(file, PFS_SIM_READ, off, len);
 
+	if (err)
+		return err;
 	lock_sim(file->sim);
-	file->sim->counts[PFS_SIM_READ]++;
 	end = file->inode->len;
 	unlock_sim(file->sim);
 	if (off >= end)
@@ -374,7 +409,7 @@ static int sim_write(struct pfs_file *base, const void *buf, size_t len, uint64_
 	if (err == -EBADF)
 		return err;
 	if (err)
-		len /= 2;
+		len = file->sim->whole_writes_only ? 0 : len / 2;
 	if (!len)
 		return err;
 	end = prepare_write(file->sim, file->inode, len, off);
@@ -489,14 +524,17 @@ static int sim_disk_usage(struct pfs_file *base, uint64_t *out)
 static int sim_map(struct pfs_file *base, size_t len, const uint8_t **out)
 {
 	struct sim_file *file = as_file(base);
+	int err;
 
 	*out = NULL;
 	if (!len)
 		return -EINVAL;
 	if (len > PFS_SIM_FILE_MAX)
 		return -ENOMEM;
+	err = file_look(file, PFS_SIM_MAP, 0, len);
+	if (err)
+		return err;
 	lock_sim(file->sim);
-	file->sim->counts[PFS_SIM_MAP]++;
 	file->inode->open_refs++;
 	unlock_sim(file->sim);
 	*out = file->inode->bytes;
@@ -608,6 +646,19 @@ void pfs_sim_on_step(struct pfs_sim *sim, pfs_sim_step_fn *fn, void *arg)
 	sim->step_fn = fn;
 	sim->step_arg = arg;
 	unlock_sim(sim);
+}
+
+void pfs_sim_on_look(struct pfs_sim *sim, pfs_sim_step_fn *fn, void *arg)
+{
+	lock_sim(sim);
+	sim->look_fn = fn;
+	sim->look_arg = arg;
+	unlock_sim(sim);
+}
+
+void pfs_sim_set_half_writes(struct pfs_sim *sim, bool half)
+{
+	sim->whole_writes_only = !half;
 }
 
 uint64_t pfs_sim_count(const struct pfs_sim *sim, enum pfs_sim_kind kind)

@@ -41,6 +41,9 @@ struct pfs_sim;
 /* NULL when there is no memory. */
 struct pfs_sim *pfs_sim_new(void);
 
+/* True while the sim allocates memory for itself: tests that fail allocations leave these out. */
+extern _Thread_local bool pfs_sim_allocates;
+
 /* Every directory and file of it must have been closed, unless it is thrown away together with its
  * users. */
 void pfs_sim_free(struct pfs_sim *sim);
@@ -62,10 +65,11 @@ enum pfs_sim_kind {
 	PFS_SIM_TRUNCATE,
 	PFS_SIM_ALLOCATE,
 	PFS_SIM_PUNCH,
-	PFS_SIM_STEPS, /* the kinds below are counted, but are no steps */
-	PFS_SIM_READ = PFS_SIM_STEPS,
+	PFS_SIM_STEPS, /* the kinds below change nothing and are no steps, but looks */
+	PFS_SIM_READ = PFS_SIM_STEPS, /* of bytes, or of a directory's names (name "") */
 	PFS_SIM_MAP,
-	PFS_SIM_OPEN,
+	PFS_SIM_OPEN, /* also of a file that is to be made, before its CREATE; of a directory: name
+			 "" */
 	PFS_SIM_KINDS,
 };
 
@@ -73,20 +77,27 @@ const char *pfs_sim_kind_name(enum pfs_sim_kind kind);
 
 struct pfs_sim_step {
 	enum pfs_sim_kind kind;
-	uint64_t number;   /* 1 for the first step of the sim */
+	uint64_t number;   /* 1 for the first step, or the first look, of the sim */
 	const char *name;  /* of the file; "" for SYNC_DIR, and for a file whose name was removed */
-	uint64_t off, len; /* WRITE, ALLOCATE, PUNCH; TRUNCATE: off is the new length */
+	uint64_t off, len; /* WRITE, ALLOCATE, PUNCH, READ; TRUNCATE: off is the new length */
 };
 
 /* Called before a step is done, by the thread that does it, without the sim's lock: it may make
  * images, but not open a store on one of them, because the store above the sim may hold locks and
  * be inside of a read section; that has to wait until the store's call has returned. 0 lets the
  * step happen. A negative errno is returned by the step instead, which then has done nothing,
- * except that a WRITE has written the first half of its bytes (as a full or failing disk may). */
+ * except that a WRITE has written the first half of its bytes (as a full or failing disk may),
+ * unless pfs_sim_set_half_writes says no. */
 typedef int pfs_sim_step_fn(void *arg, const struct pfs_sim_step *step);
 
 /* NULL: no more. Not while another thread uses the sim. */
 void pfs_sim_on_step(struct pfs_sim *sim, pfs_sim_step_fn *fn, void *arg);
+
+/* The same for looks: READ, MAP, OPEN. */
+void pfs_sim_on_look(struct pfs_sim *sim, pfs_sim_step_fn *fn, void *arg);
+
+/* Whether a WRITE that is failed writes the first half of its bytes (the beginning), or nothing. */
+void pfs_sim_set_half_writes(struct pfs_sim *sim, bool half);
 
 /* Calls made so far, failed ones included. */
 uint64_t pfs_sim_count(const struct pfs_sim *sim, enum pfs_sim_kind kind);

@@ -202,6 +202,67 @@ static void failing_steps_change_nothing(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: looks are announced with their own numbers and their file, and an injected error is
+ * returned by them: nothing is opened, mapped or read. */
+static void looks_can_fail(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir = open_dir(sim), *no_dir;
+	struct pfs_file *file = open_file(dir, "f"), *none;
+	struct steps looks = {.fail_with = -EIO, .last = 2};
+	const struct pfs_io *io = pfs_sim_io(sim);
+	const uint8_t *map;
+	char byte = 'n';
+
+	(void)state;
+	put(file, 0, "x");
+	pfs_sim_on_look(sim, note_step, &looks);
+	assert_int_equal(file->ops->read(file, &byte, 1, 0), 1);
+	assert_int_equal(byte, 'x');
+	for (unsigned i = 0; i < 6; i++) {
+		looks.fail_at = looks.last + 1;
+		switch (i) {
+		case 0: assert_int_equal(file->ops->read(file, &byte, 1, 0), -EIO); break;
+		case 1: assert_int_equal(file->ops->map(file, 1, &map), -EIO); break;
+		case 2: assert_int_equal(dir->ops->open(dir, "f", 0, &none), -EIO); break;
+		case 3:
+			assert_int_equal(dir->ops->open(dir, "g", PFS_IO_CREATE, &none), -EIO);
+			break;
+		case 4: assert_int_equal(dir->ops->list(dir, NULL, NULL), -EIO); break;
+		case 5: assert_int_equal(io->ops->open_dir(io, "store", 0, &no_dir), -EIO); break;
+		}
+	}
+	assert_null(none);
+	assert_null(map);
+	pfs_sim_on_look(sim, NULL, NULL);
+	assert_string_equal(looks.text, "read:f read:f map:f open:f open:g read: open: ");
+	assert_null(text_in(sim, "g", 0));
+	file->ops->close(file);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a failed write can be made to write nothing at all. */
+static void failing_writes_can_write_nothing(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir = open_dir(sim);
+	struct pfs_file *file = open_file(dir, "f");
+	struct steps steps = {.fail_with = -ENOSPC};
+
+	(void)state;
+	put(file, 0, "oldtext");
+	steps.last = pfs_sim_steps(sim);
+	steps.fail_at = steps.last + 1;
+	pfs_sim_on_step(sim, note_step, &steps);
+	pfs_sim_set_half_writes(sim, false);
+	assert_int_equal(file->ops->write(file, "NEWTEXT!", 8, 0), -ENOSPC);
+	assert_string_equal(text_in(sim, "f", 0), "oldtext");
+	file->ops->close(file);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
 /* Proves: after a failed sync a later one that succeeds makes durable only what was written again:
  * the trap into which a program falls that just tries again. */
 static void a_failed_sync_forgets(void **state)
@@ -320,6 +381,8 @@ int main(void)
 		cmocka_unit_test(locks_exclude),
 		cmocka_unit_test(steps_are_announced),
 		cmocka_unit_test(failing_steps_change_nothing),
+		cmocka_unit_test(looks_can_fail),
+		cmocka_unit_test(failing_writes_can_write_nothing),
 		cmocka_unit_test(a_failed_sync_forgets),
 		cmocka_unit_test(a_full_disk),
 		cmocka_unit_test(images_from_inside_a_step),
