@@ -92,6 +92,32 @@ static int by_number(const void *a, const void *b)
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
+/* Decodes the header and its copy, of which the newer one holds: a write that was cut off leaves
+ * one of them as it was. */
+static bool read_copies(struct pfs_check *check, const uint8_t *block, struct segment *segment,
+			const char *name)
+{
+	struct segment copies[PFS_SEGMENT_COPIES] = {{.file = segment->file},
+						     {.file = segment->file}};
+	const char *why[PFS_SEGMENT_COPIES];
+	bool ok[PFS_SEGMENT_COPIES];
+
+	for (unsigned i = 0; i < PFS_SEGMENT_COPIES; i++) {
+		ok[i] = decode_header(check, block + i * PFS_SEGMENT_STRIDE, &copies[i], &why[i]);
+		if (!ok[i] && why[i])
+			pfs_check_say(check, !check->clean, name, i * PFS_SEGMENT_STRIDE, NULL,
+				      "%s%s", i ? "copy of the header: " : "", why[i]);
+	}
+	if (ok[0] && ok[1])
+		ok[copies[0].number < copies[1].number ||
+				   (copies[0].number == copies[1].number &&
+				    copies[0].oldest_live < copies[1].oldest_live)
+			   ? 0
+			   : 1] = false;
+	*segment = copies[ok[1] ? 1 : 0];
+	return ok[0] || ok[1];
+}
+
 /* Reads the headers. After a clean close segments hold nothing, but must not be newer than the
  * superblock. */
 static void read_headers(struct journal *j)
@@ -100,7 +126,6 @@ static void read_headers(struct journal *j)
 
 	for (size_t i = 0; i < check->segment_count; i++) {
 		struct segment segment = {.file = check->segments[i]};
-		const char *why;
 		char name[32];
 		int err = load(check, segment.file, j->bytes, PFS_SEGMENT_DATA);
 
@@ -110,11 +135,8 @@ static void read_headers(struct journal *j)
 				      strerror(-err));
 			continue;
 		}
-		if (!decode_header(check, j->bytes, &segment, &why)) {
-			if (why)
-				pfs_check_say(check, !check->clean, name, 0, NULL, "%s", why);
+		if (!read_copies(check, j->bytes, &segment, name))
 			continue;
-		}
 		if (check->clean && segment.epoch > check->super.clean_epoch)
 			pfs_check_say(check, true, PFS_SUPER_NAME, 0, NULL,
 				      "it is older than the journal (%s); restore it from a backup",

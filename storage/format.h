@@ -31,6 +31,7 @@ typedef struct {
 #define PFS_SUPER_COPIES 2
 #define PFS_SUPER_STRIDE 4096 /* bytes from one copy to the next */
 #define PFS_SUPER_HAS_DEFAULTS 1u
+#define PFS_SUPER_DOUBT 2u
 
 struct pfs_super_disk {
 	uint8_t magic[8];	    /* 000-007 PFS_SUPER_MAGIC */
@@ -51,7 +52,11 @@ struct pfs_super_disk {
 	pfs_le64 clean_epoch;	    /* 104-111 */
 	pfs_le64 created_ns;	    /* 112-119 */
 	pfs_le64 sequence;	    /* 120-127 */
-	uint8_t zero3[128];	    /* 128-255 */
+	pfs_le32 page_highest;	    /* 128-131 */
+	pfs_le32 page_count;	    /* 132-135 */
+	pfs_le64 page_mix;	    /* 136-143 */
+	pfs_le64 journal_epoch;	    /* 144-151 */
+	uint8_t zero3[104];	    /* 152-255 */
 };
 _Static_assert(sizeof(struct pfs_super_disk) == 256, "format v1");
 _Static_assert(offsetof(struct pfs_super_disk, open_epoch) == 96, "format v1");
@@ -116,6 +121,8 @@ _Static_assert(sizeof(struct pfs_slot_disk) == PFS_SLOT_LEN, "format v1");
 #define PFS_SEGMENT_MAGIC "PFSJRNL1"
 #define PFS_SEGMENT_NAME_FMT "journal-%04x"
 #define PFS_SEGMENT_DATA 4096u /* where records begin */
+#define PFS_SEGMENT_COPIES 2
+#define PFS_SEGMENT_STRIDE 2048u /* bytes from the header to its copy */
 
 struct pfs_segment_disk {
 	uint8_t magic[8];	    /* 00-07 PFS_SEGMENT_MAGIC */

@@ -11,26 +11,30 @@ enum { KEEP_NORMAL = 2, KEEP_PRIVILEGED = 1, KEEP_ROTATE = 0 };
 
 static int end_active(struct pfs_journal *journal);
 
-/* Ends the active segment, if there is one, and begins the next. */
+/* Ends the active segment, if there is one, and begins the next, whose header is durable before: an
+ * END record without a next segment is damage. */
 static int next_segment(struct pfs_journal *journal, unsigned keep)
 {
-	struct pfs_segment *segment;
+	struct pfs_segment *segment = journal->ready;
 	int err = 0;
 
-	if (journal->spare_count <= keep)
-		err = pfs_segment_create(journal);
-	if (err)
-		return err;
-	err = end_active(journal);
-	if (err)
-		return err;
-	segment = journal->spare;
-	journal->spare = segment->next;
-	journal->spare_count--;
+	if (!segment) {
+		if (journal->spare_count <= keep)
+			err = pfs_segment_create(journal);
+		if (err)
+			return err;
+		journal->ready = segment = journal->spare;
+		journal->spare = segment->next;
+		journal->spare_count--;
+	}
 	err = pfs_segment_begin(journal, segment);
+	if (!err)
+		err = end_active(journal);
 	if (err)
-		pfs_segment_retire(journal, segment);
-	return err;
+		return err;
+	journal->ready = NULL;
+	pfs_segment_activate(journal, segment);
+	return 0;
 }
 
 /* Makes sure that the active segment has room for len bytes and its END record behind them. */
@@ -368,6 +372,9 @@ struct pfs_segment *pfs_journal_oldest(const struct pfs_journal *journal)
 void pfs_journal_discard(struct pfs_journal *journal)
 {
 	pfs_journal_reuse(journal);
+	if (journal->ready)
+		pfs_segment_retire(journal, journal->ready);
+	journal->ready = NULL;
 	while (journal->live) {
 		struct pfs_segment *segment = journal->live;
 
@@ -388,7 +395,8 @@ uint64_t pfs_journal_live_bytes(const struct pfs_journal *journal)
 
 int pfs_journal_disk_bytes(struct pfs_journal *journal, uint64_t *out)
 {
-	struct pfs_segment *lists[] = {journal->live, journal->spare, journal->dead};
+	struct pfs_segment *lists[] = {journal->live, journal->spare, journal->dead,
+				       journal->ready};
 	uint64_t bytes;
 	int err;
 

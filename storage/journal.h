@@ -34,7 +34,8 @@ struct pfs_journal;
 struct pfs_segment {
 	struct pfs_segment *next; /* live: ascending numbers */
 	struct pfs_file *file;
-	const uint8_t *map; /* PFS_SEGMENT_SIZE bytes */
+	const uint8_t *map; /* PFS_SEGMENT_SIZE bytes; there are only */
+	uint64_t size;	    /* so many in the file, which damage may have cut */
 	uint64_t number;
 	uint64_t first_seq;
 	uint64_t epoch;

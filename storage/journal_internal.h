@@ -19,6 +19,9 @@ struct pfs_journal {
 	struct pfs_segment *live, *last; /* ascending numbers; last may be active */
 	struct pfs_segment *spare;
 	unsigned spare_count;
+	/* The next active segment, whose header may be on the disk already: in no list. A failed
+	 * attempt keeps it, so that no two files get the same number. */
+	struct pfs_segment *ready;
 	struct pfs_segment *dead;     /* declared so by a header that may not be durable yet */
 	struct pfs_segment *declared; /* whose header says so */
 	uint64_t next_number;
@@ -50,13 +53,20 @@ int pfs_segment_open(struct pfs_journal *journal, unsigned index, bool create,
 int pfs_segment_create(struct pfs_journal *journal);
 /* Makes the segment, which is in no list, a spare one. */
 void pfs_segment_retire(struct pfs_journal *journal, struct pfs_segment *segment);
-/* Reads a segment's header. False: it is none of this store's, or torn; then it holds nothing. */
+/* Decodes one copy of a header. False: it does not verify, or is another store's. */
+bool pfs_segment_decode(struct pfs_segment *segment, uint64_t *oldest_live,
+			const struct pfs_segment_disk *disk, const uint8_t uuid[PFS_UUID_LEN]);
+/* Reads a segment's header, from the newer of its copies that verify. False: none does; then it
+ * holds nothing. */
 bool pfs_segment_header(struct pfs_journal *journal, struct pfs_segment *segment,
 			uint64_t *oldest_live);
 int pfs_segment_write_header(struct pfs_journal *journal, struct pfs_segment *segment,
 			     uint64_t oldest_live);
-/* Makes the segment, which is in no list, the active one. */
+/* Writes and syncs the header, the length and the name of the segment, which is in no list, as the
+ * one behind the last. */
 int pfs_segment_begin(struct pfs_journal *journal, struct pfs_segment *segment);
+/* Makes it the active one. */
+void pfs_segment_activate(struct pfs_journal *journal, struct pfs_segment *segment);
 /* Room for len bytes in journal->buf. */
 int pfs_journal_room(struct pfs_journal *journal, size_t len);
 

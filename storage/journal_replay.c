@@ -12,7 +12,6 @@ static int found_file(void *arg, const char *name)
 	struct pfs_segment *segment;
 	unsigned index;
 	char canonical[32], rest;
-	uint64_t size;
 	int err;
 
 	if (sscanf(name, "journal-%4x%c", &index, &rest) != 1 || index >= SEGMENT_FILES_MAX)
@@ -23,18 +22,9 @@ static int found_file(void *arg, const char *name)
 	err = pfs_segment_open(journal, index, false, &segment);
 	if (err)
 		return err;
-	err = segment->file->ops->size(segment->file, &size);
-	if (err) {
-		pfs_segment_free(segment);
-		return err;
-	}
-	/* One that was being made when the power went: it can't hold anything, and is made whole.
-	 */
-	if (size < PFS_SEGMENT_SIZE && !journal->read_only)
-		err = segment->file->ops->allocate(segment->file, 0, PFS_SEGMENT_SIZE);
 	segment->name_synced = true;
 	pfs_segment_retire(journal, segment);
-	return err;
+	return 0;
 }
 
 /* Sorts segments with valid headers into the live list; returns the oldest that the newest header
@@ -119,13 +109,14 @@ int pfs_journal_open(struct pfs_journal **out, const struct pfs_journal_options 
 
 void pfs_journal_close(struct pfs_journal *journal)
 {
-	struct pfs_segment *lists[3];
+	struct pfs_segment *lists[4];
 
 	if (!journal)
 		return;
 	lists[0] = journal->live;
 	lists[1] = journal->spare;
 	lists[2] = journal->dead;
+	lists[3] = journal->ready;
 	for (unsigned i = 0; i < pfs_array_len(lists); i++) {
 		while (lists[i]) {
 			struct pfs_segment *next = lists[i]->next;

@@ -55,6 +55,8 @@ int pfs_segment_open(struct pfs_journal *journal, unsigned index, bool create,
 	if (create)
 		err = segment->file->ops->allocate(segment->file, 0, PFS_SEGMENT_SIZE);
 	if (!err)
+		err = segment->file->ops->size(segment->file, &segment->size);
+	if (!err)
 		err = segment->file->ops->map(segment->file, PFS_SEGMENT_SIZE, &segment->map);
 	if (err) {
 		pfs_segment_free(segment);
@@ -98,57 +100,114 @@ void pfs_segment_retire(struct pfs_journal *journal, struct pfs_segment *segment
 	journal->spare_count++;
 }
 
+bool pfs_segment_decode(struct pfs_segment *segment, uint64_t *oldest_live,
+			const struct pfs_segment_disk *disk, const uint8_t uuid[PFS_UUID_LEN])
+{
+	if (memcmp(disk->magic, PFS_SEGMENT_MAGIC, sizeof(disk->magic)) != 0 ||
+	    pfs_get_le32(disk->crc.b) != pfs_crc32c(0, (const uint8_t *)disk + HEADER_CRC_AT,
+						    sizeof(*disk) - HEADER_CRC_AT) ||
+	    memcmp(disk->uuid, uuid, PFS_UUID_LEN) != 0 || pfs_get_le64(disk->number.b) == 0)
+		return false;
+	segment->number = pfs_get_le64(disk->number.b);
+	segment->first_seq = pfs_get_le64(disk->first_seq.b);
+	segment->epoch = pfs_get_le64(disk->open_epoch.b);
+	*oldest_live = pfs_get_le64(disk->oldest_live.b);
+	return true;
+}
+
 bool pfs_segment_header(struct pfs_journal *journal, struct pfs_segment *segment,
 			uint64_t *oldest_live)
 {
-	struct pfs_segment_disk disk;
+	bool found = false;
 
-	if (pfs_map_copy(&disk, segment->map, sizeof(disk)) != 0 ||
-	    memcmp(disk.magic, PFS_SEGMENT_MAGIC, sizeof(disk.magic)) != 0 ||
-	    pfs_get_le32(disk.crc.b) !=
-		    pfs_crc32c(0, (uint8_t *)&disk + HEADER_CRC_AT, sizeof(disk) - HEADER_CRC_AT) ||
-	    memcmp(disk.uuid, journal->uuid, PFS_UUID_LEN) != 0)
-		return false;
-	segment->number = pfs_get_le64(disk.number.b);
-	segment->first_seq = pfs_get_le64(disk.first_seq.b);
-	segment->epoch = pfs_get_le64(disk.open_epoch.b);
-	*oldest_live = pfs_get_le64(disk.oldest_live.b);
-	return segment->number != 0;
+	*oldest_live = 0;
+	for (unsigned i = 0; i < PFS_SEGMENT_COPIES; i++) {
+		struct pfs_segment_disk disk;
+		struct pfs_segment copy = {0};
+		uint64_t oldest, off = (uint64_t)i * PFS_SEGMENT_STRIDE;
+
+		if (off + sizeof(disk) > segment->size ||
+		    pfs_map_copy(&disk, segment->map + off, sizeof(disk)) != 0 ||
+		    !pfs_segment_decode(&copy, &oldest, &disk, journal->uuid))
+			continue;
+		/* A write that was cut off may have left one of them as it was. */
+		if (found && (copy.number < segment->number ||
+			      (copy.number == segment->number && oldest <= *oldest_live)))
+			continue;
+		segment->number = copy.number;
+		segment->first_seq = copy.first_seq;
+		segment->epoch = copy.epoch;
+		*oldest_live = oldest;
+		found = true;
+	}
+	return found;
 }
 
 int pfs_segment_write_header(struct pfs_journal *journal, struct pfs_segment *segment,
 			     uint64_t oldest_live)
 {
-	struct pfs_segment_disk disk = {0};
+	uint8_t block[PFS_SEGMENT_STRIDE + sizeof(struct pfs_segment_disk)] = {0};
+	struct pfs_segment_disk *disk = (struct pfs_segment_disk *)block;
 
-	memcpy(disk.magic, PFS_SEGMENT_MAGIC, sizeof(disk.magic));
-	pfs_put_le64(disk.number.b, segment->number);
-	pfs_put_le64(disk.first_seq.b, segment->first_seq);
-	pfs_put_le64(disk.oldest_live.b, oldest_live);
-	pfs_put_le64(disk.open_epoch.b, segment->epoch);
-	memcpy(disk.uuid, journal->uuid, PFS_UUID_LEN);
-	pfs_put_le32(disk.crc.b,
-		     pfs_crc32c(0, (uint8_t *)&disk + HEADER_CRC_AT, sizeof(disk) - HEADER_CRC_AT));
-	return segment->file->ops->write(segment->file, &disk, sizeof(disk), 0);
+	memcpy(disk->magic, PFS_SEGMENT_MAGIC, sizeof(disk->magic));
+	pfs_put_le64(disk->number.b, segment->number);
+	pfs_put_le64(disk->first_seq.b, segment->first_seq);
+	pfs_put_le64(disk->oldest_live.b, oldest_live);
+	pfs_put_le64(disk->open_epoch.b, segment->epoch);
+	memcpy(disk->uuid, journal->uuid, PFS_UUID_LEN);
+	pfs_put_le32(disk->crc.b,
+		     pfs_crc32c(0, block + HEADER_CRC_AT, sizeof(*disk) - HEADER_CRC_AT));
+	memcpy(block + PFS_SEGMENT_STRIDE, disk, sizeof(*disk));
+	return segment->file->ops->write(segment->file, block, sizeof(block), 0);
+}
+
+static int sync_segment(struct pfs_journal *journal, struct pfs_segment *segment)
+{
+	int err = segment->file->ops->sync(segment->file);
+
+	if (!err && !segment->name_synced) {
+		err = journal->dir->ops->sync_dir(journal->dir);
+		segment->name_synced = !err;
+	}
+	return err;
 }
 
 int pfs_segment_begin(struct pfs_journal *journal, struct pfs_segment *segment)
 {
-	int err;
+	int err = 0;
 
 	segment->number = journal->next_number;
 	segment->first_seq = journal->appended + 1;
 	segment->epoch = journal->epoch;
-	err = pfs_segment_write_header(journal, segment,
-				       journal->live ? journal->live->number : segment->number);
+	if (segment->size < PFS_SEGMENT_SIZE)
+		err = segment->file->ops->allocate(segment->file, 0, PFS_SEGMENT_SIZE);
+	if (!err)
+		err = pfs_segment_write_header(
+			journal, segment, journal->live ? journal->live->number : segment->number);
 	if (err)
 		return err;
+	segment->size = PFS_SEGMENT_SIZE;
+	/* Before anything is written behind it: a segment that has records, or whose predecessor
+	 * has an END record, is there whole, or it was damaged. */
+	err = sync_segment(journal, segment);
+	if (err) {
+		pfs_logf(journal->logger, PFS_LOG_ERROR,
+			 "journal: a segment can't be begun (%s); the store is read-only until it "
+			 "is opened again",
+			 strerror(-err));
+		__atomic_store_n(&journal->failed, true, __ATOMIC_RELEASE);
+	}
+	return err;
+}
+
+void pfs_segment_activate(struct pfs_journal *journal, struct pfs_segment *segment)
+{
 	segment->full = false;
 	segment->pins = 0;
 	pthread_mutex_lock(&journal->lock);
 	segment->next = NULL;
 	segment->used = PFS_SEGMENT_DATA;
-	segment->synced = 0;
+	segment->synced = PFS_SEGMENT_DATA;
 	if (journal->last)
 		journal->last->next = segment;
 	else
@@ -157,7 +216,6 @@ int pfs_segment_begin(struct pfs_journal *journal, struct pfs_segment *segment)
 	pthread_mutex_unlock(&journal->lock);
 	journal->next_number++;
 	journal->live_bytes += PFS_SEGMENT_SIZE;
-	return 0;
 }
 
 int pfs_journal_room(struct pfs_journal *journal, size_t len)

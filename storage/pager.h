@@ -15,6 +15,7 @@
 #include "storage/log.h"
 #include "storage/page.h"
 #include "storage/space.h"
+#include "storage/super.h"
 
 struct pfs_pager;
 
@@ -124,8 +125,10 @@ int pfs_pager_write(struct pfs_pager *pager, struct pfs_page *page, const void *
 /* Writes the headers of pages that have new slots or a lower floor. Takes the commit lock. */
 int pfs_pager_write_headers(struct pfs_pager *pager, void (*lock)(void *arg, bool on), void *arg);
 /* Writes and syncs header, trailer and name of pages that were made since the last call, so that a
- * page with an all-zero header is known to hold nothing. Before the first write to them. */
-int pfs_pager_give_birth(struct pfs_pager *pager, void (*lock)(void *arg, bool on), void *arg);
+ * page with an all-zero header is known to hold nothing, and adds them to the set, which must be
+ * durable before the first other write to them. */
+int pfs_pager_give_birth(struct pfs_pager *pager, struct pfs_page_set *set,
+			 void (*lock)(void *arg, bool on), void *arg);
 /* After a crash: writes the copy of the header again if the making of the page was cut off before
  * it. */
 int pfs_pager_restore_trailer(struct pfs_pager *pager, struct pfs_page *page,

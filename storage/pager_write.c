@@ -47,15 +47,21 @@ int pfs_pager_write_headers(struct pfs_pager *pager, void (*lock)(void *arg, boo
 	return 0;
 }
 
-int pfs_pager_give_birth(struct pfs_pager *pager, void (*lock)(void *arg, bool on), void *arg)
+int pfs_pager_give_birth(struct pfs_pager *pager, struct pfs_page_set *set,
+			 void (*lock)(void *arg, bool on), void *arg)
 {
+	struct pfs_page_set born = *set;
 	bool any = false;
 	int err;
 
 	for (uint32_t n = 1; n <= pfs_pager_last(pager); n++) {
 		struct pfs_page *page = pfs_pager_find(pager, n);
 
-		if (!page || !page->unborn)
+		if (!page)
+			continue;
+		if (n > set->highest)
+			pfs_page_set_add(&born, n);
+		if (!page->unborn)
 			continue;
 		err = write_header(pager, page, 0, lock, arg);
 		if (!err)
@@ -66,7 +72,10 @@ int pfs_pager_give_birth(struct pfs_pager *pager, void (*lock)(void *arg, bool o
 		page->unborn = false;
 		any = true;
 	}
-	return any ? pfs_pager_sync(pager) : 0;
+	err = any ? pfs_pager_sync(pager) : 0;
+	if (!err)
+		*set = born;
+	return err;
 }
 
 int pfs_pager_restore_trailer(struct pfs_pager *pager, struct pfs_page *page,

@@ -563,6 +563,19 @@ static int remove_temporary(void *arg, const char *name)
 	return 0;
 }
 
+/* The journal has a segment from now on, and the superblock says so: without one of this epoch, its
+ * file is missing. On a full disk the next checkpoint does it. */
+static int begin_journal(struct pfs_store *store)
+{
+	int err = pfs_journal_prepare(store->journal, 3);
+
+	if (!err)
+		err = pfs_journal_rotate(store->journal);
+	if (!err)
+		err = pfs_store_mark_journal(store);
+	return err == -ENOSPC ? 0 : err; /* reading and removing work */
+}
+
 static int open_store(struct pfs_store *store, const char *path, const struct pfs_open_options *o,
 		      struct pfs_reason *reason)
 {
@@ -602,9 +615,7 @@ static int open_store(struct pfs_store *store, const char *path, const struct pf
 		err = pfs_recover(store, clean);
 	if (!err && !store->opened_read_only) {
 		store->reserve_dropped = make_reserve(store) != 0;
-		err = pfs_journal_prepare(store->journal, 3);
-		if (err == -ENOSPC)
-			err = 0; /* reading and removing work */
+		err = begin_journal(store);
 	}
 	if (err)
 		return refuse(reason, err, "%s: opening failed: %s", path, strerror(-err));

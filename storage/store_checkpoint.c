@@ -684,11 +684,26 @@ int pfs_sync_pages(struct pfs_store *store)
 	return err ? pfs_store_fail(store, "syncing pages", err) : 0;
 }
 
+/* New pages are durable, and then the set that counts them, before anything is put into one: a page
+ * that is missing later is known to be. */
+static int give_birth(struct pfs_store *store)
+{
+	struct pfs_page_set before = store->super.pages;
+	int err =
+		pfs_pager_give_birth(store->pager, &store->super.pages, pfs_commit_lock_cb, store);
+
+	if (!err && store->super.pages.count != before.count)
+		err = pfs_super_write(store->dir, &store->super);
+	if (err)
+		store->super.pages = before;
+	return err;
+}
+
 /* Steps up to "synced": when they fail for lack of space, nothing that counts has changed. */
 static int write_batch(struct checkpoint *cp)
 {
 	struct pfs_store *store = cp->store;
-	int err = pfs_pager_give_birth(store->pager, pfs_commit_lock_cb, store);
+	int err = give_birth(store);
 
 	if (!err)
 		err = write_containers(cp);
@@ -699,6 +714,20 @@ static int write_batch(struct checkpoint *cp)
 	if (err && err != -ENOSPC && err != -ENOMEM)
 		return pfs_store_fail(store, "writing pages", err);
 	return err ? err : pfs_sync_pages(store);
+}
+
+int pfs_store_mark_journal(struct pfs_store *store)
+{
+	uint64_t before = store->super.journal_epoch;
+	int err;
+
+	if (before == store->super.open_epoch)
+		return 0;
+	store->super.journal_epoch = store->super.open_epoch;
+	err = pfs_super_write(store->dir, &store->super);
+	if (err)
+		store->super.journal_epoch = before;
+	return err;
 }
 
 static int recycle(struct checkpoint *cp)
@@ -721,6 +750,8 @@ static int recycle(struct checkpoint *cp)
 	pthread_mutex_unlock(&store->commit);
 	if (!err)
 		err = pfs_journal_sync_declared(store->journal);
+	if (!err)
+		err = pfs_store_mark_journal(store);
 	return err ? pfs_store_fail(store, "recycling the journal", err) : 0;
 }
 

@@ -265,6 +265,9 @@ void pfs_make_room(struct pfs_store *store, bool privileged);
 /* Moves durable versions to the pages; force: those under heavy writing too. */
 int pfs_checkpoint(struct pfs_store *store, bool force);
 
+/* Says in the superblock that the journal has a segment of this epoch, whose header is durable. */
+int pfs_store_mark_journal(struct pfs_store *store);
+
 /* The writer's parts, also used by the end of a replay. */
 int pfs_sync_pages(struct pfs_store *store);
 int pfs_write_tombstone(struct pfs_store *store, const struct pfs_extent_at *at, uint64_t tag,

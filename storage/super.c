@@ -18,7 +18,8 @@ static void encode(struct pfs_super_disk *disk, const struct pfs_super *super)
 	pfs_put_le64(disk->generation.b, super->generation);
 	pfs_put_le64(disk->page_size.b, super->page_size);
 	pfs_put_le32(disk->min_value_size.b, super->min_value_size);
-	pfs_put_le32(disk->flags.b, super->has_defaults ? PFS_SUPER_HAS_DEFAULTS : 0);
+	pfs_put_le32(disk->flags.b, (super->has_defaults ? PFS_SUPER_HAS_DEFAULTS : 0) |
+					    (super->doubt ? PFS_SUPER_DOUBT : 0));
 	pfs_put_le32(disk->mode.b, super->mode);
 	pfs_put_le32(disk->uid.b, super->uid);
 	pfs_put_le32(disk->gid.b, super->gid);
@@ -26,6 +27,10 @@ static void encode(struct pfs_super_disk *disk, const struct pfs_super *super)
 	pfs_put_le64(disk->clean_epoch.b, super->clean_epoch);
 	pfs_put_le64(disk->created_ns.b, (uint64_t)super->created_ns);
 	pfs_put_le64(disk->sequence.b, super->sequence);
+	pfs_put_le32(disk->page_highest.b, super->pages.highest);
+	pfs_put_le32(disk->page_count.b, super->pages.count);
+	pfs_put_le64(disk->page_mix.b, super->pages.mix);
+	pfs_put_le64(disk->journal_epoch.b, super->journal_epoch);
 	pfs_put_le32(disk->crc.b, pfs_crc32c(0, (uint8_t *)disk + CRC_AT, sizeof(*disk) - CRC_AT));
 }
 
@@ -51,6 +56,10 @@ bool pfs_super_decode(struct pfs_super *super, const struct pfs_super_disk *disk
 		.clean_epoch = pfs_get_le64(disk->clean_epoch.b),
 		.created_ns = (int64_t)pfs_get_le64(disk->created_ns.b),
 		.sequence = pfs_get_le64(disk->sequence.b),
+		.pages = {pfs_get_le32(disk->page_highest.b), pfs_get_le32(disk->page_count.b),
+			  pfs_get_le64(disk->page_mix.b)},
+		.doubt = pfs_get_le32(disk->flags.b) & PFS_SUPER_DOUBT,
+		.journal_epoch = pfs_get_le64(disk->journal_epoch.b),
 	};
 	memcpy(super->uuid, disk->uuid, PFS_UUID_LEN);
 	return true;
@@ -60,7 +69,9 @@ static bool plausible(const struct pfs_super *super)
 {
 	return pfs_is_pow2(super->page_size) && super->page_size >= 64 * PFS_KIB &&
 	       super->page_size <= PFS_GIB && super->min_value_size >= 16 &&
-	       super->min_value_size <= 4096 && super->sequence <= PFS_SEQ_MAX;
+	       super->min_value_size <= 4096 && super->sequence <= PFS_SEQ_MAX &&
+	       super->pages.highest <= PFS_PAGE_NUMBER_MAX &&
+	       super->pages.count <= super->pages.highest;
 }
 
 int pfs_super_read(struct pfs_dir *dir, struct pfs_super *super, const struct pfs_logger *logger)

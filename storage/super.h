@@ -7,6 +7,20 @@
 #include "storage/io.h"
 #include "storage/log.h"
 
+/* Which page files there are that may hold documents. A file with a number above `highest` is
+ * newborn and holds none. */
+struct pfs_page_set {
+	uint32_t highest, count;
+	uint64_t mix; /* XOR of pfs_mix64 of the numbers */
+};
+
+static inline void pfs_page_set_add(struct pfs_page_set *set, uint32_t number)
+{
+	set->highest = number > set->highest ? number : set->highest;
+	set->count++;
+	set->mix ^= pfs_mix64(number);
+}
+
 struct pfs_super {
 	uint16_t version;
 	uint64_t incompat, ro_compat, compat;
@@ -19,6 +33,9 @@ struct pfs_super {
 	uint64_t open_epoch, clean_epoch;
 	int64_t created_ns;
 	uint64_t sequence;
+	struct pfs_page_set pages;
+	bool doubt;		/* there are documents whose keys are not known; until a repair */
+	uint64_t journal_epoch; /* of the last opening that has begun a segment durably */
 };
 
 /* Reads the store's superblock. -ENOENT: no such file. -EUCLEAN: no valid copy (reported).

@@ -243,11 +243,16 @@ static void damage_between_segments_is_found(void **state)
 	free(found);
 	flip_bit(sim, s[1].name, end->off + 12, 3);
 
-	flip_bit(sim, s[1].name, 30, 3);
-	found = check_store(sim);
-	assert_true(found->fatal == 2);
-	free(found);
-	flip_bit(sim, s[1].name, 30, 3);
+	for (unsigned i = 0; i < PFS_SEGMENT_COPIES; i++) {
+		/* One copy is enough; both are not. */
+		flip_bit(sim, s[1].name, i * PFS_SEGMENT_STRIDE + 30, 3);
+		found = check_store(sim);
+		assert_int_equal(found->fatal, i ? 3 : 1);
+		assert_int_equal(found->at[0].offset, 0);
+		free(found);
+	}
+	for (unsigned i = 0; i < PFS_SEGMENT_COPIES; i++)
+		flip_bit(sim, s[1].name, i * PFS_SEGMENT_STRIDE + 30, 3);
 	expect_healthy(sim);
 
 	for (size_t i = 0; i + 1 < n; i++) {

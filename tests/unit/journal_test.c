@@ -248,7 +248,8 @@ static void damage_at_the_end_of_a_segment_is_passed(void **state)
 		else if (what == 1)
 			flip(copy, files[1], ends[1].off + 9, 1);
 		else if (what == 2)
-			flip(copy, files[1], 20, 1);
+			for (unsigned i = 0; i < PFS_SEGMENT_COPIES; i++)
+				flip(copy, files[1], i * PFS_SEGMENT_STRIDE + 20, 1);
 		if (what == 3) {
 			struct pfs_dir *dir = open_dir(copy);
 

@@ -30,6 +30,7 @@ struct world {
 	struct pfs_sim *sim;
 	struct pfs_dir *dir;
 	struct pfs_pager *pager;
+	struct pfs_page_set set;
 	uint64_t page_size, random, next_key, damaged;
 	uint32_t min_value_size;
 	struct given given[GIVEN_MAX];
@@ -167,7 +168,7 @@ static inline void write_tombstone(struct world *w, const struct pfs_extent_at *
 /* Writes and syncs all that was given, as a checkpoint does. */
 static inline void write_all(struct world *w)
 {
-	assert_int_equal(pfs_pager_give_birth(w->pager, no_lock, NULL), 0);
+	assert_int_equal(pfs_pager_give_birth(w->pager, &w->set, no_lock, NULL), 0);
 	for (size_t i = 0; i < w->count; i++)
 		if (!w->given[i].written)
 			write_given(w, &w->given[i]);

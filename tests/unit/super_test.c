@@ -17,6 +17,9 @@ static const struct pfs_super a_super = {
 	.clean_epoch = 4,
 	.created_ns = -7,
 	.sequence = PFS_SEQ_MAX,
+	.pages = {7, 3, 0x1122334455667788},
+	.doubt = true,
+	.journal_epoch = 3,
 };
 
 static void no_log(void *arg, enum pfs_log_level level, const char *line)
@@ -40,6 +43,9 @@ static void expect_equal(const struct pfs_super *a, const struct pfs_super *b)
 		    a->gid == b->gid);
 	assert_true(a->open_epoch == b->open_epoch && a->clean_epoch == b->clean_epoch);
 	assert_true(a->created_ns == b->created_ns && a->sequence == b->sequence);
+	assert_true(a->pages.highest == b->pages.highest && a->pages.count == b->pages.count &&
+		    a->pages.mix == b->pages.mix);
+	assert_true(a->doubt == b->doubt && a->journal_epoch == b->journal_epoch);
 }
 
 static struct pfs_dir *created(struct pfs_sim *sim, struct pfs_super *super)
@@ -81,6 +87,7 @@ static void superblocks_round_trip(void **state)
 		expect_equal(&out, &super);
 		super.open_epoch++;
 		super.has_defaults = i % 2;
+		super.doubt = i % 3;
 		assert_int_equal(pfs_super_write(dir, &super), 0);
 	}
 	dir->ops->close_dir(dir);
