@@ -387,14 +387,15 @@ static void leave_out_hot(struct pfs_store *store)
 	}
 }
 
-/* Takes everything that is logged. *below: segments that hold nothing else. */
-static int take(struct pfs_store *store, bool force, uint64_t *below)
+/* Takes everything that is logged. *below: segments that hold nothing else. *left: what is taken is
+ * a batch that failed for lack of space or memory, which is finished before another is taken. */
+static int take(struct pfs_store *store, bool force, uint64_t *below, bool *left)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&store->commit);
-	/* A batch that failed for lack of space is finished before another is taken. */
-	if (pfs_list_empty(&store->batch)) {
+	*left = !pfs_list_empty(&store->batch);
+	if (!*left) {
 		err = pfs_journal_rotate(store->journal);
 		if (!err) {
 			pfs_list_splice(&store->batch, &store->staged);
@@ -785,15 +786,13 @@ static int run(struct checkpoint *cp)
 	return 0;
 }
 
-int pfs_checkpoint(struct pfs_store *store, bool force)
+/* *more: a batch that an earlier checkpoint had to leave was finished, and what came after it is
+ * still to be taken. */
+static int checkpoint_batch(struct pfs_store *store, bool force, bool *more)
 {
 	struct checkpoint cp = {.store = store, .gather = {.store = store}};
-	int err;
+	int err = take(store, force, &cp.below, more);
 
-	if (!pfs_store_is_writable(store))
-		return -EROFS;
-	pthread_mutex_lock(&store->checkpoint_lock);
-	err = take(store, force, &cp.below);
 	if (!err) {
 		err = pfs_journal_sync(store->journal, UINT64_MAX);
 		if (err)
@@ -808,6 +807,20 @@ int pfs_checkpoint(struct pfs_store *store, bool force)
 		err = run(&cp);
 	free(cp.gather.buf);
 	free(cp.versions);
+	return err;
+}
+
+int pfs_checkpoint(struct pfs_store *store, bool force)
+{
+	bool more;
+	int err;
+
+	if (!pfs_store_is_writable(store))
+		return -EROFS;
+	pthread_mutex_lock(&store->checkpoint_lock);
+	do {
+		err = checkpoint_batch(store, force, &more);
+	} while (!err && more);
 	pthread_mutex_unlock(&store->checkpoint_lock);
 	return err;
 }

@@ -61,6 +61,14 @@ static const void *stream_take(struct stream *s, size_t len)
 
 /* ---- saving ---- */
 
+/* A document that the pages do not have may not be left out: the journal is about to be declared
+ * dead. */
+static bool is_unsaved(struct pfs_store *store, uint64_t word)
+{
+	return PFS_NEVER(&store->logger, pfs_word_is_version(word) &&
+						 pfs_word_to_version(word)->kind != PFS_KEY_TEMP);
+}
+
 static void save_objects(struct pfs_store *store, struct stream *s, uint64_t *count)
 {
 	*count = 0;
@@ -68,6 +76,8 @@ static void save_objects(struct pfs_store *store, struct stream *s, uint64_t *co
 		uint64_t word = pfs_index_word(store->index, object);
 		struct pfs_index_object_disk disk = {0};
 
+		if (is_unsaved(store, word))
+			s->err = -EIO;
 		if (!pfs_word_is_page(word))
 			continue;
 		pfs_put_le32(disk.page.b, pfs_word_page_number(word));
