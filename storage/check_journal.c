@@ -118,8 +118,8 @@ static bool read_copies(struct pfs_check *check, const uint8_t *block, struct se
 	return ok[0] || ok[1];
 }
 
-/* Reads the headers. After a clean close segments hold nothing, but must not be newer than the
- * superblock. */
+/* Reads the headers. Segments of the clean epoch and before hold nothing; after a clean close there
+ * are no others. */
 static void read_headers(struct journal *j)
 {
 	struct pfs_check *check = j->check;
@@ -141,7 +141,7 @@ static void read_headers(struct journal *j)
 			pfs_check_say(check, true, PFS_SUPER_NAME, 0, NULL,
 				      "it is older than the journal (%s); restore it from a backup",
 				      name);
-		if (!check->clean)
+		if (segment.epoch > check->super.clean_epoch && !check->clean)
 			j->at[j->count++] = segment;
 	}
 }

@@ -170,6 +170,7 @@ struct pfs_stage {
 	uint64_t logged; /* data bytes in its records */
 	struct pfs_segment **pins;
 	size_t pin_count, pin_cap;
+	struct pfs_stage *limbo_next; /* once nobody refers to it: of those to be freed */
 };
 
 /* A stage over base (whose reference it takes over) that shows `size` bytes of it. */

@@ -57,61 +57,43 @@ const struct pfs_logger *pfs_store_logger(const struct pfs_store *store)
 
 /* ---- limbo ---- */
 
-static bool limbo_push(void ***list, size_t *count, size_t *cap, void *item)
+void pfs_limbo(struct pfs_store *store, struct pfs_version *version)
 {
-	if (*count == *cap) {
-		size_t bigger = *cap ? *cap * 2 : 256;
-		void **grown = realloc(*list, bigger * sizeof(*grown));
-
-		if (!grown)
-			return false;
-		*list = grown;
-		*cap = bigger;
-	}
-	(*list)[(*count)++] = item;
-	return true;
-}
-
-void pfs_limbo(struct pfs_store *store, void *block)
-{
-	if (!limbo_push(&store->limbo, &store->limbo_count, &store->limbo_cap, block))
-		pfs_logf(&store->logger, PFS_LOG_WARNING,
-			 "no memory to remember what to free: some is lost");
+	pfs_list_append(&store->limbo, &version->list);
 }
 
 void pfs_limbo_stage(struct pfs_store *store, struct pfs_stage *stage)
 {
-	if (!limbo_push((void ***)&store->stage_limbo, &store->stage_limbo_count,
-			&store->stage_limbo_cap, stage))
-		pfs_logf(&store->logger, PFS_LOG_WARNING,
-			 "no memory to remember what to free: some is lost");
+	stage->limbo_next = store->stage_limbo;
+	store->stage_limbo = stage;
 }
 
 void pfs_epoch_collect(struct pfs_store *store)
 {
-	void **limbo;
-	struct pfs_stage **stages;
-	size_t count, stage_count;
+	struct pfs_list limbo;
+	struct pfs_stage *stage;
 	void *tables;
 
+	pfs_list_init(&limbo);
 	pthread_mutex_lock(&store->commit);
-	limbo = store->limbo;
-	count = store->limbo_count;
-	stages = store->stage_limbo;
-	stage_count = store->stage_limbo_count;
-	store->limbo = NULL;
+	pfs_list_splice(&limbo, &store->limbo);
+	stage = store->stage_limbo;
 	store->stage_limbo = NULL;
-	store->limbo_count = store->limbo_cap = store->stage_limbo_count = store->stage_limbo_cap =
-		0;
 	tables = pfs_index_detach(store->index);
 	pthread_mutex_unlock(&store->commit);
 	pfs_epoch_wait();
-	for (size_t i = 0; i < count; i++)
-		free(limbo[i]);
-	for (size_t i = 0; i < stage_count; i++)
-		pfs_stage_free(stages[i]);
-	free(limbo);
-	free(stages);
+	while (!pfs_list_empty(&limbo)) {
+		struct pfs_list *item = limbo.next;
+
+		pfs_list_remove(item);
+		free(item);
+	}
+	while (stage) {
+		struct pfs_stage *next = stage->limbo_next;
+
+		pfs_stage_free(stage);
+		stage = next;
+	}
 	pfs_index_reclaim(tables);
 }
 
@@ -496,13 +478,13 @@ static int read_super(struct pfs_store *store, const char *path, struct pfs_reas
 	return 0;
 }
 
-static int open_parts(struct pfs_store *store, bool clean)
+static int open_parts(struct pfs_store *store)
 {
 	struct pfs_journal_options journal = {
 		.dir = store->dir,
 		.uuid = store->super.uuid,
 		.read_only = store->opened_read_only,
-		.clean_epoch = clean ? store->super.clean_epoch : 0,
+		.clean_epoch = store->super.clean_epoch,
 		.logger = &store->logger,
 	};
 	struct pfs_pager_options pager = {
@@ -598,7 +580,7 @@ static int open_store(struct pfs_store *store, const char *path, const struct pf
 	if (err)
 		return err;
 	clean = store->super.open_epoch == store->super.clean_epoch;
-	err = open_parts(store, clean);
+	err = open_parts(store);
 	if (err)
 		return refuse(reason, err, "%s: opening failed: %s", path, strerror(-err));
 	if (clean && pfs_journal_epoch_seen(store->journal) > store->super.clean_epoch)
@@ -647,6 +629,7 @@ int pfs_store_open(struct pfs_store **out, const char *path, const struct pfs_op
 	pfs_list_init(&store->staged);
 	pfs_list_init(&store->held);
 	pfs_list_init(&store->batch);
+	pfs_list_init(&store->limbo);
 	pthread_mutex_init(&store->checkpoint_lock, NULL);
 	pthread_mutex_init(&store->commit, NULL);
 	pthread_mutex_init(&store->wake_lock, NULL);

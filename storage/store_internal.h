@@ -69,10 +69,8 @@ struct pfs_store {
 	bool reserve_dropped;
 	struct pfs_counters counters;
 	/* Unpublished, to be freed after an epoch. */
-	void **limbo;
-	size_t limbo_count, limbo_cap;
-	struct pfs_stage **stage_limbo;
-	size_t stage_limbo_count, stage_limbo_cap;
+	struct pfs_list limbo;
+	struct pfs_stage *stage_limbo;
 
 	pthread_mutex_t wake_lock;
 	pthread_cond_t wake;
@@ -98,9 +96,9 @@ int64_t pfs_now_monotonic(void);
 /* The store turns read-only and says why. Returns -EROFS. */
 int pfs_store_fail(struct pfs_store *store, const char *what, int err);
 
-/* Commit lock. Frees the block (the stage) after the next epoch wait. Without memory for the list
- * it leaks, which is logged. */
-void pfs_limbo(struct pfs_store *store, void *block);
+/* Commit lock. Frees the version, which is in no list and no word any more (the stage), after the
+ * next epoch wait. */
+void pfs_limbo(struct pfs_store *store, struct pfs_version *version);
 void pfs_limbo_stage(struct pfs_store *store, struct pfs_stage *stage);
 
 /* ---- store_read.c: inside an epoch section or under the commit lock ---- */
