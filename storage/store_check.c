@@ -45,12 +45,15 @@ int pfs_store_check(struct pfs_store *store, pfs_finding_fn *fn, pfs_progress_fn
 
 	*result = (struct pfs_check_result){0};
 	while (!err && (n = pfs_list(store, after, listed, CHECK_BATCH)) > 0) {
-		for (ssize_t i = 0; i < n; i++) {
+		for (ssize_t i = 0; i < n && !err; i++) {
 			int found = read_whole(store, listed[i].object, buf, &result->bytes);
 
 			result->documents++;
 			after = listed[i].cookie;
-			if (!found)
+			/* That there was no memory says nothing about the document. */
+			if (found == -ENOMEM)
+				err = found;
+			if (!found || err)
 				continue;
 			result->damaged++;
 			result->findings++;

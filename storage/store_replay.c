@@ -288,14 +288,20 @@ static int replay_patch(struct pfs_replay_state *state, const struct pfs_record 
 	} else {
 		stage = pfs_stage_new(base ? &view.source : &empty, base ? view.size : 0);
 	}
-	if (!stage || pfs_stage_reserve(stage) != 0) {
+	if (!stage) {
 		free(v);
 		return -ENOMEM;
+	}
+	v->source = (struct pfs_source){.kind = PFS_SOURCE_STAGE, .size = size, .stage = stage};
+	err = pfs_stage_reserve(stage);
+	if (err) {
+		pfs_source_unref(state->store, &v->source);
+		free(v);
+		return err;
 	}
 	stage->batch = state->store->batch_number;
 	set_attr(v, &patch->attr);
 	v->size = size;
-	v->source = (struct pfs_source){.kind = PFS_SOURCE_STAGE, .size = size, .stage = stage};
 	pfs_stage_change(stage, size, off, len, &record->pos,
 			 zeros ? PFS_STAGE_ZEROS : record_off(&p));
 	return publish(state->store, &key, v, record->seq);

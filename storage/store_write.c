@@ -461,21 +461,21 @@ static int write_part(struct pfs_store *store, uint32_t object, uint64_t off, co
 	struct pfs_attr now;
 	unsigned tries = 0;
 	bool whole;
-	int err;
+	int err = 0;
 
 	pfs_write_throttle(store, off + len > PFS_BLOCK_LEN);
 	/* A write that replaces everything is packed before the lock is taken. */
 	whole = off == 0 && pfs_getattr(store, object, &now) == 0 && now.size <= len;
-	if (whole) {
+	if (whole)
 		err = pfs_pack(store, &packed, data, len);
-		if (err)
-			return err;
+	if (!err) {
+		do {
+			pfs_write_enter(store);
+			err = write_locked(store, object, off, data, len, attr,
+					   whole ? &packed : NULL);
+			pfs_write_leave(store);
+		} while (pfs_write_again(store, err, &tries, false));
 	}
-	do {
-		pfs_write_enter(store);
-		err = write_locked(store, object, off, data, len, attr, whole ? &packed : NULL);
-		pfs_write_leave(store);
-	} while (pfs_write_again(store, err, &tries, false));
 	free(packed.owned);
 	if (err && err != -ENOENT) {
 		/* The truncation that this write was for must not empty the document. */
