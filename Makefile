@@ -56,7 +56,10 @@ fs_src = $(wildcard fs/*.c)
 tool_src = $(wildcard tools/*.c)
 bench_src = $(wildcard tools/bench/*.c)
 support_src = $(wildcard tests/sim/*.c)
-test_dirs = tests/unit tests/model tests/crash
+# What the tests of failing calls share; they take the place of what gets memory.
+fault_src = $(filter-out %_test.c,$(wildcard tests/fault/*.c))
+fault_ldflags = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=strdup
+test_dirs = tests/unit tests/model tests/crash tests/fault
 test_src = $(wildcard $(test_dirs:%=%/*_test.c))
 all_src = $(sort $(wildcard storage/*.[ch] fs/*.[ch] tools/*.[ch] tools/bench/*.[ch] tests/*/*.[ch]))
 tool_bats = $(wildcard tests/tool/*.bats)
@@ -82,7 +85,7 @@ $(1)_bench = $(bench_src:tools/bench/%.c=build/$(1)/bench/%)
 
 build/$(1)/fs/%.o build/$(1)/tools/bench/%.o: private extra_cflags = $$(fuse_cflags)
 build/$(1)/tests/%.o: private extra_cflags = $$(cmocka_cflags)
-$(test_src:%.c=build/$(1)/%.o) $(support_src:%.c=build/$(1)/%.o): | deps-test
+$(test_src:%.c=build/$(1)/%.o) $(support_src:%.c=build/$(1)/%.o) $(fault_src:%.c=build/$(1)/%.o): | deps-test
 
 build/$(1)/.flags: FORCE | deps-build
 	@mkdir -p $$(@D)
@@ -107,7 +110,10 @@ build/$(1)/payloadctl: $(tool_src:%.c=build/$(1)/%.o) build/$(1)/libpayload.a
 
 $$($(1)_tests): build/$(1)/%: build/$(1)/%.o $(support_src:%.c=build/$(1)/%.o) build/$(1)/libpayload.a
 	$$(say) LINK $$@
-	$$(Q)$$(call link,$(1)) -o $$@ $$^ $$(cmocka_libs) $$(storage_libs)
+	$$(Q)$$(call link,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(extra_ldflags) $$(cmocka_libs) $$(storage_libs)
+
+$$(filter build/$(1)/tests/fault/%,$$($(1)_tests)): private extra_ldflags = $$(fault_ldflags)
+$$(filter build/$(1)/tests/fault/%,$$($(1)_tests)): $(fault_src:%.c=build/$(1)/%.o)
 
 $$($(1)_bench): build/$(1)/bench/%: build/$(1)/tools/bench/%.o build/$(1)/libpayload.a
 	@mkdir -p $$(@D)
@@ -127,7 +133,7 @@ all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in buil
 demo: $(release_programs) deps-demo ## a guided tour: import, mount, use, remount
 	@BUILD=build/release tools/demo
 
-test: $(release_programs) $(debug_tests) deps-test ## all tests: unit, model, crash, payloadctl, mount
+test: $(release_programs) $(debug_tests) deps-test ## all tests: unit, model, crash, fault, payloadctl, mount
 	@BUILD=build/release tests/run $(debug_tests) $(tool_bats) $(mount_bats)
 
 # MOUNT=1 runs the tests of payloadctl and of the mount with instrumented programs, too.

@@ -1,0 +1,217 @@
+#include "tests/fault/inject.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BLOCKS_MAX (1u << 16)
+#define PRINT_MAX 8
+
+/* Linked with --wrap. */
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+void __real_free(void *p);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+void __wrap_free(void *p);
+char *__wrap_strdup(const char *text);
+
+extern const char __executable_start[]; /* the linker's */
+
+struct block {
+	const void *at, *by;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* all below */
+static struct fault *fault;
+static bool armed;
+static struct block blocks[BLOCKS_MAX];
+static size_t block_count;
+
+/* For addr2line. */
+static unsigned long address_of(const void *code)
+{
+	return (unsigned long)((const char *)code - __executable_start);
+}
+
+/* Whether the call that is being made fails. */
+static bool fails(unsigned kind, const char *name, const void *by)
+{
+	bool hit = false;
+
+	pthread_mutex_lock(&lock);
+	if (fault && armed && !fault->over && fault->kind == kind) {
+		fault->seen++;
+		hit = fault->at && (fault->seen == fault->at ||
+				    (fault->from_then_on && fault->seen > fault->at));
+	}
+	if (hit && !fault->met && getenv("FAULT_LOG"))
+		printf("  %s of %s fails, called by the code at %#lx\n",
+		       kind == FAULT_MEMORY ? "allocation" : pfs_sim_kind_name(kind), name,
+		       address_of(by));
+	if (hit) {
+		fault->met = true;
+		fault->sync_met = kind == PFS_SIM_SYNC || kind == PFS_SIM_SYNC_DIR;
+	}
+	pthread_mutex_unlock(&lock);
+	return hit;
+}
+
+void fault_begin(struct fault *f)
+{
+	pthread_mutex_lock(&lock);
+	fault = f;
+	armed = false;
+	memset(blocks, 0, sizeof(blocks));
+	block_count = 0;
+	pthread_mutex_unlock(&lock);
+}
+
+static int on_call(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return fails(step->kind, step->name, NULL) ? fault->err : 0;
+}
+
+void fault_watch(struct pfs_sim *sim)
+{
+	pfs_sim_on_step(sim, on_call, NULL);
+	pfs_sim_on_look(sim, on_call, NULL);
+	pfs_sim_set_half_writes(sim, !fault || !fault->whole_writes);
+}
+
+static void set_armed(bool on)
+{
+	pthread_mutex_lock(&lock);
+	armed = on;
+	pthread_mutex_unlock(&lock);
+}
+
+void fault_arm(void)
+{
+	set_armed(true);
+}
+
+void fault_disarm(void)
+{
+	set_armed(false);
+}
+
+/* ---- blocks ---- */
+
+static size_t place_of(const void *p)
+{
+	return pfs_mix64((uintptr_t)p) % BLOCKS_MAX;
+}
+
+static void note(const void *p, const void *by)
+{
+	size_t at = place_of(p);
+
+	pthread_mutex_lock(&lock);
+	if (armed && p && block_count < BLOCKS_MAX / 2) {
+		while (blocks[at].at)
+			at = (at + 1) % BLOCKS_MAX;
+		blocks[at] = (struct block){p, by};
+		block_count++;
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+void fault_forget(const void *p)
+{
+	size_t at = place_of(p);
+
+	if (!p)
+		return;
+	pthread_mutex_lock(&lock);
+	while (blocks[at].at && blocks[at].at != p)
+		at = (at + 1) % BLOCKS_MAX;
+	if (blocks[at].at) {
+		blocks[at].at = NULL;
+		block_count--;
+		/* The rest of the run may have probed across the hole. */
+		for (at = (at + 1) % BLOCKS_MAX; blocks[at].at; at = (at + 1) % BLOCKS_MAX) {
+			struct block moved = blocks[at];
+			size_t to = place_of(moved.at);
+
+			blocks[at].at = NULL;
+			while (blocks[to].at)
+				to = (to + 1) % BLOCKS_MAX;
+			blocks[to] = moved;
+		}
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+size_t fault_live_blocks(bool print)
+{
+	unsigned printed = 0;
+
+	for (size_t i = 0; print && i < BLOCKS_MAX && printed < PRINT_MAX; i++) {
+		if (!blocks[i].at)
+			continue;
+		printf("  a block that was got by the code at %#lx is still there\n",
+		       address_of(blocks[i].by));
+		printed++;
+	}
+	return block_count;
+}
+
+/* ---- getting and freeing ---- */
+
+static bool memory_fails(const void *by)
+{
+	return !pfs_sim_allocates && fails(FAULT_MEMORY, "a block", by);
+}
+
+void *__wrap_malloc(size_t size)
+{
+	void *p = memory_fails(__builtin_return_address(0)) ? NULL : __real_malloc(size);
+
+	if (!pfs_sim_allocates)
+		note(p, __builtin_return_address(0));
+	return p;
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	void *p = memory_fails(__builtin_return_address(0)) ? NULL : __real_calloc(n, size);
+
+	if (!pfs_sim_allocates)
+		note(p, __builtin_return_address(0));
+	return p;
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+	bool failing = memory_fails(__builtin_return_address(0));
+	void *p;
+
+	/* Forgotten first: another thread may be given the old address. */
+	if (!pfs_sim_allocates && !failing)
+		fault_forget(old);
+	p = failing ? NULL : __real_realloc(old, size);
+	if (!pfs_sim_allocates && !failing)
+		note(p, __builtin_return_address(0));
+	return p;
+}
+
+void __wrap_free(void *p)
+{
+	fault_forget(p);
+	__real_free(p);
+}
+
+char *__wrap_strdup(const char *text)
+{
+	size_t len = strlen(text) + 1;
+	char *p = memory_fails(__builtin_return_address(0)) ? NULL : __real_malloc(len);
+
+	if (p)
+		memcpy(p, text, len);
+	note(p, __builtin_return_address(0));
+	return p;
+}

@@ -1,0 +1,37 @@
+/* One fault for a whole run: the nth call of a kind fails, once or from then on. Calls are those of
+ * the I/O table, on a sim, and those that get memory. What the test itself does between calls of
+ * the engine is left out: it is armed only while one runs. */
+#ifndef PFS_TEST_INJECT_H
+#define PFS_TEST_INJECT_H
+
+#include "tests/sim/sim.h"
+
+#define FAULT_MEMORY PFS_SIM_KINDS /* a kind besides those of the sim */
+
+struct fault {
+	unsigned kind;
+	int err; /* negative; memory: not used */
+	uint64_t at;
+	bool from_then_on;
+	bool whole_writes; /* a failing write writes nothing, not half */
+
+	uint64_t seen;
+	bool met;      /* at least one call has failed */
+	bool sync_met; /* one of them was a sync */
+	bool over;     /* nothing fails any more */
+};
+
+/* The fault that holds from now on; NULL: none. Forgets what was allocated before. */
+void fault_begin(struct fault *fault);
+/* Puts the fault's hooks on a sim. */
+void fault_watch(struct pfs_sim *sim);
+/* Around each call of the engine. Not nested. */
+void fault_arm(void);
+void fault_disarm(void);
+
+/* Blocks that were got while armed and not freed since; prints where they were got. */
+size_t fault_live_blocks(bool print);
+/* A block that the engine has given away is the test's from now on. */
+void fault_forget(const void *block);
+
+#endif
