@@ -8,6 +8,7 @@
 #include "storage/journal.h"
 
 #define HEADER_CRC_AT 12
+#define SCAN_LEN 4096
 #define PROOF_BYTES_MAX \
 	(64 * PFS_SEGMENT_SIZE) /* read for checksums in the search for a record behind damage */
 
@@ -301,6 +302,10 @@ static uint64_t proof_in(const struct journal *j, const struct segment *segment,
 	uint64_t cost = 0;
 
 	for (; off + PFS_RECORD_LEN_MIN <= PFS_SEGMENT_SIZE && cost < PROOF_BYTES_MAX; off += 8) {
+		/* Most of what is behind a tail is zeros. */
+		while (off % SCAN_LEN == 0 && off + SCAN_LEN <= PFS_SEGMENT_SIZE &&
+		       is_zero(bytes + off, SCAN_LEN))
+			off += SCAN_LEN;
 		if (record_at(j, segment, bytes, off, &cost) == 0)
 			continue;
 		return pfs_get_le64(((const struct pfs_record_disk *)(bytes + off))->durable.b) >=

@@ -4,6 +4,8 @@
 
 #include "storage/journal_internal.h"
 
+#define SCAN_LEN 4096
+
 /* ---- opening ---- */
 
 static int found_file(void *arg, const char *name)
@@ -186,12 +188,38 @@ static int replay_record(struct pfs_journal *journal, struct replay *replay,
 	return replay->fn(replay->arg, &record);
 }
 
+/* The first offset from `off` on at which a record may begin because its length makes sense, or
+ * PFS_SEGMENT_SIZE. Most of what is behind a tail is zeros. */
+static uint64_t next_length(const struct pfs_segment *segment, uint64_t off)
+{
+	uint8_t window[SCAN_LEN];
+
+	while (off + PFS_RECORD_LEN_MIN <= PFS_SEGMENT_SIZE) {
+		size_t len = pfs_min_u64(SCAN_LEN - off % SCAN_LEN, PFS_SEGMENT_SIZE - off);
+
+		if (pfs_map_copy(window, segment->map + off, len) != 0 ||
+		    (window[0] == 0 && memcmp(window, window + 1, len - 1) == 0)) {
+			off += len;
+			continue;
+		}
+		for (size_t i = 0; i < len; i += 8) {
+			uint32_t record = pfs_get_le32(window + i);
+
+			if (record >= PFS_RECORD_LEN_MIN && record % 8 == 0 &&
+			    record <= PFS_SEGMENT_SIZE - off - i)
+				return off + i;
+		}
+		off += len;
+	}
+	return PFS_SEGMENT_SIZE;
+}
+
 /* Behind a record that does not verify: looks for one that says the missing ones were durable (O7).
  * Returns its offset, or 0. */
 static uint64_t proof_of_damage(struct pfs_journal *journal, const struct pfs_segment *segment,
 				uint64_t off, uint64_t expected)
 {
-	for (off += 8; off + PFS_RECORD_LEN_MIN <= PFS_SEGMENT_SIZE; off += 8) {
+	for (off += 8; (off = next_length(segment, off)) < PFS_SEGMENT_SIZE; off += 8) {
 		const struct pfs_record_disk *head;
 		size_t len;
 
