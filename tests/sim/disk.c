@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #define PIECES_PER_FILE (PFS_SIM_FILE_MAX / PFS_SIM_PIECE)
+#define POOLED_PIECES_MAX 4096
 
 static void *must(void *p)
 {
@@ -43,15 +44,117 @@ static void *reserve(size_t size)
 	return must(p == MAP_FAILED ? NULL : p);
 }
 
+/* ---- files that are kept for later images ---- */
+
+struct sim_pool *sim_pool_new(void)
+{
+	struct sim_pool *pool = sim_alloc(sizeof(*pool));
+
+	pthread_mutex_init(&pool->mutex, NULL);
+	pool->refs = 1;
+	pool->next_id = 1;
+	return pool;
+}
+
+static void inode_free(struct sim_inode *inode)
+{
+	munmap(inode->bytes, PFS_SIM_FILE_MAX);
+	munmap(inode->pieces, PIECES_PER_FILE * sizeof(struct sim_piece));
+	free(inode);
+}
+
+void sim_pool_unref(struct sim_pool *pool)
+{
+	bool last;
+
+	pthread_mutex_lock(&pool->mutex);
+	last = --pool->refs == 0;
+	pthread_mutex_unlock(&pool->mutex);
+	if (!last)
+		return;
+	while (pool->inodes) {
+		struct sim_inode *inode = pool->inodes;
+
+		pool->inodes = inode->next;
+		inode_free(inode);
+	}
+	pthread_mutex_destroy(&pool->mutex);
+	free(pool);
+}
+
+/* One of the given origin if there is one, else any. */
+static struct sim_inode *pool_take(struct sim_pool *pool, uint64_t origin)
+{
+	struct sim_inode **link, *inode;
+
+	pthread_mutex_lock(&pool->mutex);
+	link = &pool->inodes;
+	while (*link && (*link)->origin != origin)
+		link = &(*link)->next;
+	if (!*link)
+		link = &pool->inodes;
+	inode = *link;
+	if (inode)
+		*link = inode->next;
+	pthread_mutex_unlock(&pool->mutex);
+	return inode;
+}
+
+static void pool_give(struct sim_pool *pool, struct sim_inode *inode)
+{
+	/* What is large would keep its memory for nothing. */
+	if (inode->touched_end > POOLED_PIECES_MAX) {
+		inode_free(inode);
+		return;
+	}
+	pthread_mutex_lock(&pool->mutex);
+	inode->next = pool->inodes;
+	pool->inodes = inode;
+	pthread_mutex_unlock(&pool->mutex);
+}
+
 /* ---- files ---- */
 
-struct sim_inode *sim_inode_new(struct pfs_sim *sim)
+uint64_t sim_new_id(struct pfs_sim *sim)
 {
-	struct sim_inode *inode = sim_alloc(sizeof(*inode)), **tail = &sim->inodes;
+	return __atomic_fetch_add(&sim->pool->next_id, 1, __ATOMIC_RELAXED);
+}
 
-	inode->bytes = reserve(PFS_SIM_FILE_MAX);
-	inode->pieces = reserve(PIECES_PER_FILE * sizeof(struct sim_piece));
-	while (*tail)
+/* As in an empty file, but for the contents if they are to be kept. */
+static void reset(struct sim_inode *inode, bool keep_contents)
+{
+	for (size_t i = 0; i < inode->touched_end; i++) {
+		struct sim_piece *piece = &inode->pieces[i];
+
+		sim_piece_settle(piece);
+		free(piece->version);
+		piece->version = NULL;
+		piece->allocated = piece->written = false;
+		if (!keep_contents)
+			sim_piece_put(inode, i, NULL, NULL);
+	}
+	inode->name_refs = inode->open_refs = inode->nlink = 0;
+	inode->piece_end = 0;
+	inode->len = inode->durable_len = inode->allocated = 0;
+	inode->shared_locks = 0;
+	inode->exclusive_lock = false;
+	inode->twin = NULL;
+}
+
+struct sim_inode *sim_inode_new(struct pfs_sim *sim, const struct sim_inode *from)
+{
+	struct sim_inode *inode = pool_take(sim->pool, from ? from->number : 0), **tail;
+
+	if (!inode) {
+		inode = sim_alloc(sizeof(*inode));
+		inode->bytes = reserve(PFS_SIM_FILE_MAX);
+		inode->pieces = reserve(PIECES_PER_FILE * sizeof(struct sim_piece));
+	}
+	reset(inode, from != NULL);
+	inode->next = NULL;
+	inode->origin = from ? from->number : 0;
+	inode->number = sim_new_id(sim);
+	for (tail = &sim->inodes; *tail;)
 		tail = &(*tail)->next;
 	*tail = inode;
 	return inode;
@@ -66,11 +169,8 @@ void sim_inode_settle(struct pfs_sim *sim, struct sim_inode *inode)
 	while (*link != inode)
 		link = &(*link)->next;
 	*link = inode->next;
-	for (size_t i = 0; i < inode->piece_end; i++)
-		sim_piece_settle(&inode->pieces[i]);
-	munmap(inode->bytes, PFS_SIM_FILE_MAX);
-	munmap(inode->pieces, PIECES_PER_FILE * sizeof(struct sim_piece));
-	free(inode);
+	reset(inode, true);
+	pool_give(sim->pool, inode);
 }
 
 /* Reads bytes that another thread may be writing beside the part that is the caller's business,
@@ -84,31 +184,77 @@ __attribute__((no_sanitize("thread"))) static void copy_unwatched(uint8_t *to, c
 		out[i] = in[i];
 }
 
-void sim_piece_remember(struct sim_inode *inode, size_t i)
+void sim_piece_remember(struct pfs_sim *sim, struct sim_inode *inode, size_t i)
 {
 	struct sim_piece *piece = &inode->pieces[i];
-	uint8_t *state = NULL;
+	struct sim_version state = {0};
 
+	if (!piece->version)
+		piece->version = sim_alloc(PFS_SIM_VERSIONS * sizeof(*piece->version));
 	if (piece->written) {
-		state = sim_alloc(PFS_SIM_PIECE);
-		copy_unwatched(state, sim_piece_bytes(inode, i));
+		state.content = piece->content;
+		state.bytes = sim_realloc(NULL, PFS_SIM_PIECE);
+		copy_unwatched(state.bytes, sim_piece_bytes(inode, i));
 	}
 	if (piece->version_count == PFS_SIM_VERSIONS) {
-		free(piece->version[1]);
+		free(piece->version[1].bytes);
 		memmove(&piece->version[1], &piece->version[2],
 			(PFS_SIM_VERSIONS - 2) * sizeof(piece->version[0]));
 		piece->version_count--;
 	}
 	piece->version[piece->version_count++] = state;
 	piece->forgotten = false;
+	piece->content = (struct sim_content){.id = sim_new_id(sim)};
 	inode->piece_end = pfs_max_u64(inode->piece_end, i + 1);
+	inode->touched_end = pfs_max_u64(inode->touched_end, i + 1);
+}
+
+void sim_piece_put(struct sim_inode *inode, size_t i, const uint8_t *bytes,
+		   const struct sim_content *content)
+{
+	static const struct sim_content zeros;
+	struct sim_piece *piece = &inode->pieces[i];
+
+	content = bytes ? content : &zeros;
+	if (piece->content.id == content->id)
+		return;
+	piece->content = *content;
+	if (bytes)
+		memcpy(sim_piece_bytes(inode, i), bytes, PFS_SIM_PIECE);
+	else
+		memset(sim_piece_bytes(inode, i), 0, PFS_SIM_PIECE);
+	inode->touched_end = pfs_max_u64(inode->touched_end, i + 1);
 }
 
 void sim_piece_settle(struct sim_piece *piece)
 {
 	while (piece->version_count)
-		free(piece->version[--piece->version_count]);
+		free(piece->version[--piece->version_count].bytes);
 	piece->forgotten = false;
+}
+
+uint64_t sim_content_hash(struct sim_content *content, const uint8_t *bytes)
+{
+	uint64_t lane[4] = {1, 2, 3, 4}, any = 0;
+
+	if (content->id == 0)
+		return 0;
+	if (content->hashed == content->id)
+		return content->hash;
+	for (size_t i = 0; i < PFS_SIM_PIECE; i += sizeof(lane)) {
+		for (size_t k = 0; k < pfs_array_len(lane); k++) {
+			uint64_t x = pfs_get_le64(bytes + i + 8 * k);
+
+			any |= x;
+			x = (x ^ lane[k]) * UINT64_C(0x9e3779b97f4a7c15);
+			lane[k] = x ^ x >> 29;
+		}
+	}
+	content->hashed = content->id;
+	content->hash = 0;
+	for (size_t k = 0; k < pfs_array_len(lane) && any; k++)
+		content->hash = pfs_mix64(content->hash + lane[k]) | 1;
+	return content->hash;
 }
 
 bool sim_piece_allocate(struct pfs_sim *sim, struct sim_inode *inode, size_t i)
@@ -122,10 +268,11 @@ bool sim_piece_allocate(struct pfs_sim *sim, struct sim_inode *inode, size_t i)
 	piece->allocated = true;
 	inode->allocated++;
 	inode->piece_end = pfs_max_u64(inode->piece_end, i + 1);
+	inode->touched_end = pfs_max_u64(inode->touched_end, i + 1);
 	return true;
 }
 
-void sim_inode_zero(struct sim_inode *inode, uint64_t off, uint64_t end)
+void sim_inode_zero(struct pfs_sim *sim, struct sim_inode *inode, uint64_t off, uint64_t end)
 {
 	size_t last = pfs_min_u64((end + PFS_SIM_PIECE - 1) / PFS_SIM_PIECE, inode->piece_end);
 
@@ -136,11 +283,12 @@ void sim_inode_zero(struct sim_inode *inode, uint64_t off, uint64_t end)
 		struct sim_piece *piece = &inode->pieces[i];
 
 		if (piece->written) {
-			sim_piece_remember(inode, i);
+			sim_piece_remember(sim, inode, i);
 			memset(inode->bytes + from, 0, to - from);
 		}
 		if (to - from < PFS_SIM_PIECE)
 			continue;
+		piece->content = (struct sim_content){0};
 		piece->written = false;
 		inode->allocated -= piece->allocated;
 		piece->allocated = false;

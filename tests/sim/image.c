@@ -45,18 +45,6 @@ static unsigned choose(struct chooser *c, unsigned choices, unsigned newest)
 
 /* ---- pieces ---- */
 
-static bool piece_undecided(const struct sim_inode *inode, size_t i)
-{
-	static const uint8_t zeros[PFS_SIM_PIECE];
-	const struct sim_piece *piece = &inode->pieces[i];
-
-	for (unsigned v = 0; v < piece->version_count; v++)
-		if (memcmp(piece->version[v] ? piece->version[v] : zeros, sim_piece_bytes(inode, i),
-			   PFS_SIM_PIECE))
-			return true;
-	return false;
-}
-
 /* State number v of a piece: an older version, or the newest. */
 static const uint8_t *piece_state(const struct sim_inode *inode, size_t i, unsigned v)
 {
@@ -65,7 +53,15 @@ static const uint8_t *piece_state(const struct sim_inode *inode, size_t i, unsig
 
 	if (v >= piece->version_count)
 		return sim_piece_bytes(inode, i);
-	return piece->version[v] ? piece->version[v] : zeros;
+	return piece->version[v].bytes ? piece->version[v].bytes : zeros;
+}
+
+static bool piece_undecided(const struct sim_inode *inode, size_t i)
+{
+	for (unsigned v = 0; v < inode->pieces[i].version_count; v++)
+		if (memcmp(piece_state(inode, i, v), sim_piece_bytes(inode, i), PFS_SIM_PIECE))
+			return true;
+	return false;
 }
 
 /* Each sector from the durable or from the newest state (by seed: from any), both being met where
@@ -96,13 +92,6 @@ static void tear(struct chooser *c, uint8_t *out, const struct sim_inode *inode,
 		       piece_state(inode, i, from[s]) + s * PFS_SIM_SECTOR, PFS_SIM_SECTOR);
 }
 
-/* Puts bytes into piece i of a new file. */
-static void put_piece(struct sim_inode *to, size_t i, const uint8_t *bytes)
-{
-	memcpy(sim_piece_bytes(to, i), bytes, PFS_SIM_PIECE);
-	to->pieces[i].written = true;
-}
-
 /* ---- files ---- */
 
 static uint64_t choose_len(struct chooser *c, const struct sim_inode *inode)
@@ -128,44 +117,66 @@ static void copy_allocation(struct sim_inode *to, const struct sim_inode *from)
 	to->allocated = from->allocated;
 }
 
+/* Chooses the state of one piece of the file and gives it to the twin, if there is one that reaches
+ * so far. */
+static void cut_piece(struct chooser *c, struct pfs_sim *image, const struct sim_inode *from,
+		      size_t i, uint64_t len)
+{
+	const struct sim_piece *piece = &from->pieces[i];
+	struct sim_inode *to = from->twin;
+	const struct sim_content *content = &piece->content;
+	struct sim_content fresh = {0};
+	unsigned newest = piece->version_count, choice = newest;
+	uint8_t torn[PFS_SIM_PIECE];
+	const uint8_t *bytes;
+
+	if (piece_undecided(from, i))
+		choice = choose(c, newest + 2, newest);
+	else if (!piece->written)
+		return;
+	if (!to || (uint64_t)i * PFS_SIM_PIECE >= len)
+		return;
+	bytes = piece_state(from, i, choice);
+	if (choice > newest) {
+		tear(c, torn, from, i);
+		bytes = torn;
+		fresh.id = sim_new_id(image);
+		content = &fresh;
+	} else if (choice < newest) {
+		content = &piece->version[choice].content;
+	}
+	sim_piece_put(to, i, content->id ? bytes : NULL, content);
+	to->pieces[i].written = true;
+	if (!to->pieces[i].allocated) {
+		to->pieces[i].allocated = true;
+		to->allocated++;
+	}
+}
+
+/* Pieces of a new image that nothing was put into may have bytes from an earlier image. */
+static void clear_unwritten(struct sim_inode *to)
+{
+	for (size_t i = 0; i < to->touched_end; i++)
+		if (!to->pieces[i].written)
+			sim_piece_put(to, i, NULL, NULL);
+}
+
 /* Fills the file's twin with a state that a power cut could leave. Without a twin it only makes the
  * choices, because what an index means must not depend on other choices. */
-static void cut_file(struct chooser *c, const struct sim_inode *from)
+static void cut_file(struct chooser *c, struct pfs_sim *image, const struct sim_inode *from)
 {
 	struct sim_inode *to = from->twin;
 	uint64_t len = choose_len(c, from);
 
 	if (to)
 		copy_allocation(to, from);
-	for (size_t i = 0; i < from->piece_end; i++) {
-		const struct sim_piece *piece = &from->pieces[i];
-		unsigned newest = piece->version_count;
-		uint8_t torn[PFS_SIM_PIECE];
-		const uint8_t *bytes = sim_piece_bytes(from, i);
-
-		if (piece_undecided(from, i)) {
-			unsigned choice = choose(c, newest + 2, newest);
-
-			bytes = piece_state(from, i, choice);
-			if (choice > newest && to) {
-				tear(c, torn, from, i);
-				bytes = torn;
-			}
-		} else if (!piece->written) {
-			continue;
-		}
-		if (to && (uint64_t)i * PFS_SIM_PIECE < len) {
-			put_piece(to, i, bytes);
-			if (!to->pieces[i].allocated) {
-				to->pieces[i].allocated = true;
-				to->allocated++;
-			}
-		}
-	}
+	for (size_t i = 0; i < from->piece_end; i++)
+		cut_piece(c, image, from, i, len);
 	if (!to)
 		return;
 	to->len = to->durable_len = len;
-	sim_inode_zero(to, len, PFS_SIM_FILE_MAX);
+	clear_unwritten(to);
+	sim_inode_zero(image, to, len, PFS_SIM_FILE_MAX);
 	for (size_t i = 0; i < to->piece_end; i++)
 		sim_piece_settle(&to->pieces[i]);
 }
@@ -178,18 +189,26 @@ static void copy_file(struct sim_inode *to, const struct sim_inode *from)
 	to->durable_len = from->durable_len;
 	for (size_t i = 0; i < from->piece_end; i++) {
 		const struct sim_piece *piece = &from->pieces[i];
+		struct sim_piece *copy = &to->pieces[i];
 
-		if (piece->written)
-			put_piece(to, i, sim_piece_bytes(from, i));
-		to->pieces[i].forgotten = piece->forgotten;
-		to->pieces[i].version_count = piece->version_count;
+		if (piece->written) {
+			sim_piece_put(to, i, piece->content.id ? sim_piece_bytes(from, i) : NULL,
+				      &piece->content);
+			copy->written = true;
+		}
+		copy->forgotten = piece->forgotten;
+		copy->version_count = piece->version_count;
+		if (piece->version_count)
+			copy->version = sim_alloc(PFS_SIM_VERSIONS * sizeof(*copy->version));
 		for (unsigned v = 0; v < piece->version_count; v++) {
-			if (!piece->version[v])
+			copy->version[v] = piece->version[v];
+			if (!piece->version[v].bytes)
 				continue;
-			to->pieces[i].version[v] = sim_alloc(PFS_SIM_PIECE);
-			memcpy(to->pieces[i].version[v], piece->version[v], PFS_SIM_PIECE);
+			copy->version[v].bytes = sim_alloc(PFS_SIM_PIECE);
+			memcpy(copy->version[v].bytes, piece->version[v].bytes, PFS_SIM_PIECE);
 		}
 	}
+	clear_unwritten(to);
 }
 
 /* ---- names ---- */
@@ -197,7 +216,7 @@ static void copy_file(struct sim_inode *to, const struct sim_inode *from)
 static struct sim_inode *twin_of(struct pfs_sim *image, struct sim_inode *inode)
 {
 	if (!inode->twin)
-		inode->twin = sim_inode_new(image);
+		inode->twin = sim_inode_new(image, inode);
 	return inode->twin;
 }
 
@@ -253,9 +272,11 @@ static void cut_names(struct pfs_sim *image, struct chooser *c, const struct sim
 
 static struct pfs_sim *image_begin(struct pfs_sim *sim)
 {
-	struct pfs_sim *image = pfs_sim_new();
+	struct pfs_sim *image = sim_new(sim->io.ops, sim->pool);
 
-	image->io.ops = sim->io.ops;
+	pthread_mutex_lock(&sim->pool->mutex);
+	sim->pool->refs++;
+	pthread_mutex_unlock(&sim->pool->mutex);
 	image->capacity = sim->capacity;
 	for (struct sim_inode *inode = sim->inodes; inode; inode = inode->next)
 		inode->twin = NULL;
@@ -285,7 +306,7 @@ static void choose_all(struct pfs_sim *sim, struct pfs_sim *image, struct choose
 	}
 	for (struct sim_inode *inode = sim->inodes; inode; inode = inode->next)
 		if (inode->name_refs)
-			cut_file(c, inode);
+			cut_file(c, image, inode);
 }
 
 static struct pfs_sim *crash(const struct pfs_sim *from, struct chooser *c)
@@ -362,4 +383,44 @@ struct pfs_sim *pfs_sim_kill(const struct pfs_sim *from)
 	image_end(image);
 	pthread_mutex_unlock(&sim->mutex);
 	return image;
+}
+
+uint64_t pfs_sim_hash(const struct pfs_sim *from)
+{
+	struct pfs_sim *sim = (struct pfs_sim *)(uintptr_t)from;
+	uint64_t sum = 0;
+
+	pthread_mutex_lock(&sim->mutex);
+	for (const struct sim_node *node = sim->nodes; node; node = node->next) {
+		for (size_t i = 0; i < node->names.count; i++) {
+			struct sim_inode *inode = node->names.at[i].inode;
+			uint64_t h = pfs_mix64(inode->len + 1);
+
+			for (const char *c = node->names.at[i].text; *c; c++)
+				h = pfs_mix64(h ^ (uint8_t)*c);
+			for (size_t p = 0; p < inode->piece_end; p++) {
+				uint64_t piece = sim_content_hash(&inode->pieces[p].content,
+								  sim_piece_bytes(inode, p));
+
+				if (piece)
+					h += pfs_mix64(piece + p * UINT64_C(0x9e3779b97f4a7c15));
+			}
+			sum += pfs_mix64(h);
+		}
+	}
+	pthread_mutex_unlock(&sim->mutex);
+	return sum;
+}
+
+void pfs_sim_settle(struct pfs_sim *sim)
+{
+	pthread_mutex_lock(&sim->mutex);
+	for (struct sim_node *node = sim->nodes; node; node = node->next)
+		sim_node_sync(sim, node);
+	for (struct sim_inode *inode = sim->inodes; inode; inode = inode->next) {
+		inode->durable_len = inode->len;
+		for (size_t i = 0; i < inode->piece_end; i++)
+			sim_piece_settle(&inode->pieces[i]);
+	}
+	pthread_mutex_unlock(&sim->mutex);
 }

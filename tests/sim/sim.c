@@ -222,7 +222,7 @@ static int find_or_make(struct sim_dir *dir, const char *name, unsigned flags,
 	lock_sim(sim);
 	*out = sim_names_get(&dir->node->names, name);
 	if (!*out) {
-		*out = sim_inode_new(sim);
+		*out = sim_inode_new(sim, NULL);
 		(*out)->nlink = 1;
 		sim_names_set(&dir->node->names, name, *out);
 		sim_change_add(dir->node, NULL, name, *out);
@@ -388,7 +388,7 @@ static uint64_t prepare_write(struct pfs_sim *sim, struct sim_inode *inode, size
 			end = pfs_max_u64(off, (uint64_t)i * PFS_SIM_PIECE);
 			break;
 		}
-		sim_piece_remember(inode, i);
+		sim_piece_remember(sim, inode, i);
 		inode->pieces[i].written = true;
 	}
 	if (end > off)
@@ -478,7 +478,7 @@ static int sim_punch(struct pfs_file *base, uint64_t off, uint64_t len)
 	if (err)
 		return err;
 	lock_sim(file->sim);
-	sim_inode_zero(file->inode, off, off + len);
+	sim_inode_zero(file->sim, file->inode, off, off + len);
 	unlock_sim(file->sim);
 	return 0;
 }
@@ -495,7 +495,7 @@ static int sim_truncate(struct pfs_file *base, uint64_t size)
 		return err;
 	lock_sim(file->sim);
 	if (size < file->inode->len)
-		sim_inode_zero(file->inode, size, PFS_SIM_FILE_MAX);
+		sim_inode_zero(file->sim, file->inode, size, PFS_SIM_FILE_MAX);
 	file->inode->len = size;
 	unlock_sim(file->sim);
 	return 0;
@@ -578,13 +578,19 @@ static const struct pfs_io_ops sim_ops = {
 
 /* ---- the sim itself ---- */
 
-struct pfs_sim *pfs_sim_new(void)
+struct pfs_sim *sim_new(const struct pfs_io_ops *ops, struct sim_pool *pool)
 {
 	struct pfs_sim *sim = sim_alloc(sizeof(*sim));
 
-	sim->io = (struct pfs_io){.ops = &sim_ops, .context = sim};
+	sim->io = (struct pfs_io){.ops = ops, .context = sim};
+	sim->pool = pool;
 	pthread_mutex_init(&sim->mutex, NULL);
 	return sim;
+}
+
+struct pfs_sim *pfs_sim_new(void)
+{
+	return sim_new(&sim_ops, sim_pool_new());
 }
 
 static void free_names(struct sim_names *names)
@@ -617,6 +623,7 @@ void pfs_sim_free(struct pfs_sim *sim)
 		sim->inodes->open_refs = 0;
 		sim_inode_settle(sim, sim->inodes);
 	}
+	sim_pool_unref(sim->pool);
 	pthread_mutex_destroy(&sim->mutex);
 	free(sim);
 }

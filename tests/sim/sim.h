@@ -114,7 +114,8 @@ uint64_t pfs_sim_used(const struct pfs_sim *sim);
  *
  * An image is a new sim, independent of the first, with the same capacity, no step function,
  * counters at zero, nothing open and no lock held. NULL when there is no memory. They may be made
- * while others use the sim only if these do not write meanwhile. */
+ * while others use the sim only if these do not write meanwhile. An image costs what differs from
+ * the image of the same sim that was freed last. */
 
 /* How many things are undecided: pieces, lengths, names. 0: there is one image. */
 uint64_t pfs_sim_pending(const struct pfs_sim *sim);
@@ -130,6 +131,13 @@ struct pfs_sim *pfs_sim_crash_index(const struct pfs_sim *sim, uint64_t index);
 /* By seed: choices at random, each seed its own; the share of what is kept differs from seed to
  * seed between nothing and everything, so that both a few losses and a few survivors are met. */
 struct pfs_sim *pfs_sim_crash_seed(const struct pfs_sim *sim, uint64_t seed);
+
+/* A hash of what a reader of the disk sees now: names, lengths and bytes. Equal disks have equal
+ * hashes; that different ones do not is as good as certain. */
+uint64_t pfs_sim_hash(const struct pfs_sim *sim);
+
+/* Some time passes in which nobody writes: everything has reached the disk on its own. */
+void pfs_sim_settle(struct pfs_sim *sim);
 
 /* After the death of the process: everything is there, and what was undecided still is. */
 struct pfs_sim *pfs_sim_kill(const struct pfs_sim *sim);

@@ -369,6 +369,93 @@ static void killing_keeps_everything_undecided(void **state)
 	pfs_sim_free(sim);
 }
 
+/* What is done to one image must not be in the next. */
+static void scribble(struct pfs_sim *image)
+{
+	struct pfs_dir *dir = open_dir(image);
+	struct pfs_file *file = open_file(dir, "f");
+
+	put(file, 0, "scribbled");
+	put(file, 7 * PIECE, "scribbled");
+	file->ops->close(file);
+	dir->ops->close_dir(dir);
+}
+
+/* Proves: disks with the same bytes have the same hash, by whatever way they came to be so, and
+ * others do not; images that are made one after the other show nothing of each other. */
+static void equal_disks_have_equal_hashes(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new(), *other = pfs_sim_new();
+	struct pfs_dir *dir = open_dir(sim), *other_dir = open_dir(other);
+	struct pfs_file *file = open_file(dir, "f"), *twin = open_file(other_dir, "f");
+	uint64_t first[512], n;
+
+	(void)state;
+	put(file, 0, "old");
+	put(file, PIECE, "kept");
+	sync_all(dir, file);
+	put(twin, 0, "abc");
+	put(twin, PIECE, "kept");
+	assert_true(pfs_sim_hash(sim) != pfs_sim_hash(other));
+	put(twin, 0, "old");
+	put(twin, 2 * PIECE, "gone");
+	assert_int_equal(twin->ops->truncate(twin, PIECE + 4), 0);
+	assert_true(pfs_sim_hash(sim) == pfs_sim_hash(other));
+	assert_int_equal(twin->ops->truncate(twin, PIECE + 5), 0);
+	assert_true(pfs_sim_hash(sim) != pfs_sim_hash(other));
+
+	put(file, 0, "new");
+	put(file, 3 * PIECE, "far");
+	n = pfs_sim_images(sim);
+	assert_true(n <= pfs_array_len(first));
+	for (unsigned round = 0; round < 2; round++) {
+		for (uint64_t i = 0; i < n; i++) {
+			struct pfs_sim *image = pfs_sim_crash_index(sim, round ? n - 1 - i : i);
+			uint64_t hash = pfs_sim_hash(image);
+
+			if (round == 0)
+				first[i] = hash;
+			else
+				assert_true(first[n - 1 - i] == hash);
+			scribble(image);
+			pfs_sim_free(image);
+		}
+	}
+	file->ops->close(file);
+	dir->ops->close_dir(dir);
+	twin->ops->close(twin);
+	other_dir->ops->close_dir(other_dir);
+	pfs_sim_free(sim);
+	pfs_sim_free(other);
+}
+
+/* Proves: after the kernel has written back on its own, nothing is undecided, and the newest state
+ * is what every power cut leaves. */
+static void settling_makes_everything_durable(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new(), *image;
+	struct pfs_dir *dir = open_dir(sim);
+	struct pfs_file *file = open_file(dir, "f");
+
+	(void)state;
+	put(file, 0, "one");
+	put(file, PIECE, "two");
+	assert_true(pfs_sim_pending(sim) > 0);
+	pfs_sim_settle(sim);
+	assert_int_equal(pfs_sim_pending(sim), 0);
+	image = pfs_sim_crash_index(sim, 0);
+	assert_string_equal(text_in(image, "f", PIECE), "two");
+	assert_true(pfs_sim_hash(image) == pfs_sim_hash(sim));
+	pfs_sim_free(image);
+	put(file, 0, "new");
+	image = pfs_sim_crash_index(sim, 0);
+	assert_string_equal(text_in(image, "f", 0), "one");
+	pfs_sim_free(image);
+	file->ops->close(file);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -381,6 +468,8 @@ int main(void)
 		cmocka_unit_test(bytes_beyond_the_length_are_gone),
 		cmocka_unit_test(name_and_bytes_are_synced_apart),
 		cmocka_unit_test(killing_keeps_everything_undecided),
+		cmocka_unit_test(equal_disks_have_equal_hashes),
+		cmocka_unit_test(settling_makes_everything_durable),
 	};
 
 	return cmocka_run_group_tests_name("sim_crash", tests, NULL, NULL);
