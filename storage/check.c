@@ -26,6 +26,7 @@ void pfs_check_say(struct pfs_check *check, bool fatal, const char *where, uint6
 	else
 		pfs_logf(check->logger, fatal ? PFS_LOG_ERROR : PFS_LOG_INFO, "%s at byte %llu: %s",
 			 where, (unsigned long long)off, finding.text);
+	check->fault = (struct pfs_fault){0};
 }
 
 void pfs_check_advance(struct pfs_check *check, uint64_t bytes)
@@ -230,7 +231,7 @@ static void check_gaps(struct pfs_check *check)
 
 /* ---- the whole ---- */
 
-static int check_all(struct pfs_check *check)
+static int check_parts(struct pfs_check *check)
 {
 	int err = check->dir->ops->list(check->dir, found_file, check);
 
@@ -253,6 +254,15 @@ static int check_all(struct pfs_check *check)
 	return err;
 }
 
+int pfs_check_all(struct pfs_check *check)
+{
+	check->trials = TRIALS_MAX;
+	check->counts_known = true;
+	check->raw = malloc(PFS_BLOCK_LEN);
+	check->probe = malloc(PFS_CHECK_PREFIX);
+	return check->raw && check->probe ? check_parts(check) : -ENOMEM;
+}
+
 static int check_dir(struct pfs_check *check, const char *path, struct pfs_reason *reason)
 {
 	/* First of all: a directory that is no store is left as it is, without even a lock file. */
@@ -271,13 +281,11 @@ static int check_dir(struct pfs_check *check, const char *path, struct pfs_reaso
 	err = read_super(check, path, reason);
 	if (err)
 		return err;
-	check->raw = malloc(PFS_BLOCK_LEN);
-	check->probe = malloc(PFS_CHECK_PREFIX);
-	err = check->raw && check->probe ? check_all(check) : -ENOMEM;
+	err = pfs_check_all(check);
 	return err ? refuse(reason, err, "%s: can't be checked: %s", path, strerror(-err)) : 0;
 }
 
-static void check_free(struct pfs_check *check)
+void pfs_check_end(struct pfs_check *check)
 {
 	for (size_t i = 0; i < check->page_count; i++) {
 		free(check->pages[i].live);
@@ -302,8 +310,6 @@ int pfs_check(const char *path, const struct pfs_io *io, const struct pfs_logger
 		.progress = progress,
 		.arg = arg,
 		.result = result,
-		.trials = TRIALS_MAX,
-		.counts_known = true,
 	};
 	int err;
 
@@ -320,6 +326,6 @@ int pfs_check(const char *path, const struct pfs_io *io, const struct pfs_logger
 						: strerror(-err));
 	err = check_dir(&check, path, reason);
 	check.dir->ops->close_dir(check.dir);
-	check_free(&check);
+	pfs_check_end(&check);
 	return err;
 }

@@ -60,6 +60,41 @@ struct pfs_checked_page {
 	bool in_index;
 };
 
+/* What a finding is about, for a repair that is to do something about it. */
+enum pfs_fault_kind {
+	PFS_FAULT_NONE,	      /* nothing that opening and closing the store would not do */
+	PFS_FAULT_GONE,	      /* something is lost, and nothing is left of it to be repaired */
+	PFS_FAULT_EPOCH,      /* the superblock is older than the journal */
+	PFS_FAULT_SEQUENCE,   /* the superblock is older than the pages */
+	PFS_FAULT_UNUSABLE,   /* page: neither header nor copy, or another store's */
+	PFS_FAULT_NUMBER,     /* page: it has another number; off: that number */
+	PFS_FAULT_HEADER,     /* page: only the copy at its end is good */
+	PFS_FAULT_TRAILER,    /* page: the copy is not good */
+	PFS_FAULT_LENGTH,     /* page: the file is shorter or longer; off: what it should be */
+	PFS_FAULT_UNREADABLE, /* page: slots from slot on, len of them */
+	PFS_FAULT_SLOT,	      /* page, slot: it is no valid one */
+	PFS_FAULT_VALUE,      /* page, slot: its container is damaged; off, len */
+	PFS_FAULT_TOMBSTONE,  /* page, slot: newer than the store */
+	PFS_FAULT_SMALL,      /* page, slot: its container is too small */
+	PFS_FAULT_OVERLAP,    /* page, slot: its container overlaps that of slot `off` */
+	PFS_FAULT_DUPLICATE,  /* page, slot: there is a newer version */
+	PFS_FAULT_RECORDS,    /* segment: bytes that should be records; off, len */
+	PFS_FAULT_SEGMENT,    /* segment: its file is not one of this journal */
+	PFS_FAULT_TWICE,      /* segment: another file has its number; off: that file */
+};
+
+struct pfs_fault {
+	enum pfs_fault_kind kind;
+	uint32_t number; /* of the page, or of the segment's file */
+	uint32_t slot;
+	uint64_t off, len;
+};
+
+struct pfs_check;
+/* A record of the journal that verifies: len bytes at off of the segment file. */
+typedef int pfs_check_record_fn(struct pfs_check *check, uint32_t file, const uint8_t *bytes,
+				uint64_t off, size_t len, const struct pfs_key keys[2]);
+
 struct pfs_check {
 	struct pfs_dir *dir;
 	const struct pfs_logger *logger;
@@ -67,6 +102,8 @@ struct pfs_check {
 	pfs_progress_fn *progress;
 	void *arg;
 	struct pfs_check_result *result;
+	struct pfs_fault fault;	     /* of the finding that is being said */
+	pfs_check_record_fn *record; /* or NULL */
 
 	struct pfs_super super;
 	bool clean;
@@ -81,13 +118,20 @@ struct pfs_check {
 
 	uint64_t done, total; /* bytes, for the progress */
 	uint64_t points, scratch, raw_bytes, container_bytes;
-	bool counts_known; /* they are complete */
-	uint64_t trials;   /* left for the search of a damaged bit */
-	uint8_t *probe;	   /* PFS_CHECK_PREFIX bytes, for that search */
-	uint8_t *raw;	   /* PFS_BLOCK_LEN bytes */
+	bool counts_known;	       /* they are complete */
+	uint64_t seq_max, content_max; /* of containers that verify */
+	uint64_t trials;	       /* left for the search of a damaged bit */
+	uint8_t *probe;		       /* PFS_CHECK_PREFIX bytes, for that search */
+	uint8_t *raw;		       /* PFS_BLOCK_LEN bytes */
 };
 
-/* Reports; key may be NULL. */
+/* Checks everything. dir, which is locked, super and clean are set. An error: it could not be done.
+ */
+int pfs_check_all(struct pfs_check *check);
+void pfs_check_end(struct pfs_check *check);
+
+/* Reports; key may be NULL. What the finding is about has been set in check->fault, which is then
+ * cleared. */
 void pfs_check_say(struct pfs_check *check, bool fatal, const char *where, uint64_t off,
 		   const struct pfs_key *key, const char *fmt, ...) PFS_PRINTF(6, 7);
 

@@ -24,7 +24,15 @@ struct journal {
 	uint8_t *bytes, *other; /* PFS_SEGMENT_SIZE each */
 	uint64_t expected;	/* sequence of the next record */
 	char name[32];		/* of the segment that is in bytes */
+	uint32_t file;		/* its number */
 };
+
+/* The next finding is about this segment's file. */
+static void fault(struct pfs_check *check, enum pfs_fault_kind kind, uint32_t file, uint64_t off,
+		  uint64_t len)
+{
+	check->fault = (struct pfs_fault){kind, file, 0, off, len};
+}
 
 static void name_of(char name[32], uint32_t file)
 {
@@ -103,11 +111,15 @@ static bool read_copies(struct pfs_check *check, const uint8_t *block, struct se
 	const char *why[PFS_SEGMENT_COPIES];
 	bool ok[PFS_SEGMENT_COPIES];
 
-	for (unsigned i = 0; i < PFS_SEGMENT_COPIES; i++) {
+	for (unsigned i = 0; i < PFS_SEGMENT_COPIES; i++)
 		ok[i] = decode_header(check, block + i * PFS_SEGMENT_STRIDE, &copies[i], &why[i]);
-		if (!ok[i] && why[i])
-			pfs_check_say(check, !check->clean, name, i * PFS_SEGMENT_STRIDE, NULL,
-				      "%s%s", i ? "copy of the header: " : "", why[i]);
+	for (unsigned i = 0; i < PFS_SEGMENT_COPIES; i++) {
+		if (ok[i] || !why[i])
+			continue;
+		if (!ok[0] && !ok[1])
+			fault(check, PFS_FAULT_SEGMENT, segment->file, 0, 0);
+		pfs_check_say(check, !check->clean, name, i * PFS_SEGMENT_STRIDE, NULL, "%s%s",
+			      i ? "copy of the header: " : "", why[i]);
 	}
 	if (ok[0] && ok[1])
 		ok[copies[0].number < copies[1].number ||
@@ -132,16 +144,19 @@ static void read_headers(struct journal *j)
 
 		name_of(name, segment.file);
 		if (err) {
+			fault(check, PFS_FAULT_SEGMENT, segment.file, 0, 0);
 			pfs_check_say(check, !check->clean, name, 0, NULL, "can't be read: %s",
 				      strerror(-err));
 			continue;
 		}
 		if (!read_copies(check, j->bytes, &segment, name))
 			continue;
-		if (check->clean && segment.epoch > check->super.clean_epoch)
+		if (check->clean && segment.epoch > check->super.clean_epoch) {
+			fault(check, PFS_FAULT_EPOCH, segment.file, segment.epoch, 0);
 			pfs_check_say(check, true, PFS_SUPER_NAME, 0, NULL,
 				      "it is older than the journal (%s); restore it from a backup",
 				      name);
+		}
 		if (segment.epoch > check->super.clean_epoch && !check->clean)
 			j->at[j->count++] = segment;
 	}
@@ -166,12 +181,14 @@ static void keep_live(struct journal *j)
 		if (j->at[i].number != j->at[i - 1].number)
 			continue;
 		name_of(name, j->at[i].file);
+		fault(j->check, PFS_FAULT_TWICE, j->at[i].file, j->at[i - 1].file, 0);
 		pfs_check_say(j->check, true, name, 16, NULL,
 			      "it has the number of another segment, %llu",
 			      (unsigned long long)j->at[i].number);
 	}
 	if (j->count && j->at[0].number > oldest) {
 		name_of(name, j->at[0].file);
+		fault(j->check, PFS_FAULT_GONE, j->at[0].file, 0, 0);
 		pfs_check_say(j->check, true, name, 0, NULL,
 			      "the journal begins with segment %llu, but this is %llu: what was "
 			      "between is lost",
@@ -281,7 +298,13 @@ static int check_record(struct journal *j, uint64_t off, size_t len)
 
 	if (why) {
 		check->result->damaged += keys[0].kind != PFS_KEY_NONE;
+		fault(check, PFS_FAULT_RECORDS, j->file, off, len);
 		pfs_check_say(check, true, j->name, off, &keys[0], "%s", why);
+	} else if (check->record) {
+		int err = check->record(check, j->file, j->bytes, off, len, keys);
+
+		if (err)
+			return err;
 	}
 	for (unsigned i = 0; i < 2; i++) {
 		if (keys[i].kind != PFS_KEY_NONE &&
@@ -338,6 +361,7 @@ static void report_damage(struct journal *j, uint64_t off, uint64_t next)
 	if (next && len == next - off && len >= PFS_RECORD_LEN_MIN)
 		(void)parse_record(j, off, len, keys);
 	j->check->result->damaged += keys[0].kind != PFS_KEY_NONE;
+	fault(j->check, PFS_FAULT_RECORDS, j->file, off, (next ? next : PFS_SEGMENT_SIZE) - off);
 	if (next)
 		pfs_check_say(j->check, true, j->name, off, &keys[0],
 			      "a record that was durable is damaged: %llu bytes can't be replayed",
@@ -372,10 +396,12 @@ static int check_segment(struct journal *j, const struct segment *segment, bool 
 			*off = next;
 			continue;
 		}
-		if (seq > j->expected)
+		if (seq > j->expected) {
+			fault(j->check, PFS_FAULT_GONE, segment->file, *off, 0);
 			pfs_check_say(j->check, true, j->name, *off, NULL,
 				      "records %llu to %llu are missing",
 				      (unsigned long long)j->expected, (unsigned long long)seq - 1);
+		}
 		*ended = head->type == PFS_RECORD_END;
 		if (!*ended) {
 			err = check_record(j, *off, len);
@@ -398,13 +424,15 @@ static bool goes_on(struct journal *j, size_t i, bool ended, uint64_t off)
 		return true;
 	if (!proof_behind(j, i))
 		return complete;
-	if (segment->number > before->number + 1)
+	if (segment->number > before->number + 1) {
+		fault(j->check, PFS_FAULT_GONE, segment->file, 0, 0);
 		pfs_check_say(j->check, true, j->name, off, NULL,
 			      "segments %llu to %llu, which follow, are missing",
 			      (unsigned long long)before->number + 1,
 			      (unsigned long long)segment->number - 1);
-	else
+	} else {
 		report_damage(j, off, 0);
+	}
 	return true;
 }
 
@@ -423,6 +451,7 @@ static int check_live(struct journal *j)
 
 		if (i && !goes_on(j, i, ended, off))
 			return 0;
+		j->file = segment->file;
 		name_of(j->name, segment->file);
 		if (load(check, segment->file, j->bytes, PFS_SEGMENT_SIZE) != 0)
 			return 0; /* said when its header was read */

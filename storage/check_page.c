@@ -46,6 +46,13 @@ static bool is_excused(const struct pfs_check *check, unsigned kind, uint64_t ta
 	return !check->clean && pfs_check_set_has(&check->named, pfs_check_hash(kind, tag));
 }
 
+/* The next finding is about this page. */
+static struct pfs_fault *fault(struct paging *p, enum pfs_fault_kind kind, uint32_t slot)
+{
+	p->check->fault = (struct pfs_fault){.kind = kind, .number = p->page->number, .slot = slot};
+	return &p->check->fault;
+}
+
 /* ---- header ---- */
 
 struct headers {
@@ -121,6 +128,7 @@ static void use_copy(struct paging *p, struct headers *h)
 	 */
 	if (h->front_zero && !p->check->clean && header->slot_count == 0)
 		return;
+	fault(p, PFS_FAULT_HEADER, 0);
 	pfs_check_say(p->check, true, p->name, 0, NULL, "%s; opened by the copy at its end",
 		      h->front_why);
 	/* Slots behind the last that verifies are not found. */
@@ -132,6 +140,7 @@ static void check_copy(struct paging *p, const struct headers *h)
 	uint64_t at = p->page->file_size - PFS_PAGE_TRAILER_LEN;
 
 	if (p->page->file_size != h->front.page_size) {
+		fault(p, PFS_FAULT_LENGTH, 0)->off = h->front.page_size;
 		if (p->page->file_size < h->front.page_size)
 			pfs_check_say(
 				p->check, true, p->name, p->page->file_size, NULL,
@@ -141,10 +150,13 @@ static void check_copy(struct paging *p, const struct headers *h)
 			pfs_check_say(p->check, false, p->name, h->front.page_size, NULL,
 				      "the file is longer than the page");
 	} else if (!h->back_ok) {
-		if (p->check->clean || !h->back_zero)
-			pfs_check_say(p->check, true, p->name, at, NULL, "copy of the header: %s",
-				      h->back_why);
+		if (!p->check->clean && h->back_zero)
+			return;
+		fault(p, PFS_FAULT_TRAILER, 0);
+		pfs_check_say(p->check, true, p->name, at, NULL, "copy of the header: %s",
+			      h->back_why);
 	} else if (!same_page(&h->front, &h->back)) {
+		fault(p, PFS_FAULT_TRAILER, 0);
 		pfs_check_say(p->check, true, p->name, at, NULL,
 			      "copy of the header: it is another page's");
 	}
@@ -170,11 +182,13 @@ static void check_header(struct paging *p)
 				      "it holds nothing; the next opening removes it");
 		return;
 	} else {
+		fault(p, PFS_FAULT_UNUSABLE, 0);
 		pfs_check_say(p->check, true, p->name, 0, NULL, "%s; what it holds can't be read",
 			      h.front_why);
 		return;
 	}
 	if (page->header.number != page->number) {
+		fault(p, PFS_FAULT_NUMBER, 0)->off = page->header.number;
 		pfs_check_say(p->check, true, p->name, 8, NULL,
 			      "it says it is page %u; what it holds can't be read",
 			      page->header.number);
@@ -200,6 +214,7 @@ static void damaged_slot(struct paging *p, uint32_t number, const struct pfs_slo
 	pfs_check_set_bit(p->page->odd, number, true);
 	p->check->counts_known = false;
 	(void)pfs_check_identify(p->check, p->file, &p->page->header, &copy, &key);
+	fault(p, PFS_FAULT_SLOT, number);
 	blame(p, pfs_slot_offset(number), &key, "its slot is damaged");
 }
 
@@ -232,9 +247,11 @@ static int check_slot(struct paging *p, uint32_t number, const struct pfs_slot_d
 		damaged_slot(p, number, disk);
 		return 0;
 	}
-	if (slot.kind == PFS_SLOT_TOMBSTONE && check->clean && slot.seq > check->super.sequence)
+	if (slot.kind == PFS_SLOT_TOMBSTONE && check->clean && slot.seq > check->super.sequence) {
+		fault(p, PFS_FAULT_TOMBSTONE, number);
 		pfs_check_say(check, true, p->name, pfs_slot_offset(number), NULL,
 			      "slot %u: a tombstone newer than the last change", number);
+	}
 	if (!pfs_slot_is_live(&slot))
 		return 0;
 	pfs_check_set_bit(p->page->live, number, true);
@@ -256,6 +273,7 @@ static int check_slots(struct paging *p)
 
 		if (pfs_check_read(&p->reader, pfs_slot_offset(i), PFS_SLOT_LEN, &bytes) != 0) {
 			p->check->counts_known = false;
+			fault(p, PFS_FAULT_UNREADABLE, i)->len = count - i;
 			pfs_check_say(p->check, true, p->name, pfs_slot_offset(i), NULL,
 				      "slots %u to %u can't be read", i, count - 1);
 			for (; i < count; i++) {
@@ -311,6 +329,8 @@ static void damaged_value(struct paging *p, const struct live *live,
 	}
 	if (!value->verified && !pfs_check_identify(check, p->file, &p->page->header, &disk, &key))
 		pfs_check_guess(check, p->file, &p->page->header, &live->slot, &key);
+	fault(p, PFS_FAULT_VALUE, live->number)->off = live->slot.off;
+	check->fault.len = live->slot.len;
 	if (live->slot.kind == PFS_KEY_TEMP)
 		pfs_check_say(check, false, p->name, live->slot.off, NULL,
 			      "a document without a name is damaged (%s)", text);
@@ -363,13 +383,21 @@ static int check_value(struct paging *p, const struct live *live, struct pfs_key
 	if (!pfs_check_bit(p->page->odd, live->number))
 		p->page->live_sum += pfs_check_mark(
 			live->number, pfs_index_hash(live->slot.kind, live->slot.tag));
-	if (value.verified && check->clean && value.c.seq > check->super.sequence)
+	if (value.verified) {
+		check->seq_max = pfs_max_u64(check->seq_max, value.c.seq);
+		check->content_max = pfs_max_u64(check->content_max, value.c.content);
+	}
+	if (value.verified && check->clean && value.c.seq > check->super.sequence) {
+		fault(p, PFS_FAULT_SEQUENCE, live->number);
 		pfs_check_say(check, true, p->name, live->slot.off, key,
 			      "it is newer (sequence %llu) than the last change of the store",
 			      (unsigned long long)value.c.seq);
-	if (live->slot.len < check->super.min_value_size)
+	}
+	if (live->slot.len < check->super.min_value_size) {
+		fault(p, PFS_FAULT_SMALL, live->number);
 		pfs_check_say(check, false, p->name, live->slot.off, key,
 			      "its container is smaller than the store's smallest");
+	}
 	return remember_key(check, &live->slot);
 }
 
@@ -378,10 +406,12 @@ static void check_overlap(struct paging *p, const struct live *live, const struc
 {
 	uint64_t end = live->slot.off + live->slot.len;
 
-	if (live->slot.off < p->end)
+	if (live->slot.off < p->end) {
+		fault(p, PFS_FAULT_OVERLAP, live->number)->off = p->end_slot;
 		pfs_check_say(p->check, true, p->name, live->slot.off, key,
 			      "its container overlaps that of slot %u by %llu bytes", p->end_slot,
 			      (unsigned long long)(pfs_min_u64(p->end, end) - live->slot.off));
+	}
 	if (end > p->end) {
 		p->end = end;
 		p->end_slot = live->number;
@@ -440,6 +470,7 @@ static void name_lost(struct paging *p)
 		floor = pfs_min_u64(floor, slot.off);
 		pfs_check_guess(p->check, p->file, &any, &slot, &key);
 		p->check->result->documents++;
+		fault(p, PFS_FAULT_GONE, i);
 		blame(p, pfs_slot_offset(i), &key, "its page can't be used");
 	}
 }
@@ -475,6 +506,7 @@ int pfs_check_page(struct pfs_check *check, struct pfs_checked_page *page)
 	err = check->dir->ops->open(check->dir, p.name, 0, &p.file);
 	if (err && err != -ENOMEM) {
 		check->counts_known = false;
+		fault(&p, PFS_FAULT_UNUSABLE, 0);
 		pfs_check_say(check, true, p.name, 0, NULL, "can't be opened: %s", strerror(-err));
 		return 0;
 	}

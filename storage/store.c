@@ -430,7 +430,7 @@ static void store_free(struct pfs_store *store)
 	pfs_journal_close(store->journal);
 	pfs_pager_close(store->pager);
 	pfs_index_free(store->index);
-	if (store->dir)
+	if (store->dir && !store->repairing)
 		store->dir->ops->close_dir(store->dir);
 	pthread_mutex_destroy(&store->checkpoint_lock);
 	pthread_mutex_destroy(&store->commit);
@@ -558,11 +558,10 @@ static int begin_journal(struct pfs_store *store)
 	return err == -ENOSPC ? 0 : err; /* reading and removing work */
 }
 
-static int open_store(struct pfs_store *store, const char *path, const struct pfs_open_options *o,
-		      struct pfs_reason *reason)
+static int open_dir(struct pfs_store *store, const char *path, const struct pfs_open_options *o,
+		    struct pfs_reason *reason)
 {
 	const struct pfs_io *io = store->io;
-	bool clean;
 	int err = io->ops->open_dir(io, path, store->opened_read_only ? 0 : PFS_IO_WRITE,
 				    &store->dir);
 
@@ -573,8 +572,15 @@ static int open_store(struct pfs_store *store, const char *path, const struct pf
 						: strerror(-err));
 	/* First of all: a directory that is no store is left as it is, without even a lock file. */
 	err = read_super(store, path, reason);
-	if (!err)
-		err = lock_store(store, path, o->lock_wait_ms, reason);
+	return err ? err : lock_store(store, path, o->lock_wait_ms, reason);
+}
+
+static int open_store(struct pfs_store *store, const char *path, const struct pfs_open_options *o,
+		      struct pfs_reason *reason)
+{
+	bool clean;
+	int err = store->dir ? 0 : open_dir(store, path, o, reason);
+
 	if (!err)
 		err = read_super(store, path, reason);
 	if (err)
@@ -604,8 +610,8 @@ static int open_store(struct pfs_store *store, const char *path, const struct pf
 	return store->manual || store->opened_read_only ? 0 : start_threads(store);
 }
 
-int pfs_store_open(struct pfs_store **out, const char *path, const struct pfs_open_options *options,
-		   struct pfs_reason *reason)
+static int open_any(struct pfs_store **out, struct pfs_dir *dir, const char *path,
+		    const struct pfs_open_options *options, struct pfs_reason *reason)
 {
 	static const struct pfs_open_options none;
 	const struct pfs_open_options *o = options ? options : &none;
@@ -618,6 +624,8 @@ int pfs_store_open(struct pfs_store **out, const char *path, const struct pfs_op
 	if (!store)
 		return refuse(reason, -ENOMEM, "%s: no memory", path);
 	store->io = o->io ? o->io : &pfs_io_file;
+	store->dir = dir;
+	store->repairing = dir != NULL;
 	store->logger = o->logger;
 	store->opened_read_only = o->read_only;
 	store->hold_objects = o->hold_objects;
@@ -641,6 +649,18 @@ int pfs_store_open(struct pfs_store **out, const char *path, const struct pfs_op
 	}
 	*out = store;
 	return 0;
+}
+
+int pfs_store_open(struct pfs_store **out, const char *path, const struct pfs_open_options *options,
+		   struct pfs_reason *reason)
+{
+	return open_any(out, NULL, path, options, reason);
+}
+
+int pfs_store_open_in(struct pfs_store **out, struct pfs_dir *dir, const char *path,
+		      const struct pfs_open_options *options, struct pfs_reason *reason)
+{
+	return open_any(out, dir, path, options, reason);
 }
 
 /* ---- closing, syncing ---- */

@@ -47,6 +47,7 @@ struct pfs_store {
 	struct pfs_index *index;
 	struct pfs_logger logger;
 	bool opened_read_only, hold_objects, manual;
+	bool repairing; /* opened by a repair: goes on over what else is refused; dir is borrowed */
 	bool failed; /* atomic: a sync or an invariant failed; read-only from then on */
 	unsigned commit_ms;
 	uint64_t journal_max;
@@ -89,6 +90,11 @@ static inline void pfs_count(uint64_t *counter)
 {
 	__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
 }
+
+/* For a repair, which has locked dir and keeps it: opens the store in it, over damage that another
+ * opening refuses because of what it could not know then. options->io is not used. */
+int pfs_store_open_in(struct pfs_store **out, struct pfs_dir *dir, const char *path,
+		      const struct pfs_open_options *options, struct pfs_reason *reason);
 
 int64_t pfs_now_realtime(void);
 int64_t pfs_now_monotonic(void);
