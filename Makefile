@@ -125,7 +125,7 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 # ---- targets ----
 
-.PHONY: all demo test check-asan check-tsan check-crash bench-quick tidy format install uninstall clean help \
+.PHONY: all demo test check-asan check-tsan check-crash check-kill bench-quick tidy format install uninstall clean help \
 	FORCE deps-build deps-test deps-demo deps-bench deps-tidy
 
 all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release
@@ -145,6 +145,11 @@ check-tsan: $(tsan_tests) $(if $(MOUNT),$(tsan_programs)) deps-test ## tests und
 
 check-crash: $(filter %_test,$(filter build/debug/tests/crash/%,$(debug_tests))) deps-test ## the power-cut simulator alone
 	@BUILD=build/debug tests/run $(filter build/debug/tests/crash/%,$(debug_tests))
+
+# KILL_ROUNDS=N how many, KILL_SEED=N repeats the choices of one that failed.
+check-kill: $(release_programs) deps-test ## kill -9 of the daemon under load, 1000 times
+	@BUILD=build/release KILL_ROUNDS=$${KILL_ROUNDS:-1000} TEST_TIMEOUT=$${TEST_TIMEOUT:-7200} V=1 \
+		tests/run tests/mount/kill.bats
 
 bench-quick: $(release_programs) $(release_bench) deps-bench ## the mount against ext4 and an in-memory floor
 	@BUILD=build/release tools/bench/quick

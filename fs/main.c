@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "fs/daemon.h"
+#include "fs/holder.h"
 #include "fs/mount_table.h"
 #include "fs/paths.h"
 #include "storage/exit_codes.h"
@@ -83,6 +84,22 @@ static int become_daemon(struct pfs_daemon *daemon)
 	return PFS_EXIT_IO;
 }
 
+/* Before anything asks the mount that may be there already: it might never answer. */
+static void cut_killed_daemon(const char *mountpoint)
+{
+	char *path;
+
+	if (pfs_path_resolve(&path, mountpoint) == 0) {
+		if (pfs_holder_cut_mount(path))
+			fprintf(stderr,
+				"payloadfs: %s: its daemon was killed and could not end; it was "
+				"cut "
+				"off\n",
+				path);
+		free(path);
+	}
+}
+
 static int mount_store(const struct pfs_options *options)
 {
 	struct pfs_daemon *daemon = calloc(1, sizeof(*daemon));
@@ -96,6 +113,7 @@ static int mount_store(const struct pfs_options *options)
 	pfs_report_take_libfuse(&report);
 	daemon->options = options;
 	daemon->report = &report;
+	cut_killed_daemon(options->mountpoint);
 	if (pfs_mountpoint_prepare(&daemon->mountpoint, options->mountpoint, &reason) != 0) {
 		fprintf(stderr, "payloadfs: %s\n", reason.text);
 		code = PFS_EXIT_TARGET;

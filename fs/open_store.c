@@ -1,15 +1,12 @@
 #include "fs/open_store.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "fs/holder.h"
 #include "fs/mount_table.h"
-#include "fs/serve.h"
 #include "fs/signals.h"
 #include "storage/exit_codes.h"
 
@@ -24,35 +21,13 @@ static int64_t monotonic_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Does a daemon answer on the store's socket? */
-static bool is_served(const char *path)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int dir, fd, err = 0;
-
-	/* By its descriptor: a path may be longer than a socket's address. */
-	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return false;
-	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", dir,
-		 PFS_SERVE_SOCKET);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
-		err = errno;
-	if (fd >= 0)
-		close(fd);
-	close(dir);
-	return err == 0 ||
-	       err == EAGAIN; /* EAGAIN: so many want to connect that we would have to wait */
-}
-
 /* The store is locked. True: somebody works with it and will go on doing so (*reason says who). */
 static bool is_in_use(const char *path, int64_t waited_ms, struct pfs_reason *reason)
 {
 	struct pfs_mount mount;
 	bool mounted;
 
-	if (!is_served(path))
+	if (!pfs_holder_is_served(path) || pfs_holder_cut_store(path))
 		return false;
 	mounted = pfs_mount_of(&mount, path) == 0;
 	if (mounted)

@@ -32,12 +32,14 @@ quick_or_full() {
 	if [[ ${FULL:-} == 1 ]]; then echo "$2"; else echo "$1"; fi
 }
 
-# Builds tests/mount/NAME.c once and prints the program's path. More arguments go to the compiler.
+# Builds tests/mount/NAME.c and prints the program's path. More arguments, also more sources, go to the
+# compiler. What was built from the same files before is used again.
 helper() {
-	local source=$root/tests/mount/$1.c program=$build/mount/$1
+	local source=$root/tests/mount/$1.c program=$build/mount/$1 newer
 	shift
 	local options=(-std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra)
-	if [[ ! $program -nt $source ]]; then
+	newer=$(find "$root"/tests/mount -name '*.[ch]' -newer "$program" 2>&1)
+	if [[ -n $newer ]]; then
 		mkdir -p "$build/mount"
 		"${CC:-cc}" "${options[@]}" -o "$program.$$" "$source" "$@" >&2 || return
 		mv "$program.$$" "$program"

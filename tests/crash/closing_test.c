@@ -1,0 +1,134 @@
+/* The death of the process while a store is closed, and again while it is opened afterwards. */
+#include "tests/unit/store_helpers.h"
+
+#define STEPS_MAX 64
+#define LARGE (900 * 1024) /* three of them fill more than a segment of the journal */
+
+struct images {
+	struct pfs_sim *sim, *at[STEPS_MAX];
+	size_t count, max;
+};
+
+/* From the first write of the superblock on: up to there any death is one of an open store. */
+static int take_image(void *arg, const struct pfs_sim_step *step)
+{
+	struct images *images = arg;
+
+	if (images->count == images->max ||
+	    (images->count == 0 && strcmp(step->name, PFS_SUPER_NAME) != 0))
+		return 0;
+	assert_true(images->count < STEPS_MAX);
+	images->at[images->count] = pfs_sim_kill(images->sim);
+	assert_non_null(images->at[images->count++]);
+	return 0;
+}
+
+static void put_text(struct pfs_store *store, uint64_t id, const char *text)
+{
+	struct pfs_key key = pfs_key_num(id);
+
+	assert_int_equal(pfs_put(store, &key, text, strlen(text), NULL, 0, NULL), 0);
+}
+
+static void expect_text(struct pfs_store *store, uint64_t id, const char *text)
+{
+	struct pfs_key key = pfs_key_num(id);
+	void *data;
+	size_t len;
+	int err = pfs_get(store, &key, &data, &len, NULL);
+
+	assert_int_equal(err, text ? 0 : -ENOENT);
+	if (!text)
+		return;
+	assert_int_equal(len, strlen(text));
+	assert_memory_equal(data, text, len);
+	free(data);
+}
+
+/* Nothing but remarks: of the superblock's copies one may be older. */
+static void expect_no_fault(struct pfs_sim *sim)
+{
+	struct found *found = check_store(sim);
+
+	if (found->fatal)
+		print_found(found);
+	assert_int_equal(found->fatal, 0);
+	free(found);
+}
+
+static void expect_documents(struct pfs_sim *sim)
+{
+	struct pfs_store *store = open_store(sim);
+
+	expect_text(store, 1, "kept");
+	expect_text(store, 2, "rewritten");
+	expect_text(store, 3, NULL);
+	expect_text(store, 4, "moved");
+	expect_text(store, 5, NULL);
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(sim);
+}
+
+/* Opens what the first death has left, and dies again at each step of that. */
+static size_t die_while_opening(struct pfs_sim *sim)
+{
+	struct images images = {.sim = sim, .max = 8};
+	struct pfs_store *store;
+
+	expect_no_fault(sim);
+	pfs_sim_on_step(sim, take_image, &images);
+	store = open_store(sim);
+	pfs_sim_on_step(sim, NULL, NULL);
+	assert_int_equal(pfs_store_close(store), 0);
+	for (size_t i = 0; i < images.count; i++) {
+		expect_no_fault(images.at[i]);
+		expect_documents(images.at[i]);
+		pfs_sim_free(images.at[i]);
+	}
+	return images.count;
+}
+
+/* Proves: segments that a clean close has left behind are not replayed, even when the next opening
+ * dies before it has made use of them; what was removed or rewritten stays so. */
+static void death_while_closing_and_again_while_opening(void **state)
+{
+	struct images images = {.sim = pfs_sim_new(), .max = STEPS_MAX};
+	struct pfs_key from = pfs_key_num(5), to = pfs_key_num(4), gone = pfs_key_num(3);
+	struct pfs_store *store;
+	size_t again = 0;
+
+	(void)state;
+	create_store(images.sim, 64 * PFS_KIB, 16);
+	store = open_store(images.sim);
+	put_text(store, 1, "kept");
+	put_text(store, 2, "first");
+	put_text(store, 3, "to be removed");
+	put_text(store, 5, "moved");
+	for (uint64_t i = 0; i < 3; i++) {
+		struct pfs_key key = pfs_key_num(6 + i);
+
+		put_document(store, &key, LARGE, 2 * i + 1);
+	}
+	put_text(store, 2, "rewritten");
+	assert_int_equal(pfs_remove(store, &gone, NULL), 0);
+	assert_int_equal(pfs_rename(store, &from, &to, 0, NULL), 0);
+	pfs_sim_on_step(images.sim, take_image, &images);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_on_step(images.sim, NULL, NULL);
+	assert_true(images.count > 5);
+	for (size_t i = 0; i < images.count; i++) {
+		again += die_while_opening(images.at[i]);
+		pfs_sim_free(images.at[i]);
+	}
+	assert_true(again > images.count);
+	pfs_sim_free(images.sim);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(death_while_closing_and_again_while_opening),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
