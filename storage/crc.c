@@ -105,6 +105,30 @@ static bool have_hardware(void)
 
 #endif
 
+/* What was in the register before a zero byte made it `crc`. */
+static uint32_t step_back(const uint8_t *indexes, uint32_t crc)
+{
+	uint32_t b = indexes[crc >> 24];
+
+	return (crc ^ slices[0][b]) << 8 | b;
+}
+
+uint64_t pfs_crc32c_wrong_bit(uint32_t difference, size_t len)
+{
+	uint8_t indexes[256]; /* by the high byte of slices[0][index], of which no two are alike */
+
+	pthread_once(&slices_once, fill_slices);
+	for (unsigned b = 0; b < 256; b++)
+		indexes[slices[0][b] >> 24] = (uint8_t)b;
+	/* Backwards over the bytes: at the wrong one nothing but its wrong bits is left. */
+	for (size_t i = len; i-- > 0;) {
+		difference = step_back(indexes, difference);
+		if (difference < 256 && pfs_is_pow2(difference))
+			return (uint64_t)i * 8 + (unsigned)__builtin_ctz(difference);
+	}
+	return UINT64_MAX;
+}
+
 uint32_t pfs_crc32c(uint32_t crc, const void *data, size_t len)
 {
 	/* Threads that come here at the same time all store the same. */

@@ -9,4 +9,9 @@
  * followed by b. */
 uint32_t pfs_crc32c(uint32_t crc, const void *data, size_t len);
 
+/* Of len bytes whose CRC differs from what it should be by `difference` (the XOR of both): the one
+ * bit that explains it, counted from the first byte's lowest; UINT64_MAX when no single one does.
+ * Of bytes with more than one wrong bit it names one by chance at a rate of 8 * len / 2^32. */
+uint64_t pfs_crc32c_wrong_bit(uint32_t difference, size_t len);
+
 #endif

@@ -227,7 +227,7 @@ struct pfs_index_page_disk {
 	pfs_le32 page, largest;
 	pfs_le64 free_bytes;
 	pfs_le32 free_slots;
-	uint8_t zero[4];
+	pfs_le32 slots_crc;
 };
 _Static_assert(sizeof(struct pfs_index_page_disk) == 24, "format v1");
 

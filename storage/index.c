@@ -197,7 +197,7 @@ void pfs_index_set_word(struct pfs_index *index, uint32_t object, uint64_t word)
 
 uint32_t pfs_index_stored_hash(const struct pfs_index *index, uint32_t object)
 {
-	return chunk_of(index, object)->hashes[object % CHUNK];
+	return __atomic_load_n(&chunk_of(index, object)->hashes[object % CHUNK], __ATOMIC_RELAXED);
 }
 
 uint32_t pfs_index_end(const struct pfs_index *index)

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "storage/crc.h"
 #include "storage/pager_internal.h"
 
 #define RESERVE_STEP_MAX PFS_MIB
@@ -104,16 +105,59 @@ static void update_room(struct pfs_pager *pager, struct pfs_page *page)
 	pfs_fit_insert(&pager->fit, &page->fit);
 }
 
-void pfs_pager_set_room(struct pfs_pager *pager, struct pfs_page *page, uint64_t room,
-			uint64_t free_bytes, uint32_t free_slots)
+void pfs_pager_set_saved(struct pfs_pager *pager, struct pfs_page *page,
+			 const struct pfs_pager_saved *saved)
 {
 	if (page->loaded)
 		return;
 	pfs_fit_remove(&pager->fit, &page->fit);
-	page->fit.room = room;
-	page->saved_free_bytes = free_bytes;
-	page->saved_free_slots = free_slots;
+	page->fit.room = page->unusable ? 0 : saved->room;
+	page->saved_free_bytes = saved->free_bytes;
+	page->saved_free_slots = saved->free_slots;
+	page->saved_slots_crc = saved->slots_crc;
+	page->has_saved = true;
 	pfs_fit_insert(&pager->fit, &page->fit);
+}
+
+/* The checksum of all slots up to the last that was ever used: the header may not say yet, or any
+ * more, how many are behind it. */
+static int sum_slots(const struct pfs_page *page, uint32_t *sum)
+{
+	static const uint8_t unused[PFS_SLOT_LEN];
+	uint64_t off = PFS_PAGE_HEADER_LEN, end = pfs_slot_offset(page->slot_count);
+	uint8_t bytes[256 * PFS_SLOT_LEN];
+	uint32_t crc = 0;
+	int err = 0;
+
+	*sum = 0;
+	while (off < end && !err) {
+		size_t len = pfs_min_u64(sizeof(bytes), end - off);
+
+		err = pfs_page_copy(page, bytes, off, len);
+		for (size_t at = 0; at < len && !err; at += PFS_SLOT_LEN) {
+			crc = pfs_crc32c(crc, bytes + at, PFS_SLOT_LEN);
+			if (memcmp(bytes + at, unused, PFS_SLOT_LEN) != 0)
+				*sum = crc;
+		}
+		off += len;
+	}
+	return err;
+}
+
+void pfs_pager_get_saved(const struct pfs_page *page, struct pfs_pager_saved *saved)
+{
+	bool as_before = !page->loaded || page->unusable;
+
+	*saved = (struct pfs_pager_saved){
+		.room = page->fit.room,
+		.free_bytes = as_before ? page->saved_free_bytes : page->space.free_bytes,
+		.free_slots = as_before ? page->saved_free_slots : page->free_slot_count,
+		.slots_crc = page->saved_slots_crc,
+	};
+	if (as_before && page->has_saved)
+		return;
+	if (sum_slots(page, &saved->slots_crc) != 0 || page->unusable)
+		saved->slots_crc = ~saved->slots_crc;
 }
 
 struct used_extent {
@@ -142,7 +186,8 @@ static int push_free_slot(struct pfs_page *page, uint32_t slot)
 	return 0;
 }
 
-/* Collects the containers of live slots, and the other slots as free. */
+/* Collects the containers of live slots, and the other slots as free. -EUCLEAN: a slot is damaged
+ * (reported). */
 static int collect(struct pfs_pager *pager, struct pfs_page *page, struct used_extent *used,
 		   size_t *used_count)
 {
@@ -153,19 +198,16 @@ static int collect(struct pfs_pager *pager, struct pfs_page *page, struct used_e
 	for (uint32_t i = page->slot_count; i-- > 0;) {
 		err = pfs_page_read_slot(page, i, &slot);
 		if (err == -EUCLEAN) {
-			/* Its container can't be told from free space; the slot itself stays taken.
-			 */
 			snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, page->number);
-			pfs_corrupt(pager->logger, where, pfs_slot_offset(i), "slot %u is damaged",
-				    i);
-			continue;
+			return pfs_corrupt(pager->logger, where, pfs_slot_offset(i),
+					   "slot %u is damaged", i);
 		}
 		if (err)
 			return err;
 		/* A header that did not reach the disk says less than its slots do. */
 		if (pfs_slot_is_live(&slot) && slot.off < page->floor) {
 			if (slot.off < pfs_slot_offset(page->slot_count))
-				continue;
+				return -EUCLEAN;
 			page->floor = slot.off;
 		}
 		if (pfs_slot_is_live(&slot))
@@ -176,57 +218,72 @@ static int collect(struct pfs_pager *pager, struct pfs_page *page, struct used_e
 	return 0;
 }
 
-/* Which parts of the page are free can't be known: nothing is put there any more. */
-static void make_unusable(struct pfs_pager *pager, struct pfs_page *page)
+void pfs_pager_make_unusable(struct pfs_pager *pager, struct pfs_page *page)
 {
-	pfs_logf(pager->logger, PFS_LOG_ERROR,
-		 PFS_PAGE_NAME_FMT ": slots can't be read; nothing is written there", page->number);
+	if (!page->unusable)
+		pfs_logf(pager->logger, PFS_LOG_ERROR,
+			 PFS_PAGE_NAME_FMT
+			 " is damaged: nothing is put there until `payloadctl check --repair`",
+			 page->number);
 	page->free_slot_count = 0;
+	pfs_space_free(&page->space);
 	page->unusable = page->loaded = true;
 	update_room(pager, page);
+}
+
+/* What lies between the containers is free. -EUCLEAN: they overlap. */
+static int free_between(struct pfs_page *page, struct used_extent *used, size_t count)
+{
+	uint64_t at = page->floor;
+	int err = 0;
+
+	if (count)
+		qsort(used, count, sizeof(*used), by_offset);
+	used[count] = (struct used_extent){page->size - PFS_PAGE_TRAILER_LEN, 0};
+	for (size_t i = 0; i <= count && !err; i++) {
+		if (used[i].off < at)
+			return -EUCLEAN;
+		if (used[i].off > at)
+			err = pfs_space_add(&page->space, at, used[i].off - at);
+		at = used[i].off + used[i].len;
+	}
+	return err;
 }
 
 int pfs_pager_load(struct pfs_pager *pager, struct pfs_page *page)
 {
 	struct used_extent *used;
 	size_t count = 0;
-	uint64_t at;
+	uint32_t crc;
 	int err;
 
 	if (page->loaded)
 		return 0;
+	if (page->unusable) {
+		pfs_pager_make_unusable(pager, page);
+		return 0;
+	}
 	used = malloc((page->slot_count + 1) * sizeof(*used));
 	if (!used)
 		return -ENOMEM;
 	page->free_slot_count = 0;
 	err = collect(pager, page, used, &count);
-	if (err == -EIO) {
-		make_unusable(pager, page);
+	if (!err)
+		err = free_between(page, used, count);
+	/* A slot that lost its document looks free. */
+	if (!err && page->has_saved && sum_slots(page, &crc) == 0 && crc != page->saved_slots_crc)
+		err = -EUCLEAN;
+	free(used);
+	if (!err) {
+		page->loaded = true;
+		update_room(pager, page);
+	} else if (err == -EIO || err == -EUCLEAN) {
+		pfs_pager_make_unusable(pager, page);
 		err = 0;
-		goto out;
-	}
-	if (err)
-		goto out;
-	at = page->floor;
-	qsort(used, count, sizeof(*used), by_offset);
-	used[count] = (struct used_extent){page->size - PFS_PAGE_TRAILER_LEN, 0};
-	for (size_t i = 0; i <= count && !err; i++) {
-		/* Overlap is damage, which the check names; here it only must not be taken for free
-		 * space. */
-		if (used[i].off > at)
-			err = pfs_space_add(&page->space, at, used[i].off - at);
-		at = pfs_max_u64(at, used[i].off + used[i].len);
-	}
-	if (err)
-		goto out;
-	page->loaded = true;
-	update_room(pager, page);
-out:
-	if (err) {
+	} else {
 		pfs_space_free(&page->space);
 		page->free_slot_count = 0;
 	}
-	free(used);
 	return err;
 }
 
@@ -353,7 +410,7 @@ static int page_create(struct pfs_pager *pager, const struct pfs_pager_need *nee
 		free(page);
 		return -ENOSPC;
 	}
-	page->size = page->high_reserved = size;
+	page->size = page->file_size = page->high_reserved = size;
 	page->floor = size - PFS_PAGE_TRAILER_LEN;
 	page->unborn = true;
 	page->base_seq = need->container->seq;
@@ -466,6 +523,8 @@ int pfs_page_copy(const struct pfs_page *page, void *dst, uint64_t off, size_t l
 {
 	if (off > page->size || len > page->size - off)
 		return -EUCLEAN;
+	if (off + len > page->file_size)
+		return -EIO;
 	return pfs_map_copy(dst, page->map + off, len);
 }
 

@@ -25,6 +25,7 @@ struct pfs_page {
 	struct pfs_file *file;
 	const uint8_t *map;
 	uint64_t size;
+	uint64_t file_size; /* less where the file was cut */
 	uint64_t generation;
 	uint64_t base_seq;
 	int64_t base_mtime;
@@ -37,11 +38,17 @@ struct pfs_page {
 	struct pfs_space space; /* free extents between floor and size */
 	uint32_t *free_slots;
 	uint32_t free_slot_count, free_slot_cap;
-	bool punched;  /* disk space of some free extents was given back */
-	bool loaded;   /* space and free_slots are known, not only the room */
-	bool unusable; /* slots can't be read: the page takes nothing */
+	bool punched; /* disk space of some free extents was given back */
+	bool loaded;  /* space and free_slots are known, not only the room */
+	/* What is free in it can't be known, because it is damaged: until it is repaired it takes
+	 * nothing, nothing in it is written over but the slots of documents that are removed, and
+	 * its header stays as it is. */
+	bool unusable;
+	/* From a saved index. */
 	uint64_t saved_free_bytes;
 	uint32_t saved_free_slots;
+	uint32_t saved_slots_crc;
+	bool has_saved;
 
 	/* Writer thread. */
 	bool dirty, header_dirty;
@@ -54,12 +61,14 @@ struct pfs_pager_options {
 	uint64_t page_size;
 	uint32_t min_value_size;
 	bool read_only;
+	struct pfs_page_set pages; /* what there must be */
 	const struct pfs_logger *logger;
 };
 
-/* Opens every page file of the directory. Files that were being made when a crash came (all-zero
- * header) are removed, or left out when read-only. A damaged or missing page does not fail the
- * opening: it is reported and left out; *damaged counts them. */
+/* Opens every page file of the directory. Newborn files (not in the set) with an all-zero header
+ * are removed, or left out when read-only. A damaged or missing page does not fail the opening: it
+ * is reported and left out; one that ends early is used as far as it goes. *damaged counts all of
+ * these: of what they held, slots may not be there to be read. */
 int pfs_pager_open(struct pfs_pager **out, const struct pfs_pager_options *options,
 		   uint64_t *damaged);
 void pfs_pager_close(struct pfs_pager *pager);
@@ -98,9 +107,19 @@ void pfs_pager_free_bytes(struct pfs_pager *pager, uint32_t page, uint64_t off, 
  * is retired. */
 int pfs_pager_load(struct pfs_pager *pager, struct pfs_page *page);
 
-/* From a saved index: lets the page be used without reading its slots until it is changed. */
-void pfs_pager_set_room(struct pfs_pager *pager, struct pfs_page *page, uint64_t room,
-			uint64_t free_bytes, uint32_t free_slots);
+/* What a saved index says of a page: lets it be used without reading its slots until it is
+ * changed. */
+struct pfs_pager_saved {
+	uint64_t room, free_bytes;
+	uint32_t free_slots, slots_crc;
+};
+void pfs_pager_set_saved(struct pfs_pager *pager, struct pfs_page *page,
+			 const struct pfs_pager_saved *saved);
+/* What is to be saved of it. No slots have the checksum that is saved of an unusable page. */
+void pfs_pager_get_saved(const struct pfs_page *page, struct pfs_pager_saved *saved);
+
+/* The page is damaged (see there). */
+void pfs_pager_make_unusable(struct pfs_pager *pager, struct pfs_page *page);
 
 /* ---- reading ---- */
 
@@ -109,7 +128,7 @@ uint32_t pfs_pager_last(const struct pfs_pager *pager); /* highest number */
 
 /* -EUCLEAN: not a valid slot, -EIO. */
 int pfs_page_read_slot(const struct pfs_page *page, uint32_t number, struct pfs_slot *slot);
-/* -EUCLEAN: outside of the page, -EIO. */
+/* -EUCLEAN: outside of the page, -EIO: not in its file, or it can't be read. */
 int pfs_page_copy(const struct pfs_page *page, void *dst, uint64_t off, size_t len);
 
 static inline struct pfs_container_base pfs_page_base(const struct pfs_page *page, unsigned kind,

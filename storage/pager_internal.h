@@ -19,6 +19,7 @@ struct pfs_pager {
 		*chunks[TABLE_CHUNKS]; /* published with release; pages are never taken out */
 	uint32_t last;		       /* highest number, published with release */
 	uint64_t *damaged;	       /* while opening */
+	struct pfs_page_set set, seen; /* what there must be; of that, what there is */
 	uint32_t skip_to; /* numbers up to this are taken by files that could not be used */
 
 	struct pfs_fit fit; /* commit lock */

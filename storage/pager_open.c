@@ -69,49 +69,77 @@ static int recover_header(struct pfs_page *page, struct pfs_page_header *header)
 	return 0;
 }
 
-/* 1: the file is a page; 0: it was being made and holds nothing; negative: damage or an error. */
-static int read_header(struct pfs_pager *pager, struct pfs_page *page, const char *name)
+/* Whether the page is not in the set: its making was cut off, and it holds nothing. */
+static bool is_newborn(const struct pfs_pager *pager, const struct pfs_page *page)
+{
+	return page->number > pager->set.highest;
+}
+
+/* The file ends before the page does. A newborn's is made longer; another's stays as it is. */
+static int check_size(struct pfs_pager *pager, struct pfs_page *page, const char *name)
+{
+	if (page->file_size >= page->size)
+		return 0;
+	if (is_newborn(pager, page) && !pager->read_only) {
+		page->file_size = page->size;
+		return page->file->ops->truncate(page->file, page->size);
+	}
+	pfs_corrupt(pager->logger, name, page->file_size, "it ends early: %llu bytes are missing",
+		    (unsigned long long)(page->size - page->file_size));
+	page->unusable = true;
+	++*pager->damaged;
+	return 0;
+}
+
+/* Reads the header, or its copy, into *header. 1: there is one, *damaged: it is the copy's; 0:
+ * there is none yet; negative: damage or an error. */
+static int find_header(struct pfs_pager *pager, struct pfs_page *page, const char *name,
+		       struct pfs_page_header *header, bool *damaged)
 {
 	struct pfs_page_disk disk = {0};
-	struct pfs_page_header header, copy;
+	struct pfs_page_header copy;
+	bool has_copy = read_copy(page, page->file_size, pager->uuid, &copy), zero;
 	const char *why;
-	uint64_t size;
 	ssize_t n = page->file->ops->read(page->file, &disk, sizeof(disk), 0);
-	int err = page->file->ops->size(page->file, &size);
-	bool has_copy, damaged;
+	int err;
 
 	if (n < 0)
 		return (int)n;
+	zero = pfs_all_zero(&disk, sizeof(disk));
+	*damaged = pfs_page_header_decode(header, &disk, pager->uuid, &why) != 0;
+	if (!*damaged) {
+		page->unborn = !has_copy;
+		return 1;
+	}
+	if (!has_copy)
+		return zero && is_newborn(pager, page)
+			       ? 0
+			       : pfs_corrupt(pager->logger, name, 0, "%s, and so is its copy", why);
+	err = recover_header(page, &copy);
 	if (err)
 		return err;
-	has_copy = read_copy(page, size, pager->uuid, &copy);
-	if (pfs_all_zero(&disk, sizeof(disk)) && !has_copy)
-		return 0;
-	damaged = pfs_page_header_decode(&header, &disk, pager->uuid, &why) != 0;
-	if (damaged) {
-		err = has_copy ? recover_header(page, &copy)
-			       : pfs_corrupt(pager->logger, name, 0, "%s", why);
-		if (err)
-			return err;
-		header = copy;
-		/* Without slots it was cut off while it was made. */
-		if (header.slot_count || !pfs_all_zero(&disk, sizeof(disk)))
-			pfs_corrupt(pager->logger, name, 0,
-				    "%s; the page is opened by the copy of its header", why);
-	}
+	*header = copy;
+	/* Without slots it was cut off while it was made. */
+	if (!is_newborn(pager, page) || !zero)
+		pfs_corrupt(pager->logger, name, 0,
+			    "%s; the page is opened by the copy of its header", why);
+	page->unborn = true;
+	return 1;
+}
+
+/* 1: the file is a page; 0: it was being made and holds nothing; negative: damage or an error. */
+static int read_header(struct pfs_pager *pager, struct pfs_page *page, const char *name)
+{
+	struct pfs_page_header header;
+	bool damaged = false;
+	int have = page->file->ops->size(page->file, &page->file_size);
+
+	if (!have)
+		have = find_header(pager, page, name, &header, &damaged);
+	if (have != 1)
+		return have;
 	if (header.number != page->number)
 		return pfs_corrupt(pager->logger, name, 8, "it says it is page %u", header.number);
-	if (size < header.page_size) {
-		pfs_logf(pager->logger, PFS_LOG_WARNING,
-			 "%s ends early: %llu bytes are missing and read as zeros", name,
-			 (unsigned long long)(header.page_size - size));
-		err = pager->read_only ? 0
-				       : page->file->ops->truncate(page->file, header.page_size);
-		if (err)
-			return err;
-	}
-	/* Both are written anew when one of them is gone. */
-	page->unborn = damaged || !has_copy;
 	page->size = header.page_size;
 	page->generation = header.generation;
 	page->base_seq = header.base_seq;
@@ -120,7 +148,13 @@ static int read_header(struct pfs_pager *pager, struct pfs_page *page, const cha
 	page->floor = header.floor;
 	page->low_reserved = pfs_slot_offset(header.slot_count);
 	page->high_reserved = header.floor;
-	return 1;
+	/* Slots behind the last that verifies are not counted. */
+	page->unusable = damaged && !is_newborn(pager, page);
+	have = check_size(pager, page, name);
+	/* Both headers are written anew when one of them is gone. */
+	if (page->unusable)
+		page->unborn = false;
+	return have ? have : 1;
 }
 
 static int found_file(void *arg, const char *name)
@@ -142,6 +176,8 @@ static int found_file(void *arg, const char *name)
 		return -ENOMEM;
 	page->number = page->fit.number = number;
 	pfs_space_init(&page->space);
+	if (!is_newborn(pager, page))
+		pfs_page_set_add(&pager->seen, number);
 	have = pager->dir->ops->open(pager->dir, name, pager->read_only ? 0 : PFS_IO_WRITE,
 				     &page->file);
 	if (have == 0)
@@ -161,12 +197,35 @@ static int found_file(void *arg, const char *name)
 		return pager->dir->ops->unlink(pager->dir, name);
 	if (number > pager->skip_to)
 		pager->skip_to = number;
-	if (have == 0 || have == -ENOMEM)
+	/* Not damage, but something that this opening lacks. */
+	if (have == 0 || have == -ENOMEM || have == -EMFILE || have == -ENFILE || have == -EACCES)
 		return have;
 	pfs_logf(pager->logger, PFS_LOG_ERROR, "%s can't be used: %s; what it holds can't be read",
 		 name, strerror(-have));
 	++*pager->damaged;
 	return 0;
+}
+
+/* Compares the files with those that there must be. A file too many does no harm. */
+static void check_set(struct pfs_pager *pager)
+{
+	const struct pfs_page_set *set = &pager->set, *seen = &pager->seen;
+	uint32_t missing = set->count - seen->count, number = 1;
+
+	if (missing == 0 && set->mix == seen->mix)
+		return;
+	/* The difference of one is the number's, and says which. */
+	while (number <= set->highest && pfs_mix64(number) != (set->mix ^ seen->mix))
+		number++;
+	if (seen->count == set->count + 1 && number <= set->highest)
+		return;
+	if (missing == 1 && number <= set->highest)
+		pfs_corrupt(pager->logger, "store", 0, PFS_PAGE_NAME_FMT " is missing", number);
+	else if (seen->count < set->count)
+		pfs_corrupt(pager->logger, "store", 0, "%u page files are missing", missing);
+	else
+		pfs_corrupt(pager->logger, "store", 0, "page files are missing");
+	*pager->damaged += seen->count < set->count ? missing : 1;
 }
 
 int pfs_pager_open(struct pfs_pager **out, const struct pfs_pager_options *options,
@@ -186,7 +245,11 @@ int pfs_pager_open(struct pfs_pager **out, const struct pfs_pager_options *optio
 	pager->read_only = options->read_only;
 	pager->logger = options->logger;
 	pager->damaged = damaged;
+	pager->set = options->pages;
+	pager->skip_to = options->pages.highest;
 	err = pager->dir->ops->list(pager->dir, found_file, pager);
+	if (!err)
+		check_set(pager);
 	pager->damaged = NULL;
 	if (err) {
 		pfs_pager_close(pager);

@@ -37,7 +37,7 @@ int pfs_pager_write_headers(struct pfs_pager *pager, void (*lock)(void *arg, boo
 		struct pfs_page *page = pfs_pager_find(pager, n);
 		int err;
 
-		if (!page || !page->header_dirty)
+		if (!page || !page->header_dirty || page->unusable)
 			continue;
 		err = write_header(pager, page, 0, lock, arg);
 		if (err)
@@ -84,8 +84,11 @@ int pfs_pager_restore_trailer(struct pfs_pager *pager, struct pfs_page *page,
 	struct pfs_page_header header;
 	struct pfs_page_disk disk;
 	const char *why;
-	int err = pfs_page_copy(page, &disk, page->size - PFS_PAGE_TRAILER_LEN, sizeof(disk));
+	int err = 0;
 
+	if (page->unusable)
+		return 0;
+	err = pfs_page_copy(page, &disk, page->size - PFS_PAGE_TRAILER_LEN, sizeof(disk));
 	if (!err && pfs_page_header_decode(&header, &disk, pager->uuid, &why) == 0 &&
 	    header.number == page->number)
 		return 0;
@@ -99,7 +102,7 @@ int pfs_pager_clear_gap(struct pfs_pager *pager, struct pfs_page *page)
 	uint8_t chunk[sizeof(zeros)];
 	int err = 0;
 
-	while (off < page->floor && !err) {
+	while (off < page->floor && !err && !page->unusable) {
 		size_t len = pfs_min_u64(sizeof(chunk) - off % sizeof(chunk), page->floor - off);
 
 		err = pfs_page_copy(page, chunk, off, len);

@@ -3,6 +3,7 @@
 #ifndef PFS_REPLAY_H
 #define PFS_REPLAY_H
 
+#include "storage/identify.h"
 #include "storage/store_internal.h"
 
 /* A slot written since the last complete checkpoint, as far as the records say: its container is
@@ -30,6 +31,11 @@ struct pfs_replay_state {
 	uint64_t *tombstone_tags, *tombstone_seqs;
 	size_t tombstone_count, tombstone_cap;
 	uint64_t lost; /* documents whose base can't be found */
+	/* Documents, or places that may have been some, whose keys can't be known. */
+	uint64_t unknown;
+	struct pfs_loaded *loaded;
+	uint8_t *probe;	      /* PFS_IDENTIFY_ROOM bytes, for the search of a wrong bit */
+	uint64_t probe_bytes; /* that the search may still sum */
 };
 
 /* replay_scan.c: reads all slots into the index; window UINT64_MAX: nothing was changed since the

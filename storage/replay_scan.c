@@ -3,6 +3,9 @@
 
 #include "storage/replay.h"
 
+#define PROBE_BYTES_MAX \
+	(2 * PFS_GIB) /* summed in the search for wrong bits, some tenths of a second */
+
 /* ---- what the records name ---- */
 
 static uint64_t name_hash(unsigned kind, uint64_t tag)
@@ -137,72 +140,158 @@ static int remember_tombstone(struct pfs_replay_state *state, uint32_t page, uin
 	return 0;
 }
 
-/* A document that the window's records name. */
-static int scan_named(struct pfs_replay_state *state, uint32_t page, uint32_t number,
-		      const struct pfs_slot *slot)
+static int read_page(void *page, uint64_t off, void *buf, size_t len)
 {
-	struct pfs_loaded loaded;
-	int err = pfs_load(state->store, page, number, &loaded);
+	return pfs_page_copy(page, buf, off, len);
+}
 
-	if (err)
-		return distrust(state, &loaded, page, number, false);
-	if (loaded.c.seq >= state->window) {
-		state->last_seq = pfs_max_u64(state->last_seq, loaded.c.seq);
-		return distrust(state, &loaded, page, number, true);
+static enum pfs_identity identify(struct pfs_replay_state *state, struct pfs_page *page,
+				  const struct pfs_slot_disk *disk, struct pfs_identified *out)
+{
+	struct pfs_identify by = {
+		.read = read_page,
+		.arg = page,
+		.page_size = page->size,
+		.base_seq = page->base_seq,
+		.base_mtime = page->base_mtime,
+		.buf = state->probe,
+		.budget = state->probe_bytes,
+	};
+	enum pfs_identity identity = pfs_identify(&by, disk, out);
+
+	state->probe_bytes = by.budget;
+	return identity;
+}
+
+/* A slot that does not verify, or none at all. Its document, if it can be told whose it is, is
+ * there and can't be read: as it stands it is not found, and another might seem to be. */
+static int scan_damaged(struct pfs_replay_state *state, struct pfs_page *page, uint32_t number,
+			const struct pfs_slot_disk *disk)
+{
+	struct pfs_store *store = state->store;
+	struct pfs_identified found;
+	enum pfs_identity identity = identify(state, page, disk, &found);
+	struct pfs_extent_at at = {page->number, number, found.decoded.off, 0};
+	char where[32];
+
+	snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, page->number);
+	pfs_corrupt(&store->logger, where, pfs_slot_offset(number),
+		    "slot %u or what it points to is damaged", number);
+	pfs_pager_make_unusable(store->pager, page);
+	if (identity == PFS_IDENTITY_NONE)
+		return 0;
+	if (identity == PFS_IDENTITY_UNKNOWN)
+		state->unknown++;
+	if (!pfs_slot_is_live(&found.decoded) || found.decoded.kind == PFS_KEY_TEMP)
+		return 0;
+	/* Its records say what it was, or that it is lost. */
+	if (pfs_is_named(state, found.decoded.kind, found.decoded.tag))
+		return pfs_distrust_place(state, &at, found.decoded.tag);
+	return pfs_install(store, found.decoded.kind, found.decoded.tag, page->number, number,
+			   pfs_peek_raw_len(page, &found.decoded), found.decoded.len);
+}
+
+/* A version of the window, or one whose container was torn by the crash: the records decide. */
+static int scan_named(struct pfs_replay_state *state, const struct pfs_loaded *loaded,
+		      struct pfs_page *page, uint32_t number, bool verified)
+{
+	if (!verified)
+		return distrust(state, loaded, page->number, number, false);
+	if (loaded->c.seq >= state->window) {
+		state->last_seq = pfs_max_u64(state->last_seq, loaded->c.seq);
+		return distrust(state, loaded, page->number, number, true);
 	}
-	return pfs_install(state->store, slot->kind, slot->tag, page, number, loaded.c.raw_len,
-			   slot->len);
+	return pfs_install(state->store, loaded->slot.kind, loaded->slot.tag, page->number, number,
+			   loaded->c.raw_len, loaded->slot.len);
+}
+
+/* A slot whose container does not verify, and whose key the records name: torn, as a rule; but it
+ * may be another's slot that is damaged. */
+static bool is_anothers(struct pfs_replay_state *state, struct pfs_page *page,
+			const struct pfs_slot_disk *disk)
+{
+	struct pfs_identified found;
+
+	return identify(state, page, disk, &found) == PFS_IDENTITY_SLOT;
+}
+
+static int scan_live(struct pfs_replay_state *state, struct pfs_page *page, uint32_t number,
+		     const struct pfs_slot_disk *disk)
+{
+	struct pfs_loaded *loaded = state->loaded;
+	bool verified = pfs_load_slot(page, disk, loaded) == 0;
+	const struct pfs_slot *slot = &loaded->slot;
+
+	if (pfs_is_named(state, slot->kind, slot->tag) &&
+	    (verified || !is_anothers(state, page, disk)))
+		return scan_named(state, loaded, page, number, verified);
+	/* Nobody's any more: dropped, damaged or not. */
+	if (!verified && slot->kind != PFS_KEY_TEMP)
+		return scan_damaged(state, page, number, disk);
+	return pfs_install(state->store, slot->kind, slot->tag, page->number, number,
+			   verified ? loaded->c.raw_len : 0, slot->len);
 }
 
 static int scan_slot(struct pfs_replay_state *state, struct pfs_page *page, uint32_t number)
 {
+	static const struct pfs_slot_disk unused;
+	struct pfs_slot_disk disk;
 	struct pfs_slot slot;
-	int err = pfs_page_read_slot(page, number, &slot);
+	int err = pfs_page_copy(page, &disk, pfs_slot_offset(number), sizeof(disk));
 
-	if (err == -EUCLEAN)
-		return 0; /* reported when the page was loaded */
 	if (err)
 		return err;
+	if (pfs_slot_decode(&slot, &disk, PFS_PAGE_HEADER_LEN, page->size) != 0 ||
+	    (slot.kind == PFS_SLOT_FREE && memcmp(&disk, &unused, sizeof(disk)) != 0))
+		return scan_damaged(state, page, number, &disk);
 	if (slot.kind == PFS_SLOT_TOMBSTONE) {
 		state->last_seq = pfs_max_u64(state->last_seq, slot.seq);
 		return slot.seq >= state->window
 			       ? remember_tombstone(state, page->number, number, &slot)
 			       : 0;
 	}
-	if (!pfs_slot_is_live(&slot))
-		return 0;
-	if (pfs_is_named(state, slot.kind, slot.tag))
-		return scan_named(state, page->number, number, &slot);
-	return pfs_install(state->store, slot.kind, slot.tag, page->number, number,
-			   pfs_peek_raw_len(page, &slot), slot.len);
+	return slot.kind == PFS_SLOT_FREE ? 0 : scan_live(state, page, number, &disk);
+}
+
+static int scan_page(struct pfs_replay_state *state, struct pfs_page *page)
+{
+	int err = pfs_pager_load(state->store->pager, page);
+
+	state->last_seq = pfs_max_u64(state->last_seq, page->base_seq);
+	if (!err)
+		err = pfs_index_reserve(state->store->index, page->slot_count);
+	for (uint32_t i = 0; i < page->slot_count && !err; i++)
+		err = scan_slot(state, page, i);
+	if (err != -EIO)
+		return err;
+	/* The others are still to be had. */
+	pfs_logf(&state->store->logger, PFS_LOG_ERROR,
+		 PFS_PAGE_NAME_FMT " can't be read to its end: what it held is not listed",
+		 page->number);
+	pfs_pager_make_unusable(state->store->pager, page);
+	state->unknown++;
+	return 0;
 }
 
 int pfs_scan(struct pfs_replay_state *state)
 {
 	struct pfs_pager *pager = state->store->pager;
+	int err = 0;
 
-	for (uint32_t n = 1; n <= pfs_pager_last(pager); n++) {
+	state->probe = malloc(PFS_IDENTIFY_ROOM);
+	state->loaded = malloc(sizeof(*state->loaded));
+	state->probe_bytes = PROBE_BYTES_MAX;
+	if (!state->probe || !state->loaded)
+		err = -ENOMEM;
+	/* What damaged or missing files held is not known to anybody. */
+	state->unknown += state->store->pages_damaged;
+	for (uint32_t n = 1; n <= pfs_pager_last(pager) && !err; n++) {
 		struct pfs_page *page = pfs_pager_find(pager, n);
-		int err;
 
-		if (!page)
-			continue;
-		state->last_seq = pfs_max_u64(state->last_seq, page->base_seq);
-		err = pfs_pager_load(pager, page);
-		if (!err)
-			err = pfs_index_reserve(state->store->index, page->slot_count);
-		for (uint32_t i = 0; i < page->slot_count && !err; i++)
-			err = scan_slot(state, page, i);
-		if (err == -EIO) {
-			/* The others are still to be had. */
-			pfs_logf(&state->store->logger, PFS_LOG_ERROR,
-				 PFS_PAGE_NAME_FMT
-				 " can't be read to its end: what it held is not listed",
-				 n);
-			err = 0;
-		}
-		if (err)
-			return err;
+		if (page)
+			err = scan_page(state, page);
 	}
-	return 0;
+	free(state->probe);
+	free(state->loaded);
+	return err;
 }

@@ -493,13 +493,13 @@ static int open_parts(struct pfs_store *store)
 		.page_size = store->super.page_size,
 		.min_value_size = store->super.min_value_size,
 		.read_only = store->opened_read_only,
+		.pages = store->super.pages,
 		.logger = &store->logger,
 	};
-	uint64_t damaged;
 	int err = pfs_index_new(&store->index);
 
 	if (!err)
-		err = pfs_pager_open(&store->pager, &pager, &damaged);
+		err = pfs_pager_open(&store->pager, &pager, &store->pages_damaged);
 	if (!err)
 		err = pfs_journal_open(&store->journal, &journal);
 	return err;
@@ -672,7 +672,8 @@ static void release_temporary(struct pfs_store *store)
 		struct pfs_key key;
 
 		pfs_epoch_enter();
-		if (pfs_word_key(store, pfs_index_word(store->index, object), &key) != 0)
+		if (pfs_object_word_key(store, object, pfs_index_word(store->index, object),
+					&key) != 0)
 			key.kind = PFS_KEY_NONE;
 		pfs_epoch_leave();
 		if (key.kind == PFS_KEY_TEMP)

@@ -167,8 +167,10 @@ int pfs_current(struct pfs_store *store, uint32_t object, struct pfs_current *cu
 		err = pfs_page_read_slot(page, pfs_word_slot(current->base_word), &slot);
 	if (err)
 		return err == -EUCLEAN ? -EIO : err;
+	/* In a damaged page the place that a slot names may be another document's: it is neither
+	 * written over nor given to others. */
 	current->home = (struct pfs_extent_at){page->number, pfs_word_slot(current->base_word),
-					       slot.off, slot.len};
+					       slot.off, page->unusable ? 0 : slot.len};
 	current->counted_len = slot.len;
 	current->counted_kind = slot.kind;
 	/* Not verified: a damaged document can be replaced and removed too. */

@@ -94,17 +94,16 @@ static void save_pages(struct pfs_store *store, struct stream *s, uint64_t *coun
 	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
 		struct pfs_page *page = pfs_pager_find(store->pager, n);
 		struct pfs_index_page_disk disk = {0};
-		uint64_t free_bytes;
-		uint32_t free_slots;
+		struct pfs_pager_saved saved;
 
 		if (!page)
 			continue;
-		free_bytes = page->loaded ? page->space.free_bytes : page->saved_free_bytes;
-		free_slots = page->loaded ? page->free_slot_count : page->saved_free_slots;
+		pfs_pager_get_saved(page, &saved);
 		pfs_put_le32(disk.page.b, n);
-		pfs_put_le32(disk.largest.b, (uint32_t)page->fit.room);
-		pfs_put_le64(disk.free_bytes.b, free_bytes);
-		pfs_put_le32(disk.free_slots.b, free_slots);
+		pfs_put_le32(disk.largest.b, (uint32_t)saved.room);
+		pfs_put_le64(disk.free_bytes.b, saved.free_bytes);
+		pfs_put_le32(disk.free_slots.b, saved.free_slots);
+		pfs_put_le32(disk.slots_crc.b, saved.slots_crc);
 		stream_put(s, &disk, sizeof(disk));
 		++*count;
 	}
@@ -235,9 +234,12 @@ static int load_pages(struct pfs_store *store, struct stream *s, uint64_t count)
 			return s->err;
 		page = pfs_pager_find(store->pager, pfs_get_le32(disk->page.b));
 		if (page)
-			pfs_pager_set_room(store->pager, page, pfs_get_le32(disk->largest.b),
-					   pfs_get_le64(disk->free_bytes.b),
-					   pfs_get_le32(disk->free_slots.b));
+			pfs_pager_set_saved(
+				store->pager, page,
+				&(struct pfs_pager_saved){pfs_get_le32(disk->largest.b),
+							  pfs_get_le64(disk->free_bytes.b),
+							  pfs_get_le32(disk->free_slots.b),
+							  pfs_get_le32(disk->slots_crc.b)});
 		else
 			pfs_logf(&store->logger, PFS_LOG_ERROR,
 				 PFS_PAGE_NAME_FMT " is missing: what it held can't be read",

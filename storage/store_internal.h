@@ -48,7 +48,11 @@ struct pfs_store {
 	struct pfs_logger logger;
 	bool opened_read_only, hold_objects, manual;
 	bool repairing; /* opened by a repair: goes on over what else is refused; dir is borrowed */
-	bool failed; /* atomic: a sync or an invariant failed; read-only from then on */
+	/* There are documents whose keys are not known: who is not found may be one of them. Set
+	 * when the opening is done; replaying must not ask. */
+	bool doubt;
+	uint64_t pages_damaged; /* files of pages that are missing or damaged, at opening */
+	bool failed;		/* atomic: a sync or an invariant failed; read-only from then on */
 	unsigned commit_ms;
 	uint64_t journal_max;
 	struct pfs_defaults defaults;
@@ -136,16 +140,22 @@ struct pfs_loaded {
 /* -EIO: damaged, logged. */
 int pfs_load(struct pfs_store *store, uint32_t page, uint32_t slot, struct pfs_loaded *out);
 
+/* The same for a slot as it stands in the page, which may be any bytes; nothing is logged.
+ * -EUCLEAN, -EIO; out->slot is set when it is a plausible one. */
+int pfs_load_slot(struct pfs_page *page, const struct pfs_slot_disk *disk, struct pfs_loaded *out);
+
 /* The raw length that a container says, not verified: for the statistics. */
 uint64_t pfs_peek_raw_len(const struct pfs_page *page, const struct pfs_slot *slot);
 
 /* What `word` says. -ENOENT for 0, -EIO. */
 int pfs_view(struct pfs_store *store, uint64_t word, struct pfs_view *view);
 
-/* The key under which the object of `word` stands. -ENOENT, -EIO. */
-int pfs_word_key(struct pfs_store *store, uint64_t word, struct pfs_key *key);
+/* The key under which the object stands; word is its own. -ENOENT, -EIO. */
+int pfs_object_word_key(struct pfs_store *store, uint32_t object, uint64_t word,
+			struct pfs_key *key);
 
-/* The object that has the key, and its word. -ENOENT, -EIO: a damaged document may be the one. */
+/* The object that has the key, and its word. -ENOENT, -EIO: a damaged document may be the one, or
+ * one whose key is not known. */
 int pfs_find(struct pfs_store *store, const struct pfs_key *key, uint32_t *object, uint64_t *word);
 
 /* Reads [off, off + len) of the payload that source holds; the range lies inside. -EIO, reported by

@@ -381,7 +381,7 @@ void pfs_release(struct pfs_store *store, uint32_t object)
 
 	pfs_write_enter(store);
 	word = pfs_index_word(store->index, object);
-	if (word == 0 || pfs_word_key(store, word, &key) != 0)
+	if (word == 0 || pfs_object_word_key(store, object, word, &key) != 0)
 		goto out;
 	if (key.kind != PFS_KEY_TEMP) {
 		pfs_renumber(store, object);

@@ -54,6 +54,16 @@ int pfs_load(struct pfs_store *store, uint32_t page_number, uint32_t slot, struc
 	return err;
 }
 
+int pfs_load_slot(struct pfs_page *page, const struct pfs_slot_disk *disk, struct pfs_loaded *out)
+{
+	int err;
+
+	out->page = page;
+	out->slot = (struct pfs_slot){.kind = PFS_SLOT_FREE};
+	err = pfs_slot_decode(&out->slot, disk, PFS_PAGE_HEADER_LEN, page->size);
+	return err ? err : load_container(out);
+}
+
 uint64_t pfs_peek_raw_len(const struct pfs_page *page, const struct pfs_slot *slot)
 {
 	uint8_t bytes[HEADER_PEEK];
@@ -427,7 +437,19 @@ void pfs_view_attr(const struct pfs_store *store, const struct pfs_view *view,
 	};
 }
 
-int pfs_word_key(struct pfs_store *store, uint64_t word, struct pfs_key *key)
+/* Whether the slot at the object's place, to which its word pointed, is not its own: the hash of
+ * its key says so. The word is looked at again, because what is renamed or moved meanwhile may have
+ * got another hash. */
+static bool is_misplaced(const struct pfs_store *store, uint32_t object, uint64_t word,
+			 const struct pfs_slot *slot)
+{
+	return pfs_index_hash(slot->kind, slot->tag) !=
+		       pfs_index_stored_hash(store->index, object) &&
+	       pfs_index_word(store->index, object) == word;
+}
+
+int pfs_object_word_key(struct pfs_store *store, uint32_t object, uint64_t word,
+			struct pfs_key *key)
 {
 	struct pfs_loaded loaded;
 	struct pfs_page *page;
@@ -439,10 +461,14 @@ int pfs_word_key(struct pfs_store *store, uint64_t word, struct pfs_key *key)
 	}
 	if (!pfs_word_is_page(word))
 		return -ENOENT;
-	/* Numbers stand in the slot: no container is touched. */
 	page = pfs_pager_find(store->pager, pfs_word_page_number(word));
-	if (page && pfs_page_read_slot(page, pfs_word_slot(word), &loaded.slot) == 0 &&
-	    (loaded.slot.kind == PFS_KEY_NUM || loaded.slot.kind == PFS_KEY_TEMP)) {
+	if (!page || pfs_page_read_slot(page, pfs_word_slot(word), &loaded.slot) != 0)
+		return -EIO;
+	if (is_misplaced(store, object, word, &loaded.slot))
+		return damaged(store, page->number, pfs_slot_offset(pfs_word_slot(word)),
+			       "the slot is not that of the document which was there");
+	/* Numbers stand in the slot: no container is touched. */
+	if (loaded.slot.kind == PFS_KEY_NUM || loaded.slot.kind == PFS_KEY_TEMP) {
 		memset(key, 0, offsetof(struct pfs_key, name));
 		key->kind = (uint8_t)loaded.slot.kind;
 		key->num = loaded.slot.tag;
@@ -457,8 +483,9 @@ int pfs_word_key(struct pfs_store *store, uint64_t word, struct pfs_key *key)
 	return 0;
 }
 
-/* 1: the object of `word` has the key, 0: it has another, -EIO: it may have. */
-static int has_key(struct pfs_store *store, uint64_t word, const struct pfs_key *key)
+/* 1: the object has the key, 0: it has another, -EIO: it may have. */
+static int has_key(struct pfs_store *store, uint32_t object, uint64_t word,
+		   const struct pfs_key *key)
 {
 	struct pfs_slot slot;
 	struct pfs_page *page;
@@ -470,30 +497,28 @@ static int has_key(struct pfs_store *store, uint64_t word, const struct pfs_key 
 	if (!pfs_word_is_page(word))
 		return 0;
 	page = pfs_pager_find(store->pager, pfs_word_page_number(word));
-	if (!page)
+	if (!page || pfs_page_read_slot(page, pfs_word_slot(word), &slot) != 0)
 		return -EIO;
-	err = pfs_page_read_slot(page, pfs_word_slot(word), &slot);
-	if (err)
-		return -EIO;
+	/* Another key with the same hash is a rare chance; another hash is damage. */
 	if (slot.kind != key->kind || slot.tag != pfs_key_tag(key))
-		return 0;
+		return is_misplaced(store, object, word, &slot) ? -EIO : 0;
 	if (slot.kind == PFS_KEY_NUM || slot.kind == PFS_KEY_TEMP)
 		return 1;
-	err = pfs_word_key(store, word, &there);
+	err = pfs_object_word_key(store, object, word, &there);
 	return err ? err : pfs_key_equal(&there, key);
 }
 
 int pfs_find(struct pfs_store *store, const struct pfs_key *key, uint32_t *object, uint64_t *word)
 {
 	struct pfs_probe probe;
-	bool in_doubt = false;
+	bool in_doubt = store->doubt;
 
 	pfs_probe_begin(&probe, store->index, pfs_index_hash(key->kind, pfs_key_tag(key)));
 	while ((*object = pfs_probe_next(&probe)) != PFS_OBJECT_NONE) {
 		int match;
 
 		*word = pfs_index_word(store->index, *object);
-		match = has_key(store, *word, key);
+		match = has_key(store, *object, *word, key);
 		if (match == 1)
 			return 0;
 		if (match < 0)
@@ -543,7 +568,7 @@ int pfs_object_key(struct pfs_store *store, uint32_t object, struct pfs_key *key
 	int err;
 
 	pfs_epoch_enter();
-	err = pfs_word_key(store, pfs_index_word(store->index, object), key);
+	err = pfs_object_word_key(store, object, pfs_index_word(store->index, object), key);
 	pfs_epoch_leave();
 	return !err && key->kind == PFS_KEY_TEMP ? -ENOENT : err;
 }
@@ -657,7 +682,8 @@ ssize_t pfs_list(struct pfs_store *store, uint64_t after, struct pfs_listed *out
 		if (object == PFS_OBJECT_NONE)
 			continue;
 		pfs_epoch_enter();
-		err = pfs_word_key(store, pfs_index_word(store->index, object), &out[n].key);
+		err = pfs_object_word_key(store, object, pfs_index_word(store->index, object),
+					  &out[n].key);
 		pfs_epoch_leave();
 		/* A damaged name can't be listed; the check names the place. */
 		if (err || out[n].key.kind == PFS_KEY_TEMP)

@@ -454,7 +454,8 @@ static int drop_temporary(struct pfs_store *store, uint64_t seq)
 		struct pfs_key key;
 		int err;
 
-		if (!word || pfs_word_key(store, word, &key) != 0 || key.kind != PFS_KEY_TEMP)
+		if (!word || pfs_object_word_key(store, object, word, &key) != 0 ||
+		    key.kind != PFS_KEY_TEMP)
 			continue;
 		err = drop(store, &key, seq);
 		if (err)
@@ -588,6 +589,21 @@ static void count_lost(struct pfs_replay_state *state)
 	}
 }
 
+/* Documents are there whose keys nobody knows: that is remembered before anything is changed,
+ * because what shows it may not be there any more after that. */
+static int settle_doubt(struct pfs_replay_state *state)
+{
+	struct pfs_store *store = state->store;
+	int err = 0;
+
+	if (state->unknown && !store->super.doubt) {
+		store->super.doubt = true;
+		if (!store->opened_read_only)
+			err = pfs_super_write(store->dir, &store->super);
+	}
+	return err;
+}
+
 static int replay(struct pfs_replay_state *state)
 {
 	struct pfs_store *store = state->store;
@@ -604,6 +620,8 @@ static int replay(struct pfs_replay_state *state)
 		err = pfs_journal_rewrite(store->journal);
 	if (!err)
 		err = pfs_scan(state);
+	if (!err)
+		err = settle_doubt(state);
 	if (!err)
 		err = pfs_journal_replay(store->journal, replay_record, state, &result);
 	if (!err)
@@ -629,6 +647,8 @@ int pfs_recover(struct pfs_store *store, bool clean)
 	if (clean && err && err != -ENOMEM) {
 		err = pfs_scan(&state);
 		if (!err)
+			err = settle_doubt(&state);
+		if (!err)
 			err = drop_temporary(store, state.last_seq);
 	} else if (!clean) {
 		err = replay(&state);
@@ -636,6 +656,13 @@ int pfs_recover(struct pfs_store *store, bool clean)
 	if (!err && clean)
 		pfs_journal_start(store->journal,
 				  pfs_max_u64(state.last_seq, store->super.sequence) + 1);
+	if (!err && store->super.doubt) {
+		store->doubt = true;
+		pfs_logf(&store->logger, PFS_LOG_ERROR,
+			 "damage hides the ids of some documents: an id that is not found gives an "
+			 "input/output error, and nothing new can be made, until `payloadctl check "
+			 "--repair`");
+	}
 	free(state.named);
 	free(state.untrusted);
 	free(state.tombstones);

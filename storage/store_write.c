@@ -410,7 +410,8 @@ static int change_bytes(struct pfs_store *store, uint32_t object, uint64_t new_s
 
 	err = pfs_view(store, pfs_index_word(store->index, object), &now);
 	if (!err)
-		err = pfs_word_key(store, pfs_index_word(store->index, object), &key);
+		err = pfs_object_word_key(store, object, pfs_index_word(store->index, object),
+					  &key);
 	if (!err)
 		err = begin(store, &change, object, &key, &now);
 	if (err)
@@ -538,7 +539,7 @@ static int attr_object(struct pfs_store *store, uint32_t object, unsigned mask,
 	int err = pfs_view(store, word, &view);
 
 	if (!err)
-		err = pfs_word_key(store, word, &key);
+		err = pfs_object_word_key(store, object, word, &key);
 	if (!err)
 		err = begin(store, &change, object, &key, &view);
 	if (err)
@@ -583,7 +584,7 @@ static int truncate_held(struct pfs_store *store, uint32_t object, const struct 
 	int err = pfs_current(store, object, &current);
 
 	if (!err)
-		err = pfs_word_key(store, current.word, &key);
+		err = pfs_object_word_key(store, object, current.word, &key);
 	if (err)
 		return err;
 	pfs_version_take_attr(&model, view);

@@ -51,6 +51,7 @@ static inline void open_pager_as(struct world *w, bool read_only)
 		.page_size = w->page_size,
 		.min_value_size = w->min_value_size,
 		.read_only = read_only,
+		.pages = w->set,
 		.logger = &quiet,
 	};
 

@@ -238,6 +238,53 @@ static void large_documents_get_larger_pages(void **state)
 	}
 }
 
+static void save_room(struct world *w, uint32_t number, uint64_t room, uint32_t wrong)
+{
+	struct pfs_page *page = pfs_pager_find(w->pager, number);
+	struct pfs_pager_saved saved;
+
+	pfs_pager_get_saved(page, &saved);
+	saved = (struct pfs_pager_saved){room, 7, 1, saved.slots_crc ^ wrong};
+	pfs_pager_set_saved(w->pager, page, &saved);
+}
+
+/* Proves: a page whose slots are not those of the saved index takes nothing, however plausible they
+ * are, and what is saved of it then keeps it so. */
+static void pages_with_other_slots_take_nothing(void **state)
+{
+	struct world *w = new_world(64 * PFS_KIB, 16);
+	struct pfs_pager_saved before, after;
+
+	(void)state;
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(give(w, 400), 0);
+	write_all(w);
+	for (unsigned wrong = 0; wrong < 2; wrong++) {
+		reopen(w);
+		save_room(w, 1, 50000, wrong << 7);
+		assert_int_equal(give(w, 400), 0);
+		assert_int_equal(w->given[--w->count].at.page, 1 + wrong);
+		assert_true(pfs_pager_find(w->pager, 1)->unusable == (wrong == 1));
+	}
+	pfs_pager_get_saved(pfs_pager_find(w->pager, 1), &before);
+	assert_int_equal(before.room, 0);
+	reopen(w);
+	pfs_pager_set_saved(w->pager, pfs_pager_find(w->pager, 1), &before);
+	assert_int_equal(pfs_pager_load(w->pager, pfs_pager_find(w->pager, 1)), 0);
+	assert_true(pfs_pager_find(w->pager, 1)->unusable);
+	pfs_pager_get_saved(pfs_pager_find(w->pager, 1), &after);
+	assert_int_equal(after.slots_crc, before.slots_crc);
+	/* Found without an index: the same. */
+	reopen(w);
+	pfs_pager_make_unusable(w->pager, pfs_pager_find(w->pager, 1));
+	pfs_pager_get_saved(pfs_pager_find(w->pager, 1), &before);
+	reopen(w);
+	pfs_pager_set_saved(w->pager, pfs_pager_find(w->pager, 1), &before);
+	assert_int_equal(pfs_pager_load(w->pager, pfs_pager_find(w->pager, 1)), 0);
+	assert_true(pfs_pager_find(w->pager, 1)->unusable);
+	free_world(w);
+}
+
 /* Proves: a room that a saved index says wrongly, too much or too little, does no harm: what counts
  * is what is found when the page is read. */
 static void saved_rooms_are_not_trusted(void **state)
@@ -251,8 +298,7 @@ static void saved_rooms_are_not_trusted(void **state)
 	write_all(w);
 	reopen(w);
 	for (uint32_t n = 1; n <= pfs_pager_last(w->pager); n++)
-		pfs_pager_set_room(w->pager, pfs_pager_find(w->pager, n), n == 1 ? 60000 : 100 * n,
-				   7, 1);
+		save_room(w, n, n == 1 ? 60000 : 100 * n, 0);
 	assert_int_equal(pfs_pager_stat(w->pager, &stat), 0);
 	assert_int_equal(stat.free_bytes, 7 * stat.pages);
 	assert_int_equal(give(w, 30000), 0);
@@ -263,7 +309,7 @@ static void saved_rooms_are_not_trusted(void **state)
 		struct pfs_page *page = pfs_pager_find(w->pager, n);
 
 		assert_int_equal(pfs_pager_load(w->pager, page), 0);
-		pfs_pager_set_room(w->pager, page, 60000, 7, 1); /* known: nothing happens */
+		save_room(w, n, 60000, 0); /* known: nothing happens */
 		assert_true(page->fit.room < 60000);
 	}
 	expect_as_counted(w);
@@ -339,6 +385,7 @@ int main(void)
 		cmocka_unit_test(freed_space_is_used_again),
 		cmocka_unit_test(large_documents_get_larger_pages),
 		cmocka_unit_test(saved_rooms_are_not_trusted),
+		cmocka_unit_test(pages_with_other_slots_take_nothing),
 		cmocka_unit_test(given_space_is_reserved),
 		cmocka_unit_test(long_free_extents_are_punched),
 	};
