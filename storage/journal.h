@@ -24,6 +24,7 @@
 
 #include "storage/format.h"
 #include "storage/io.h"
+#include "storage/key.h"
 #include "storage/log.h"
 
 #define PFS_SEGMENT_SIZE (2 * PFS_MIB)
@@ -53,6 +54,8 @@ struct pfs_journal_options {
 	uint64_t epoch;
 	bool read_only;
 	uint64_t clean_epoch; /* segments of this epoch and before are dead; 0: none */
+	uint64_t begun_epoch; /* if this is a later one, there must be a segment of it */
+	bool repairing;	      /* goes on over records of which can't be told whose they were */
 	const struct pfs_logger *logger;
 };
 
@@ -76,6 +79,9 @@ struct pfs_record {
 	unsigned type, flags;
 	const uint8_t *body;
 	size_t body_len;
+	/* Of a damaged record there are the sequence and these keys, and nothing else. */
+	const struct pfs_key *lost_keys;
+	unsigned lost_count;
 };
 typedef int pfs_record_fn(void *arg, const struct pfs_record *record);
 
@@ -83,11 +89,12 @@ struct pfs_replay_result {
 	uint64_t records, first_seq,
 		last_seq; /* first_seq: of the oldest live segment, also when it holds nothing */
 	uint64_t damaged; /* places of damage that were skipped (reported) */
+	char why[256];	  /* of -EUCLEAN: what is missing, and where */
 };
 
 /* Calls fn for every record in order (END left out). A non-zero result of fn stops it and is
- * returned. Segments that are not part of the sequence become spare. Afterwards the next append
- * begins a new segment. */
+ * returned. -EUCLEAN: durable records are missing, and whose they were can't be told. Segments that
+ * are not part of the sequence become spare. Afterwards the next append begins a new segment. */
 int pfs_journal_replay(struct pfs_journal *journal, pfs_record_fn *fn, void *arg,
 		       struct pfs_replay_result *result);
 

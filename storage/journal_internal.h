@@ -26,6 +26,9 @@ struct pfs_journal {
 	struct pfs_segment *declared; /* whose header says so */
 	uint64_t next_number;
 	uint64_t epoch_seen, clean_epoch;
+	/* For the replay: what there must be, and the highest epoch of a live segment. */
+	uint64_t begun_epoch, oldest_live, live_epoch;
+	bool repairing;
 	uint64_t live_bytes;
 	uint8_t *buf;
 	size_t buf_cap;

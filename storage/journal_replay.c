@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "storage/journal_internal.h"
+#include "storage/salvage.h"
 
 #define SCAN_LEN 4096
 
@@ -49,6 +50,7 @@ static uint64_t sort_live(struct pfs_journal *journal)
 			at = &segment->next;
 			continue;
 		}
+		journal->live_epoch = pfs_max_u64(journal->live_epoch, segment->epoch);
 		if (segment->number > newest) {
 			newest = segment->number;
 			oldest_live = oldest;
@@ -77,7 +79,6 @@ static void count_live(struct pfs_journal *journal)
 int pfs_journal_open(struct pfs_journal **out, const struct pfs_journal_options *options)
 {
 	struct pfs_journal *journal = calloc(1, sizeof(*journal));
-	uint64_t oldest_live;
 	int err;
 
 	*out = NULL;
@@ -88,6 +89,8 @@ int pfs_journal_open(struct pfs_journal **out, const struct pfs_journal_options 
 	journal->epoch = options->epoch;
 	journal->read_only = options->read_only;
 	journal->clean_epoch = options->clean_epoch;
+	journal->begun_epoch = options->begun_epoch;
+	journal->repairing = options->repairing;
 	journal->next_number = 1;
 	journal->logger = options->logger;
 	pthread_mutex_init(&journal->lock, NULL);
@@ -97,8 +100,8 @@ int pfs_journal_open(struct pfs_journal **out, const struct pfs_journal_options 
 		pfs_journal_close(journal);
 		return err;
 	}
-	oldest_live = sort_live(journal);
-	while (journal->live && journal->live->number < oldest_live) {
+	journal->oldest_live = sort_live(journal);
+	while (journal->live && journal->live->number < journal->oldest_live) {
 		struct pfs_segment *dead = journal->live;
 
 		journal->live = dead->next;
@@ -133,21 +136,29 @@ void pfs_journal_close(struct pfs_journal *journal)
 	free(journal);
 }
 
+/* ---- records ---- */
+
+static const struct pfs_record_disk *loaded_head(const struct pfs_journal *journal)
+{
+	return (const struct pfs_record_disk *)journal->buf;
+}
+
 /* Copies the record at off into the buffer and verifies it. 1: there is one, 0: none, or a negative
  * error. */
 static int record_load(struct pfs_journal *journal, const struct pfs_segment *segment, uint64_t off,
 		       size_t *len)
 {
+	uint64_t end = pfs_min_u64(segment->size, PFS_SEGMENT_SIZE);
 	struct pfs_record_disk head;
 	int err;
 
-	if (off + PFS_RECORD_LEN_MIN > PFS_SEGMENT_SIZE)
+	if (off + PFS_RECORD_LEN_MIN > end)
 		return 0;
 	err = pfs_map_copy(&head, segment->map + off, sizeof(head));
 	if (err)
 		return err;
 	*len = pfs_get_le32(head.len.b);
-	if (*len < PFS_RECORD_LEN_MIN || *len % 8 != 0 || *len > PFS_SEGMENT_SIZE - off)
+	if (*len < PFS_RECORD_LEN_MIN || *len % 8 != 0 || *len > end - off)
 		return 0;
 	err = pfs_journal_room(journal, *len);
 	if (!err)
@@ -155,27 +166,117 @@ static int record_load(struct pfs_journal *journal, const struct pfs_segment *se
 	if (err)
 		return err;
 	return pfs_record_crc(pfs_record_seed(journal, segment), journal->buf, *len) ==
-	       pfs_get_le32(((struct pfs_record_disk *)journal->buf)->crc.b);
+	       pfs_get_le32(loaded_head(journal)->crc.b);
 }
 
+/* The first offset from `off` on at which a record from the sequence on may begin because its head
+ * makes sense, or PFS_SEGMENT_SIZE. Most of what is behind a tail is zeros, or older. */
+static uint64_t next_head(const struct pfs_segment *segment, uint64_t off, uint64_t seq)
+{
+	uint64_t end = pfs_min_u64(segment->size, PFS_SEGMENT_SIZE) & ~UINT64_C(7);
+	uint8_t window[SCAN_LEN + sizeof(struct pfs_record_disk)];
+
+	while (off + PFS_RECORD_LEN_MIN <= end) {
+		size_t len = pfs_min_u64(SCAN_LEN - off % SCAN_LEN, end - off);
+		size_t have = pfs_min_u64(len + sizeof(struct pfs_record_disk), end - off);
+
+		if (pfs_map_copy(window, segment->map + off, have) != 0 ||
+		    (window[0] == 0 && memcmp(window, window + 1, len - 1) == 0)) {
+			off += len;
+			continue;
+		}
+		for (size_t i = 0; i < len && i + sizeof(struct pfs_record_disk) <= have; i += 8) {
+			const struct pfs_record_disk *head =
+				(const struct pfs_record_disk *)(window + i);
+			uint32_t record = pfs_get_le32(head->len.b);
+
+			if (record >= PFS_RECORD_LEN_MIN && record % 8 == 0 &&
+			    record <= end - off - i && pfs_get_le64(head->seq.b) >= seq)
+				return off + i;
+		}
+		off += len;
+	}
+	return PFS_SEGMENT_SIZE;
+}
+
+/* The first record from off on that verifies and has the sequence or a later one: its offset, and
+ * it is in the buffer; or 0. */
+static uint64_t find_record(struct pfs_journal *journal, const struct pfs_segment *segment,
+			    uint64_t off, uint64_t seq, size_t *len)
+{
+	for (; (off = next_head(segment, off, seq)) < PFS_SEGMENT_SIZE; off += 8) {
+		if (record_load(journal, segment, off, len) == 1 &&
+		    pfs_get_le64(loaded_head(journal)->seq.b) >= seq)
+			return off;
+	}
+	return 0;
+}
+
+/* Whether a record from off of the segment on, or in a later one, says that the one with the
+ * sequence was durable (O7). */
+static bool is_proven(struct pfs_journal *journal, const struct pfs_segment *segment, uint64_t off,
+		      uint64_t seq)
+{
+	for (; segment; segment = segment->next, off = PFS_SEGMENT_DATA) {
+		size_t len;
+
+		while ((off = find_record(journal, segment, off, seq, &len)) != 0) {
+			if (pfs_get_le64(loaded_head(journal)->durable.b) >= seq)
+				return true;
+			off += len;
+		}
+	}
+	return false;
+}
+
+/* ---- replaying ---- */
+
 struct replay {
+	struct pfs_journal *journal;
 	pfs_record_fn *fn;
 	void *arg;
 	struct pfs_replay_result *result;
-	uint64_t expected; /* sequence of the next record; 0: any */
-	bool ended;	   /* the last record was END */
+	const struct pfs_segment *before; /* the segment that was replayed last */
+	uint64_t expected;		  /* sequence of the next record */
+	bool ended;			  /* the last record was END */
 };
 
-static int replay_record(struct pfs_journal *journal, struct replay *replay,
-			 struct pfs_segment *segment, uint64_t off, size_t len)
+static int lose(struct replay *replay, const struct pfs_segment *segment, uint64_t off,
+		const char *fmt, ...) PFS_PRINTF(4, 5);
+
+/* Records are missing, and whose they were can't be known: nothing can be shown of any document
+ * that is sure not to be older than it was. */
+static int lose(struct replay *replay, const struct pfs_segment *segment, uint64_t off,
+		const char *fmt, ...)
 {
-	const struct pfs_record_disk *head = (struct pfs_record_disk *)journal->buf;
+	struct pfs_replay_result *result = replay->result;
+	char name[32] = "journal", what[sizeof(result->why) - 64];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(what, sizeof(what), fmt, args);
+	va_end(args);
+	if (segment)
+		snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, segment->file_index);
+	result->damaged++;
+	pfs_corrupt(replay->journal->logger, name, off, "%s", what);
+	if (replay->journal->repairing)
+		return 0;
+	snprintf(result->why, sizeof(result->why), "%s at byte %llu: %s", name,
+		 (unsigned long long)off, what);
+	return -EUCLEAN;
+}
+
+static int replay_record(struct replay *replay, struct pfs_segment *segment, uint64_t off,
+			 size_t len)
+{
+	const struct pfs_record_disk *head = loaded_head(replay->journal);
 	struct pfs_record record = {
 		.pos = {segment, off, len, pfs_get_le64(head->seq.b)},
 		.seq = pfs_get_le64(head->seq.b),
 		.type = head->type,
 		.flags = head->flags,
-		.body = journal->buf + PFS_RECORD_HEADER_LEN,
+		.body = replay->journal->buf + PFS_RECORD_HEADER_LEN,
 		.body_len = len - PFS_RECORD_HEADER_LEN,
 	};
 
@@ -188,143 +289,205 @@ static int replay_record(struct pfs_journal *journal, struct replay *replay,
 	return replay->fn(replay->arg, &record);
 }
 
-/* The first offset from `off` on at which a record may begin because its length makes sense, or
- * PFS_SEGMENT_SIZE. Most of what is behind a tail is zeros. */
-static uint64_t next_length(const struct pfs_segment *segment, uint64_t off)
+/* The one durable record in [off, end) does not verify: whose it was is searched for, and what it
+ * said is lost. */
+static int replay_damaged(struct replay *replay, struct pfs_segment *segment, uint64_t off,
+			  uint64_t end)
 {
-	uint8_t window[SCAN_LEN];
+	struct pfs_journal *journal = replay->journal;
+	struct pfs_record record = {.pos = {segment, off, end - off, replay->expected},
+				    .seq = replay->expected};
+	struct pfs_key keys[2];
+	bool exact;
+	int err = pfs_journal_room(journal, end - off);
 
-	while (off + PFS_RECORD_LEN_MIN <= PFS_SEGMENT_SIZE) {
-		size_t len = pfs_min_u64(SCAN_LEN - off % SCAN_LEN, PFS_SEGMENT_SIZE - off);
-
-		if (pfs_map_copy(window, segment->map + off, len) != 0 ||
-		    (window[0] == 0 && memcmp(window, window + 1, len - 1) == 0)) {
-			off += len;
-			continue;
-		}
-		for (size_t i = 0; i < len; i += 8) {
-			uint32_t record = pfs_get_le32(window + i);
-
-			if (record >= PFS_RECORD_LEN_MIN && record % 8 == 0 &&
-			    record <= PFS_SEGMENT_SIZE - off - i)
-				return off + i;
-		}
-		off += len;
-	}
-	return PFS_SEGMENT_SIZE;
+	if (err)
+		return err;
+	if (pfs_map_copy(journal->buf, segment->map + off, end - off) == 0)
+		record.lost_count = pfs_salvage_record(journal->buf, end - off,
+						       pfs_record_seed(journal, segment),
+						       replay->expected, keys, &exact);
+	if (record.lost_count == 0)
+		return lose(replay, segment, off,
+			    "a durable record (%llu) is damaged, and whose it was can't be told",
+			    (unsigned long long)replay->expected);
+	record.lost_keys = keys;
+	replay->result->damaged++;
+	pfs_corrupt(journal->logger, "journal", off,
+		    "segment %llu: a durable record is damaged: %llu bytes are lost",
+		    (unsigned long long)segment->number, (unsigned long long)(end - off));
+	replay->result->last_seq = record.seq;
+	replay->result->records++;
+	return replay->fn(replay->arg, &record);
 }
 
-/* Behind a record that does not verify: looks for one that says the missing ones were durable (O7).
- * Returns its offset, or 0. */
-static uint64_t proof_of_damage(struct pfs_journal *journal, const struct pfs_segment *segment,
-				uint64_t off, uint64_t expected)
+/* At off there is no record, but one is proven to have been there. *off: where it goes on; 0: not
+ * in this segment. */
+static int pass_damage(struct replay *replay, struct pfs_segment *segment, uint64_t *off)
 {
-	for (off += 8; (off = next_length(segment, off)) < PFS_SEGMENT_SIZE; off += 8) {
-		const struct pfs_record_disk *head;
-		size_t len;
-
-		if (record_load(journal, segment, off, &len) != 1)
-			continue;
-		head = (const struct pfs_record_disk *)journal->buf;
-		return pfs_get_le64(head->durable.b) >= expected ? off : 0;
-	}
-	return 0;
-}
-
-static int replay_segment(struct pfs_journal *journal, struct replay *replay,
-			  struct pfs_segment *segment)
-{
-	uint64_t off = PFS_SEGMENT_DATA;
+	size_t len;
+	uint64_t next = find_record(replay->journal, segment, *off + 8, replay->expected, &len);
+	uint64_t seq = next ? pfs_get_le64(loaded_head(replay->journal)->seq.b) : 0;
 	int err = 0;
 
-	replay->ended = false;
-	while (!replay->ended) {
-		size_t len;
-		int have = record_load(journal, segment, off, &len);
-		uint64_t seq =
-			have == 1 ? pfs_get_le64(((struct pfs_record_disk *)journal->buf)->seq.b)
-				  : 0;
-
-		if (have < 0)
-			return have;
-		if (have == 1 && replay->expected && seq < replay->expected)
-			have = 0;
-		if (have == 0) {
-			uint64_t next = proof_of_damage(journal, segment, off,
-							pfs_max_u64(replay->expected, 1));
-
-			if (!next)
-				break;
-			replay->result->damaged++;
-			pfs_corrupt(
-				journal->logger, "journal", off,
-				"segment %llu: a durable record is damaged, %llu bytes are skipped",
-				(unsigned long long)segment->number,
-				(unsigned long long)(next - off));
-			off = next;
-			continue;
-		}
-		err = replay_record(journal, replay, segment, off, len);
-		if (err)
-			return err;
-		off += len;
+	if (!next) {
+		*off = 0;
+		return 0; /* what follows tells whether it was more than the END record */
 	}
-	segment->used = off;
-	segment->synced = off;
-	return 0;
+	if (seq == replay->expected + 1)
+		err = replay_damaged(replay, segment, *off, next);
+	else
+		err = lose(replay, segment, *off,
+			   "%llu durable records (from %llu on) are damaged, and whose they were "
+			   "can't be told",
+			   (unsigned long long)(seq - replay->expected),
+			   (unsigned long long)replay->expected);
+	replay->expected = seq;
+	*off = next;
+	return err;
 }
 
-/* Whether the replay goes on with `segment` after the one that `number` names. Without END record
- * the one before was cut, unless what follows fits to its last record, or shows that more was
- * durable (O7). */
-static bool goes_on(struct pfs_journal *journal, struct replay *replay, uint64_t number,
-		    const struct pfs_segment *segment)
+/* Whether the segment's file ends where the record at off would be, although it was there whole
+ * when the first record was written to it (W8). */
+static bool is_cut(const struct replay *replay, const struct pfs_segment *segment, uint64_t off)
 {
-	bool complete = segment->number == number + 1 &&
-			(replay->ended || segment->first_seq == replay->expected);
+	uint8_t len[4];
 
-	for (const struct pfs_segment *s = segment; s && !complete; s = s->next) {
-		if (!proof_of_damage(journal, s, PFS_SEGMENT_DATA - 8,
-				     pfs_max_u64(replay->expected, 1)))
+	if (segment->size >= PFS_SEGMENT_SIZE)
+		return false;
+	/* A first record that is not there may never have been, and the file with it. */
+	if (off == PFS_SEGMENT_DATA && !replay->ended &&
+	    (replay->before || segment->epoch > replay->journal->begun_epoch))
+		return false;
+	return off + sizeof(len) > segment->size ||
+	       pfs_map_copy(len, segment->map + off, sizeof(len)) != 0 ||
+	       off + pfs_get_le32(len) > segment->size;
+}
+
+static int replay_segment(struct replay *replay, struct pfs_segment *segment)
+{
+	struct pfs_journal *journal = replay->journal;
+	uint64_t off = PFS_SEGMENT_DATA, end = off;
+	int err = 0;
+
+	do {
+		size_t len;
+		int have = record_load(journal, segment, off, &len);
+
+		if (have == 1 && pfs_get_le64(loaded_head(journal)->seq.b) != replay->expected)
+			have = 0;
+		if (have < 0 && have != -EIO)
+			return have;
+		if (have == 1) {
+			err = replay_record(replay, segment, off, len);
+			end = off += len;
 			continue;
-		replay->result->damaged++;
-		pfs_corrupt(journal->logger, "journal", PFS_SEGMENT_DATA,
-			    "durable records between segments %llu and %llu are damaged or missing",
-			    (unsigned long long)number, (unsigned long long)segment->number);
-		complete = true;
+		}
+		if (is_proven(journal, segment, off + 8, replay->expected)) {
+			err = pass_damage(replay, segment, &off);
+			end = pfs_max_u64(end, off);
+			replay->ended = false;
+			if (off == 0)
+				break;
+			continue;
+		}
+		/* A tail; but not where the disk can't be read. */
+		if (have < 0)
+			return have;
+		if (is_cut(replay, segment, off))
+			err = lose(replay, segment, off,
+				   "the file ends early, and whose records are missing can't be "
+				   "told");
+		replay->ended = false;
+		break;
+	} while (!err && !replay->ended);
+	segment->used = end;
+	segment->synced = end;
+	return err;
+}
+
+/* Whether the replay goes on with `segment` after the one before (1), or that was the last (0).
+ * Without END record it was cut, unless what follows fits to its last record, or shows that more
+ * was durable (O7). */
+static int goes_on(struct replay *replay, const struct pfs_segment *segment)
+{
+	const struct pfs_segment *before = replay->before;
+	int err;
+
+	if (segment->number == before->number + 1 && segment->first_seq == replay->expected)
+		return 1;
+	if (!replay->ended &&
+	    !is_proven(replay->journal, segment, PFS_SEGMENT_DATA, replay->expected))
+		return 0;
+	err = lose(replay, before, before->used,
+		   "durable records from %llu on, in segment %llu and up to %llu, are damaged or "
+		   "missing",
+		   (unsigned long long)replay->expected, (unsigned long long)before->number,
+		   (unsigned long long)segment->number);
+	return err ? err : 1;
+}
+
+/* What there must be by what the newest header and the superblock say (W8). */
+static int check_ends(struct replay *replay)
+{
+	const struct pfs_journal *journal = replay->journal;
+	int err = 0;
+
+	if (journal->begun_epoch > journal->clean_epoch &&
+	    journal->live_epoch < journal->begun_epoch)
+		err = lose(replay, NULL, 0,
+			   "its newest segment is missing, and whose records it had can't be told");
+	if (!err && journal->live && journal->live->number > journal->oldest_live)
+		err = lose(replay, journal->live, 0,
+			   "the segments %llu to %llu, which come before, are missing",
+			   (unsigned long long)journal->oldest_live,
+			   (unsigned long long)journal->live->number - 1);
+	return err;
+}
+
+static int replay_live(struct replay *replay, struct pfs_segment **rest)
+{
+	struct pfs_segment *segment;
+	int err = check_ends(replay);
+
+	*rest = replay->journal->live;
+	for (segment = *rest; segment && !err; segment = segment->next) {
+		int on = replay->before ? goes_on(replay, segment) : 1;
+
+		if (on <= 0)
+			return on;
+		replay->expected = segment->first_seq;
+		err = replay_segment(replay, segment);
+		replay->before = segment;
+		*rest = segment->next;
 	}
-	return complete;
+	if (!err && replay->before && replay->ended)
+		err = lose(replay, replay->before, replay->before->used,
+			   "the next segment, %llu, is missing",
+			   (unsigned long long)replay->before->number + 1);
+	return err;
 }
 
 int pfs_journal_replay(struct pfs_journal *journal, pfs_record_fn *fn, void *arg,
 		       struct pfs_replay_result *result)
 {
-	struct replay replay = {.fn = fn, .arg = arg, .result = result, .ended = true};
-	struct pfs_segment *segment, *next;
-	uint64_t number = 0;
+	struct replay replay = {.journal = journal, .fn = fn, .arg = arg, .result = result};
+	struct pfs_segment *rest, *next, **end = &journal->live;
 	int err;
 
 	*result = (struct pfs_replay_result){0};
 	if (journal->live)
 		result->first_seq = journal->live->first_seq;
-	for (segment = journal->live; segment; segment = segment->next) {
-		if (number && !goes_on(journal, &replay, number, segment))
-			break;
-		number = segment->number;
-		replay.expected = segment->first_seq;
-		err = replay_segment(journal, &replay, segment);
-		if (err)
-			return err;
-		journal->last = segment;
+	err = replay_live(&replay, &rest);
+	if (err)
+		return err;
+	while (*end != rest)
+		end = &(*end)->next;
+	*end = NULL;
+	for (; rest; rest = next) {
+		next = rest->next;
+		pfs_segment_retire(journal, rest);
 	}
-	for (; segment; segment = next) {
-		next = segment->next;
-		pfs_segment_retire(journal, segment);
-	}
-	if (journal->last && number)
-		journal->last->next = NULL;
-	else
-		journal->live = NULL;
 	count_live(journal);
 	return 0;
 }

@@ -40,3 +40,29 @@ void pfs_record_take_pad(struct pfs_record_walk *walk)
 
 	(void)pfs_record_take(walk, pfs_round_up(used, 8) - used);
 }
+
+int pfs_record_keys(const uint8_t *record, size_t len, struct pfs_key keys[2], size_t *end)
+{
+	static const size_t heads[] = {
+		[PFS_RECORD_PUT] = sizeof(struct pfs_put_disk),
+		[PFS_RECORD_PATCH] = sizeof(struct pfs_patch_disk),
+		[PFS_RECORD_ATTR] = sizeof(struct pfs_setattr_disk),
+		[PFS_RECORD_REMOVE] = sizeof(pfs_le64),
+		[PFS_RECORD_MOVE] = sizeof(struct pfs_move_disk),
+	};
+	const struct pfs_record_disk *head = (const struct pfs_record_disk *)record;
+	struct pfs_record_walk walk = {record, record + PFS_RECORD_HEADER_LEN, record + len, false};
+	int count = head->type == PFS_RECORD_MOVE ? 2 : 1;
+
+	keys[0] = keys[1] = (struct pfs_key){.kind = PFS_KEY_NONE};
+	if (head->type == PFS_RECORD_END)
+		return 0;
+	if (head->type >= pfs_array_len(heads) || !heads[head->type])
+		return -EUCLEAN;
+	(void)pfs_record_take(&walk, heads[head->type]);
+	for (int i = 0; i < count; i++)
+		pfs_record_take_key(&walk, &keys[i]);
+	if (end)
+		*end = (size_t)(walk.at - walk.begin);
+	return walk.bad ? -EUCLEAN : count;
+}

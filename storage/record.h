@@ -27,4 +27,8 @@ void pfs_record_take_key(struct pfs_record_walk *walk, struct pfs_key *key);
 /* The padding to the next multiple of 8. */
 void pfs_record_take_pad(struct pfs_record_walk *walk);
 
+/* The keys of the whole record of len bytes, which has at least a header's: how many there are, 0
+ * of an END record. *end, if not NULL: the offset behind them. -EUCLEAN: it makes no sense. */
+int pfs_record_keys(const uint8_t *record, size_t len, struct pfs_key keys[2], size_t *end);
+
 #endif

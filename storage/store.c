@@ -485,6 +485,8 @@ static int open_parts(struct pfs_store *store)
 		.uuid = store->super.uuid,
 		.read_only = store->opened_read_only,
 		.clean_epoch = store->super.clean_epoch,
+		.begun_epoch = store->super.journal_epoch,
+		.repairing = store->repairing,
 		.logger = &store->logger,
 	};
 	struct pfs_pager_options pager = {
@@ -605,6 +607,12 @@ static int open_store(struct pfs_store *store, const char *path, const struct pf
 		store->reserve_dropped = make_reserve(store) != 0;
 		err = begin_journal(store);
 	}
+	if (err && store->refusal[0])
+		return refuse(
+			reason, err,
+			"%s: documents could be shown as they were before: %s; run `payloadctl "
+			"check --repair` on it",
+			path, store->refusal);
 	if (err)
 		return refuse(reason, err, "%s: opening failed: %s", path, strerror(-err));
 	return store->manual || store->opened_read_only ? 0 : start_threads(store);

@@ -51,6 +51,7 @@ struct pfs_store {
 	/* There are documents whose keys are not known: who is not found may be one of them. Set
 	 * when the opening is done; replaying must not ask. */
 	bool doubt;
+	char refusal[256];	/* why the journal can't be replayed */
 	uint64_t pages_damaged; /* files of pages that are missing or damaged, at opening */
 	bool failed;		/* atomic: a sync or an invariant failed; read-only from then on */
 	unsigned commit_ms;

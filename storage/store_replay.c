@@ -37,27 +37,20 @@ static int bad_record(struct pfs_store *store, const struct pfs_record *record)
 
 static int collect_names(void *arg, const struct pfs_record *record)
 {
-	static const size_t heads[] = {
-		[PFS_RECORD_PUT] = sizeof(struct pfs_put_disk),
-		[PFS_RECORD_PATCH] = sizeof(struct pfs_patch_disk),
-		[PFS_RECORD_ATTR] = sizeof(struct pfs_setattr_disk),
-		[PFS_RECORD_REMOVE] = sizeof(pfs_le64),
-		[PFS_RECORD_MOVE] = sizeof(struct pfs_move_disk),
-	};
 	struct pfs_replay_state *state = arg;
-	struct pfs_record_walk p = parse(record);
-	struct pfs_key key;
-	unsigned keys = record->type == PFS_RECORD_MOVE ? 2 : 1;
-	int err = 0;
+	const struct pfs_key *names = record->lost_keys;
+	struct pfs_key keys[2];
+	int count = (int)record->lost_count, err = 0;
 
-	if (record->type >= pfs_array_len(heads) || !heads[record->type])
-		return bad_record(state->store, record);
-	(void)pfs_record_take(&p, heads[record->type]);
-	for (unsigned i = 0; i < keys && !err; i++) {
-		pfs_record_take_key(&p, &key);
-		err = p.bad ? bad_record(state->store, record)
-			    : pfs_name(state, key.kind, pfs_key_tag(&key));
+	if (!names) {
+		count = pfs_record_keys(record->body - PFS_RECORD_HEADER_LEN,
+					record->body_len + PFS_RECORD_HEADER_LEN, keys, NULL);
+		names = keys;
 	}
+	if (count <= 0)
+		return bad_record(state->store, record);
+	for (int i = 0; i < count && !err; i++)
+		err = pfs_name(state, names[i].kind, pfs_key_tag(&names[i]));
 	return err;
 }
 
@@ -432,8 +425,22 @@ static int replay_move(struct pfs_replay_state *state, const struct pfs_record *
 	return err;
 }
 
+/* A record that is damaged: its documents are not what they were before it. */
+static int replay_lost(struct pfs_replay_state *state, const struct pfs_record *record)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < record->lost_count && !err; i++) {
+		if (record->lost_keys[i].kind != PFS_KEY_TEMP)
+			err = adopt_or_lose(state, &record->lost_keys[i], record->seq);
+	}
+	return err;
+}
+
 static int replay_record(void *arg, const struct pfs_record *record)
 {
+	if (record->lost_keys)
+		return replay_lost(arg, record);
 	switch (record->type) {
 	case PFS_RECORD_PUT: return replay_put(arg, record);
 	case PFS_RECORD_PATCH: return replay_patch(arg, record);
@@ -610,8 +617,10 @@ static int replay(struct pfs_replay_state *state)
 	struct pfs_replay_result result;
 	int err = pfs_journal_replay(store->journal, collect_names, state, &result);
 
-	if (err)
+	if (err) {
+		snprintf(store->refusal, sizeof(store->refusal), "%s", result.why);
 		return err;
+	}
 	state->window = result.records ? result.first_seq : UINT64_MAX;
 	state->journal_last = result.last_seq;
 	state->last_seq =

@@ -81,6 +81,28 @@ static inline void log_open_as(struct log *log, struct pfs_sim *sim,
 	pfs_journal_set_epoch(log->journal, pfs_journal_epoch_seen(log->journal) + 1);
 }
 
+/* As a repair opens it: over damage. */
+static inline void log_open_damaged(struct log *log, struct pfs_sim *sim)
+{
+	log_open_as(log, sim, &(struct pfs_journal_options){.repairing = true});
+}
+
+/* Durable records are missing, and nobody is told that there were none: the replay is refused, and
+ * says where they were. */
+static inline void expect_refused(struct pfs_sim *sim)
+{
+	struct pfs_dir *dir = open_dir(sim);
+	struct pfs_journal_options options = {.dir = dir, .uuid = uuid, .logger = &quiet};
+	struct pfs_journal *journal;
+	struct log log = {.count = 0};
+
+	assert_int_equal(pfs_journal_open(&journal, &options), 0);
+	assert_int_equal(pfs_journal_replay(journal, keep_record, &log, &log.result), -EUCLEAN);
+	assert_non_null(strstr(log.result.why, "journal"));
+	pfs_journal_close(journal);
+	dir->ops->close_dir(dir);
+}
+
 static inline void log_open(struct log *log, struct pfs_sim *sim)
 {
 	log_open_as(log, sim, &(struct pfs_journal_options){.epoch = 0});
