@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "storage/quarantine.h"
+
 #define TRIALS_MAX 1000000 /* checksums in the search for damaged bits, over the whole store */
 
 /* ---- findings, progress ---- */
@@ -163,6 +165,12 @@ static bool is_numbered(const char *name, const char *scan, const char *fmt, uin
 	return strcmp(name, canonical) == 0;
 }
 
+bool pfs_check_is_page_name(const char *name, uint32_t *number)
+{
+	return is_numbered(name, "page-%8x%c", PFS_PAGE_NAME_FMT, PFS_PAGE_NUMBER_MAX, number) &&
+	       *number != 0;
+}
+
 static bool is_known(const char *name)
 {
 	static const char *const known[] = {PFS_SUPER_NAME, PFS_LOCK_NAME, PFS_INDEX_NAME,
@@ -173,7 +181,7 @@ static bool is_known(const char *name)
 		if (strcmp(name, known[i]) == 0)
 			return true;
 	}
-	return len > 4 && strcmp(name + len - 4, ".tmp") == 0;
+	return pfs_quarantine_is_name(name) || (len > 4 && strcmp(name + len - 4, ".tmp") == 0);
 }
 
 static int found_file(void *arg, const char *name)
@@ -181,8 +189,7 @@ static int found_file(void *arg, const char *name)
 	struct pfs_check *check = arg;
 	uint32_t number;
 
-	if (is_numbered(name, "page-%8x%c", PFS_PAGE_NAME_FMT, PFS_PAGE_NUMBER_MAX, &number) &&
-	    number != 0)
+	if (pfs_check_is_page_name(name, &number))
 		return add_page(check, number, size_of(check, name));
 	if (is_numbered(name, "journal-%4x%c", PFS_SEGMENT_NAME_FMT, 0xffff, &number))
 		return add_segment(check, number);
@@ -231,7 +238,7 @@ static void check_gaps(struct pfs_check *check)
 
 /* ---- the whole ---- */
 
-static int check_parts(struct pfs_check *check)
+int pfs_check_files(struct pfs_check *check)
 {
 	int err = check->dir->ops->list(check->dir, found_file, check);
 
@@ -240,6 +247,19 @@ static int check_parts(struct pfs_check *check)
 	if (check->page_count)
 		qsort(check->pages, check->page_count, sizeof(*check->pages), by_page_number);
 	check->result->pages = check->page_count;
+	check->trials = TRIALS_MAX;
+	check->counts_known = true;
+	check->raw = malloc(PFS_BLOCK_LEN);
+	check->probe = malloc(PFS_CHECK_PREFIX);
+	return check->raw && check->probe ? 0 : -ENOMEM;
+}
+
+int pfs_check_all(struct pfs_check *check)
+{
+	int err = pfs_check_files(check);
+
+	if (err)
+		return err;
 	check_copies(check);
 	err = pfs_check_journal(check);
 	check_gaps(check);
@@ -252,15 +272,6 @@ static int check_parts(struct pfs_check *check)
 	if (!err)
 		pfs_check_advance(check, check->total - check->done);
 	return err;
-}
-
-int pfs_check_all(struct pfs_check *check)
-{
-	check->trials = TRIALS_MAX;
-	check->counts_known = true;
-	check->raw = malloc(PFS_BLOCK_LEN);
-	check->probe = malloc(PFS_CHECK_PREFIX);
-	return check->raw && check->probe ? check_parts(check) : -ENOMEM;
 }
 
 static int check_dir(struct pfs_check *check, const char *path, struct pfs_reason *reason)
@@ -298,6 +309,10 @@ void pfs_check_end(struct pfs_check *check)
 	pfs_check_set_free(&check->named);
 	pfs_check_set_free(&check->seen);
 	pfs_check_set_free(&check->twice);
+	check->pages = NULL;
+	check->segments = NULL;
+	check->page_count = check->page_cap = check->segment_count = check->segment_cap = 0;
+	check->raw = check->probe = NULL;
 }
 
 int pfs_check(const char *path, const struct pfs_io *io, const struct pfs_logger *logger,

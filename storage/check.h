@@ -128,6 +128,8 @@ struct pfs_check {
 /* Checks everything. dir, which is locked, super and clean are set. An error: it could not be done.
  */
 int pfs_check_all(struct pfs_check *check);
+/* Only finds the files and prepares for the parts below. */
+int pfs_check_files(struct pfs_check *check);
 void pfs_check_end(struct pfs_check *check);
 
 /* Reports; key may be NULL. What the finding is about has been set in check->fault, which is then
@@ -156,6 +158,9 @@ static inline uint64_t pfs_check_mark(uint32_t slot, uint32_t index_hash)
 {
 	return pfs_mix64((uint64_t)slot << 32 | index_hash);
 }
+
+/* Whether name is that of a page file. */
+bool pfs_check_is_page_name(const char *name, uint32_t *number);
 
 struct pfs_checked_page *pfs_check_find_page(struct pfs_check *check, uint32_t number);
 

@@ -65,7 +65,7 @@ bool pfs_super_decode(struct pfs_super *super, const struct pfs_super_disk *disk
 	return true;
 }
 
-static bool plausible(const struct pfs_super *super)
+bool pfs_super_is_plausible(const struct pfs_super *super)
 {
 	return pfs_is_pow2(super->page_size) && super->page_size >= 64 * PFS_KIB &&
 	       super->page_size <= PFS_GIB && super->min_value_size >= 16 &&
@@ -101,7 +101,7 @@ int pfs_super_read(struct pfs_dir *dir, struct pfs_super *super, const struct pf
 		return pfs_corrupt(logger, PFS_SUPER_NAME, 0, "no valid copy of the superblock");
 	if (super->version != PFS_FORMAT_VERSION || (super->incompat & ~PFS_FEATURES_INCOMPAT))
 		return -EPROTONOSUPPORT;
-	if (!plausible(super))
+	if (!pfs_super_is_plausible(super))
 		return pfs_corrupt(logger, PFS_SUPER_NAME, 0, "sizes out of range");
 	return 0;
 }

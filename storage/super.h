@@ -46,6 +46,9 @@ int pfs_super_read(struct pfs_dir *dir, struct pfs_super *super, const struct pf
 /* Decodes one copy. False: its bytes do not verify. Says nothing of version and sizes. */
 bool pfs_super_decode(struct pfs_super *super, const struct pfs_super_disk *disk);
 
+/* Whether its sizes are in their ranges. */
+bool pfs_super_is_plausible(const struct pfs_super *super);
+
 /* What an error of pfs_super_read means for the store at path, and what to do, as one line. */
 void pfs_super_explain(const struct pfs_super *super, int err, const char *path, char *text,
 		       size_t size);

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "storage/wire.h"
-#include "tools/base64.h"
+#include "storage/base64.h"
 #include "tools/command.h"
 #include "tools/json_scan.h"
 #include "tools/output.h"
@@ -54,8 +54,8 @@ static int write_base64(struct export *export, const uint8_t *data, size_t len)
 	while (!err && len) {
 		size_t n = pfs_min_u64(len, BASE64_PIECE);
 
-		base64_encode(export->base64, data, n);
-		err = output_write(&export->out, export->base64, base64_encoded_len(n));
+		pfs_base64_encode(export->base64, data, n);
+		err = output_write(&export->out, export->base64, pfs_base64_encoded_len(n));
 		data += n;
 		len -= n;
 	}
@@ -211,7 +211,7 @@ static int run_export(struct export *export, const char *path, bool sort, bool q
 	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
 	int err, result;
 
-	export->base64 = malloc(base64_encoded_len(BASE64_PIECE));
+	export->base64 = malloc(pfs_base64_encoded_len(BASE64_PIECE));
 	if (!export->base64) {
 		complain("%s", explain(-ENOMEM));
 		return PFS_EXIT_IO;

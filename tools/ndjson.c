@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tools/base64.h"
+#include "storage/base64.h"
 #include "tools/json_scan.h"
 #include "tools/window.h"
 
@@ -266,7 +266,7 @@ static int decode_base64(struct ndjson *r, struct json_slice string, struct ndjs
 	}
 	len = json_string_decode(string, (char *)r->decoded, r->decoded_cap);
 	if (len >= 0)
-		len = base64_decode(r->decoded, (const char *)r->decoded, (size_t)len);
+		len = pfs_base64_decode(r->decoded, (const char *)r->decoded, (size_t)len);
 	if (len < 0)
 		return fault(r, "payload_base64 is not base64");
 	doc->payload = r->decoded;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 /* The tools' objects are not in the library. */
-#include "tools/base64.c"
+#include "storage/base64.c"
 #include "tools/json_scan.c"
 
 static enum json_status scan_text(const char *text, size_t len, size_t *end)
@@ -288,13 +288,13 @@ static void base64_round_trips_and_is_strict(void **state)
 	for (size_t i = 0; i < sizeof(data); i++)
 		data[i] = (uint8_t)(i * 37 + 200);
 	for (size_t len = 0; len <= sizeof(data); len++) {
-		size_t chars = base64_encoded_len(len);
+		size_t chars = pfs_base64_encoded_len(len);
 
-		base64_encode(text, data, len);
-		assert_int_equal(base64_decode(back, text, chars), len);
+		pfs_base64_encode(text, data, len);
+		assert_int_equal(pfs_base64_decode(back, text, chars), len);
 		assert_memory_equal(back, data, len);
 	}
-	base64_encode(text, "foobar\xff\xfe", 8);
+	pfs_base64_encode(text, "foobar\xff\xfe", 8);
 	assert_memory_equal(text, "Zm9vYmFy//4=", 12);
 	for (size_t i = 0; i < pfs_array_len(bad_texts); i++) {
 		size_t len = strlen(bad_texts[i]);
@@ -302,7 +302,7 @@ static void base64_round_trips_and_is_strict(void **state)
 
 		assert_non_null(copy);
 		memcpy(copy, bad_texts[i], len);
-		assert_int_equal(base64_decode(back, copy, len), -1);
+		assert_int_equal(pfs_base64_decode(back, copy, len), -1);
 		free(copy);
 	}
 }

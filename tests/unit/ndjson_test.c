@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 /* The tools' objects are not in the library. */
-#include "tools/base64.c"
+#include "storage/base64.c"
 #include "tools/json_scan.c"
 #include "tools/ndjson.h"
 /* A record that is too large should not take a gigabyte here. */

@@ -1,8 +1,8 @@
-#include "tools/base64.h"
+#include "storage/base64.h"
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-void base64_encode(char *out, const void *data, size_t len)
+void pfs_base64_encode(char *out, const void *data, size_t len)
 {
 	const uint8_t *p = data;
 
@@ -73,7 +73,7 @@ static int decode_last(uint8_t *out, const char *text)
 	return 2;
 }
 
-ptrdiff_t base64_decode(uint8_t *out, const char *text, size_t len)
+ptrdiff_t pfs_base64_decode(uint8_t *out, const char *text, size_t len)
 {
 	const char *end = text + len;
 	uint8_t *o = out;

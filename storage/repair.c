@@ -1,0 +1,458 @@
+/* Repairing a store: rounds of checking and doing something about what was found. */
+#include "storage/repair.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+
+#define ASIDE_MAX 1000 /* files of one name that are set aside */
+#define IDLE_MAX 3     /* rounds without a deed, after which it is given up */
+
+/* ---- telling ---- */
+
+void pfs_repair_say(struct pfs_repair *repair, bool lost, const char *where, uint64_t off,
+		    const struct pfs_key *key, const char *fmt, ...)
+{
+	struct pfs_finding finding = {.fatal = lost, .offset = off};
+	va_list args;
+
+	if (key)
+		finding.key = *key;
+	snprintf(finding.where, sizeof(finding.where), "%s", where);
+	va_start(args, fmt);
+	vsnprintf(finding.text, sizeof(finding.text), fmt, args);
+	va_end(args);
+	if (repair->fn)
+		repair->fn(repair->arg, &finding);
+	else
+		pfs_logf(repair->logger, lost ? PFS_LOG_ERROR : PFS_LOG_INFO, "%s at byte %llu: %s",
+			 where, (unsigned long long)off, finding.text);
+}
+
+static int refuse(struct pfs_repair *repair, int err, const char *fmt, ...) PFS_PRINTF(3, 4);
+
+static int refuse(struct pfs_repair *repair, int err, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	if (repair->reason && !repair->reason->text[0])
+		vsnprintf(repair->reason->text, sizeof(repair->reason->text), fmt, args);
+	va_end(args);
+	return err;
+}
+
+/* ---- what is kept aside ---- */
+
+int pfs_repair_keep(struct pfs_repair *repair, const struct pfs_kept *kept, struct pfs_file *file)
+{
+	int err = pfs_quarantine_add(&repair->quarantine, kept, file);
+
+	repair->result->kept += !err;
+	return err;
+}
+
+static bool exists(struct pfs_dir *dir, const char *name)
+{
+	struct pfs_file *file;
+
+	if (dir->ops->open(dir, name, 0, &file) != 0)
+		return false;
+	file->ops->close(file);
+	return true;
+}
+
+int pfs_repair_aside_name(struct pfs_repair *repair, const char *name, char out[64])
+{
+	snprintf(out, 64, PFS_QUARANTINE_NAME "-%s", name);
+	for (unsigned i = 2; exists(repair->dir, out); i++) {
+		if (i > ASIDE_MAX)
+			return -EEXIST;
+		snprintf(out, 64, PFS_QUARANTINE_NAME "-%s-%u", name, i);
+	}
+	return 0;
+}
+
+/* ---- one round ---- */
+
+static void on_finding(void *arg, const struct pfs_finding *finding)
+{
+	struct pfs_repair *repair = arg;
+
+	repair->faults += finding->fatal;
+	if (repair->count < PFS_REPAIR_ITEMS_MAX &&
+	    (finding->fatal || repair->check.fault.kind != PFS_FAULT_NONE))
+		repair->items[repair->count++] =
+			(struct pfs_repair_item){.finding = *finding, .fault = repair->check.fault};
+}
+
+static void on_progress(void *arg, uint64_t done, uint64_t total)
+{
+	struct pfs_repair *repair = arg;
+
+	if (repair->progress)
+		repair->progress(repair->arg, done, total);
+}
+
+/* Checks the store; the items are what was found. */
+static int look(struct pfs_repair *repair, struct pfs_check_result *result)
+{
+	*result = (struct pfs_check_result){0};
+	repair->count = 0;
+	repair->faults = 0;
+	repair->check = (struct pfs_check){
+		.dir = repair->dir,
+		.logger = repair->logger,
+		.fn = on_finding,
+		.progress = on_progress,
+		.arg = repair,
+		.result = result,
+		.super = repair->super,
+		.clean = repair->super.open_epoch == repair->super.clean_epoch,
+	};
+	return pfs_check_all(&repair->check);
+}
+
+/* Whether a fault of a slot or its container is among the items: what else is wrong with the page
+ * may only seem so. */
+static bool has_slot_items(const struct pfs_repair *repair)
+{
+	for (size_t i = 0; i < repair->count; i++) {
+		switch (repair->items[i].fault.kind) {
+		case PFS_FAULT_HEADER:
+		case PFS_FAULT_UNREADABLE:
+		case PFS_FAULT_SLOT:
+		case PFS_FAULT_VALUE:
+		case PFS_FAULT_NUMBER: return true;
+		default: break;
+		}
+	}
+	return repair->count == PFS_REPAIR_ITEMS_MAX;
+}
+
+/* What is to be done about items that are not about a slot. */
+static void decide(struct pfs_repair *repair)
+{
+	bool slots = has_slot_items(repair);
+
+	for (size_t i = 0; i < repair->count; i++) {
+		struct pfs_repair_item *item = &repair->items[i];
+
+		switch (item->fault.kind) {
+		case PFS_FAULT_SEGMENT:
+		case PFS_FAULT_TWICE: item->deed = PFS_DEED_ASIDE; break;
+		case PFS_FAULT_NONE:
+		case PFS_FAULT_GONE: break;
+		case PFS_FAULT_OVERLAP:
+		case PFS_FAULT_SMALL:
+		case PFS_FAULT_DUPLICATE:
+			item->deed = slots ? PFS_DEED_LATER : PFS_DEED_MEND;
+			break;
+		default: item->deed = PFS_DEED_MEND; break;
+		}
+	}
+}
+
+static int keep_records(struct pfs_repair *repair, struct pfs_repair_item *item)
+{
+	struct pfs_kept kept = {
+		.off = item->fault.off,
+		.len = item->fault.len,
+		.key = &item->finding.key,
+		.reason = item->finding.text,
+	};
+	struct pfs_file *file;
+	char name[32];
+	int err;
+
+	snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, item->fault.number);
+	kept.where = name;
+	err = repair->dir->ops->open(repair->dir, name, 0, &file);
+	if (err)
+		return err;
+	err = pfs_repair_keep(repair, &kept, file);
+	file->ops->close(file);
+	return err;
+}
+
+static int set_segment_aside(struct pfs_repair *repair, struct pfs_repair_item *item)
+{
+	char name[32], aside[64];
+	int err;
+
+	snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, item->fault.number);
+	/* Both copies of its header are said to be damaged. */
+	if (!exists(repair->dir, name))
+		return 0;
+	err = pfs_repair_aside_name(repair, name, aside);
+	if (!err)
+		err = repair->dir->ops->rename(repair->dir, name, aside);
+	if (!err)
+		err = repair->dir->ops->sync_dir(repair->dir);
+	if (err)
+		return err;
+	repair->result->files++;
+	pfs_repair_say(repair, item->finding.fatal, name, item->finding.offset, NULL,
+		       "%s; the file is set aside as %s", item->finding.text, aside);
+	return 0;
+}
+
+static int do_journal(struct pfs_repair *repair)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < repair->count && !err; i++) {
+		struct pfs_repair_item *item = &repair->items[i];
+
+		if (item->deed == PFS_DEED_ASIDE &&
+		    (item->fault.kind == PFS_FAULT_SEGMENT || item->fault.kind == PFS_FAULT_TWICE))
+			err = set_segment_aside(repair, item);
+		if (item->fault.kind == PFS_FAULT_SEQUENCE)
+			repair->super.sequence =
+				pfs_max_u64(repair->super.sequence, repair->check.seq_max);
+	}
+	return err;
+}
+
+/* What is told of items that are not told of where something is done about them. */
+static void tell_rest(struct pfs_repair *repair)
+{
+	for (size_t i = 0; i < repair->count; i++) {
+		const struct pfs_repair_item *item = &repair->items[i];
+		const struct pfs_finding *found = &item->finding;
+		bool known = found->key.kind != PFS_KEY_NONE;
+
+		if (item->fault.kind == PFS_FAULT_GONE && known)
+			repair->result->lost++;
+		else if (item->fault.kind == PFS_FAULT_GONE)
+			repair->result->unknown++;
+		else if (item->fault.kind == PFS_FAULT_RECORDS && !known)
+			repair->result->unknown++;
+		else if (item->fault.kind != PFS_FAULT_NONE &&
+			 item->fault.kind != PFS_FAULT_RECORDS &&
+			 item->fault.kind != PFS_FAULT_SEQUENCE)
+			continue;
+		pfs_repair_say(repair,
+			       item->fault.kind == PFS_FAULT_GONE ||
+				       (item->fault.kind == PFS_FAULT_RECORDS && !known),
+			       found->where, found->offset, known ? &found->key : NULL, "%s%s",
+			       found->text,
+			       item->fault.kind == PFS_FAULT_NONE      ? "; made right"
+			       : item->fault.kind == PFS_FAULT_RECORDS ? "; they are kept aside"
+								       : "");
+	}
+}
+
+static int remove_index(struct pfs_repair *repair)
+{
+	int err = repair->dir->ops->unlink(repair->dir, PFS_INDEX_NAME);
+
+	if (err == -ENOENT)
+		return 0;
+	return err ? err : repair->dir->ops->sync_dir(repair->dir);
+}
+
+/* Opening replays what there is of the journal and makes what is derived anew. */
+static int settle(struct pfs_repair *repair)
+{
+	struct pfs_open_options options = {.manual = true, .logger = *repair->logger};
+	struct pfs_store *store;
+	int err = pfs_store_open_in(&store, repair->dir, repair->path, &options, repair->reason);
+
+	return err ? err : pfs_store_close(store);
+}
+
+/* Whether one of the deeds makes that a document is not there, or not known to be missing. */
+static bool takes_out(const struct pfs_repair *repair)
+{
+	for (size_t i = 0; i < repair->count; i++) {
+		const struct pfs_repair_item *item = &repair->items[i];
+
+		switch (item->fault.kind) {
+		case PFS_FAULT_SLOT:
+		case PFS_FAULT_VALUE:
+		case PFS_FAULT_OVERLAP:
+		case PFS_FAULT_DUPLICATE:
+			if (item->deed == PFS_DEED_DROP)
+				return true;
+			break;
+		case PFS_FAULT_GONE:
+		case PFS_FAULT_UNUSABLE:
+		case PFS_FAULT_NUMBER:
+		case PFS_FAULT_UNREADABLE:
+		case PFS_FAULT_RECORDS:
+		case PFS_FAULT_SEGMENT: return true;
+		default: break;
+		}
+	}
+	return false;
+}
+
+/* The superblock is older than the journal: that is replayed, and only then can be said what else
+ * is wrong. */
+static bool raise_epoch(struct pfs_repair *repair)
+{
+	bool raised = false;
+
+	for (size_t i = 0; i < repair->count; i++) {
+		const struct pfs_repair_item *item = &repair->items[i];
+
+		if (item->fault.kind != PFS_FAULT_EPOCH ||
+		    item->fault.off <= repair->super.open_epoch)
+			continue;
+		repair->super.open_epoch = item->fault.off;
+		pfs_repair_say(repair, false, item->finding.where, item->finding.offset, NULL,
+			       "it was older than the journal, which is replayed now");
+		raised = true;
+	}
+	return raised;
+}
+
+/* Does what is to be done about the items. *deeds: there was something. */
+static int act(struct pfs_repair *repair, bool *deeds)
+{
+	int err = 0;
+
+	decide(repair);
+	for (size_t i = 0; i < repair->count && !err; i++) {
+		enum pfs_fault_kind kind = repair->items[i].fault.kind;
+
+		if (kind == PFS_FAULT_RECORDS)
+			err = keep_records(repair, &repair->items[i]);
+		*deeds = *deeds || (kind != PFS_FAULT_NONE && kind != PFS_FAULT_GONE);
+	}
+	if (!err)
+		err = pfs_repair_plan_pages(repair);
+	if (!err)
+		err = pfs_quarantine_sync(&repair->quarantine);
+	/* R2 */
+	if (!err && !repair->super.doubt && takes_out(repair)) {
+		repair->super.doubt = true;
+		err = pfs_repair_write_super(repair);
+	}
+	if (!err)
+		err = remove_index(repair);
+	if (!err)
+		err = pfs_repair_pages(repair);
+	if (!err)
+		err = do_journal(repair);
+	if (!err)
+		err = pfs_repair_write_super(repair);
+	if (!err)
+		tell_rest(repair);
+	return err;
+}
+
+/* One round. 1: nothing was found. */
+static int go_round(struct pfs_repair *repair, unsigned *idle)
+{
+	struct pfs_check_result found;
+	bool deeds = false, clean;
+	int err = pfs_repair_super(repair);
+
+	if (!err)
+		err = look(repair, &found);
+	clean = repair->check.clean;
+	if (!err && clean && repair->count == 0) {
+		repair->result->documents = found.documents;
+		err = 1;
+	} else if (!err && raise_epoch(repair)) {
+		repair->result->faults++;
+		deeds = true;
+		err = pfs_super_write(repair->dir, &repair->super);
+	} else if (!err) {
+		repair->result->faults += repair->count;
+		if (repair->count)
+			err = act(repair, &deeds);
+		if (!err && !clean)
+			err = pfs_repair_rehearse(repair);
+		if (!err)
+			err = pfs_quarantine_sync(&repair->quarantine);
+		if (!err)
+			err = settle(repair);
+	}
+	pfs_check_end(&repair->check);
+	*idle = deeds ? 0 : *idle + 1;
+	return err;
+}
+
+/* The last check has found nothing but, maybe, that a repair was not finished. */
+static int finish(struct pfs_repair *repair)
+{
+	if (!repair->super.doubt)
+		return 0;
+	repair->super.doubt = false;
+	return pfs_super_write(repair->dir, &repair->super);
+}
+
+static int go(struct pfs_repair *repair)
+{
+	unsigned idle = 0;
+	int err = 0;
+
+	for (unsigned i = 0; i < PFS_REPAIR_ROUNDS_MAX && err == 0; i++) {
+		err = go_round(repair, &idle);
+		if (err == 0 && idle > IDLE_MAX && repair->count)
+			return refuse(repair, -EUCLEAN,
+				      "%s: can't be repaired: %s at byte %llu: %s", repair->path,
+				      repair->items[0].finding.where,
+				      (unsigned long long)repair->items[0].finding.offset,
+				      repair->items[0].finding.text);
+	}
+	return err == 1 ? finish(repair) : err;
+}
+
+static int repair_dir(struct pfs_repair *repair)
+{
+	const char *path = repair->path;
+	/* First of all: a directory that is no store is left as it is, without even a lock file. */
+	int err = pfs_repair_find_super(repair);
+
+	if (err)
+		return err;
+	err = repair->dir->ops->lock(repair->dir, PFS_LOCK_NAME, true);
+	if (err == -EWOULDBLOCK)
+		return refuse(repair, -EBUSY,
+			      "%s: another process is using this store; unmount it first", path);
+	if (err)
+		return refuse(repair, err, "%s: can't be locked: %s", path, strerror(-err));
+	repair->items = malloc(PFS_REPAIR_ITEMS_MAX * sizeof(*repair->items));
+	err = repair->items ? go(repair) : -ENOMEM;
+	return err ? refuse(repair, err, "%s: repairing stopped: %s; it can be started again", path,
+			    strerror(-err))
+		   : 0;
+}
+
+int pfs_repair(const char *path, const struct pfs_io *io, const struct pfs_logger *logger,
+	       pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
+	       struct pfs_repair_result *result, struct pfs_reason *reason)
+{
+	static const struct pfs_logger none;
+	struct pfs_repair repair = {
+		.path = path,
+		.logger = logger ? logger : &none,
+		.fn = fn,
+		.progress = progress,
+		.arg = arg,
+		.result = result,
+		.reason = reason,
+	};
+	int err;
+
+	*result = (struct pfs_repair_result){0};
+	if (reason)
+		reason->text[0] = '\0';
+	if (!io)
+		io = &pfs_io_file;
+	err = io->ops->open_dir(io, path, PFS_IO_WRITE, &repair.dir);
+	if (err)
+		return refuse(&repair, err, "%s: %s", path,
+			      err == -ENOENT	? "no such store"
+			      : err == -ENOTDIR ? "not a directory"
+						: strerror(-err));
+	pfs_quarantine_begin(&repair.quarantine, repair.dir);
+	err = repair_dir(&repair);
+	pfs_quarantine_end(&repair.quarantine);
+	repair.dir->ops->close_dir(repair.dir);
+	free(repair.items);
+	return err;
+}

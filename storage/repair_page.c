@@ -1,0 +1,502 @@
+/* Putting page files right: headers, lengths, slots, names. */
+#include <stdlib.h>
+
+#include "storage/repair.h"
+
+#define PIECE 4096u
+
+static bool is_zero(const void *bytes, size_t len)
+{
+	const uint8_t *b = bytes;
+
+	return len == 0 || (b[0] == 0 && memcmp(b, b + 1, len - 1) == 0);
+}
+
+/* ---- which items ---- */
+
+static bool is_about_page(enum pfs_fault_kind kind)
+{
+	switch (kind) {
+	case PFS_FAULT_UNUSABLE:
+	case PFS_FAULT_NUMBER:
+	case PFS_FAULT_HEADER:
+	case PFS_FAULT_TRAILER:
+	case PFS_FAULT_LENGTH:
+	case PFS_FAULT_UNREADABLE: return true;
+	default: return false;
+	}
+}
+
+static bool is_about_slot(enum pfs_fault_kind kind)
+{
+	switch (kind) {
+	case PFS_FAULT_SLOT:
+	case PFS_FAULT_VALUE:
+	case PFS_FAULT_TOMBSTONE:
+	case PFS_FAULT_SMALL:
+	case PFS_FAULT_OVERLAP:
+	case PFS_FAULT_DUPLICATE: return true;
+	default: return false;
+	}
+}
+
+/* Runs fn with the page file open for each item that it is for. */
+typedef int item_fn(struct pfs_repair *repair, struct pfs_file *file,
+		    const struct pfs_checked_page *page, struct pfs_repair_item *item);
+
+struct opened {
+	struct pfs_file *file;
+	uint32_t number;
+	bool dirty;
+};
+
+static int close_page(struct opened *opened)
+{
+	int err = 0;
+
+	if (!opened->file)
+		return 0;
+	if (opened->dirty)
+		err = opened->file->ops->sync(opened->file);
+	opened->file->ops->close(opened->file);
+	*opened = (struct opened){0};
+	return err;
+}
+
+/* The file of the page, which stays open for the items that follow. */
+static int open_page(struct pfs_repair *repair, struct opened *opened, uint32_t number,
+		     unsigned flags)
+{
+	char name[32];
+	int err;
+
+	if (opened->file && opened->number == number)
+		return 0;
+	err = close_page(opened);
+	if (err)
+		return err;
+	snprintf(name, sizeof(name), PFS_PAGE_NAME_FMT, number);
+	err = repair->dir->ops->open(repair->dir, name, flags, &opened->file);
+	if (err)
+		opened->file = NULL;
+	opened->number = number;
+	return err;
+}
+
+/* ---- headers ---- */
+
+/* Whether one turned bit makes it a header of this page. */
+static bool mend_header(struct pfs_repair *repair, const struct pfs_checked_page *page,
+			const struct pfs_page_disk *disk, struct pfs_page_header *header)
+{
+	struct pfs_page_disk copy = *disk;
+	uint8_t *bytes = (uint8_t *)&copy;
+
+	for (size_t i = 0; i < 8 * sizeof(copy); i++) {
+		const char *why;
+		bool ok;
+
+		bytes[i / 8] ^= (uint8_t)(1u << (i % 8));
+		ok = pfs_page_header_decode(header, &copy, repair->super.uuid, &why) == 0 &&
+		     header->number == page->number;
+		bytes[i / 8] ^= (uint8_t)(1u << (i % 8));
+		if (ok)
+			return true;
+	}
+	return false;
+}
+
+static int read_header(struct pfs_file *file, uint64_t off, struct pfs_page_disk *disk)
+{
+	ssize_t n = file->ops->read(file, disk, sizeof(*disk), off);
+
+	return n == (ssize_t)sizeof(*disk) ? 0 : n < 0 ? (int)n : -EIO;
+}
+
+static int write_header(struct pfs_file *file, const struct pfs_page_header *header, uint64_t off)
+{
+	struct pfs_page_disk disk;
+
+	pfs_page_header_encode(&disk, header);
+	return file->ops->write(file, &disk, sizeof(disk), off);
+}
+
+/* Slots of a page whose header is lost: all up to the last that is not zero, before the lowest
+ * container. The bytes between were never part of a container (P1). */
+static int count_slots(struct pfs_repair *repair, struct pfs_file *file,
+		       struct pfs_page_header *header)
+{
+	uint64_t floor = header->page_size - PFS_PAGE_TRAILER_LEN;
+	struct pfs_check_reader reader;
+	int err = pfs_check_reader_new(&reader, file);
+
+	header->slot_count = 0;
+	for (uint32_t i = 0; !err && i <= PFS_SLOT_NUMBER_MAX && pfs_slot_offset(i + 1) <= floor;
+	     i++) {
+		struct pfs_check_value value;
+		const uint8_t *bytes;
+		struct pfs_slot slot;
+
+		if (pfs_check_read(&reader, pfs_slot_offset(i), PFS_SLOT_LEN, &bytes) != 0)
+			break;
+		if (is_zero(bytes, PFS_SLOT_LEN))
+			continue;
+		header->slot_count = i + 1;
+		if (pfs_slot_decode(&slot, (const struct pfs_slot_disk *)bytes,
+				    pfs_slot_offset(i + 1), floor) == 0 &&
+		    pfs_slot_is_live(&slot) &&
+		    pfs_check_header(&repair->check, file, header, &slot, &value))
+			floor = pfs_min_u64(floor, slot.off);
+	}
+	header->floor = (uint32_t)floor;
+	pfs_check_reader_free(&reader);
+	return err;
+}
+
+/* The front header, from its own bytes with a bit turned or from the copy and the slots. */
+static int make_front(struct pfs_repair *repair, struct pfs_file *file,
+		      const struct pfs_checked_page *page)
+{
+	struct pfs_page_header header = page->header;
+	struct pfs_page_disk disk;
+	struct pfs_page_header mended;
+
+	if (read_header(file, 0, &disk) == 0 && mend_header(repair, page, &disk, &mended) &&
+	    mended.page_size == header.page_size && mended.base_seq == header.base_seq &&
+	    mended.base_mtime == header.base_mtime) {
+		header = mended;
+	} else {
+		int err = count_slots(repair, file, &header);
+
+		if (err)
+			return err;
+	}
+	return write_header(file, &header, 0);
+}
+
+/* ---- lengths ---- */
+
+static uint64_t file_size(struct pfs_file *file)
+{
+	uint64_t size = 0;
+
+	return file->ops->size(file, &size) == 0 ? size : 0;
+}
+
+/* What lies behind the page, if it is something. */
+static int keep_surplus(struct pfs_repair *repair, struct pfs_file *file,
+			const struct pfs_repair_item *item)
+{
+	uint64_t from = item->fault.off, to = file_size(file);
+	struct pfs_check_reader reader;
+	int err = pfs_check_reader_new(&reader, file);
+	char where[32];
+
+	snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, item->fault.number);
+	for (; from < to && !err; from += PFS_CHECK_WINDOW) {
+		size_t len = pfs_min_u64(to - from, PFS_CHECK_WINDOW);
+		struct pfs_kept kept = {
+			.where = where, .off = from, .len = len, .reason = item->finding.text};
+		const uint8_t *bytes;
+
+		if (pfs_check_read(&reader, from, len, &bytes) != 0 || !is_zero(bytes, len))
+			err = pfs_repair_keep(repair, &kept, file);
+	}
+	pfs_check_reader_free(&reader);
+	return err;
+}
+
+static int set_length(struct pfs_repair *repair, struct pfs_file *file,
+		      const struct pfs_checked_page *page, uint64_t size)
+{
+	bool shorter = file_size(file) < size;
+	int err = file->ops->truncate(file, size);
+
+	(void)repair;
+	return !err && shorter ? write_header(file, &page->header, size - PFS_PAGE_TRAILER_LEN)
+			       : err;
+}
+
+/* ---- slots that can't be read ---- */
+
+/* Writes zeros where the device can't read any more: it then mostly can again. Slots become unused
+ * ones. */
+static int clear_unreadable(struct pfs_repair *repair, struct pfs_file *file,
+			    const struct pfs_checked_page *page, const struct pfs_fault *fault)
+{
+	static const uint8_t zeros[PIECE];
+	uint64_t end =
+		pfs_min_u64(pfs_slot_offset(fault->slot + (uint32_t)fault->len), file_size(file));
+	int err = 0;
+
+	(void)repair;
+	for (uint64_t off = pfs_slot_offset(fault->slot) & ~(uint64_t)(PIECE - 1);
+	     off < end && !err; off += PIECE) {
+		uint8_t piece[PIECE];
+
+		if (file->ops->read(file, piece, PIECE, off) >= 0)
+			continue;
+		err = file->ops->write(file, zeros, PIECE, off);
+		if (!err && off == 0)
+			err = write_header(file, &page->header, 0);
+	}
+	return err;
+}
+
+/* ---- planning ---- */
+
+static int plan_page(struct pfs_repair *repair, struct pfs_file *file,
+		     const struct pfs_checked_page *page, struct pfs_repair_item *item)
+{
+	struct pfs_kept kept = {.reason = item->finding.text};
+	char where[32];
+
+	(void)page;
+	snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, item->fault.number);
+	kept.where = where;
+	switch (item->fault.kind) {
+	case PFS_FAULT_LENGTH: return keep_surplus(repair, file, item);
+	case PFS_FAULT_HEADER:
+		kept.len = PFS_PAGE_HEADER_LEN;
+		return pfs_repair_keep(repair, &kept, file);
+	case PFS_FAULT_TRAILER:
+		kept.off = item->finding.offset;
+		kept.len = PFS_PAGE_TRAILER_LEN;
+		return pfs_repair_keep(repair, &kept, file);
+	case PFS_FAULT_UNREADABLE:
+		kept.off = pfs_slot_offset(item->fault.slot);
+		kept.len = item->fault.len * PFS_SLOT_LEN;
+		return pfs_repair_keep(repair, &kept, file);
+	default: return 0;
+	}
+}
+
+int pfs_repair_plan_pages(struct pfs_repair *repair)
+{
+	struct opened opened = {0};
+	int err = 0;
+
+	for (size_t i = 0; i < repair->count && !err; i++) {
+		struct pfs_repair_item *item = &repair->items[i];
+		enum pfs_fault_kind kind = item->fault.kind;
+		const struct pfs_checked_page *page =
+			pfs_check_find_page(&repair->check, item->fault.number);
+
+		/* A file that can't even be opened is set aside as it is. */
+		if ((!is_about_page(kind) && !is_about_slot(kind)) || kind == PFS_FAULT_UNUSABLE ||
+		    kind == PFS_FAULT_NUMBER || item->deed == PFS_DEED_LATER ||
+		    PFS_NEVER(repair->logger, !page))
+			continue;
+		err = open_page(repair, &opened, item->fault.number, 0);
+		if (!err && is_about_slot(kind))
+			err = pfs_repair_plan_slot(repair, opened.file, page, item);
+		else if (!err)
+			err = plan_page(repair, opened.file, page, item);
+	}
+	(void)close_page(&opened);
+	return err;
+}
+
+/* ---- whole files ---- */
+
+/* One bit of one of the headers was wrong: then the page can be used. */
+static int mend_unusable(struct pfs_repair *repair, const struct pfs_checked_page *page,
+			 bool *mended)
+{
+	struct opened opened = {0};
+	struct pfs_page_header header;
+	struct pfs_page_disk disk;
+	int err = open_page(repair, &opened, page->number, PFS_IO_WRITE);
+
+	*mended = false;
+	switch (err) {
+	case 0: break;
+	case -ENOMEM:
+	case -EMFILE:
+	case -ENFILE:
+	case -EACCES:
+	case -EPERM: return err; /* not the file's fault */
+	default: return 0;
+	}
+	for (unsigned i = 0; i < 2 && !*mended && !err; i++) {
+		uint64_t size = file_size(opened.file);
+
+		if (size < PFS_PAGE_HEADER_LEN + PFS_PAGE_TRAILER_LEN ||
+		    read_header(opened.file, i ? size - PFS_PAGE_TRAILER_LEN : 0, &disk) != 0 ||
+		    !mend_header(repair, page, &disk, &header) || header.page_size != size)
+			continue;
+		if (i)
+			err = count_slots(repair, opened.file, &header);
+		if (!err)
+			err = write_header(opened.file, &header, 0);
+		opened.dirty = *mended = true;
+	}
+	return err ? (void)close_page(&opened), err : close_page(&opened);
+}
+
+static int rename_page(struct pfs_repair *repair, const char *name, const char *to)
+{
+	int err = repair->dir->ops->rename(repair->dir, name, to);
+
+	return err ? err : repair->dir->ops->sync_dir(repair->dir);
+}
+
+static int set_aside(struct pfs_repair *repair, const struct pfs_repair_item *item)
+{
+	char name[32], aside[64];
+	int err;
+
+	snprintf(name, sizeof(name), PFS_PAGE_NAME_FMT, item->fault.number);
+	err = pfs_repair_aside_name(repair, name, aside);
+	if (!err)
+		err = rename_page(repair, name, aside);
+	if (err)
+		return err;
+	repair->result->files++;
+	repair->result->unknown++;
+	pfs_repair_say(repair, true, name, item->finding.offset, NULL,
+		       "%s; the file is set aside as %s", item->finding.text, aside);
+	return 0;
+}
+
+static int do_unusable(struct pfs_repair *repair, const struct pfs_checked_page *page,
+		       struct pfs_repair_item *item)
+{
+	bool mended;
+	int err = mend_unusable(repair, page, &mended);
+
+	if (err || !mended)
+		return err ? err : set_aside(repair, item);
+	pfs_repair_say(repair, false, item->finding.where, item->finding.offset, NULL,
+		       "one bit of the page's header was wrong; corrected");
+	return 0;
+}
+
+/* A page under another's name. */
+static int do_number(struct pfs_repair *repair, struct pfs_repair_item *item)
+{
+	struct pfs_file *file;
+	char name[32], right[32];
+	int err;
+
+	snprintf(name, sizeof(name), PFS_PAGE_NAME_FMT, item->fault.number);
+	snprintf(right, sizeof(right), PFS_PAGE_NAME_FMT, (uint32_t)item->fault.off);
+	err = repair->dir->ops->open(repair->dir, right, 0, &file);
+	if (!err)
+		file->ops->close(file);
+	if (err != -ENOENT)
+		return set_aside(repair, item);
+	err = rename_page(repair, name, right);
+	if (!err)
+		pfs_repair_say(repair, false, name, item->finding.offset, NULL,
+			       "it is page %u; renamed to %s", (uint32_t)item->fault.off, right);
+	return err;
+}
+
+/* ---- doing ---- */
+
+static const char *deed_text(const struct pfs_repair_item *item)
+{
+	switch (item->deed) {
+	case PFS_DEED_WRITE:
+		return item->corrected ? "corrected: the document is there again" : "corrected";
+	case PFS_DEED_CLEAR: return "it held no document; cleared";
+	case PFS_DEED_DROP:
+		return item->lost ? "taken out and kept aside" : "kept aside, nothing is lost";
+	default: return item->corrected ? "corrected: the document is there again" : "made right";
+	}
+}
+
+static void tell(struct pfs_repair *repair, const struct pfs_repair_item *item)
+{
+	const struct pfs_finding *found = &item->finding;
+	bool known = found->key.kind != PFS_KEY_NONE;
+
+	repair->result->corrected += item->corrected;
+	repair->result->lost += item->lost && known;
+	repair->result->unknown += item->lost && !known;
+	pfs_repair_say(repair, item->lost, found->where, found->offset, known ? &found->key : NULL,
+		       "%s; %s", found->text, deed_text(item));
+}
+
+/* The floor is above a container that verifies. */
+static int lower_floor(struct pfs_file *file, const struct pfs_checked_page *page,
+		       const struct pfs_repair_item *item)
+{
+	struct pfs_page_header header = page->header, now;
+	struct pfs_page_disk disk;
+	const char *why;
+
+	/* Another item may have lowered it already. */
+	if (read_header(file, 0, &disk) == 0 &&
+	    pfs_page_header_decode(&now, &disk, header.uuid, &why) == 0)
+		header.floor = now.floor;
+	header.floor = (uint32_t)pfs_min_u64(header.floor, pfs_get_le32(item->bytes.low.b));
+	return write_header(file, &header, 0);
+}
+
+static int do_item(struct pfs_repair *repair, struct pfs_file *file,
+		   const struct pfs_checked_page *page, struct pfs_repair_item *item)
+{
+	switch (item->fault.kind) {
+	case PFS_FAULT_HEADER: return make_front(repair, file, page);
+	case PFS_FAULT_TRAILER:
+		return write_header(file, &page->header,
+				    page->header.page_size - PFS_PAGE_TRAILER_LEN);
+	case PFS_FAULT_LENGTH: return set_length(repair, file, page, item->fault.off);
+	case PFS_FAULT_UNREADABLE:
+		item->lost = true;
+		return clear_unreadable(repair, file, page, &item->fault);
+	default: break;
+	}
+	if (item->deed == PFS_DEED_MEND)
+		return lower_floor(file, page, item);
+	return file->ops->write(file, &item->bytes, sizeof(item->bytes),
+				pfs_slot_offset(item->fault.slot));
+}
+
+/* Renamings come last, so that the other items find their files. */
+static int do_files(struct pfs_repair *repair)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < repair->count && !err; i++) {
+		struct pfs_repair_item *item = &repair->items[i];
+
+		if (item->fault.kind == PFS_FAULT_UNUSABLE)
+			err = do_unusable(repair,
+					  pfs_check_find_page(&repair->check, item->fault.number),
+					  item);
+		else if (item->fault.kind == PFS_FAULT_NUMBER)
+			err = do_number(repair, item);
+	}
+	return err;
+}
+
+int pfs_repair_pages(struct pfs_repair *repair)
+{
+	struct opened opened = {0};
+	int err = 0;
+
+	for (size_t i = 0; i < repair->count && !err; i++) {
+		struct pfs_repair_item *item = &repair->items[i];
+		enum pfs_fault_kind kind = item->fault.kind;
+
+		if ((!is_about_page(kind) && !is_about_slot(kind)) || kind == PFS_FAULT_UNUSABLE ||
+		    kind == PFS_FAULT_NUMBER || item->deed == PFS_DEED_LATER)
+			continue;
+		err = open_page(repair, &opened, item->fault.number, PFS_IO_WRITE);
+		if (err)
+			break;
+		opened.dirty = true;
+		err = do_item(repair, opened.file,
+			      pfs_check_find_page(&repair->check, item->fault.number), item);
+		if (!err)
+			tell(repair, item);
+	}
+	if (err)
+		(void)close_page(&opened);
+	else
+		err = close_page(&opened);
+	return err ? err : do_files(repair);
+}
