@@ -216,24 +216,71 @@ struct pfs_checked_page *pfs_check_find_page(struct pfs_check *check, uint32_t n
 	return bsearch(&key, check->pages, check->page_count, sizeof(key), by_page_number);
 }
 
-/* A number that no page has is normal where a page was being made at a crash, and shows a loss
- * otherwise; a saved index knows which. */
-static void check_gaps(struct pfs_check *check)
+/* A page file that must be there and is not. number 0: which one is not known. */
+static void miss_page(struct pfs_check *check, uint32_t number, uint32_t count)
+{
+	char where[32] = "pages";
+
+	if (number)
+		snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, number);
+	check->fault.kind = PFS_FAULT_GONE;
+	check->counts_known = false;
+	if (count == 1)
+		pfs_check_say(check, true, where, 0, NULL,
+			      "there is no such file; what it held can't be named");
+	else
+		pfs_check_say(check, true, where, 0, NULL,
+			      "%u files are missing; what they held can't be named", count);
+}
+
+static void miss_absent(struct pfs_check *check, uint32_t highest)
 {
 	uint32_t next = 1;
 
-	for (size_t i = 0; i < check->page_count && !check->clean; i++) {
-		char where[32];
+	for (size_t i = 0; i <= check->page_count; i++) {
+		uint32_t number = i < check->page_count ? check->pages[i].number : highest + 1;
 
-		snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, next);
-		if (check->pages[i].number == next + 1)
-			pfs_check_say(check, false, where, 0, NULL, "there is no such file");
-		else if (check->pages[i].number > next)
-			pfs_check_say(check, false, where, 0, NULL,
-				      "there are no files from this to number %08x",
-				      check->pages[i].number - 1);
-		next = check->pages[i].number + 1;
+		for (number = number > highest ? highest + 1 : number; next < number; next++)
+			miss_page(check, next, 1);
+		next = number + 1;
 	}
+}
+
+/* Compares the files with those that there must be. */
+static void check_set(struct pfs_check *check)
+{
+	const struct pfs_page_set *set = &check->super.pages;
+	struct pfs_page_set seen = {0};
+	uint32_t missing, number = 1;
+
+	for (size_t i = 0; i < check->page_count; i++) {
+		if (check->pages[i].number <= set->highest)
+			pfs_page_set_add(&seen, check->pages[i].number);
+	}
+	missing = set->count - seen.count;
+	if (missing == 0 && set->mix == seen.mix)
+		return;
+	while (number <= set->highest && pfs_mix64(number) != (set->mix ^ seen.mix))
+		number++;
+	if (set->count > seen.count && missing == set->highest - seen.count) {
+		miss_absent(check, set->highest);
+	} else if (set->count > seen.count) {
+		miss_page(check, missing == 1 && number <= set->highest ? number : 0, missing);
+	} else {
+		check->fault.kind = PFS_FAULT_SET;
+		pfs_check_say(check, true, PFS_SUPER_NAME, 128, NULL,
+			      "the page files are not those that it names");
+	}
+}
+
+static void check_doubt(struct pfs_check *check)
+{
+	if (!check->super.doubt)
+		return;
+	check->fault.kind = PFS_FAULT_DOUBT;
+	pfs_check_say(check, true, PFS_SUPER_NAME, 76, NULL,
+		      "the store had documents whose ids can't be told, or its repair was not "
+		      "finished: check --repair");
 }
 
 /* ---- the whole ---- */
@@ -262,7 +309,8 @@ int pfs_check_all(struct pfs_check *check)
 		return err;
 	check_copies(check);
 	err = pfs_check_journal(check);
-	check_gaps(check);
+	check_set(check);
+	check_doubt(check);
 	for (size_t i = 0; i < check->page_count && !err; i++)
 		err = pfs_check_page(check, &check->pages[i]);
 	if (!err)

@@ -64,6 +64,9 @@ struct pfs_checked_page {
 enum pfs_fault_kind {
 	PFS_FAULT_NONE,	      /* nothing that opening and closing the store would not do */
 	PFS_FAULT_GONE,	      /* something is lost, and nothing is left of it to be repaired */
+	PFS_FAULT_TOLD,	      /* another finding is about the same */
+	PFS_FAULT_DOUBT,      /* the superblock says that there is something not known */
+	PFS_FAULT_SET,	      /* the superblock's page set is wrong */
 	PFS_FAULT_EPOCH,      /* the superblock is older than the journal */
 	PFS_FAULT_SEQUENCE,   /* the superblock is older than the pages */
 	PFS_FAULT_UNUSABLE,   /* page: neither header nor copy, or another store's */

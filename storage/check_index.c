@@ -303,7 +303,7 @@ static void report_lost(struct index_check *x)
 		x->check->counts_known = false;
 		x->check->result->documents += x->lost[i].documents;
 		x->check->result->damaged += x->lost[i].documents;
-		x->check->fault.kind = x->lost[i].documents ? PFS_FAULT_GONE : PFS_FAULT_NONE;
+		x->check->fault.kind = x->lost[i].documents ? PFS_FAULT_TOLD : PFS_FAULT_NONE;
 		pfs_check_say(x->check, true, where, 0, NULL,
 			      "%s: it held %llu documents, which can't be named",
 			      page ? "its content is gone" : "it is missing",

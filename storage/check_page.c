@@ -175,7 +175,7 @@ static void check_header(struct paging *p)
 		page->header = h.front;
 		page->usable = true;
 		check_copy(p, &h);
-	} else if (h.front_zero && h.back_zero) {
+	} else if (h.front_zero && h.back_zero && page->number > p->check->super.pages.highest) {
 		page->empty = true;
 		if (p->check->clean)
 			pfs_check_say(p->check, false, p->name, 0, NULL,

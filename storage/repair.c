@@ -78,6 +78,8 @@ static void on_finding(void *arg, const struct pfs_finding *finding)
 {
 	struct pfs_repair *repair = arg;
 
+	if (repair->check.fault.kind == PFS_FAULT_DOUBT)
+		return; /* until the end */
 	repair->faults += finding->fatal;
 	if (repair->count < PFS_REPAIR_ITEMS_MAX &&
 	    (finding->fatal || repair->check.fault.kind != PFS_FAULT_NONE))
@@ -141,6 +143,7 @@ static void decide(struct pfs_repair *repair)
 		case PFS_FAULT_SEGMENT:
 		case PFS_FAULT_TWICE: item->deed = PFS_DEED_ASIDE; break;
 		case PFS_FAULT_NONE:
+		case PFS_FAULT_TOLD:
 		case PFS_FAULT_GONE: break;
 		case PFS_FAULT_OVERLAP:
 		case PFS_FAULT_SMALL:
@@ -219,26 +222,29 @@ static void tell_rest(struct pfs_repair *repair)
 	for (size_t i = 0; i < repair->count; i++) {
 		const struct pfs_repair_item *item = &repair->items[i];
 		const struct pfs_finding *found = &item->finding;
-		bool known = found->key.kind != PFS_KEY_NONE;
+		bool known = found->key.kind != PFS_KEY_NONE, lost = false;
+		const char *done = "";
 
-		if (item->fault.kind == PFS_FAULT_GONE && known)
-			repair->result->lost++;
-		else if (item->fault.kind == PFS_FAULT_GONE)
-			repair->result->unknown++;
-		else if (item->fault.kind == PFS_FAULT_RECORDS && !known)
-			repair->result->unknown++;
-		else if (item->fault.kind != PFS_FAULT_NONE &&
-			 item->fault.kind != PFS_FAULT_RECORDS &&
-			 item->fault.kind != PFS_FAULT_SEQUENCE)
-			continue;
-		pfs_repair_say(repair,
-			       item->fault.kind == PFS_FAULT_GONE ||
-				       (item->fault.kind == PFS_FAULT_RECORDS && !known),
-			       found->where, found->offset, known ? &found->key : NULL, "%s%s",
-			       found->text,
-			       item->fault.kind == PFS_FAULT_NONE      ? "; made right"
-			       : item->fault.kind == PFS_FAULT_RECORDS ? "; they are kept aside"
-								       : "");
+		switch (item->fault.kind) {
+		case PFS_FAULT_GONE:
+			repair->result->lost += known;
+			repair->result->unknown += !known;
+			lost = true;
+			break;
+		case PFS_FAULT_TOLD: lost = true; break;
+		case PFS_FAULT_RECORDS:
+			/* Whether those that are known are lost is seen when it is replayed. */
+			repair->result->unknown += !known;
+			lost = !known;
+			done = "; they are kept aside";
+			break;
+		case PFS_FAULT_NONE:
+		case PFS_FAULT_SET:
+		case PFS_FAULT_SEQUENCE: done = "; made right"; break;
+		default: continue;
+		}
+		pfs_repair_say(repair, lost, found->where, found->offset,
+			       known ? &found->key : NULL, "%s%s", found->text, done);
 	}
 }
 
@@ -318,7 +324,8 @@ static int act(struct pfs_repair *repair, bool *deeds)
 
 		if (kind == PFS_FAULT_RECORDS)
 			err = keep_records(repair, &repair->items[i]);
-		*deeds = *deeds || (kind != PFS_FAULT_NONE && kind != PFS_FAULT_GONE);
+		*deeds = *deeds || (kind != PFS_FAULT_NONE && kind != PFS_FAULT_GONE &&
+				    kind != PFS_FAULT_TOLD);
 	}
 	if (!err)
 		err = pfs_repair_plan_pages(repair);

@@ -346,11 +346,12 @@ static void damage_outside_of_the_window_is_fatal(void **state)
 	for (size_t i = 0; i < 2; i++)
 		assert_true(pfs_key_equal(&found->at[i].key, found->at[i].fatal ? &out : &in));
 	free(found);
-	/* A missing page can't be told from one that a crash left unmade. */
+	/* A missing page can be told from one that a crash left unmade. */
 	remove_file(killed, page_name(1));
 	make_file(killed, page_name(3));
 	found = check_store(killed);
-	assert_true(found->count == 1 && found->fatal == 0);
+	assert_true(found->count == 1 && found->fatal == 1);
+	assert_string_equal(found->at[0].where, page_name(1));
 	free(found);
 	pfs_sim_free(killed);
 	pfs_sim_free(sim);

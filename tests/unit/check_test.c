@@ -360,9 +360,10 @@ static void missing_pages_are_named(void **state)
 	(void)state;
 	remove_file(sim, page_name(2));
 	found = check_store(sim);
-	assert_int_equal(found->fatal, 1);
+	assert_int_equal(found->fatal, 2);
 	assert_string_equal(found->at[0].where, page_name(2));
-	assert_non_null(strstr(found->at[0].text, "it is missing: it held"));
+	assert_string_equal(found->at[1].where, page_name(2));
+	assert_non_null(strstr(found->at[1].text, "it is missing: it held"));
 	assert_true(found->result.damaged > 0);
 	assert_int_equal(found->result.documents, DOCUMENTS);
 	free(found);
