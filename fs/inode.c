@@ -31,7 +31,7 @@ struct pfs_inodes {
 	struct pfs_store *store;
 	struct pfs_table refs;	      /* written under the object's stripe lock */
 	struct pfs_table generations; /* likewise; read without it */
-	_Atomic uint64_t releases;    /* raised after each pfs_release, under its stripe lock */
+	_Atomic uint64_t releases;    /* raised when a number is given up, under its stripe lock */
 	struct pfs_stripe stripes[PFS_STRIPES];
 };
 
@@ -159,8 +159,7 @@ static int add_reference(struct pfs_inodes *inodes, struct pfs_stripe *stripe, u
 }
 
 /* The lookup needs no stripe, for its result is what tells the stripe. So it is made without; when
- * some object has been released meanwhile, it is made again under the lock, where the object that
- * it found can't be released (I3). */
+ * some number has been given up meanwhile, it is made again under the lock (I3). */
 int pfs_inode_find(struct pfs_inodes *inodes, const struct pfs_key *key, uint64_t *nodeid,
 		   struct pfs_attr *attr)
 {
@@ -188,73 +187,97 @@ int pfs_inode_find(struct pfs_inodes *inodes, const struct pfs_key *key, uint64_
 	return -EIO;
 }
 
-/* Under the object's stripe lock, without references. Without memory for the new generation the
- * number is not given back: it stays taken until the store is closed. */
-static void release(struct pfs_inodes *inodes, uint32_t object)
+/* Under the object's stripe lock, without references: its node id is given up. What was looked up
+ * before is looked up again. Without memory for the new generation (false) the number is not given
+ * back: it stays taken until the store is closed. */
+static bool give_up(struct pfs_inodes *inodes, uint32_t object)
 {
 	_Atomic uint32_t *generation = table_cell_make(&inodes->generations, object);
 
 	if (!generation)
-		return;
+		return false;
 	cell_set(generation, cell_get(generation) + 1);
-	pfs_release(inodes->store, object);
 	atomic_fetch_add(&inodes->releases, 1);
+	return true;
 }
 
-/* Has the object a name? One that lost it is released by the pfs_inode_unnamed that is about to
- * come. */
-static bool has_name(struct pfs_inodes *inodes, uint32_t object)
+/* Under the object's stripe lock, without references, of one that was moved. False: another time.
+ */
+static bool tidy(struct pfs_inodes *inodes, uint32_t object)
 {
-	struct pfs_attr attr;
+	int err;
 
-	return pfs_getattr(inodes->store, object, &attr) == 0 && attr.nlink > 0;
+	/* Who looks its name up can't take a reference before we are done. */
+	if (!table_cell_make(&inodes->generations, object))
+		return false;
+	err = pfs_tidy(inodes->store, object);
+	if (!err)
+		give_up(inodes, object);
+	return err != -EAGAIN;
+}
+
+/* Takes references back. True: the object is to be released, without the lock: that may wait for a
+ * writer, and a lookup in the same stripe must not. */
+static bool drop_references(struct pfs_inodes *inodes, struct pfs_stripe *stripe, uint32_t object,
+			    uint64_t nlookup)
+{
+	_Atomic uint32_t *refs = table_cell(&inodes->refs, object);
+	uint32_t n = cell_get(refs), count = count_of(n);
+
+	if (count == 0 || count == PFS_INODE_REFS_MAX)
+		return false;
+	/* More than was counted can only be the kernel's mistake; it is not ours to crash over. */
+	n -= nlookup < count ? (uint32_t)nlookup : count;
+	if (count_of(n) > 0) {
+		cell_set(refs, n);
+		return false;
+	}
+	stripe->referenced--;
+	if (n & PFS_REFS_UNNAMED) {
+		cell_set(refs, 0);
+		return give_up(inodes, object);
+	}
+	if (n & PFS_REFS_MOVED && tidy(inodes, object))
+		n = 0;
+	cell_set(refs, n);
+	return false;
 }
 
 void pfs_inode_forget(struct pfs_inodes *inodes, uint64_t nodeid, uint64_t nlookup)
 {
 	uint32_t object = pfs_inode_object(nodeid);
 	struct pfs_stripe *stripe = stripe_of(inodes, object);
-	_Atomic uint32_t *refs;
-	uint32_t n, count;
+	bool gone;
 
 	if (object < PFS_OBJECT_FIRST || nlookup == 0)
 		return;
 	pthread_mutex_lock(&stripe->lock);
-	refs = table_cell(&inodes->refs, object);
-	n = cell_get(refs);
-	count = count_of(n);
-	if (count > 0 && count < PFS_INODE_REFS_MAX) {
-		/* More than was counted can only be the kernel's mistake; it is not ours to crash
-		 * over. */
-		count = nlookup < count ? (uint32_t)nlookup : count;
-		n -= count;
-		if (count_of(n) == 0) {
-			stripe->referenced--;
-			cell_set(refs, 0);
-			if (n & PFS_REFS_UNNAMED ||
-			    (n & PFS_REFS_MOVED && has_name(inodes, object)))
-				release(inodes, object);
-		} else {
-			cell_set(refs, n);
-		}
-	}
+	gone = drop_references(inodes, stripe, object, nlookup);
 	pthread_mutex_unlock(&stripe->lock);
+	if (gone)
+		pfs_release(inodes->store, object);
 }
 
 void pfs_inode_unnamed(struct pfs_inodes *inodes, uint32_t object)
 {
 	struct pfs_stripe *stripe = stripe_of(inodes, object);
 	_Atomic uint32_t *refs;
+	bool gone = false;
 
 	if (object < PFS_OBJECT_FIRST)
 		return;
 	pthread_mutex_lock(&stripe->lock);
 	refs = table_cell(&inodes->refs, object);
-	if (count_of(cell_get(refs)) > 0)
+	if (count_of(cell_get(refs)) > 0) {
 		cell_set(refs, cell_get(refs) | PFS_REFS_UNNAMED);
-	else
-		release(inodes, object);
+	} else {
+		if (refs)
+			cell_set(refs, 0);
+		gone = give_up(inodes, object);
+	}
 	pthread_mutex_unlock(&stripe->lock);
+	if (gone)
+		pfs_release(inodes->store, object);
 }
 
 void pfs_inode_moved(struct pfs_inodes *inodes, uint32_t object)

@@ -18,15 +18,18 @@
  *    minus what it has forgotten. It saturates: an object that reached PFS_INODE_REFS_MAX is never
  *    released.
  *  - I2: While references(object) > 0, pfs_release(object) is not called.
- *  - I3: A node id that was given to the kernel names the document that had been asked for: [lookup
- *    in the store, one reference more] and [no reference, pfs_release] of one object never overlap.
+ *  - I3: A node id that was given to the kernel names the document that had been asked for: a
+ * lookup whose result counts as a reference was begun after the last giving up of a number, or was
+ * made under the object's lock. What it finds then has not been given up: an object that is
+ * released has lost its name before, and one that is tidied up changes its number under that lock.
  *  - I4: An object that lost its name is released once: when both pfs_inode_unnamed was called and
- *    no reference is left. An object that still has a name is released only when a rename has moved
- *    it, since only then has the store something to tidy up.
+ *    no reference is left. One that still has a name is never released, but tidied up by the store
+ * when a rename has moved it and no reference is left.
  *
  * Memory: 4 bytes an object number, in chunks made when a number in them is first referenced;
  * generations likewise at their first change. All functions may be called from any thread. Nothing
- * waits but for short critical sections. */
+ * waits but for short critical sections; pfs_inode_forget and pfs_inode_unnamed also, holding no
+ * lock, for pfs_release. */
 #ifndef PFS_INODE_H
 #define PFS_INODE_H
 
@@ -83,7 +86,7 @@ uint64_t pfs_inode_known(struct pfs_inodes *inodes, uint32_t object);
 
 struct pfs_inodes_stat {
 	uint64_t referenced; /* objects with references */
-	uint64_t releases;   /* calls of pfs_release so far */
+	uint64_t releases;   /* numbers given up so far */
 	uint64_t bytes;	     /* of the chunks */
 };
 void pfs_inodes_stat(struct pfs_inodes *inodes, struct pfs_inodes_stat *out);

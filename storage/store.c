@@ -435,6 +435,7 @@ static void store_free(struct pfs_store *store)
 	pthread_mutex_destroy(&store->checkpoint_lock);
 	pthread_mutex_destroy(&store->commit);
 	pthread_mutex_destroy(&store->wake_lock);
+	pthread_mutex_destroy(&store->stat_lock);
 	pthread_cond_destroy(&store->wake);
 	free(store);
 }
@@ -649,6 +650,7 @@ static int open_any(struct pfs_store **out, struct pfs_dir *dir, const char *pat
 	pthread_mutex_init(&store->checkpoint_lock, NULL);
 	pthread_mutex_init(&store->commit, NULL);
 	pthread_mutex_init(&store->wake_lock, NULL);
+	pthread_mutex_init(&store->stat_lock, NULL);
 	pthread_cond_init(&store->wake, NULL);
 	err = open_store(store, path, o, reason);
 	if (err) {
@@ -770,54 +772,4 @@ int pfs_sync_object(struct pfs_store *store, uint32_t object)
 	pfs_count(&store->counters.syncs);
 	err = pfs_journal_sync(store->journal, UINT64_MAX);
 	return err ? pfs_store_fail(store, "syncing the journal", err) : 0;
-}
-
-/* ---- statistics ---- */
-
-int pfs_store_stat(struct pfs_store *store, struct pfs_store_stat *out)
-{
-	struct pfs_pager_stat pages;
-	struct pfs_io_space space;
-	uint64_t journal;
-	int err;
-
-	*out = (struct pfs_store_stat){0};
-	pthread_mutex_lock(&store->commit);
-	err = pfs_pager_stat(store->pager, &pages);
-	if (!err)
-		err = pfs_journal_disk_bytes(store->journal, &journal);
-	if (!err)
-		err = store->dir->ops->space(store->dir, &space);
-	if (!err)
-		*out = (struct pfs_store_stat){
-			.points = store->points,
-			.scratch = store->scratch,
-			.raw_bytes = store->raw_bytes,
-			.container_bytes = store->container_bytes,
-			.slot_bytes = (store->points + store->scratch) * PFS_SLOT_LEN,
-			.free_bytes = pages.free_bytes,
-			.disk_bytes = pages.disk_bytes + journal,
-			.pages = pages.pages,
-			.page_size = store->super.page_size,
-			.min_value_size = store->super.min_value_size,
-			.journal_bytes = pfs_journal_live_bytes(store->journal),
-			.sequence = pfs_journal_appended(store->journal),
-			.durable_sequence = pfs_journal_durable(store->journal),
-			.blocks_decoded =
-				__atomic_load_n(&store->counters.blocks_decoded, __ATOMIC_RELAXED),
-			.records = store->counters.records,
-			.syncs = __atomic_load_n(&store->counters.syncs, __ATOMIC_RELAXED),
-			.checkpoints = store->counters.checkpoints,
-			.relocations =
-				__atomic_load_n(&store->counters.relocations, __ATOMIC_RELAXED),
-			.in_place = __atomic_load_n(&store->counters.in_place, __ATOMIC_RELAXED),
-			.space_total = space.total,
-			.space_available = space.available + pages.free_bytes,
-			.index_bytes = pfs_index_bytes(store->index),
-			.format_version = store->super.version,
-			.read_only = !pfs_store_is_writable(store),
-			.defaults = store->defaults,
-		};
-	pthread_mutex_unlock(&store->commit);
-	return err;
 }

@@ -167,9 +167,16 @@ enum pfs_rename_flags {
 int pfs_rename(struct pfs_store *store, const struct pfs_key *from, const struct pfs_key *to,
 	       unsigned flags, uint32_t *replaced);
 
-/* With hold_objects: nobody refers to the number any more. A removed object is dropped and its
- * number may be given to another; for a living one the store may give it another number. */
+/* With hold_objects: nobody refers to the number of a removed object any more. It is dropped, and
+ * its number may be given to another. Once for each object that was removed or replaced; does
+ * nothing to one that has a name. */
 void pfs_release(struct pfs_store *store, uint32_t object);
+
+/* With hold_objects: nobody refers to the number of an object that was renamed over another. The
+ * store gives it a number by which its place in listings is found without a table; the old number
+ * may be given to another. Never waits. -EALREADY: nothing to do, the number stays; -EAGAIN: not
+ * now. */
+int pfs_tidy(struct pfs_store *store, uint32_t object);
 
 /* ---- whole documents by key ---- */
 
@@ -244,6 +251,7 @@ struct pfs_store_stat {
 	bool read_only; /* also after a failed sync */
 	struct pfs_defaults defaults;
 };
+/* While a writer waits for the disk, the numbers of the last call that got them. */
 int pfs_store_stat(struct pfs_store *store, struct pfs_store_stat *out);
 
 /* Where a document lies. */

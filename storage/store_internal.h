@@ -78,6 +78,9 @@ struct pfs_store {
 	struct pfs_list limbo;
 	struct pfs_stage *stage_limbo;
 
+	pthread_mutex_t stat_lock; /* innermost */
+	struct pfs_store_stat last_stat;
+
 	pthread_mutex_t wake_lock;
 	pthread_cond_t wake;
 	pthread_t committer, writer;
@@ -302,12 +305,17 @@ int pfs_index_save(struct pfs_store *store);
 /* An error: the index is as it was before, unless the error is -ENOMEM. */
 int pfs_index_load(struct pfs_store *store);
 
+/* ---- store_stat.c ---- */
+
+/* Commit lock. What only counts, or can be had without the lock, is left out. */
+int pfs_stat_locked(struct pfs_store *store, struct pfs_store_stat *out);
+
 /* ---- store_change.c, statistics ---- */
 
 /* Counts a document in the statistics, or takes it out. */
 void pfs_account(struct pfs_store *store, unsigned kind, uint64_t size, uint64_t container_len,
 		 bool add);
-/* Gives the object its listing place's number, where that is free (I3). */
-void pfs_renumber(struct pfs_store *store, uint32_t object);
+/* Gives the object its listing place's number, where that is free (I3). -EALREADY, -EAGAIN. */
+int pfs_renumber(struct pfs_store *store, uint32_t object);
 
 #endif

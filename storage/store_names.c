@@ -1,6 +1,7 @@
 /* Changes of names: removing, renaming, putting whole documents by key, releasing objects. */
 #include <stdlib.h>
 
+#include "storage/epoch.h"
 #include "storage/store_internal.h"
 
 static uint32_t hash_of(const struct pfs_key *key)
@@ -285,7 +286,7 @@ static int move_over(struct pfs_store *store, const struct pfs_key *from, uint32
 	take_cookie(store, a, cookie_a, cookie_b);
 	leaving_finish(store, &l, pfs_journal_appended(store->journal));
 	if (!store->hold_objects)
-		pfs_renumber(store, a);
+		(void)pfs_renumber(store, a);
 	return 0;
 }
 
@@ -355,22 +356,42 @@ int pfs_rename(struct pfs_store *store, const struct pfs_key *from, const struct
 
 /* ---- release ---- */
 
-void pfs_renumber(struct pfs_store *store, uint32_t object)
+int pfs_renumber(struct pfs_store *store, uint32_t object)
 {
 	uint64_t word = pfs_index_word(store->index, object);
 	uint32_t number = PFS_OBJECT_NONE;
 
 	/* A running checkpoint finds what came after its versions by the object's number. */
-	if (pfs_list_empty(&store->batch))
-		number = pfs_index_renumber(store->index, object);
-
+	if (!pfs_list_empty(&store->batch))
+		return -EAGAIN;
+	number = pfs_index_renumber(store->index, object);
+	if (number == PFS_OBJECT_NONE)
+		return -EALREADY;
 	/* A held version and the one under it both say whose they are. */
-	while (number && pfs_word_is_version(word)) {
+	while (pfs_word_is_version(word)) {
 		struct pfs_version *v = pfs_word_to_version(word);
 
 		v->object = number;
 		word = v->held ? v->under : 0;
 	}
+	return 0;
+}
+
+int pfs_tidy(struct pfs_store *store, uint32_t object)
+{
+	struct pfs_key key;
+	uint64_t word;
+	int err = -EALREADY;
+
+	if (pthread_mutex_trylock(&store->commit) != 0)
+		return -EAGAIN;
+	pfs_epoch_enter();
+	word = pfs_index_word(store->index, object);
+	if (word && pfs_object_word_key(store, object, word, &key) == 0 && key.kind != PFS_KEY_TEMP)
+		err = pfs_renumber(store, object);
+	pfs_epoch_leave();
+	pthread_mutex_unlock(&store->commit);
+	return err;
 }
 
 void pfs_release(struct pfs_store *store, uint32_t object)
@@ -381,12 +402,9 @@ void pfs_release(struct pfs_store *store, uint32_t object)
 
 	pfs_write_enter(store);
 	word = pfs_index_word(store->index, object);
-	if (word == 0 || pfs_object_word_key(store, object, word, &key) != 0)
+	if (word == 0 || pfs_object_word_key(store, object, word, &key) != 0 ||
+	    key.kind != PFS_KEY_TEMP)
 		goto out;
-	if (key.kind != PFS_KEY_TEMP) {
-		pfs_renumber(store, object);
-		goto out;
-	}
 	/* No record: temporary keys are dropped by the next opening anyway. */
 	if (pfs_current(store, object, &change.current) != 0)
 		goto out;
@@ -485,7 +503,7 @@ static int put_locked(struct pfs_store *store, const struct pfs_key *key,
 	take_cookie(store, object, object, cookie);
 	leaving_finish(store, &l, pfs_journal_appended(store->journal));
 	if (!store->hold_objects)
-		pfs_renumber(store, object);
+		(void)pfs_renumber(store, object);
 	*replaced = there;
 	return 0;
 }

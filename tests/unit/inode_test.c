@@ -12,7 +12,7 @@
 
 #define pfs_lookup fake_lookup
 #define pfs_release fake_release
-#define pfs_getattr fake_getattr
+#define pfs_tidy fake_tidy
 #include "fs/inode.c"
 
 #define DOCUMENTS 64
@@ -23,7 +23,9 @@ struct pfs_store {
 	uint32_t document[1 << 20]; /* under a number: its key plus 1; 0: free */
 	uint32_t next;
 	unsigned released;
-	unsigned stray; /* releases of numbers that are free */
+	unsigned stray; /* releases of numbers that are free, or of documents with a name */
+	bool busy;	/* a writer is at work: tidying has to wait */
+	void (*during_release)(void); /* once, before it is done */
 	uint32_t last_released;
 	void (*during_lookup)(void); /* once, behind the lookup */
 };
@@ -60,34 +62,41 @@ int fake_lookup(struct pfs_store *s, const struct pfs_key *key, uint32_t *object
 	return *object ? 0 : -ENOENT;
 }
 
-int fake_getattr(struct pfs_store *s, uint32_t object, struct pfs_attr *attr)
+void fake_release(struct pfs_store *s, uint32_t object)
+{
+	void (*hook)(void) = store.during_release;
+
+	assert_ptr_equal(s, &store);
+	store.during_release = NULL;
+	if (hook)
+		hook();
+	pthread_mutex_lock(&store.lock);
+	/* Free, or one that has a name. */
+	if (!store.document[object] || store.object[store.document[object] - 1] == object)
+		store.stray++;
+	store.document[object] = 0;
+	store.released++;
+	store.last_released = object;
+	pthread_mutex_unlock(&store.lock);
+}
+
+int fake_tidy(struct pfs_store *s, uint32_t object)
 {
 	uint32_t document;
+	int err = store.busy ? -EAGAIN : -EALREADY;
 
 	assert_ptr_equal(s, &store);
 	pthread_mutex_lock(&store.lock);
 	document = store.document[object];
-	memset(attr, 0, sizeof(*attr));
-	attr->nlink = document && store.object[document - 1] == object;
+	if (!store.busy && document && store.object[document - 1] == object) {
+		store.document[object] = 0;
+		store.object[document - 1] = number_for(document - 1);
+		store.released++;
+		store.last_released = object;
+		err = 0;
+	}
 	pthread_mutex_unlock(&store.lock);
-	return document ? 0 : -ENOENT;
-}
-
-void fake_release(struct pfs_store *s, uint32_t object)
-{
-	uint32_t key;
-
-	assert_ptr_equal(s, &store);
-	pthread_mutex_lock(&store.lock);
-	if (!store.document[object])
-		store.stray++;
-	key = (store.document[object] ? store.document[object] : 1) - 1;
-	store.document[object] = 0;
-	if (store.object[key] == object)
-		store.object[key] = number_for(key);
-	store.released++;
-	store.last_released = object;
-	pthread_mutex_unlock(&store.lock);
+	return err;
 }
 
 /* A document under the key; the one that was there loses its name. Returns the object that did, or
@@ -196,6 +205,53 @@ static void moved_documents(void **state)
 	pfs_inode_forget(inodes, nodeid, 1);
 	assert_int_equal(store.released, 1);
 	pfs_inode_moved(inodes, pfs_inode_object(nodeid)); /* nobody refers to it: left alone */
+	assert_int_equal(store.released, 1);
+}
+
+/* Proves: what the store can't tidy up now, because that would mean waiting, is done at a later
+ * FORGET. */
+static void moved_while_a_writer_is_at_work(void **state)
+{
+	uint64_t nodeid;
+
+	(void)state;
+	put(7);
+	nodeid = find(7);
+	pfs_inode_moved(inodes, pfs_inode_object(nodeid));
+	store.busy = true;
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_int_equal(store.released, 0);
+	assert_true(find(7) == nodeid);
+	store.busy = false;
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_int_equal(store.released, 1);
+	assert_true(find(7) != nodeid);
+}
+
+static void find_in_the_same_stripe(void)
+{
+	/* A mutex that this thread held would be waited for until the test's time limit. */
+	pfs_inode_forget(inodes, find(8), 1);
+}
+
+/* Proves (G8): a release, which may wait for a writer, holds up no lookup, also not of an object
+ * that shares its lock. */
+static void lookups_during_a_release(void **state)
+{
+	uint32_t gone;
+	uint64_t nodeid;
+
+	(void)state;
+	put(7);
+	nodeid = find(7);
+	gone = put(7);
+	store.next = gone + PFS_STRIPES - PFS_OBJECT_FIRST;
+	put(8);
+	assert_int_equal(store.object[8] % PFS_STRIPES, gone % PFS_STRIPES);
+	pfs_inode_unnamed(inodes, gone);
+	store.during_release = find_in_the_same_stripe;
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_null(store.during_release);
 	assert_int_equal(store.released, 1);
 }
 
@@ -500,6 +556,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_last_forget_releases, setup, teardown),
 		cmocka_unit_test_setup_teardown(documents_with_a_name_stay, setup, teardown),
 		cmocka_unit_test_setup_teardown(moved_documents, setup, teardown),
+		cmocka_unit_test_setup_teardown(moved_while_a_writer_is_at_work, setup, teardown),
+		cmocka_unit_test_setup_teardown(lookups_during_a_release, setup, teardown),
 		cmocka_unit_test_setup_teardown(released_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(missing_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(reuse_changes_the_generation, setup, teardown),

@@ -1,0 +1,91 @@
+/* Statistics. */
+#include <time.h>
+
+#include "storage/store_internal.h"
+
+#define STAT_WAIT_NS 50000000 /* for the commit lock */
+
+int pfs_stat_locked(struct pfs_store *store, struct pfs_store_stat *out)
+{
+	struct pfs_pager_stat pages;
+	uint64_t journal;
+	int err = pfs_pager_stat(store->pager, &pages);
+
+	if (!err)
+		err = pfs_journal_disk_bytes(store->journal, &journal);
+	if (err)
+		return err;
+	*out = (struct pfs_store_stat){
+		.points = store->points,
+		.scratch = store->scratch,
+		.raw_bytes = store->raw_bytes,
+		.container_bytes = store->container_bytes,
+		.slot_bytes = (store->points + store->scratch) * PFS_SLOT_LEN,
+		.free_bytes = pages.free_bytes,
+		.disk_bytes = pages.disk_bytes + journal,
+		.pages = pages.pages,
+		.page_size = store->super.page_size,
+		.min_value_size = store->super.min_value_size,
+		.journal_bytes = pfs_journal_live_bytes(store->journal),
+		.sequence = pfs_journal_appended(store->journal),
+		.records = store->counters.records,
+		.checkpoints = store->counters.checkpoints,
+		.index_bytes = pfs_index_bytes(store->index),
+		.format_version = store->super.version,
+		.defaults = store->defaults,
+	};
+	return 0;
+}
+
+/* Waits a moment for who holds the commit lock; when that takes longer, because the disk does not
+ * take its write, the numbers are those of the last time (G8). */
+static int stat_soon(struct pfs_store *store, struct pfs_store_stat *out)
+{
+	struct timespec until;
+	int err = 0;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += STAT_WAIT_NS;
+	if (until.tv_nsec >= PFS_NSEC_PER_SEC) {
+		until.tv_sec++;
+		until.tv_nsec -= PFS_NSEC_PER_SEC;
+	}
+	if (pthread_mutex_timedlock(&store->commit, &until) != 0) {
+		pthread_mutex_lock(&store->stat_lock);
+		*out = store->last_stat;
+		pthread_mutex_unlock(&store->stat_lock);
+		return 0;
+	}
+	err = pfs_stat_locked(store, out);
+	pthread_mutex_unlock(&store->commit);
+	if (err)
+		return err;
+	pthread_mutex_lock(&store->stat_lock);
+	store->last_stat = *out;
+	pthread_mutex_unlock(&store->stat_lock);
+	return 0;
+}
+
+int pfs_store_stat(struct pfs_store *store, struct pfs_store_stat *out)
+{
+	struct pfs_io_space space;
+	int err;
+
+	*out = (struct pfs_store_stat){0};
+	err = stat_soon(store, out);
+	if (!err)
+		err = store->dir->ops->space(store->dir, &space);
+	if (err) {
+		*out = (struct pfs_store_stat){0};
+		return err;
+	}
+	out->durable_sequence = pfs_journal_durable(store->journal);
+	out->blocks_decoded = __atomic_load_n(&store->counters.blocks_decoded, __ATOMIC_RELAXED);
+	out->syncs = __atomic_load_n(&store->counters.syncs, __ATOMIC_RELAXED);
+	out->relocations = __atomic_load_n(&store->counters.relocations, __ATOMIC_RELAXED);
+	out->in_place = __atomic_load_n(&store->counters.in_place, __ATOMIC_RELAXED);
+	out->space_total = space.total;
+	out->space_available = space.available + out->free_bytes;
+	out->read_only = !pfs_store_is_writable(store);
+	return 0;
+}
