@@ -165,7 +165,7 @@ void pfs_index_free(struct pfs_index *index)
 {
 	if (!index)
 		return;
-	for (uint32_t i = 0; i < CHUNKS; i++)
+	for (uint32_t i = 0; i <= (index->end - 1) / CHUNK; i++)
 		free(index->chunks[i]);
 	pfs_index_reclaim(index->replaced);
 	free(index->table);

@@ -26,6 +26,7 @@ static int next_segment(struct pfs_journal *journal, unsigned keep)
 		journal->ready = segment = journal->spare;
 		journal->spare = segment->next;
 		journal->spare_count--;
+		segment->next = NULL;
 	}
 	err = pfs_segment_begin(journal, segment);
 	if (!err)

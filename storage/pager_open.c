@@ -263,7 +263,7 @@ void pfs_pager_close(struct pfs_pager *pager)
 {
 	if (!pager)
 		return;
-	for (uint32_t c = 0; c < TABLE_CHUNKS; c++) {
+	for (uint32_t c = 0; c <= pager->last / TABLE_CHUNK; c++) {
 		for (uint32_t i = 0; pager->chunks[c] && i < TABLE_CHUNK; i++) {
 			if (pager->chunks[c][i])
 				pfs_page_free(pager->chunks[c][i]);
