@@ -102,7 +102,7 @@ int pfs_journal_append(struct pfs_journal *journal, unsigned type, unsigned flag
 	size_t len = PFS_RECORD_HEADER_LEN, padded;
 	int err;
 
-	if (journal->read_only || __atomic_load_n(&journal->failed, __ATOMIC_ACQUIRE))
+	if (journal->read_only || pfs_journal_has_failed(journal))
 		return -EROFS;
 	for (unsigned i = 0; i < part_count; i++)
 		len += parts[i].iov_len;
@@ -161,6 +161,11 @@ uint64_t pfs_journal_appended(const struct pfs_journal *journal)
 uint64_t pfs_journal_durable(const struct pfs_journal *journal)
 {
 	return __atomic_load_n(&journal->durable, __ATOMIC_ACQUIRE);
+}
+
+bool pfs_journal_has_failed(const struct pfs_journal *journal)
+{
+	return __atomic_load_n(&journal->failed, __ATOMIC_ACQUIRE);
 }
 
 /* ---- group commit ---- */

@@ -91,7 +91,8 @@ struct pfs_store {
 
 static inline bool pfs_store_is_writable(const struct pfs_store *store)
 {
-	return !store->opened_read_only && !__atomic_load_n(&store->failed, __ATOMIC_ACQUIRE);
+	return !store->opened_read_only && !__atomic_load_n(&store->failed, __ATOMIC_ACQUIRE) &&
+	       !(store->journal && pfs_journal_has_failed(store->journal));
 }
 
 static inline void pfs_count(uint64_t *counter)
