@@ -56,6 +56,7 @@ fs_src = $(wildcard fs/*.c)
 tool_src = $(wildcard tools/*.c)
 bench_src = $(wildcard tools/bench/*.c)
 support_src = $(wildcard tests/sim/*.c)
+crash_src = $(filter-out %_test.c,$(wildcard tests/crash/*.c))
 # What the tests of failing calls share; they take the place of what gets memory.
 fault_src = $(filter-out %_test.c,$(wildcard tests/fault/*.c))
 fault_ldflags = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=strdup
@@ -85,7 +86,8 @@ $(1)_bench = $(bench_src:tools/bench/%.c=build/$(1)/bench/%)
 
 build/$(1)/fs/%.o build/$(1)/tools/bench/%.o: private extra_cflags = $$(fuse_cflags)
 build/$(1)/tests/%.o: private extra_cflags = $$(cmocka_cflags)
-$(test_src:%.c=build/$(1)/%.o) $(support_src:%.c=build/$(1)/%.o) $(fault_src:%.c=build/$(1)/%.o): | deps-test
+$(test_src:%.c=build/$(1)/%.o) $(support_src:%.c=build/$(1)/%.o) $(fault_src:%.c=build/$(1)/%.o) \
+	$(crash_src:%.c=build/$(1)/%.o): | deps-test
 
 build/$(1)/.flags: FORCE | deps-build
 	@mkdir -p $$(@D)
@@ -114,6 +116,7 @@ $$($(1)_tests): build/$(1)/%: build/$(1)/%.o $(support_src:%.c=build/$(1)/%.o) b
 
 $$(filter build/$(1)/tests/fault/%,$$($(1)_tests)): private extra_ldflags = $$(fault_ldflags)
 $$(filter build/$(1)/tests/fault/%,$$($(1)_tests)): $(fault_src:%.c=build/$(1)/%.o)
+$$(filter build/$(1)/tests/crash/%,$$($(1)_tests)): $(crash_src:%.c=build/$(1)/%.o)
 
 $$($(1)_bench): build/$(1)/bench/%: build/$(1)/tools/bench/%.o build/$(1)/libpayload.a
 	@mkdir -p $$(@D)

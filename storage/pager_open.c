@@ -151,7 +151,12 @@ static int read_header(struct pfs_pager *pager, struct pfs_page *page, const cha
 	/* Slots behind the last that verifies are not counted. */
 	page->unusable = damaged && !is_newborn(pager, page);
 	have = check_size(pager, page, name);
-	/* Both headers are written anew when one of them is gone. */
+	/* Both headers are written anew when one of them is gone, and those of a newborn in any
+	 * case: after the death of a process they, and the name, may be in the page cache only. */
+	if (is_newborn(pager, page)) {
+		page->unborn = true;
+		pager->dir_dirty = true;
+	}
 	if (page->unusable)
 		page->unborn = false;
 	return have ? have : 1;
