@@ -82,11 +82,13 @@ static void check_copies(struct pfs_check *check)
 	    memcmp(&disk[0], &disk[1], sizeof(disk[0])) != 0)
 		pfs_check_say(check, true, PFS_SUPER_NAME, PFS_SUPER_STRIDE, NULL,
 			      "the copies of the superblock differ and have the same generation");
-	else if (copies[0].generation != copies[1].generation)
+	if (copies[0].generation != copies[1].generation) {
+		check->fault.kind = PFS_FAULT_STALE;
 		pfs_check_say(
 			check, false, PFS_SUPER_NAME,
 			copies[0].generation < copies[1].generation ? 0 : PFS_SUPER_STRIDE, NULL,
 			"this copy of the superblock is older; the next opening writes it again");
+	}
 }
 
 static int read_super(struct pfs_check *check, const char *path, struct pfs_reason *reason)

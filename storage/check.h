@@ -62,7 +62,8 @@ struct pfs_checked_page {
 
 /* What a finding is about, for a repair that is to do something about it. */
 enum pfs_fault_kind {
-	PFS_FAULT_NONE,	      /* nothing that opening and closing the store would not do */
+	PFS_FAULT_NONE,	      /* of faults: what opening and closing the store makes right */
+	PFS_FAULT_STALE,      /* the same of remarks */
 	PFS_FAULT_GONE,	      /* something is lost, and nothing is left of it to be repaired */
 	PFS_FAULT_TOLD,	      /* another finding is about the same */
 	PFS_FAULT_DOUBT,      /* the superblock says that there is something not known */
@@ -121,11 +122,12 @@ struct pfs_check {
 
 	uint64_t done, total; /* bytes, for the progress */
 	uint64_t points, scratch, raw_bytes, container_bytes;
-	bool counts_known;	       /* they are complete */
-	uint64_t seq_max, content_max; /* of containers that verify */
-	uint64_t trials;	       /* left for the search of a damaged bit */
-	uint8_t *probe;		       /* PFS_CHECK_PREFIX bytes, for that search */
-	uint8_t *raw;		       /* PFS_BLOCK_LEN bytes */
+	bool counts_known; /* they are complete */
+	/* Of containers that verify; of tombstones. container_min 0: there is none. */
+	uint64_t seq_max, content_max, container_min, tombstone_max;
+	uint64_t trials; /* left for the search of a damaged bit */
+	uint8_t *probe;	 /* PFS_CHECK_PREFIX bytes, for that search */
+	uint8_t *raw;	 /* PFS_BLOCK_LEN bytes */
 };
 
 /* Checks everything. dir, which is locked, super and clean are set. An error: it could not be done.

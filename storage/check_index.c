@@ -54,6 +54,7 @@ static int read_header(struct index_check *x)
 		return 0;
 	}
 	if (pfs_get_le64(disk->epoch.b) != check->super.clean_epoch) {
+		check->fault.kind = PFS_FAULT_STALE;
 		pfs_check_say(check, false, PFS_INDEX_NAME, 16, NULL,
 			      "it is older than the last close and not used");
 		return 0;
@@ -160,10 +161,12 @@ static void check_object(struct index_check *x, uint64_t off,
 	if (!page || slot >= page->header.slot_count || !pfs_check_bit(page->live, slot)) {
 		x->check->result->documents++;
 		x->check->result->damaged++;
-		if (x->strays++ < NAMED_MAX)
-			pfs_check_say(x->check, true, PFS_INDEX_NAME, off, NULL,
-				      "it has a document in page %u, slot %u, where there is none",
-				      number, slot);
+		if (x->strays++ >= NAMED_MAX)
+			return;
+		x->check->fault.kind = PFS_FAULT_GONE;
+		pfs_check_say(x->check, true, PFS_INDEX_NAME, off, NULL,
+			      "it has a document in page %u, slot %u, where there is none", number,
+			      slot);
 		return;
 	}
 	bits = found[page - x->check->pages];
@@ -303,7 +306,7 @@ static void report_lost(struct index_check *x)
 		x->check->counts_known = false;
 		x->check->result->documents += x->lost[i].documents;
 		x->check->result->damaged += x->lost[i].documents;
-		x->check->fault.kind = x->lost[i].documents ? PFS_FAULT_TOLD : PFS_FAULT_NONE;
+		x->check->fault.kind = PFS_FAULT_TOLD;
 		pfs_check_say(x->check, true, where, 0, NULL,
 			      "%s: it held %llu documents, which can't be named",
 			      page ? "its content is gone" : "it is missing",
@@ -374,10 +377,12 @@ int pfs_check_index(struct pfs_check *check)
 		return err;
 	if (err) {
 		/* A store that was made and never opened has none. */
-		if (err != -ENOENT || check->super.clean_epoch)
-			pfs_check_say(check, err != -ENOENT, PFS_INDEX_NAME, 0, NULL,
-				      "it can't be opened (%s); the next opening makes it anew",
-				      strerror(-err));
+		if (err == -ENOENT && !check->super.clean_epoch)
+			return 0;
+		check->fault.kind = PFS_FAULT_STALE;
+		pfs_check_say(check, err != -ENOENT, PFS_INDEX_NAME, 0, NULL,
+			      "it can't be opened (%s); the next opening makes it anew",
+			      strerror(-err));
 		return 0;
 	}
 	err = pfs_check_reader_new(&x.reader, file);

@@ -177,9 +177,11 @@ static void check_header(struct paging *p)
 		check_copy(p, &h);
 	} else if (h.front_zero && h.back_zero && page->number > p->check->super.pages.highest) {
 		page->empty = true;
-		if (p->check->clean)
-			pfs_check_say(p->check, false, p->name, 0, NULL,
-				      "it holds nothing; the next opening removes it");
+		if (!p->check->clean)
+			return;
+		fault(p, PFS_FAULT_STALE, 0);
+		pfs_check_say(p->check, false, p->name, 0, NULL,
+			      "it holds nothing; the next opening removes it");
 		return;
 	} else {
 		fault(p, PFS_FAULT_UNUSABLE, 0);
@@ -252,6 +254,8 @@ static int check_slot(struct paging *p, uint32_t number, const struct pfs_slot_d
 		pfs_check_say(check, true, p->name, pfs_slot_offset(number), NULL,
 			      "slot %u: a tombstone newer than the last change", number);
 	}
+	if (slot.kind == PFS_SLOT_TOMBSTONE)
+		check->tombstone_max = pfs_max_u64(check->tombstone_max, slot.seq);
 	if (!pfs_slot_is_live(&slot))
 		return 0;
 	pfs_check_set_bit(p->page->live, number, true);
@@ -386,6 +390,8 @@ static int check_value(struct paging *p, const struct live *live, struct pfs_key
 	if (value.verified) {
 		check->seq_max = pfs_max_u64(check->seq_max, value.c.seq);
 		check->content_max = pfs_max_u64(check->content_max, value.c.content);
+		if (!check->container_min || live->slot.len < check->container_min)
+			check->container_min = live->slot.len;
 	}
 	if (value.verified && check->clean && value.c.seq > check->super.sequence) {
 		fault(p, PFS_FAULT_SEQUENCE, live->number);

@@ -6,6 +6,8 @@
 
 #define ASIDE_MAX 1000 /* files of one name that are set aside */
 #define IDLE_MAX 3     /* rounds without a deed, after which it is given up */
+#define TOMBSTONE_AHEAD \
+	(UINT64_C(1) << 24) /* so many sequences behind the newest document removals may be */
 
 /* ---- telling ---- */
 
@@ -80,7 +82,9 @@ static void on_finding(void *arg, const struct pfs_finding *finding)
 
 	if (repair->check.fault.kind == PFS_FAULT_DOUBT)
 		return; /* until the end */
-	repair->faults += finding->fatal;
+	if (repair->check.fault.kind == PFS_FAULT_SEQUENCE && repair->has_sequence)
+		return; /* one is enough */
+	repair->has_sequence |= repair->check.fault.kind == PFS_FAULT_SEQUENCE;
 	if (repair->count < PFS_REPAIR_ITEMS_MAX &&
 	    (finding->fatal || repair->check.fault.kind != PFS_FAULT_NONE))
 		repair->items[repair->count++] =
@@ -95,12 +99,37 @@ static void on_progress(void *arg, uint64_t done, uint64_t total)
 		repair->progress(repair->arg, done, total);
 }
 
+/* What the documents say of a superblock that was made anew. */
+static void learn(struct pfs_repair *repair)
+{
+	struct pfs_super *super = &repair->super;
+	const struct pfs_check *check = &repair->check;
+	uint64_t least = check->container_min ? check->container_min : PFS_MIN_VALUE_DEFAULT;
+
+	super->sequence = pfs_max_u64(super->sequence, check->seq_max);
+	if (check->tombstone_max > super->sequence &&
+	    check->tombstone_max - super->sequence < TOMBSTONE_AHEAD)
+		super->sequence = check->tombstone_max;
+	super->min_value_size =
+		(uint32_t)pfs_min_u64(pfs_max_u64(least, PFS_MIN_VALUE_MIN), PFS_MIN_VALUE_MAX);
+	/* Content numbers are not given twice. */
+	if (check->content_max >> PFS_CONTENT_EPOCH_SHIFT > super->open_epoch) {
+		bool clean = super->clean_epoch == super->open_epoch;
+
+		super->open_epoch = check->content_max >> PFS_CONTENT_EPOCH_SHIFT;
+		super->clean_epoch = clean ? super->open_epoch : super->clean_epoch;
+	}
+	repair->check.super = *super;
+}
+
 /* Checks the store; the items are what was found. */
 static int look(struct pfs_repair *repair, struct pfs_check_result *result)
 {
+	int err;
+
 	*result = (struct pfs_check_result){0};
 	repair->count = 0;
-	repair->faults = 0;
+	repair->has_sequence = false;
 	repair->check = (struct pfs_check){
 		.dir = repair->dir,
 		.logger = repair->logger,
@@ -111,7 +140,12 @@ static int look(struct pfs_repair *repair, struct pfs_check_result *result)
 		.super = repair->super,
 		.clean = repair->super.open_epoch == repair->super.clean_epoch,
 	};
-	return pfs_check_all(&repair->check);
+	if (repair->rebuilt)
+		repair->check.super.sequence = PFS_SEQ_MAX;
+	err = pfs_check_all(&repair->check);
+	if (!err && repair->rebuilt)
+		learn(repair);
+	return err;
 }
 
 /* Whether a fault of a slot or its container is among the items: what else is wrong with the page
@@ -143,6 +177,7 @@ static void decide(struct pfs_repair *repair)
 		case PFS_FAULT_SEGMENT:
 		case PFS_FAULT_TWICE: item->deed = PFS_DEED_ASIDE; break;
 		case PFS_FAULT_NONE:
+		case PFS_FAULT_STALE:
 		case PFS_FAULT_TOLD:
 		case PFS_FAULT_GONE: break;
 		case PFS_FAULT_OVERLAP:
@@ -239,6 +274,7 @@ static void tell_rest(struct pfs_repair *repair)
 			done = "; they are kept aside";
 			break;
 		case PFS_FAULT_NONE:
+		case PFS_FAULT_STALE:
 		case PFS_FAULT_SET:
 		case PFS_FAULT_SEQUENCE: done = "; made right"; break;
 		default: continue;
@@ -324,8 +360,8 @@ static int act(struct pfs_repair *repair, bool *deeds)
 
 		if (kind == PFS_FAULT_RECORDS)
 			err = keep_records(repair, &repair->items[i]);
-		*deeds = *deeds || (kind != PFS_FAULT_NONE && kind != PFS_FAULT_GONE &&
-				    kind != PFS_FAULT_TOLD);
+		*deeds = *deeds || (kind != PFS_FAULT_NONE && kind != PFS_FAULT_STALE &&
+				    kind != PFS_FAULT_GONE && kind != PFS_FAULT_TOLD);
 	}
 	if (!err)
 		err = pfs_repair_plan_pages(repair);
@@ -359,7 +395,7 @@ static int go_round(struct pfs_repair *repair, unsigned *idle)
 	if (!err)
 		err = look(repair, &found);
 	clean = repair->check.clean;
-	if (!err && clean && repair->count == 0) {
+	if (!err && clean && repair->count == 0 && !repair->rebuilt) {
 		repair->result->documents = found.documents;
 		err = 1;
 	} else if (!err && raise_epoch(repair)) {
@@ -368,7 +404,7 @@ static int go_round(struct pfs_repair *repair, unsigned *idle)
 		err = pfs_super_write(repair->dir, &repair->super);
 	} else if (!err) {
 		repair->result->faults += repair->count;
-		if (repair->count)
+		if (repair->count || repair->rebuilt)
 			err = act(repair, &deeds);
 		if (!err && !clean)
 			err = pfs_repair_rehearse(repair);
@@ -378,7 +414,8 @@ static int go_round(struct pfs_repair *repair, unsigned *idle)
 			err = settle(repair);
 	}
 	pfs_check_end(&repair->check);
-	*idle = deeds ? 0 : *idle + 1;
+	*idle = deeds || repair->rebuilt ? 0 : *idle + 1;
+	repair->rebuilt = false;
 	return err;
 }
 

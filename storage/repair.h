@@ -50,14 +50,14 @@ struct pfs_repair {
 	struct pfs_reason *reason;
 
 	struct pfs_super super;
+	bool rebuilt; /* in this round: its sequence and its smallest container are not known yet */
 	struct pfs_quarantine quarantine;
 
 	/* Of one round. */
 	struct pfs_check check;
 	struct pfs_repair_item *items;
 	size_t count;
-	uint64_t faults; /* findings that are fatal */
-	int err;	 /* of a callback that can't return one */
+	bool has_sequence; /* one of the items is of this kind */
 };
 
 /* Tells what was done. lost: so that something is lost by it. */

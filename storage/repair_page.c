@@ -4,6 +4,7 @@
 #include "storage/repair.h"
 
 #define PIECE 4096u
+#define SECTOR 512u
 
 static bool is_zero(const void *bytes, size_t len)
 {
@@ -121,13 +122,14 @@ static int write_header(struct pfs_file *file, const struct pfs_page_header *hea
 	return file->ops->write(file, &disk, sizeof(disk), off);
 }
 
-/* Slots of a page whose header is lost: all up to the last that is not zero, before the lowest
- * container. The bytes between were never part of a container (P1). */
+/* Slots of a page whose header is lost: all up to the last that verifies, and what follows on it
+ * and may be one. Between slots and containers are zeros (O5). */
 static int count_slots(struct pfs_repair *repair, struct pfs_file *file,
 		       struct pfs_page_header *header)
 {
 	uint64_t floor = header->page_size - PFS_PAGE_TRAILER_LEN;
 	struct pfs_check_reader reader;
+	bool follows = false;
 	int err = pfs_check_reader_new(&reader, file);
 
 	header->slot_count = 0;
@@ -139,39 +141,96 @@ static int count_slots(struct pfs_repair *repair, struct pfs_file *file,
 
 		if (pfs_check_read(&reader, pfs_slot_offset(i), PFS_SLOT_LEN, &bytes) != 0)
 			break;
-		if (is_zero(bytes, PFS_SLOT_LEN))
-			continue;
-		header->slot_count = i + 1;
 		if (pfs_slot_decode(&slot, (const struct pfs_slot_disk *)bytes,
 				    pfs_slot_offset(i + 1), floor) == 0 &&
 		    pfs_slot_is_live(&slot) &&
-		    pfs_check_header(&repair->check, file, header, &slot, &value))
+		    pfs_check_header(&repair->check, file, header, &slot, &value)) {
 			floor = pfs_min_u64(floor, slot.off);
+			follows = true;
+		} else if (is_zero(bytes, PFS_SLOT_LEN)) {
+			follows = false;
+		}
+		if (follows)
+			header->slot_count = i + 1;
 	}
 	header->floor = (uint32_t)floor;
 	pfs_check_reader_free(&reader);
 	return err;
 }
 
-/* The front header, from its own bytes with a bit turned or from the copy and the slots. */
+/* The front header, from its own bytes with a bit turned or from the copy and the slots. *mended:
+ * it is exactly what it was. */
+static int find_front(struct pfs_repair *repair, struct pfs_file *file,
+		      const struct pfs_checked_page *page, struct pfs_page_header *header,
+		      bool *mended)
+{
+	const struct pfs_page_header *copy = &page->header;
+	struct pfs_page_disk disk;
+
+	*mended = read_header(file, 0, &disk) == 0 && mend_header(repair, page, &disk, header) &&
+		  header->page_size == copy->page_size && header->base_seq == copy->base_seq &&
+		  header->base_mtime == copy->base_mtime;
+	if (*mended)
+		return 0;
+	*header = *copy;
+	return count_slots(repair, file, header);
+}
+
 static int make_front(struct pfs_repair *repair, struct pfs_file *file,
 		      const struct pfs_checked_page *page)
 {
-	struct pfs_page_header header = page->header;
-	struct pfs_page_disk disk;
-	struct pfs_page_header mended;
+	struct pfs_page_header header;
+	bool mended;
+	int err = find_front(repair, file, page, &header, &mended);
 
-	if (read_header(file, 0, &disk) == 0 && mend_header(repair, page, &disk, &mended) &&
-	    mended.page_size == header.page_size && mended.base_seq == header.base_seq &&
-	    mended.base_mtime == header.base_mtime) {
-		header = mended;
-	} else {
-		int err = count_slots(repair, file, &header);
+	return err ? err : write_header(file, &header, 0);
+}
 
-		if (err)
-			return err;
+/* Whether there is anything in the page behind its header. */
+static int holds_bytes(struct pfs_file *file, uint64_t end, bool *any)
+{
+	struct pfs_check_reader reader;
+	int err = pfs_check_reader_new(&reader, file);
+
+	*any = false;
+	for (uint64_t off = PFS_PAGE_HEADER_LEN; off < end && !err && !*any;
+	     off += PFS_CHECK_WINDOW) {
+		size_t len = pfs_min_u64(end - off, PFS_CHECK_WINDOW);
+		const uint8_t *bytes;
+
+		*any = pfs_check_read(&reader, off, len, &bytes) != 0 || !is_zero(bytes, len);
 	}
-	return write_header(file, &header, 0);
+	pfs_check_reader_free(&reader);
+	return err;
+}
+
+/* A header that is gone may have taken slots with it: those in its sector are then zero. A page of
+ * which no slot is left is set aside as it is. */
+static int plan_front(struct pfs_repair *repair, struct pfs_file *file,
+		      const struct pfs_checked_page *page, struct pfs_repair_item *item)
+{
+	struct pfs_page_header header;
+	bool mended, any = false;
+	int err = find_front(repair, file, page, &header, &mended);
+
+	if (err || mended)
+		return err;
+	if (header.slot_count == 0)
+		err = holds_bytes(file, header.page_size - PFS_PAGE_TRAILER_LEN, &any);
+	if (any)
+		item->fault.kind = PFS_FAULT_UNUSABLE;
+	/* After a clean close the index has said so. */
+	for (uint32_t i = 0; i < header.slot_count && pfs_slot_offset(i) < SECTOR && !err; i++) {
+		struct pfs_slot_disk disk;
+
+		if (repair->check.clean)
+			break;
+		if (file->ops->read(file, &disk, sizeof(disk), pfs_slot_offset(i)) !=
+			    (ssize_t)sizeof(disk) ||
+		    is_zero(&disk, sizeof(disk)))
+			item->lost = true;
+	}
+	return err;
 }
 
 /* ---- lengths ---- */
@@ -250,15 +309,16 @@ static int plan_page(struct pfs_repair *repair, struct pfs_file *file,
 {
 	struct pfs_kept kept = {.reason = item->finding.text};
 	char where[32];
+	int err;
 
-	(void)page;
 	snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, item->fault.number);
 	kept.where = where;
 	switch (item->fault.kind) {
 	case PFS_FAULT_LENGTH: return keep_surplus(repair, file, item);
 	case PFS_FAULT_HEADER:
-		kept.len = PFS_PAGE_HEADER_LEN;
-		return pfs_repair_keep(repair, &kept, file);
+		kept.len = SECTOR;
+		err = plan_front(repair, file, page, item);
+		return err ? err : pfs_repair_keep(repair, &kept, file);
 	case PFS_FAULT_TRAILER:
 		kept.off = item->finding.offset;
 		kept.len = PFS_PAGE_TRAILER_LEN;
@@ -403,7 +463,10 @@ static const char *deed_text(const struct pfs_repair_item *item)
 	case PFS_DEED_CLEAR: return "it held no document; cleared";
 	case PFS_DEED_DROP:
 		return item->lost ? "taken out and kept aside" : "kept aside, nothing is lost";
-	default: return item->corrected ? "corrected: the document is there again" : "made right";
+	default:
+		return item->corrected ? "corrected: the document is there again"
+		       : item->lost    ? "made right; what it held is not known"
+				       : "made right";
 	}
 }
 
@@ -449,6 +512,8 @@ static int do_item(struct pfs_repair *repair, struct pfs_file *file,
 		return clear_unreadable(repair, file, page, &item->fault);
 	default: break;
 	}
+	if (item->deed == PFS_DEED_NONE)
+		return 0;
 	if (item->deed == PFS_DEED_MEND)
 		return lower_floor(file, page, item);
 	return file->ops->write(file, &item->bytes, sizeof(item->bytes),

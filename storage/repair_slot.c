@@ -238,12 +238,18 @@ static int plan_length(const struct source *s, const struct pfs_slot_disk *disk,
 	uint64_t len;
 
 	if (!decode(s, disk, &slot) || !verifies(s, &slot, &value))
-		return drop(s, disk, item);
+		return 0; /* it is told of as such */
 	len = pfs_slot_len_round(pfs_max_u64(value.c.header_len + value.c.body_len,
 					     s->repair->super.min_value_size));
 	if (len == slot.len || slot.off + len > s->page->header.page_size - PFS_PAGE_TRAILER_LEN ||
-	    is_taken(s, number, slot.off, len))
-		return drop(s, disk, item);
+	    is_taken(s, number, slot.off, len)) {
+		struct pfs_super *super = &s->repair->super;
+
+		super->min_value_size = (uint32_t)pfs_max_u64(
+			PFS_MIN_VALUE_MIN, pfs_min_u64(super->min_value_size, slot.len));
+		item->deed = PFS_DEED_NONE;
+		return 0;
+	}
 	slot.len = len;
 	item->bytes = *disk;
 	pfs_slot_encode(&item->bytes, &slot);

@@ -6,8 +6,7 @@
 #include "storage/repair.h"
 
 #define HEADER_CRC_AT 12
-#define UUIDS_MAX 8    /* different ones that are counted */
-#define EPOCH_SHIFT 36 /* of content numbers */
+#define UUIDS_MAX 8 /* different ones that are counted */
 
 /* ---- one wrong bit ---- */
 
@@ -177,7 +176,7 @@ static int work_out(struct pfs_repair *repair, bool has_file)
 	*super = (struct pfs_super){
 		.version = PFS_FORMAT_VERSION,
 		.page_size = PFS_PAGE_SIZE_DEFAULT,
-		.min_value_size = PFS_MIN_VALUE_DEFAULT,
+		.min_value_size = PFS_MIN_VALUE_MIN,
 		.has_defaults = true,
 		.mode = 0600,
 		.created_ns = pfs_now_realtime(),
@@ -282,6 +281,7 @@ int pfs_repair_super(struct pfs_repair *repair)
 		return 0;
 	err = has_file ? keep_copies(repair) : 0;
 	repair->super.doubt = true;
+	repair->rebuilt = true;
 	repair->result->faults++;
 	if (!err)
 		err = has_file ? pfs_repair_write_super(repair)

@@ -7,7 +7,6 @@
 #include "storage/store_internal.h"
 
 #define LOCK_POLL_MS 20
-#define CONTENT_EPOCH_SHIFT 36
 #define RESERVE_AGAIN (8 * PFS_RESERVE_BYTES) /* free space at which the reserve is made anew */
 
 int64_t pfs_now_realtime(void)
@@ -516,8 +515,8 @@ static int begin_epoch(struct pfs_store *store)
 	super->open_epoch =
 		pfs_max_u64(super->open_epoch, pfs_journal_epoch_seen(store->journal)) + 1;
 	pfs_journal_set_epoch(store->journal, super->open_epoch);
-	store->next_content = super->open_epoch << CONTENT_EPOCH_SHIFT;
-	store->next_temp = super->open_epoch << CONTENT_EPOCH_SHIFT | 1;
+	store->next_content = super->open_epoch << PFS_CONTENT_EPOCH_SHIFT;
+	store->next_temp = super->open_epoch << PFS_CONTENT_EPOCH_SHIFT | 1;
 	return store->opened_read_only ? 0 : pfs_super_write(store->dir, super);
 }
 

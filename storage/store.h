@@ -298,20 +298,21 @@ int pfs_check(const char *path, const struct pfs_io *io, const struct pfs_logger
 
 /* What a repair has done. Of a document that was damaged, one of these counts. */
 struct pfs_repair_result {
-	uint64_t faults;	/* places in which something was wrong; 0: nothing was changed */
-	uint64_t corrected;	/* documents whose value is to be had again */
-	uint64_t lost;		/* documents that are gone, as far as they can be told */
-	uint64_t unknown;	/* losses of which it can't be told what they held */
-	uint64_t kept;		/* entries that the file `quarantine` got */
-	uint64_t files;		/* files set aside as a whole */
-	uint64_t documents;	/* that are there now */
+	uint64_t faults;    /* places in which something was wrong; 0: nothing was changed */
+	uint64_t corrected; /* documents whose value is to be had again */
+	uint64_t lost;	    /* documents that are gone, as far as they can be told */
+	uint64_t unknown;   /* losses of which it can't be told what they held */
+	uint64_t kept;	    /* entries that the file `quarantine` got */
+	uint64_t files;	    /* files set aside as a whole */
+	uint64_t documents; /* that are there now */
 };
 
-/* Makes a store of which pfs_check finds nothing from one that is damaged, in place. All that can be
- * reached stays. What can't is told to fn, one finding each (fatal: something is lost), and is first
- * of all kept aside in the store's directory (FORMAT.md, "quarantine"): nothing is destroyed. The
- * store must not be open: it is locked meanwhile. May be cut off anywhere, by a power cut too, and
- * be called again. The progress is that of several runs through the store and begins anew with each.
+/* Makes a store of which pfs_check finds nothing from one that is damaged, in place. All that can
+ * be reached stays. What can't is told to fn, one finding each (fatal: something is lost), and is
+ * first of all kept aside in the store's directory (FORMAT.md, "quarantine"): nothing is destroyed.
+ * The store must not be open: it is locked meanwhile. May be cut off anywhere, by a power cut too,
+ * and be called again. The progress is that of several runs through the store and begins anew with
+ * each.
  *
  * 0: pfs_check finds nothing now (remarks on files that are no part of the store left out).
  * -ENOENT, -ENOTDIR, -EBUSY, -EPROTONOSUPPORT, -EROFS as for pfs_store_open. -EUCLEAN: it can't be

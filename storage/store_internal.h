@@ -31,6 +31,7 @@
 #define PFS_STAGE_QUIET_NS (2 * PFS_NSEC_PER_SEC)
 #define PFS_IDLE_CHECKPOINT_NS (5 * PFS_NSEC_PER_SEC)
 #define PFS_SPARE_SEGMENTS_MAX 16u
+#define PFS_CONTENT_EPOCH_SHIFT 36 /* in content numbers */
 #define PFS_RESERVE_NAME "reserve"
 #define PFS_RESERVE_BYTES (2 * PFS_MIB) /* lets removing and renaming work on a full disk */
 
