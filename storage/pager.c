@@ -84,7 +84,7 @@ static uint64_t room_of(const struct pfs_page *page)
 {
 	uint64_t gap = gap_of(page), hole = pfs_space_longest(&page->space);
 
-	if (page->unusable)
+	if (page->unusable || page->closed)
 		return 0;
 	if (page->free_slot_count == 0) {
 		if (gap < PFS_SLOT_LEN || page->slot_count > PFS_SLOT_NUMBER_MAX)
@@ -94,7 +94,7 @@ static uint64_t room_of(const struct pfs_page *page)
 	return pfs_max_u64(gap, hole);
 }
 
-static void update_room(struct pfs_pager *pager, struct pfs_page *page)
+void pfs_pager_update_room(struct pfs_pager *pager, struct pfs_page *page)
 {
 	uint64_t room = room_of(page);
 
@@ -228,7 +228,7 @@ void pfs_pager_make_unusable(struct pfs_pager *pager, struct pfs_page *page)
 	page->free_slot_count = 0;
 	pfs_space_free(&page->space);
 	page->unusable = page->loaded = true;
-	update_room(pager, page);
+	pfs_pager_update_room(pager, page);
 }
 
 /* What lies between the containers is free. -EUCLEAN: they overlap. */
@@ -253,6 +253,7 @@ static int free_between(struct pfs_page *page, struct used_extent *used, size_t 
 int pfs_pager_load(struct pfs_pager *pager, struct pfs_page *page)
 {
 	struct used_extent *used;
+	uint64_t disk;
 	size_t count = 0;
 	uint32_t crc;
 	int err;
@@ -275,8 +276,12 @@ int pfs_pager_load(struct pfs_pager *pager, struct pfs_page *page)
 		err = -EUCLEAN;
 	free(used);
 	if (!err) {
+		/* Extents that were punched before this opening look like any others. */
+		if (page->file->ops->disk_usage(page->file, &disk) != 0 ||
+		    disk < page->size - gap_of(page))
+			page->punched = true;
 		page->loaded = true;
-		update_room(pager, page);
+		pfs_pager_update_room(pager, page);
 	} else if (err == -EIO || err == -EUCLEAN) {
 		pfs_pager_make_unusable(pager, page);
 		err = 0;
@@ -358,6 +363,27 @@ static int take_hole(struct pfs_page *page, uint64_t len, uint64_t *off)
 	return err;
 }
 
+int pfs_pager_extend(struct pfs_pager *pager, const struct pfs_extent_at *at, uint64_t more)
+{
+	struct pfs_page *page = pfs_pager_find(pager, at->page);
+	uint64_t off = at->off + at->len;
+	int err;
+
+	if (!page || !page->loaded || page->unusable)
+		return -ENOSPC;
+	err = pfs_space_reserve(&page->space, 1);
+	if (!err)
+		err = pfs_space_take_at(&page->space, off, more);
+	if (!err && page->punched) {
+		err = page->file->ops->allocate(page->file, off, more);
+		if (err)
+			(void)pfs_space_add(&page->space, off, more);
+	}
+	if (!err)
+		pfs_pager_update_room(pager, page);
+	return err;
+}
+
 static int take_from(struct pfs_pager *pager, struct pfs_page *page,
 		     const struct pfs_pager_need *need, struct pfs_extent_at *out)
 {
@@ -367,7 +393,7 @@ static int take_from(struct pfs_pager *pager, struct pfs_page *page,
 	int err;
 
 	slots_end = pfs_slot_offset(page->slot_count + (new_slot ? 1 : 0));
-	if (page->unusable || slots_end > page->floor)
+	if (page->unusable || page->closed || slots_end > page->floor)
 		return -ENOSPC;
 	from_hole = pfs_space_longest(&page->space) >= len;
 	if (!from_hole && page->floor - slots_end < len)
@@ -385,7 +411,7 @@ static int take_from(struct pfs_pager *pager, struct pfs_page *page,
 	out->slot = new_slot ? page->slot_count++ : page->free_slots[--page->free_slot_count];
 	out->off = (uint32_t)off;
 	out->len = len;
-	update_room(pager, page);
+	pfs_pager_update_room(pager, page);
 	return 0;
 }
 
@@ -500,7 +526,7 @@ void pfs_pager_free_bytes(struct pfs_pager *pager, uint32_t number, uint64_t off
 		pfs_logf(pager->logger, PFS_LOG_WARNING,
 			 "page %u: %llu free bytes are not reused until the next opening: %s",
 			 number, (unsigned long long)len, strerror(-err));
-	update_room(pager, page);
+	pfs_pager_update_room(pager, page);
 }
 
 void pfs_pager_free(struct pfs_pager *pager, const struct pfs_extent_at *at)
@@ -514,7 +540,7 @@ void pfs_pager_free(struct pfs_pager *pager, const struct pfs_extent_at *at)
 			 "page %u: slot %u is not reused until the next opening", at->page,
 			 at->slot);
 	pfs_pager_free_bytes(pager, at->page, at->off, at->len);
-	update_room(pager, page);
+	pfs_pager_update_room(pager, page);
 }
 
 /* ---- reading ---- */

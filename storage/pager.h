@@ -3,10 +3,12 @@
  * PG1: a page's free extents, its gap [slots, floor) and the containers that are allocated in it
  * are disjoint and cover [slots, size). PG2: disk space of every allocated container and slot is
  * reserved before pfs_pager_alloc returns. PG3: base_seq, base_mtime and size of a page never
- * change after it was made.
+ * change after it was made. PG4: a closed page gives out no space, but for a container that grows
+ * where it stands. PG5: a page is retired only when nothing is allocated in it and it is closed,
+ * and it is freed an epoch after it was taken out of the table; its number is not used again.
  *
- * Locks. alloc, free, load, stat: the store's commit lock. write, header, sync: the writer thread
- * only. Reading (find, slot, copy): any thread inside an epoch section, no lock. */
+ * Locks. alloc, free, load, stat: the store's commit lock. write, header, sync, retire: the writer
+ * thread only. Reading (find, slot, copy): any thread inside an epoch section, no lock. */
 #ifndef PFS_PAGER_H
 #define PFS_PAGER_H
 
@@ -44,6 +46,11 @@ struct pfs_page {
 	 * nothing, nothing in it is written over but the slots of documents that are removed, and
 	 * its header stays as it is. */
 	bool unusable;
+	bool closed;	     /* takes nothing: its values are being moved away */
+	bool retiring;	     /* closed for good */
+	bool uncounted;	     /* a crash came when the page set had lost it: it holds nothing */
+	uint64_t stuck_used; /* 1 + used bytes when it could not be emptied; 0: it was not tried */
+	uint64_t packed_run; /* the full compaction that has dealt with it */
 	/* From a saved index. */
 	uint64_t saved_free_bytes;
 	uint32_t saved_free_slots;
@@ -52,6 +59,8 @@ struct pfs_page {
 
 	/* Writer thread. */
 	bool dirty, header_dirty;
+	uint32_t disk_slot_count; /* what its header says */
+	uint64_t disk_floor;
 	bool unborn; /* its header was never synced: nothing else may be written to it yet */
 };
 
@@ -103,6 +112,11 @@ void pfs_pager_free(struct pfs_pager *pager, const struct pfs_extent_at *at);
 /* Gives back [off, off + len) of a container that shrank. */
 void pfs_pager_free_bytes(struct pfs_pager *pager, uint32_t page, uint64_t off, uint64_t len);
 
+/* Makes the container at `at` longer by `more` bytes of the free extent that begins right behind
+ * it. Closed pages too (PG4). -ENOSPC: none does, or it is shorter; -ENOMEM; nothing has changed.
+ */
+int pfs_pager_extend(struct pfs_pager *pager, const struct pfs_extent_at *at, uint64_t more);
+
 /* Reads the page's slots and works out its free space, unless that is known. Before any slot of it
  * is retired. */
 int pfs_pager_load(struct pfs_pager *pager, struct pfs_page *page);
@@ -120,6 +134,41 @@ void pfs_pager_get_saved(const struct pfs_page *page, struct pfs_pager_saved *sa
 
 /* The page is damaged (see there). */
 void pfs_pager_make_unusable(struct pfs_pager *pager, struct pfs_page *page);
+
+/* ---- space of a page: commit lock ---- */
+
+/* Exact at any moment, for pages with damaged slots a lower bound of `used`. */
+struct pfs_page_space {
+	uint64_t used;	/* bytes of containers that are allocated */
+	uint64_t holes; /* free bytes between them */
+	uint64_t gap;	/* bytes between slots and containers that were never used */
+	uint32_t slots, free_slots;
+	uint64_t disk;	/* bytes of disk that the page takes */
+	uint64_t ahead; /* of the gap: bytes that were reserved ahead */
+};
+void pfs_page_space(const struct pfs_page *page, struct pfs_page_space *out);
+
+/* Bytes of containers and slots in use. */
+uint64_t pfs_page_live(const struct pfs_page_space *space);
+/* Free bytes that take disk: holes and free slots that were not punched. Without what is reserved
+ * ahead. */
+uint64_t pfs_page_dead(const struct pfs_page_space *space);
+
+/* Whether nothing is allocated in it. */
+bool pfs_page_is_empty(const struct pfs_page *page);
+
+/* Closes the page for new containers, or opens it again. */
+void pfs_pager_close_page(struct pfs_pager *pager, struct pfs_page *page, bool closed);
+
+/* Counts used bytes and free slots anew from the slots, as they are on disk. -EUCLEAN: some are
+ * damaged, -EIO. */
+int pfs_page_recount(const struct pfs_page *page, uint64_t *used, uint32_t *free_slots);
+
+/* An empty page to be retired, now closed; NULL: none, or but one that is kept for what comes. */
+struct pfs_page *pfs_pager_spare(struct pfs_pager *pager);
+
+/* Takes the page out of the table. It may be freed after an epoch. */
+void pfs_pager_unpublish(struct pfs_pager *pager, struct pfs_page *page);
 
 /* ---- reading ---- */
 
@@ -158,8 +207,14 @@ int pfs_pager_clear_gap(struct pfs_pager *pager, struct pfs_page *page);
 /* Syncs the pages written since the last call, and the directory if files are new. */
 int pfs_pager_sync(struct pfs_pager *pager);
 
+/* After unpublishing and an epoch: unmaps the page, removes its file, syncs the directory, frees
+ * it. What can't be removed is left to the next opening. */
+int pfs_pager_remove(struct pfs_pager *pager, struct pfs_page *page);
+
 struct pfs_pager_stat {
-	uint64_t pages, free_bytes, size_bytes, disk_bytes;
+	uint64_t pages, size_bytes, disk_bytes;
+	uint64_t free_bytes;			    /* that take disk */
+	uint64_t used_bytes, hole_bytes, gap_bytes; /* sums of pfs_page_space */
 };
 int pfs_pager_stat(struct pfs_pager *pager, struct pfs_pager_stat *out);
 

@@ -15,10 +15,9 @@ struct pfs_pager {
 	bool read_only;
 	const struct pfs_logger *logger;
 
-	struct pfs_page *
-		*chunks[TABLE_CHUNKS]; /* published with release; pages are never taken out */
-	uint32_t last;		       /* highest number, published with release */
-	uint64_t *damaged;	       /* while opening */
+	struct pfs_page **chunks[TABLE_CHUNKS]; /* published with release */
+	uint32_t last;				/* highest number, published with release */
+	uint64_t *damaged;			/* while opening */
 	struct pfs_page_set set, seen; /* what there must be; of that, what there is */
 	uint32_t skip_to; /* numbers up to this are taken by files that could not be used */
 
@@ -28,6 +27,7 @@ struct pfs_pager {
 
 /* Puts the page into the table, where readers find it. -ENOMEM. */
 int pfs_pager_publish(struct pfs_pager *pager, struct pfs_page *page);
+void pfs_pager_update_room(struct pfs_pager *pager, struct pfs_page *page);
 void pfs_page_free(struct pfs_page *page);
 bool pfs_all_zero(const void *bytes, size_t len);
 

@@ -146,6 +146,8 @@ static int read_header(struct pfs_pager *pager, struct pfs_page *page, const cha
 	page->base_mtime = header.base_mtime;
 	page->slot_count = header.slot_count;
 	page->floor = header.floor;
+	page->disk_slot_count = header.slot_count;
+	page->disk_floor = header.floor;
 	page->low_reserved = pfs_slot_offset(header.slot_count);
 	page->high_reserved = header.floor;
 	/* Slots behind the last that verifies are not counted. */

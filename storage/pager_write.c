@@ -28,7 +28,23 @@ static int write_header(struct pfs_pager *pager, struct pfs_page *page, uint64_t
 	lock(arg, false);
 	pfs_page_header_encode(&disk, &header);
 	page->dirty = true;
+	if (off == 0) {
+		page->disk_slot_count = header.slot_count;
+		page->disk_floor = header.floor;
+	}
 	return page->file->ops->write(page->file, &disk, sizeof(disk), off);
+}
+
+/* Slots and containers that were given out and taken back without being written count, too: what is
+ * free is then the same to whoever opens the page next. */
+static bool header_lags(struct pfs_page *page, void (*lock)(void *arg, bool on), void *arg)
+{
+	bool lags;
+
+	lock(arg, true);
+	lags = page->slot_count != page->disk_slot_count || page->floor != page->disk_floor;
+	lock(arg, false);
+	return lags;
 }
 
 int pfs_pager_write_headers(struct pfs_pager *pager, void (*lock)(void *arg, bool on), void *arg)
@@ -37,7 +53,8 @@ int pfs_pager_write_headers(struct pfs_pager *pager, void (*lock)(void *arg, boo
 		struct pfs_page *page = pfs_pager_find(pager, n);
 		int err;
 
-		if (!page || !page->header_dirty || page->unusable)
+		if (!page || page->unusable || page->unborn ||
+		    (!page->header_dirty && !header_lags(page, lock, arg)))
 			continue;
 		err = write_header(pager, page, 0, lock, arg);
 		if (err)
@@ -129,32 +146,4 @@ int pfs_pager_sync(struct pfs_pager *pager)
 	if (!err && __atomic_exchange_n(&pager->dir_dirty, false, __ATOMIC_ACQ_REL))
 		err = pager->dir->ops->sync_dir(pager->dir);
 	return err;
-}
-
-int pfs_pager_stat(struct pfs_pager *pager, struct pfs_pager_stat *out)
-{
-	*out = (struct pfs_pager_stat){0};
-	for (uint32_t n = 1; n <= pager->last; n++) {
-		struct pfs_page *page = pfs_pager_find(pager, n);
-		uint64_t disk = 0;
-		int err;
-
-		if (!page)
-			continue;
-		err = page->file->ops->disk_usage(page->file, &disk);
-		if (err)
-			return err;
-		out->pages++;
-		out->size_bytes += page->size;
-		out->disk_bytes += disk;
-		if (page->loaded && !page->punched)
-			out->free_bytes +=
-				page->space.free_bytes +
-				page->free_slot_count * (uint64_t)PFS_SLOT_LEN +
-				(page->low_reserved - pfs_slot_offset(page->slot_count)) +
-				(page->floor - page->high_reserved);
-		else if (!page->loaded)
-			out->free_bytes += page->saved_free_bytes;
-	}
-	return 0;
 }

@@ -186,7 +186,6 @@ int pfs_space_add(struct pfs_space *space, uint64_t off, uint64_t len)
 int pfs_space_take(struct pfs_space *space, uint64_t len, uint64_t *off)
 {
 	uint32_t n = space->root;
-	uint32_t left, found, right;
 
 	if (!n || space->nodes[n].longest < len || len == 0)
 		return -ENOSPC;
@@ -201,20 +200,33 @@ int pfs_space_take(struct pfs_space *space, uint64_t len, uint64_t *off)
 			n = node->right;
 	}
 	*off = space->nodes[n].off;
-	split(space, space->root, *off, &left, &right);
-	found = pop_first(space, &right);
-	space->free_bytes -= len;
-	if (space->nodes[found].len == len) {
-		node_drop(space, found);
-		found = 0;
-	} else {
-		struct pfs_space_node *node = &space->nodes[found];
+	return pfs_space_take_at(space, *off, len);
+}
 
-		*node = (struct pfs_space_node){
-			node->off + len, node->len - len, node->len - len, 0, 0, node->priority};
+int pfs_space_take_at(struct pfs_space *space, uint64_t off, uint64_t len)
+{
+	uint32_t left, found, right;
+	int err = 0;
+
+	split(space, space->root, off, &left, &right);
+	found = right ? pop_first(space, &right) : 0;
+	if (!found || space->nodes[found].off != off || space->nodes[found].len < len) {
+		err = -ENOSPC;
+	} else {
+		space->free_bytes -= len;
+		space->nodes[found].off += len;
+		space->nodes[found].len -= len;
+		if (space->nodes[found].len == 0) {
+			node_drop(space, found);
+			found = 0;
+		}
+	}
+	if (found) {
+		space->nodes[found].left = space->nodes[found].right = 0;
+		node_update(space, found);
 	}
 	space->root = merge(space, merge(space, left, found), right);
-	return 0;
+	return err;
 }
 
 uint64_t pfs_space_longest(const struct pfs_space *space)

@@ -29,6 +29,10 @@ int pfs_space_add(struct pfs_space *space, uint64_t off, uint64_t len);
 /* Takes len bytes from the lowest extent that is long enough: its offset in *off. -ENOSPC. */
 int pfs_space_take(struct pfs_space *space, uint64_t len, uint64_t *off);
 
+/* Takes the first len bytes of the extent that begins at off. -ENOSPC: none begins there, or it is
+ * shorter. Needs no memory. */
+int pfs_space_take_at(struct pfs_space *space, uint64_t off, uint64_t len);
+
 /* The longest free extent, 0 when there is none. */
 uint64_t pfs_space_longest(const struct pfs_space *space);
 

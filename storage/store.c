@@ -234,7 +234,9 @@ static void restore_reserve(struct pfs_store *store)
 void pfs_make_room(struct pfs_store *store, bool privileged)
 {
 	(void)pfs_checkpoint(store, true);
+	pfs_compact_for_room(store);
 	pthread_mutex_lock(&store->commit);
+	pfs_compact_yield_room(store);
 	pfs_journal_trim(store->journal, 3);
 	if (privileged)
 		open_reserve(store);
@@ -335,6 +337,20 @@ static bool is_idle(struct pfs_store *store)
 	return work && quiet > PFS_IDLE_CHECKPOINT_NS;
 }
 
+/* Moves values out of wasteful pages, step by step, as long as nothing else is to be done. */
+static void compact(struct pfs_store *store)
+{
+	bool stopping;
+
+	do {
+		if (pfs_store_compact_step(store, false) <= 0)
+			return;
+		pthread_mutex_lock(&store->wake_lock);
+		stopping = store->stopping || store->checkpoint_wanted;
+		pthread_mutex_unlock(&store->wake_lock);
+	} while (!stopping);
+}
+
 static void *writer(void *arg)
 {
 	struct pfs_store *store = arg;
@@ -344,7 +360,11 @@ static void *writer(void *arg)
 		bool wanted = store->checkpoint_wanted, force;
 
 		if (!wanted) {
-			wait_ms(store, 1000);
+			pthread_mutex_unlock(&store->wake_lock);
+			compact(store);
+			pthread_mutex_lock(&store->wake_lock);
+			if (!store->stopping && !store->checkpoint_wanted)
+				wait_ms(store, 1000);
 			pthread_mutex_unlock(&store->wake_lock);
 			wanted = is_idle(store);
 			pthread_mutex_lock(&store->wake_lock);
@@ -431,6 +451,7 @@ static void store_free(struct pfs_store *store)
 	pfs_index_free(store->index);
 	if (store->dir && !store->repairing)
 		store->dir->ops->close_dir(store->dir);
+	pthread_mutex_destroy(&store->compact_lock);
 	pthread_mutex_destroy(&store->checkpoint_lock);
 	pthread_mutex_destroy(&store->commit);
 	pthread_mutex_destroy(&store->wake_lock);
@@ -646,6 +667,7 @@ static int open_any(struct pfs_store **out, struct pfs_dir *dir, const char *pat
 	pfs_list_init(&store->held);
 	pfs_list_init(&store->batch);
 	pfs_list_init(&store->limbo);
+	pthread_mutex_init(&store->compact_lock, NULL);
 	pthread_mutex_init(&store->checkpoint_lock, NULL);
 	pthread_mutex_init(&store->commit, NULL);
 	pthread_mutex_init(&store->wake_lock, NULL);

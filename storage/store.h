@@ -45,6 +45,8 @@ struct pfs_io;
 	PFS_MIB /* a write of up to this that covers the whole document is one atomic record */
 #define PFS_OBJECT_FIRST 2 /* the smallest object number and cookie */
 
+typedef void pfs_progress_fn(void *arg, uint64_t done, uint64_t total); /* bytes */
+
 /* ---- creating, opening, closing ---- */
 
 /* One line that says what is wrong, where, and what to do; empty on success. */
@@ -229,6 +231,24 @@ int pfs_sync_object(struct pfs_store *store, uint32_t object);
 int pfs_store_tick(struct pfs_store *store); /* one commit tick */
 int pfs_store_checkpoint(
 	struct pfs_store *store); /* move all durable records to the pages, recycle the journal */
+/* One bounded step of compaction, which moves values out of the page with the most dead bytes and
+ * gives it back in the end. eager: however few they are. 1: there is more to do, 0: there is not,
+ * or an error. */
+int pfs_store_compact_step(struct pfs_store *store, bool eager);
+
+/* ---- compaction ---- */
+
+/* Packs everything: every page with noticeable free space is emptied into full ones. Nobody waits
+ * for it; it may be called while the store is used, and returns when it is done. done and total of
+ * the progress are bytes of containers. -ENOSPC: there is no room to move to; -EBUSY: another
+ * compaction is at work; -ECANCELED: *stop was set meanwhile. What was done until then stays. */
+struct pfs_compact_result {
+	uint64_t values, bytes; /* moved */
+	uint64_t pages_before, pages_after;
+	uint64_t disk_before, disk_after; /* bytes of page files */
+};
+int pfs_store_compact(struct pfs_store *store, pfs_progress_fn *progress, void *arg,
+		      const bool *stop, struct pfs_compact_result *result);
 
 /* ---- looking at it ---- */
 
@@ -237,13 +257,18 @@ struct pfs_store_stat {
 	uint64_t raw_bytes;	  /* payload bytes of both */
 	uint64_t container_bytes; /* their containers */
 	uint64_t slot_bytes;	  /* live slots */
-	uint64_t free_bytes;	  /* holes and gaps inside allocated page space */
+	uint64_t used_bytes;	  /* containers in pages, with those of changes on their way */
+	uint64_t hole_bytes;	  /* free between them */
+	uint64_t gap_bytes;	  /* never used yet; takes no disk but for what is reserved ahead */
+	uint64_t free_bytes;	  /* free and on disk: holes, slots, what is reserved ahead */
 	uint64_t disk_bytes;	  /* blocks of all files of the store */
+	uint64_t page_bytes;	  /* of these, of the pages */
 	uint64_t pages, page_size, min_value_size;
 	uint64_t journal_bytes; /* journal that is not yet applied */
 	uint64_t sequence, durable_sequence;
 	uint64_t blocks_decoded; /* counters since opening */
 	uint64_t records, syncs, checkpoints, relocations, in_place;
+	uint64_t moved_values, moved_bytes, retired_pages; /* by compaction */
 	uint64_t space_total,
 		space_available; /* of the filesystem beneath; available counts free_bytes too */
 	uint64_t index_bytes;	 /* private memory of the index */
@@ -281,7 +306,6 @@ struct pfs_finding {
 	char text[256];
 };
 typedef void pfs_finding_fn(void *arg, const struct pfs_finding *finding);
-typedef void pfs_progress_fn(void *arg, uint64_t done, uint64_t total); /* bytes */
 
 struct pfs_check_result {
 	uint64_t findings, documents, damaged, pages, bytes;

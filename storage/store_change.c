@@ -151,6 +151,8 @@ int pfs_current(struct pfs_store *store, uint32_t object, struct pfs_current *cu
 				current->home = v->target;
 		} else if (v->target.page && !same_place(&v->target, &v->home)) {
 			current->unused = v->target;
+		} else if (v->target.page && v->target.len > v->home.len) {
+			current->extended = v->target.len - v->home.len;
 		}
 		current->counted_size = v->size;
 		current->counted_len = v->stored;
@@ -249,40 +251,72 @@ static int place_stage(struct pfs_store *store, struct pfs_change *change,
 	return err;
 }
 
+/* Over the old container, which may grow into free bytes behind it. closed: also in a page that is
+ * being emptied. */
+static bool place_at_home(struct pfs_store *store, struct pfs_change *change,
+			  const struct pfs_pager_need *need, bool closed)
+{
+	struct pfs_version *v = change->version;
+	struct pfs_page *page;
+	uint64_t len, have = v->home.len + change->current.extended;
+
+	if (!v->home.page || !may_go_in_place(change))
+		return false;
+	page = pfs_pager_find(store->pager, v->home.page);
+	if (!page || (page->closed && !closed))
+		return false;
+	len = pfs_pager_len(store->pager, page, need);
+	if (len > have) {
+		struct pfs_extent_at at = v->home;
+
+		at.len = have;
+		if (pfs_pager_extend(store->pager, &at, len - have) != 0)
+			return false;
+		change->extended = len - have;
+	}
+	v->target = v->home;
+	v->target.len = len;
+	return true;
+}
+
+/* Where a version was to go that this one replaces before it was written. */
+static bool place_at_unused(struct pfs_store *store, struct pfs_change *change,
+			    const struct pfs_pager_need *need)
+{
+	const struct pfs_extent_at *unused = &change->current.unused;
+	struct pfs_version *v = change->version;
+	struct pfs_page *page = pfs_pager_find(store->pager, unused->page);
+	uint64_t len;
+
+	if (!unused->page || !page || page->closed)
+		return false;
+	len = pfs_pager_len(store->pager, page, need);
+	if (len > unused->len)
+		return false;
+	change->reused = true;
+	v->target = *unused;
+	if (v->source.kind != PFS_SOURCE_STAGE)
+		v->target.len = len;
+	return true;
+}
+
 int pfs_change_place(struct pfs_store *store, struct pfs_change *change)
 {
 	struct pfs_version *v = change->version;
-	const struct pfs_extent_at *unused = &change->current.unused;
 	struct pfs_container c;
 	struct pfs_pager_need need = pfs_version_need(v, &c);
-	struct pfs_page *page;
-	uint64_t len;
 	int err;
 
 	v->home = change->current.home;
-	if (v->home.page && may_go_in_place(change)) {
-		page = pfs_pager_find(store->pager, v->home.page);
-		len = pfs_pager_len(store->pager, page, &need);
-		if (len <= v->home.len) {
-			v->target = v->home;
-			v->target.len = len;
-			return 0;
-		}
-	}
-	if (unused->page) {
-		page = pfs_pager_find(store->pager, unused->page);
-		if (pfs_pager_len(store->pager, page, &need) <= unused->len) {
-			change->reused = true;
-			v->target = *unused;
-			if (v->source.kind != PFS_SOURCE_STAGE)
-				v->target.len = pfs_pager_len(store->pager, page, &need);
-			return 0;
-		}
-	}
+	if (place_at_home(store, change, &need, false) || place_at_unused(store, change, &need))
+		return 0;
 	if (v->source.kind == PFS_SOURCE_STAGE)
 		err = place_stage(store, change, &need, &c);
 	else
 		err = pfs_pager_alloc(store->pager, &need, &v->target);
+	/* Emptying a page is no reason to refuse what it has room for. */
+	if (err == -ENOSPC && place_at_home(store, change, &need, true))
+		return 0;
 	change->allocated = !err;
 	return err;
 }
@@ -293,6 +327,11 @@ void pfs_change_drop(struct pfs_store *store, struct pfs_change *change)
 		return;
 	if (change->allocated)
 		pfs_pager_free(store->pager, &change->version->target);
+	if (change->extended)
+		pfs_pager_free_bytes(store->pager, change->version->home.page,
+				     change->version->home.off + change->version->home.len +
+					     change->current.extended,
+				     change->extended);
 	pfs_source_unref(store, &change->version->source);
 	free(change->version);
 	change->version = NULL;
@@ -324,16 +363,21 @@ static void supersede(struct pfs_store *store, struct pfs_current *current)
 /* Gives back what the replaced version had been promised and nothing was written to. */
 static void give_back(struct pfs_store *store, const struct pfs_change *change)
 {
-	const struct pfs_extent_at *unused = &change->current.unused;
+	const struct pfs_extent_at *unused = &change->current.unused, *home = &change->current.home;
+	const struct pfs_version *v = change->version;
+	uint64_t kept = 0;
 
-	if (!unused->page)
-		return;
-	if (!change->reused)
+	if (unused->page && !change->reused)
 		pfs_pager_free(store->pager, unused);
-	else if (change->version->target.len < unused->len)
-		pfs_pager_free_bytes(store->pager, unused->page,
-				     unused->off + change->version->target.len,
-				     unused->len - change->version->target.len);
+	else if (unused->page && v->target.len < unused->len)
+		pfs_pager_free_bytes(store->pager, unused->page, unused->off + v->target.len,
+				     unused->len - v->target.len);
+	if (!change->current.extended)
+		return;
+	if (same_place(&v->target, home) && v->target.len > home->len)
+		kept = pfs_min_u64(v->target.len - home->len, change->current.extended);
+	pfs_pager_free_bytes(store->pager, home->page, home->off + home->len + kept,
+			     change->current.extended - kept);
 }
 
 void pfs_change_publish(struct pfs_store *store, struct pfs_change *change, uint64_t seq)

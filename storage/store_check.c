@@ -33,6 +33,109 @@ static void report(pfs_finding_fn *fn, void *arg, const struct pfs_key *key, int
 		fn(arg, &finding);
 }
 
+/* ---- free space ---- */
+
+struct counted {
+	uint64_t used;
+	uint32_t free_slots;
+};
+
+/* The home of a removed document that was still open is a tombstone already, and not free. */
+static void count_home(const struct pfs_page *page, const struct pfs_version *v, struct counted *c)
+{
+	struct pfs_slot slot;
+
+	if (v->home.page != page->number || pfs_page_read_slot(page, v->home.slot, &slot) != 0 ||
+	    pfs_slot_is_live(&slot))
+		return;
+	c->used += v->home.len;
+	c->free_slots--;
+}
+
+/* What is given out to versions that are not in the slots yet. */
+static void count_pending(const struct pfs_list *list, const struct pfs_page *page,
+			  struct counted *c)
+{
+	for (const struct pfs_list *item = list->next; item != list; item = item->next) {
+		const struct pfs_version *v = (const struct pfs_version *)item;
+		const struct pfs_extent_at *t = &v->target;
+
+		count_home(page, v, c);
+		if (t->page != page->number)
+			continue;
+		if (t->page == v->home.page && t->slot == v->home.slot) {
+			c->used += pfs_max_u64(t->len, v->home.len) - v->home.len;
+		} else {
+			c->used += t->len;
+			c->free_slots--;
+		}
+	}
+}
+
+/* Removed documents that are still open keep their bytes, though their slots are gone. */
+static void count_orphans(struct pfs_store *store, const struct pfs_page *page, struct counted *c)
+{
+	for (uint32_t o = PFS_OBJECT_FIRST; o < pfs_index_end(store->index); o++) {
+		uint64_t word = pfs_index_word(store->index, o);
+		const struct pfs_version *v =
+			pfs_word_is_version(word) ? pfs_word_to_version(word) : NULL;
+
+		if (v && v->held && pfs_word_is_version(v->under))
+			v = pfs_word_to_version(v->under);
+		if (v && v->applied && !v->target.page)
+			count_home(page, v, c);
+	}
+}
+
+static bool as_counted(const struct pfs_page_space *space, const struct counted *c)
+{
+	return space->used == c->used && space->free_slots == c->free_slots;
+}
+
+/* Whether what the pager knows of the page is what its slots and the changes on their way say. The
+ * checkpoint and the commit lock. */
+static bool space_is_right(struct pfs_store *store, struct pfs_page *page,
+			   struct pfs_page_space *space, struct counted *c)
+{
+	/* A batch that found no room is in the pages in part. */
+	if (page->unusable || !pfs_list_empty(&store->batch) ||
+	    pfs_page_recount(page, &c->used, &c->free_slots) != 0)
+		return true;
+	pfs_page_space(page, space);
+	count_pending(&store->pending, page, c);
+	count_pending(&store->staged, page, c);
+	if (!as_counted(space, c))
+		count_orphans(store, page, c);
+	return as_counted(space, c);
+}
+
+static void check_space(struct pfs_store *store, uint32_t number, pfs_finding_fn *fn, void *arg,
+			struct pfs_check_result *result)
+{
+	struct pfs_finding finding = {.fatal = true};
+	struct pfs_page_space space;
+	struct pfs_page *page;
+	struct counted c;
+	bool right;
+
+	pthread_mutex_lock(&store->checkpoint_lock);
+	pthread_mutex_lock(&store->commit);
+	page = pfs_pager_find(store->pager, number);
+	right = !page || space_is_right(store, page, &space, &c);
+	pthread_mutex_unlock(&store->commit);
+	pthread_mutex_unlock(&store->checkpoint_lock);
+	if (right)
+		return;
+	snprintf(finding.where, sizeof(finding.where), PFS_PAGE_NAME_FMT, number);
+	snprintf(finding.text, sizeof(finding.text),
+		 "free space drifted: %llu bytes and %u free slots are known, %llu and %u counted",
+		 (unsigned long long)space.used, space.free_slots, (unsigned long long)c.used,
+		 c.free_slots);
+	result->findings++;
+	if (fn)
+		fn(arg, &finding);
+}
+
 int pfs_store_check(struct pfs_store *store, pfs_finding_fn *fn, pfs_progress_fn *progress,
 		    void *arg, struct pfs_check_result *result)
 {
@@ -44,6 +147,8 @@ int pfs_store_check(struct pfs_store *store, pfs_finding_fn *fn, pfs_progress_fn
 	int err = listed && buf ? pfs_store_stat(store, &stat) : -ENOMEM;
 
 	*result = (struct pfs_check_result){0};
+	for (uint32_t page = 1; !err && page <= pfs_pager_last(store->pager); page++)
+		check_space(store, page, fn, arg, result);
 	while (!err && (n = pfs_list(store, after, listed, CHECK_BATCH)) > 0) {
 		for (ssize_t i = 0; i < n && !err; i++) {
 			int found = read_whole(store, listed[i].object, buf, &result->bytes);

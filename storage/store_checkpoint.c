@@ -571,21 +571,25 @@ static bool is_pinned(const struct pfs_version *v)
 	return !v->removed && !v->target.page;
 }
 
-/* What was reserved behind the container, and not needed, is free again, unless a newer version
- * already counts on it. */
+/* What was reserved behind the container, and not needed, is free again: all beyond the target, and
+ * within it what no newer version counts on as its home. */
 static void settle_tail(struct pfs_store *store, struct pfs_version *v, bool is_current)
 {
 	struct pfs_version *newer = is_current ? NULL : current_version(store, v->object);
-	struct pfs_extent_at whole = in_place(v) ? v->home : v->target;
+	uint64_t from = v->applied_len, to = v->target.len;
 
+	if (in_place(v))
+		to = pfs_max_u64(to, v->home.len);
 	if (!is_current) {
-		if (!newer || newer->home.page != v->target.page ||
-		    newer->home.slot != v->target.slot || in_place(newer))
-			return;
-		newer->home.len = v->applied_len;
+		/* Who has the target as its home gives all of that back in the end. */
+		if (newer && newer->home.page == v->target.page &&
+		    newer->home.slot == v->target.slot && !in_place(newer))
+			newer->home.len = v->applied_len;
+		else
+			from = v->target.len;
 	}
-	v->spare_off = whole.off + v->applied_len;
-	v->spare_len = whole.len - v->applied_len;
+	v->spare_off = v->target.off + from;
+	v->spare_len = to - from;
 }
 
 /* Makes the pages what readers see. */
@@ -783,7 +787,7 @@ static int run(struct checkpoint *cp)
 	store->counters.checkpoints++;
 	store->journal_kept = pfs_journal_live_bytes(store->journal);
 	pthread_mutex_unlock(&store->commit);
-	return 0;
+	return pfs_retire_pages(store);
 }
 
 /* *more: a batch that an earlier checkpoint had to leave was finished, and what came after it is

@@ -1,6 +1,7 @@
 /* Rank 5: the inside of a store, shared by the store_*.c files and by nobody else.
  *
  * Lock order, outermost first:
+ *   compact     one compaction at a time
  *   checkpoint  one checkpoint at a time; the writer thread and callers that need room
  *   commit      all changes of what the store knows; held for a record's write, never for a sync
  *   wake        sleeping and waking of the threads
@@ -37,6 +38,19 @@
 
 struct pfs_counters {
 	uint64_t blocks_decoded, records, checkpoints, relocations, in_place, syncs;
+	uint64_t moved_values, moved_bytes, retired_pages; /* by compaction */
+};
+
+/* Compact lock. */
+struct pfs_compaction {
+	uint32_t victim;    /* page that is being emptied; 0: none */
+	uint32_t cursor;    /* its next slot */
+	unsigned passes;    /* over its slots */
+	uint64_t unapplied; /* bytes and values moved since the last checkpoint */
+	uint32_t unapplied_values;
+	bool running;	/* the waste has been too much and is not little enough yet */
+	uint64_t run;	/* of a full compaction */
+	uint64_t moved; /* bytes, since opening */
 };
 
 struct pfs_store {
@@ -60,8 +74,11 @@ struct pfs_store {
 	struct pfs_defaults defaults;
 	uint64_t next_content; /* atomic */
 
+	pthread_mutex_t compact_lock;
+	struct pfs_compaction compaction;
 	pthread_mutex_t checkpoint_lock;
 	pthread_mutex_t commit;
+	unsigned waiting; /* atomic: threads that want to change something */
 	/* Commit lock. */
 	struct pfs_list pending, staged, held;
 	struct pfs_list batch; /* taken by the running checkpoint, or by one that failed for lack of
@@ -198,6 +215,7 @@ struct pfs_current {
 	struct pfs_version *held, *pending;
 	struct pfs_extent_at home;   /* where it is on disk once the running checkpoint is done */
 	struct pfs_extent_at unused; /* a target that nothing was written to yet */
+	uint64_t extended; /* bytes behind home that a target in place has taken, not written yet */
 	uint64_t counted_size, counted_len; /* what the statistics count for it */
 	unsigned counted_kind;		    /* PFS_KEY_NONE or TEMP: it does not count */
 };
@@ -211,6 +229,7 @@ struct pfs_change {
 	struct pfs_version *version; /* NULL: the object is removed */
 	bool source_leaves; /* the source is a record that the running checkpoint will recycle */
 	bool reused, allocated; /* where the version's target came from */
+	uint64_t extended;	/* bytes that it took behind home, besides current.extended */
 };
 
 /* The version takes over what the object holds, for a change of its attributes or its name. */
@@ -250,12 +269,18 @@ int pfs_log_put(struct pfs_store *store, struct pfs_version *v, const struct pfs
 int pfs_log_patch(struct pfs_store *store, const struct pfs_version *v, uint64_t base, uint64_t off,
 		  uint64_t len, const void *data, bool privileged, struct pfs_journal_pos *pos,
 		  uint32_t *data_off);
-int pfs_log_attr(struct pfs_store *store, const struct pfs_version *v, uint64_t base);
+int pfs_log_attr(struct pfs_store *store, const struct pfs_version *v, uint64_t base,
+		 bool privileged);
 int pfs_log_remove(struct pfs_store *store, const struct pfs_key *key, uint64_t base);
 int pfs_log_move(struct pfs_store *store, const struct pfs_key *from, uint64_t from_base,
 		 const struct pfs_key *to, uint64_t to_base, uint64_t displaced, bool exchange);
 
 /* ---- store_write.c ---- */
+
+/* Makes a new version of the object that is the same as the present one (commit lock, epoch
+ * section; nothing of it is held). It goes to another place, because a container is no source for
+ * writing in place. -ENOSPC: nothing has changed. */
+int pfs_touch_object(struct pfs_store *store, uint32_t object);
 
 /* Logs what is held of the object (commit lock). */
 int pfs_log_held(struct pfs_store *store, uint32_t object, struct pfs_version *held);
@@ -295,6 +320,18 @@ int pfs_write_tombstone(struct pfs_store *store, const struct pfs_extent_at *at,
 void pfs_commit_lock_cb(void *store, bool on);
 /* After epoch waits: frees the limbo that was detached. */
 void pfs_epoch_collect(struct pfs_store *store);
+
+/* ---- store_compact.c ---- */
+
+/* Gives empty pages back, all but one. Checkpoint lock. */
+int pfs_retire_pages(struct pfs_store *store);
+
+/* Ends the emptying of pages, so that they can be used (commit lock). */
+void pfs_compact_yield_room(struct pfs_store *store);
+
+/* On a full disk: empties the page with the most dead bytes into the others, if they have the room.
+ */
+void pfs_compact_for_room(struct pfs_store *store);
 
 /* ---- store_replay.c ---- */
 

@@ -108,7 +108,8 @@ int pfs_log_patch(struct pfs_store *store, const struct pfs_version *v, uint64_t
 		      4, privileged, pos);
 }
 
-int pfs_log_attr(struct pfs_store *store, const struct pfs_version *v, uint64_t base)
+int pfs_log_attr(struct pfs_store *store, const struct pfs_version *v, uint64_t base,
+		 bool privileged)
 {
 	struct pfs_setattr_disk setattr = {0};
 	struct pfs_journal_pos pos;
@@ -121,7 +122,7 @@ int pfs_log_attr(struct pfs_store *store, const struct pfs_version *v, uint64_t 
 	return append(store, PFS_RECORD_ATTR, 0,
 		      (struct iovec[]){{&setattr, sizeof(setattr)},
 				       {key_bytes, encode_key(key_bytes, &key)}},
-		      2, true, &pos);
+		      2, privileged, &pos);
 }
 
 int pfs_log_remove(struct pfs_store *store, const struct pfs_key *key, uint64_t base)

@@ -200,7 +200,9 @@ void pfs_write_throttle(struct pfs_store *store, bool large)
 
 void pfs_write_enter(struct pfs_store *store)
 {
+	__atomic_add_fetch(&store->waiting, 1, __ATOMIC_RELAXED);
 	pthread_mutex_lock(&store->commit);
+	__atomic_sub_fetch(&store->waiting, 1, __ATOMIC_RELAXED);
 	pfs_epoch_enter();
 }
 
@@ -530,7 +532,7 @@ int pfs_zero(struct pfs_store *store, uint32_t object, uint64_t off, uint64_t le
 /* ---- attributes ---- */
 
 static int attr_object(struct pfs_store *store, uint32_t object, unsigned mask,
-		       const struct pfs_attr *attr)
+		       const struct pfs_attr *attr, bool privileged)
 {
 	struct pfs_change change;
 	struct pfs_view view;
@@ -548,12 +550,17 @@ static int attr_object(struct pfs_store *store, uint32_t object, unsigned mask,
 	set_attr(store, change.version, mask, attr);
 	err = pfs_change_place(store, &change);
 	if (!err)
-		err = pfs_log_attr(store, change.version, view.seq);
+		err = pfs_log_attr(store, change.version, view.seq, privileged);
 	if (err)
 		pfs_change_drop(store, &change);
 	else
 		pfs_change_publish(store, &change, pfs_journal_appended(store->journal));
 	return err;
+}
+
+int pfs_touch_object(struct pfs_store *store, uint32_t object)
+{
+	return attr_object(store, object, 0, NULL, false);
 }
 
 /* Replaces a held version by one with other attributes. */
@@ -613,7 +620,7 @@ static int setattr_locked(struct pfs_store *store, uint32_t object, unsigned mas
 		if (v && v->held && mask == PFS_ATTR_MTIME)
 			return rehold(store, object, v, mask, attr);
 		err = settle(store, object);
-		return err ? err : attr_object(store, object, mask, attr);
+		return err ? err : attr_object(store, object, mask, attr, true);
 	}
 	if (attr->size > PFS_PAYLOAD_MAX)
 		return -EFBIG;
@@ -625,7 +632,9 @@ static int setattr_locked(struct pfs_store *store, uint32_t object, unsigned mas
 	}
 	err = settle(store, object);
 	if (!err && attr->size == view.size)
-		return mask & ~(unsigned)PFS_ATTR_SIZE ? attr_object(store, object, mask, attr) : 0;
+		return mask & ~(unsigned)PFS_ATTR_SIZE
+			       ? attr_object(store, object, mask, attr, true)
+			       : 0;
 	if (!err)
 		err = change_bytes(store, object, attr->size, pfs_min_u64(attr->size, view.size), 0,
 				   NULL, mask, attr, NULL, true);

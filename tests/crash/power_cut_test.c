@@ -473,9 +473,21 @@ static void do_checkpoint(struct world *w)
 	}
 }
 
+/* Steps of compaction move documents that are the same afterwards; their checkpoints make durable
+ * what was logged. */
+static void do_compact(struct world *w)
+{
+	for (uint64_t steps = 1 + roll(w, 4); steps; steps--) {
+		int more = pfs_store_compact_step(w->store, true);
+
+		assert_in_range(more, 0, 1);
+		drain(w);
+	}
+}
+
 static void do_something(struct world *w)
 {
-	unsigned i = (unsigned)roll(w, KEYS), op = (unsigned)roll(w, 20);
+	unsigned i = (unsigned)roll(w, KEYS), op = (unsigned)roll(w, 24);
 	struct pfs_key key = key_of(i);
 	uint32_t object = 0;
 
@@ -485,6 +497,8 @@ static void do_something(struct world *w)
 		do_tick(w);
 	} else if (op < 7) {
 		do_checkpoint(w);
+	} else if (op >= 20) {
+		do_compact(w);
 	} else if (!last(&w->docs[i])->there) {
 		if (roll(w, 3))
 			do_put(w, i);

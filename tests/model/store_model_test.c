@@ -425,6 +425,36 @@ static void reopen(struct model *m, bool kill)
 	compare(m);
 }
 
+static void print_finding(void *arg, const struct pfs_finding *finding)
+{
+	(void)arg;
+	print_message("  %s: %s\n", finding->where, finding->text);
+}
+
+/* Every document verifies, and the free space of every page is that of a recount. */
+static void check_open(struct model *m)
+{
+	struct pfs_check_result result;
+
+	assert_int_equal(pfs_store_check(m->store, print_finding, NULL, NULL, &result), 0);
+	assert_int_equal(result.findings, 0);
+}
+
+static void op_compact(struct model *m)
+{
+	struct pfs_compact_result result;
+	unsigned steps = (unsigned)roll(m, 6);
+	int more = 1;
+
+	if (steps == 0)
+		assert_int_equal(pfs_store_compact(m->store, NULL, NULL, NULL, &result), 0);
+	for (unsigned i = 0; i < steps && more; i++) {
+		more = pfs_store_compact_step(m->store, true);
+		assert_in_range(more, 0, 1);
+	}
+	check_open(m);
+}
+
 static void check_clean(struct model *m)
 {
 	struct pfs_check_result result;
@@ -464,6 +494,8 @@ static void step(struct model *m)
 		assert_int_equal(pfs_store_checkpoint(m->store), 0);
 	else if (op < 94)
 		assert_int_equal(pfs_sync(m->store), 0);
+	else if (op < 98)
+		op_compact(m);
 	if (op == 93)
 		for (unsigned k = 0; k < KEYS; k++)
 			doc_settle(&m->docs[k]);
@@ -483,6 +515,8 @@ static void run(struct model *m, uint64_t seed, unsigned steps)
 	open_store(m);
 	for (unsigned s = 1; s <= steps; s++) {
 		step(m);
+		if (roll(m, 8) == 0)
+			check_open(m);
 		if (roll(m, 25) == 0)
 			compare(m);
 		if (roll(m, 60) == 0)

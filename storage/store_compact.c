@@ -1,0 +1,529 @@
+/* Compaction: giving back the space of pages in which much is dead.
+ *
+ * Nothing is special about a value that is moved: it is logged as a change of attributes that
+ * changes none, and goes through the journal and a checkpoint like any other change. So a power cut
+ * at any moment, readers, and writers of the same document are covered by W1 to W8 and O1 to O7;
+ * it costs some 80 bytes of journal a value.
+ *
+ *   chosen, closed -> values moved, a bounded number of bytes a step -> checkpoint -> empty
+ *                          ^------------ not empty, a few times ----------'           |
+ *                                                            counted out, file removed
+ *
+ * K1: a page that is being emptied takes nothing (PG4), so that each pass leaves less in it. K2: a
+ * page is chosen only for holes and free slots, which are gone with it; what its values need
+ * elsewhere fills holes or is laid without any. So each page that is emptied lowers the sum of dead
+ * bytes, and compaction ends whatever the sizes of values are. K3: a page that can't be emptied (a
+ * document is damaged, held, open without a name, or under heavy writing) is given up after a few
+ * passes and not tried again before it has changed. K4: an empty page is taken out of the table,
+ * and after an epoch its file is removed. A file that a crash leaves has no live slot; the
+ * sequences of its tombstones are in the past of the journal.
+ *
+ * When. In steady churn the holes that changes leave are reused by others, and only what does not
+ * fit is waste. WASTE_DIV and WASTE_FLOOR bound it: dead bytes above a fifth of the live ones and a
+ * quarter of a page start compaction, at a sixth and an eighth it ends. So disk usage stays below
+ * 1.2 times the live bytes, a quarter of a page, and the page that is being emptied. The price: the
+ * worst page has no less than the average waste, which is 1/6 of its bytes, so at most five bytes
+ * are moved for each that is gained, and mostly far fewer, since pages differ. */
+#include <stdlib.h>
+#include <time.h>
+
+#include "storage/epoch.h"
+#include "storage/store_internal.h"
+
+#define WASTE_DIV 5 /* of the live bytes */
+#define WASTE_DIV_LOW 6
+#define WASTE_FLOOR_DIV 4 /* of a page */
+#define WASTE_FLOOR_DIV_LOW 8
+#define SHARE_MIN_DIV 10 /* dead share of a page from which on emptying it is worth it */
+#define FULL_DIV 32	 /* a page is full with less free than this part of it */
+
+/* A lock hold, a step, a checkpoint. */
+#define GROUP_VALUES 32
+#define GROUP_BYTES (256 * PFS_KIB)
+#define GROUP_SLOTS 4096
+#define STEP_BYTES PFS_MIB
+#define CHECKPOINT_BYTES (8 * PFS_MIB)
+#define CHECKPOINT_VALUES 16384
+#define PASSES_MAX 3
+#define YIELD_NS 200000
+
+/* ---- retiring ---- */
+
+int pfs_retire_pages(struct pfs_store *store)
+{
+	struct pfs_page *page;
+	int err = 0;
+
+	while (!err) {
+		pthread_mutex_lock(&store->commit);
+		page = pfs_pager_spare(store->pager);
+		pthread_mutex_unlock(&store->commit);
+		if (!page)
+			break;
+		pthread_mutex_lock(&store->commit);
+		pfs_pager_unpublish(store->pager, page);
+		store->counters.retired_pages++;
+		pthread_mutex_unlock(&store->commit);
+		pfs_epoch_wait();
+		err = pfs_pager_remove(store->pager, page);
+		if (err)
+			err = pfs_store_fail(store, "removing a page", err);
+	}
+	return err;
+}
+
+/* ---- choosing ---- */
+
+struct waste {
+	uint64_t live, dead;
+};
+
+static bool can_be_emptied(const struct pfs_page *page, const struct pfs_page_space *space)
+{
+	return !page->unusable && !page->closed &&
+	       page->stuck_used != space->used + 1;
+}
+
+static struct waste count_waste(struct pfs_store *store)
+{
+	struct waste waste = {0};
+
+	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
+		const struct pfs_page *page = pfs_pager_find(store->pager, n);
+		struct pfs_page_space space;
+
+		if (!page)
+			continue;
+		pfs_page_space(page, &space);
+		waste.live += pfs_page_live(&space);
+		waste.dead += pfs_page_dead(&space);
+	}
+	return waste;
+}
+
+/* The page with the greatest dead share. Commit lock. */
+static struct pfs_page *worst_page(struct pfs_store *store, bool eager)
+{
+	struct pfs_page *worst = NULL;
+	double worst_share = eager ? 0 : 1.0 / SHARE_MIN_DIV;
+
+	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
+		struct pfs_page *page = pfs_pager_find(store->pager, n);
+		struct pfs_page_space space;
+		double share;
+
+		if (!page)
+			continue;
+		pfs_page_space(page, &space);
+		if (!can_be_emptied(page, &space) || space.used == 0)
+			continue;
+		share = (double)pfs_page_dead(&space) / (double)space.disk;
+		if (share > worst_share) {
+			worst_share = share;
+			worst = page;
+		}
+	}
+	return worst;
+}
+
+static bool is_wasteful(struct pfs_store *store, bool running)
+{
+	struct waste waste = count_waste(store);
+	uint64_t page = store->super.page_size;
+
+	if (running)
+		return waste.dead > waste.live / WASTE_DIV_LOW + page / WASTE_FLOOR_DIV_LOW;
+	return waste.dead > waste.live / WASTE_DIV + page / WASTE_FLOOR_DIV;
+}
+
+/* Chooses a page and closes it. 1: there is one, 0: there is none, -ENOMEM. */
+static int choose(struct pfs_store *store, bool eager)
+{
+	struct pfs_compaction *c = &store->compaction;
+	struct pfs_page *page = NULL;
+	int err = 0;
+
+	pthread_mutex_lock(&store->commit);
+	c->running = is_wasteful(store, c->running);
+	if (eager || c->running)
+		page = worst_page(store, eager);
+	if (page)
+		err = pfs_pager_load(store->pager, page);
+	if (page && !err) {
+		pfs_pager_close_page(store->pager, page, true);
+		c->victim = page->number;
+		c->cursor = 0;
+		c->passes = 0;
+		err = 1;
+	}
+	pthread_mutex_unlock(&store->commit);
+	return err;
+}
+
+/* The page is open again. stuck: it is not tried before it has changed. */
+static void give_up(struct pfs_store *store, bool stuck)
+{
+	struct pfs_compaction *c = &store->compaction;
+	struct pfs_page_space space;
+	struct pfs_page *page;
+
+	pthread_mutex_lock(&store->commit);
+	page = pfs_pager_find(store->pager, c->victim);
+	if (page) {
+		pfs_page_space(page, &space);
+		page->stuck_used = stuck ? space.used + 1 : 0;
+		pfs_pager_close_page(store->pager, page, false);
+	}
+	c->victim = 0;
+	pthread_mutex_unlock(&store->commit);
+}
+
+void pfs_compact_yield_room(struct pfs_store *store)
+{
+	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
+		struct pfs_page *page = pfs_pager_find(store->pager, n);
+
+		if (page && page->closed)
+			pfs_pager_close_page(store->pager, page, false);
+	}
+}
+
+/* ---- moving ---- */
+
+/* The object whose document stands in the slot; PFS_OBJECT_NONE: it is on its way elsewhere, or the
+ * index does not have it. */
+static uint32_t object_at(struct pfs_store *store, uint32_t page, uint32_t number,
+			  const struct pfs_slot *slot)
+{
+	uint64_t word = pfs_word_page(page, number);
+	struct pfs_probe probe;
+	uint32_t object;
+
+	pfs_probe_begin(&probe, store->index, pfs_index_hash(slot->kind, slot->tag));
+	while ((object = pfs_probe_next(&probe)) != PFS_OBJECT_NONE) {
+		if (pfs_index_word(store->index, object) == word)
+			break;
+	}
+	return object;
+}
+
+/* Moves the next values of the victim in one lock hold. *end: there is none behind. */
+static int move_group(struct pfs_store *store, bool *end)
+{
+	struct pfs_compaction *c = &store->compaction;
+	struct pfs_page *page = pfs_pager_find(store->pager, c->victim);
+	uint64_t bytes = 0;
+	unsigned values = 0;
+	int err = 0;
+
+	*end = false;
+	for (unsigned slots = 0;
+	     !err && slots < GROUP_SLOTS && values < GROUP_VALUES && bytes < GROUP_BYTES; slots++) {
+		struct pfs_slot slot;
+		uint32_t object;
+
+		if (c->cursor >= page->slot_count) {
+			*end = true;
+			break;
+		}
+		if (pfs_page_read_slot(page, c->cursor++, &slot) != 0 || !pfs_slot_is_live(&slot))
+			continue;
+		object = object_at(store, page->number, c->cursor - 1, &slot);
+		if (object == PFS_OBJECT_NONE)
+			continue;
+		err = pfs_touch_object(store, object);
+		if (err == -EIO) {
+			err = 0; /* it is damaged and stays */
+			continue;
+		}
+		if (err)
+			c->cursor--;
+		else
+			values++;
+		bytes += err ? 0 : slot.len;
+	}
+	c->unapplied += bytes;
+	c->unapplied_values += values;
+	store->counters.moved_values += values;
+	store->counters.moved_bytes += bytes;
+	c->moved += bytes;
+	return err;
+}
+
+/* -EAGAIN: the page was opened meanwhile, because its room was needed. */
+static int move_group_locked(struct pfs_store *store, bool *end)
+{
+	const struct pfs_page *page;
+	int err;
+
+	pfs_write_enter(store);
+	page = pfs_pager_find(store->pager, store->compaction.victim);
+	*end = !page; /* a checkpoint has found it empty */
+	if (!pfs_store_is_writable(store))
+		err = -EROFS;
+	else if (page)
+		err = page->closed ? move_group(store, end) : -EAGAIN;
+	else
+		err = 0;
+	pfs_write_leave(store);
+	return err;
+}
+
+static void yield(struct pfs_store *store)
+{
+	static const struct timespec pause = {0, YIELD_NS};
+
+	if (__atomic_load_n(&store->waiting, __ATOMIC_RELAXED))
+		nanosleep(&pause, NULL);
+}
+
+static int apply(struct pfs_store *store, bool force)
+{
+	store->compaction.unapplied = 0;
+	store->compaction.unapplied_values = 0;
+	return pfs_checkpoint(store, force);
+}
+
+/* Up to STEP_BYTES. 1: the page is not done, 0: it is: empty and gone, or given up. */
+static int step(struct pfs_store *store, bool force)
+{
+	struct pfs_compaction *c = &store->compaction;
+	uint64_t from = c->moved;
+	bool end = false;
+	int err = 0;
+
+	while (!err && !end && c->moved - from < STEP_BYTES) {
+		err = move_group_locked(store, &end);
+		yield(store);
+	}
+	if (!err &&
+	    (end || c->unapplied >= CHECKPOINT_BYTES || c->unapplied_values >= CHECKPOINT_VALUES))
+		err = apply(store, force);
+	if (err) {
+		give_up(store, err == -ENOSPC);
+		return err;
+	}
+	if (!end)
+		return 1;
+	if (!pfs_pager_find(store->pager, c->victim)) {
+		c->victim = 0;
+		return 0;
+	}
+	c->cursor = 0;
+	if (++c->passes < PASSES_MAX)
+		return 1;
+	give_up(store, true);
+	return 0;
+}
+
+int pfs_store_compact_step(struct pfs_store *store, bool eager)
+{
+	int err = 1;
+
+	if (!pfs_store_is_writable(store))
+		return -EROFS;
+	if (pthread_mutex_trylock(&store->compact_lock) != 0)
+		return 0;
+	if (!store->compaction.victim)
+		err = choose(store, eager);
+	if (err == 1) {
+		err = step(store, false);
+		/* Whether there is more is for the next choice to say. */
+		if (err == 0)
+			err = 1;
+		if (err == -EAGAIN)
+			err = 0;
+	}
+	pthread_mutex_unlock(&store->compact_lock);
+	return err;
+}
+
+void pfs_compact_for_room(struct pfs_store *store)
+{
+	int err;
+
+	if (pthread_mutex_trylock(&store->compact_lock) != 0)
+		return;
+	err = store->compaction.victim ? 1 : choose(store, true);
+	while (err == 1)
+		err = step(store, true);
+	pthread_mutex_unlock(&store->compact_lock);
+}
+
+/* ---- everything ---- */
+
+/* What a full compaction is to do. */
+struct packing {
+	uint64_t total, moved_before; /* bytes of containers */
+	uint64_t dead, live, pages;   /* of the pages that are not full */
+};
+
+static bool is_full(const struct pfs_store *store, const struct pfs_page *page,
+		    const struct pfs_page_space *space)
+{
+	uint64_t free = space->holes + (uint64_t)space->free_slots * PFS_SLOT_LEN;
+
+	/* A page that was made for one large document has no use for its gap. */
+	if (page->size == store->super.page_size || space->used < page->size / 2)
+		free += space->gap;
+	return free < page->size / FULL_DIV;
+}
+
+/* Whether the page is to be emptied by this run, which then counts it. Commit lock. */
+static bool is_to_be_packed(struct pfs_store *store, struct pfs_page *page, struct packing *p)
+{
+	struct pfs_page_space space;
+
+	pfs_page_space(page, &space);
+	if (page->unusable || page->retiring || space.used == 0 ||
+	    is_full(store, page, &space))
+		return false;
+	p->total += space.used;
+	p->live += pfs_page_live(&space);
+	p->dead += space.holes + (uint64_t)space.free_slots * PFS_SLOT_LEN;
+	p->pages++;
+	return true;
+}
+
+/* Reads the pages that are not full, and marks them. */
+static int mark_pages(struct pfs_store *store, struct packing *p)
+{
+	uint32_t last = pfs_pager_last(store->pager);
+	int err = 0;
+
+	for (uint32_t n = 1; n <= last && !err; n++) {
+		struct pfs_page *page;
+
+		pthread_mutex_lock(&store->commit);
+		page = pfs_pager_find(store->pager, n);
+		if (page && is_to_be_packed(store, page, p)) {
+			err = pfs_pager_load(store->pager, page);
+			page->packed_run = store->compaction.run;
+		}
+		pthread_mutex_unlock(&store->commit);
+	}
+	return err;
+}
+
+/* Whether as many pages would be there afterwards, and hardly less in them. */
+static bool gains_nothing(const struct pfs_store *store, const struct packing *p)
+{
+	uint64_t room = store->super.page_size - PFS_PAGE_HEADER_LEN - PFS_PAGE_TRAILER_LEN;
+
+	return p->pages == 0 ||
+	       (p->dead < p->live / FULL_DIV && (p->live + room - 1) / room >= p->pages);
+}
+
+/* Closes all marked pages, so that their values go to pages that stay, or opens them again. */
+static void close_marked(struct pfs_store *store, bool closed)
+{
+	pthread_mutex_lock(&store->commit);
+	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
+		struct pfs_page *page = pfs_pager_find(store->pager, n);
+
+		if (page && page->loaded && page->packed_run == store->compaction.run)
+			pfs_pager_close_page(store->pager, page, closed);
+	}
+	pthread_mutex_unlock(&store->commit);
+}
+
+/* The next marked page, that with the least in it, is the victim. */
+static bool next_marked(struct pfs_store *store)
+{
+	struct pfs_compaction *c = &store->compaction;
+	uint64_t least = UINT64_MAX;
+
+	pthread_mutex_lock(&store->commit);
+	c->victim = c->cursor = 0;
+	c->passes = 0;
+	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
+		struct pfs_page *page = pfs_pager_find(store->pager, n);
+		struct pfs_page_space space;
+
+		if (!page || page->packed_run != c->run || !page->closed)
+			continue;
+		pfs_page_space(page, &space);
+		if (space.used < least) {
+			least = space.used;
+			c->victim = n;
+		}
+	}
+	pthread_mutex_unlock(&store->commit);
+	return c->victim != 0;
+}
+
+static int pack(struct pfs_store *store, struct packing *p, pfs_progress_fn *progress, void *arg,
+		const bool *stop)
+{
+	int err = 0;
+
+	while (err >= 0 && next_marked(store)) {
+		do {
+			if (stop && __atomic_load_n(stop, __ATOMIC_RELAXED))
+				return -ECANCELED;
+			err = step(store, false);
+			if (progress)
+				progress(arg,
+					 pfs_min_u64(store->compaction.moved - p->moved_before,
+						     p->total),
+					 p->total);
+		} while (err == 1);
+		/* Pages that were opened again, because their room was needed, are left. */
+		if (err == -EAGAIN)
+			err = -ENOSPC;
+	}
+	return err;
+}
+
+static int pack_everything(struct pfs_store *store, pfs_progress_fn *progress, void *arg,
+			   const bool *stop)
+{
+	struct pfs_compaction *c = &store->compaction;
+	struct packing p = {.moved_before = c->moved};
+	int err;
+
+	if (c->victim)
+		give_up(store, false);
+	c->run++;
+	err = pfs_checkpoint(store, true);
+	if (!err)
+		err = mark_pages(store, &p);
+	if (err || gains_nothing(store, &p))
+		return err;
+	if (progress)
+		progress(arg, 0, p.total);
+	close_marked(store, true);
+	err = pack(store, &p, progress, arg, stop);
+	close_marked(store, false);
+	c->victim = 0;
+	if (!err && progress)
+		progress(arg, p.total, p.total);
+	return err;
+}
+
+int pfs_store_compact(struct pfs_store *store, pfs_progress_fn *progress, void *arg,
+		      const bool *stop, struct pfs_compact_result *result)
+{
+	struct pfs_store_stat before, after;
+	int err;
+
+	*result = (struct pfs_compact_result){0};
+	if (!pfs_store_is_writable(store))
+		return -EROFS;
+	if (pthread_mutex_trylock(&store->compact_lock) != 0)
+		return -EBUSY;
+	err = pfs_store_stat(store, &before);
+	if (!err)
+		err = pack_everything(store, progress, arg, stop);
+	if (pfs_store_stat(store, &after) == 0)
+		*result = (struct pfs_compact_result){
+			.values = after.moved_values - before.moved_values,
+			.bytes = after.moved_bytes - before.moved_bytes,
+			.pages_before = before.pages,
+			.pages_after = after.pages,
+			.disk_before = before.page_bytes,
+			.disk_after = after.page_bytes,
+		};
+	pthread_mutex_unlock(&store->compact_lock);
+	return err;
+}
