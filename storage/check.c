@@ -254,6 +254,7 @@ static void check_set(struct pfs_check *check)
 	const struct pfs_page_set *set = &check->super.pages;
 	struct pfs_page_set seen = {0};
 	uint32_t missing, number = 1;
+	char where[32];
 
 	for (size_t i = 0; i < check->page_count; i++) {
 		if (check->pages[i].number <= set->highest)
@@ -264,6 +265,12 @@ static void check_set(struct pfs_check *check)
 		return;
 	while (number <= set->highest && pfs_mix64(number) != (set->mix ^ seen.mix))
 		number++;
+	if (seen.count == set->count + 1 && pfs_check_find_page(check, number)) {
+		snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, number);
+		pfs_check_say(check, false, where, 0, NULL,
+			      "it holds nothing; the next opening removes it");
+		return;
+	}
 	if (set->count > seen.count && missing == set->highest - seen.count) {
 		miss_absent(check, set->highest);
 	} else if (set->count > seen.count) {

@@ -18,7 +18,7 @@ struct pfs_pager {
 	struct pfs_page **chunks[TABLE_CHUNKS]; /* published with release */
 	uint32_t last;				/* highest number, published with release */
 	uint64_t *damaged;			/* while opening */
-	struct pfs_page_set set, seen; /* what there must be; of that, what there is */
+	struct pfs_page_set set, seen;		/* what there must be; of that, what there is */
 	uint32_t skip_to; /* numbers up to this are taken by files that could not be used */
 
 	struct pfs_fit fit; /* commit lock */

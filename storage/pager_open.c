@@ -213,19 +213,24 @@ static int found_file(void *arg, const char *name)
 	return 0;
 }
 
-/* Compares the files with those that there must be. A file too many does no harm. */
+/* Compares the files with those that there must be. A page is counted out before its file is
+ * removed, one at a time: a crash in between leaves one file too many, which holds nothing. */
 static void check_set(struct pfs_pager *pager)
 {
 	const struct pfs_page_set *set = &pager->set, *seen = &pager->seen;
 	uint32_t missing = set->count - seen->count, number = 1;
+	struct pfs_page *page;
 
 	if (missing == 0 && set->mix == seen->mix)
 		return;
 	/* The difference of one is the number's, and says which. */
 	while (number <= set->highest && pfs_mix64(number) != (set->mix ^ seen->mix))
 		number++;
-	if (seen->count == set->count + 1 && number <= set->highest)
+	page = number <= set->highest ? pfs_pager_find(pager, number) : NULL;
+	if (seen->count == set->count + 1 && page) {
+		page->uncounted = true;
 		return;
+	}
 	if (missing == 1 && number <= set->highest)
 		pfs_corrupt(pager->logger, "store", 0, PFS_PAGE_NAME_FMT " is missing", number);
 	else if (seen->count < set->count)

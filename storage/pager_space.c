@@ -47,8 +47,7 @@ uint64_t pfs_page_dead(const struct pfs_page_space *space)
 
 bool pfs_page_is_empty(const struct pfs_page *page)
 {
-	return page->loaded && !page->unusable &&
-	       page->free_slot_count == page->slot_count &&
+	return page->loaded && !page->unusable && page->free_slot_count == page->slot_count &&
 	       page->space.free_bytes == page->size - PFS_PAGE_TRAILER_LEN - page->floor;
 }
 

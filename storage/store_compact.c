@@ -49,26 +49,48 @@
 
 /* ---- retiring ---- */
 
+/* The superblock does not count the page any more. */
+static int count_out(struct pfs_store *store, const struct pfs_page *page)
+{
+	struct pfs_page_set *set = &store->super.pages, before = *set;
+	int err;
+
+	if (page->uncounted || page->number > set->highest)
+		return 0;
+	pfs_page_set_remove(set, page->number);
+	err = pfs_super_write(store->dir, &store->super);
+	if (err)
+		*set = before;
+	return err;
+}
+
+static int retire(struct pfs_store *store, struct pfs_page *page)
+{
+	int err = count_out(store, page);
+
+	if (err)
+		return pfs_store_fail(store, "counting a page out", err);
+	pthread_mutex_lock(&store->commit);
+	pfs_pager_unpublish(store->pager, page);
+	store->counters.retired_pages++;
+	pthread_mutex_unlock(&store->commit);
+	pfs_epoch_wait();
+	err = pfs_pager_remove(store->pager, page);
+	return err ? pfs_store_fail(store, "removing a page", err) : 0;
+}
+
 int pfs_retire_pages(struct pfs_store *store)
 {
 	struct pfs_page *page;
 	int err = 0;
 
-	while (!err) {
+	do {
 		pthread_mutex_lock(&store->commit);
 		page = pfs_pager_spare(store->pager);
 		pthread_mutex_unlock(&store->commit);
-		if (!page)
-			break;
-		pthread_mutex_lock(&store->commit);
-		pfs_pager_unpublish(store->pager, page);
-		store->counters.retired_pages++;
-		pthread_mutex_unlock(&store->commit);
-		pfs_epoch_wait();
-		err = pfs_pager_remove(store->pager, page);
-		if (err)
-			err = pfs_store_fail(store, "removing a page", err);
-	}
+		if (page)
+			err = retire(store, page);
+	} while (page && !err);
 	return err;
 }
 
@@ -80,8 +102,7 @@ struct waste {
 
 static bool can_be_emptied(const struct pfs_page *page, const struct pfs_page_space *space)
 {
-	return !page->unusable && !page->closed &&
-	       page->stuck_used != space->used + 1;
+	return !page->unusable && !page->closed && page->stuck_used != space->used + 1;
 }
 
 static struct waste count_waste(struct pfs_store *store)
@@ -375,8 +396,7 @@ static bool is_to_be_packed(struct pfs_store *store, struct pfs_page *page, stru
 	struct pfs_page_space space;
 
 	pfs_page_space(page, &space);
-	if (page->unusable || page->retiring || space.used == 0 ||
-	    is_full(store, page, &space))
+	if (page->unusable || page->retiring || space.used == 0 || is_full(store, page, &space))
 		return false;
 	p->total += space.used;
 	p->live += pfs_page_live(&space);

@@ -8,7 +8,8 @@
 #include "storage/log.h"
 
 /* Which page files there are that may hold documents. A file with a number above `highest` is
- * newborn and holds none. */
+ * newborn and holds none; no
+ * number is given twice. */
 struct pfs_page_set {
 	uint32_t highest, count;
 	uint64_t mix; /* XOR of pfs_mix64 of the numbers */
@@ -18,6 +19,12 @@ static inline void pfs_page_set_add(struct pfs_page_set *set, uint32_t number)
 {
 	set->highest = number > set->highest ? number : set->highest;
 	set->count++;
+	set->mix ^= pfs_mix64(number);
+}
+
+static inline void pfs_page_set_remove(struct pfs_page_set *set, uint32_t number)
+{
+	set->count--;
 	set->mix ^= pfs_mix64(number);
 }
 

@@ -134,7 +134,10 @@ static void healthy_stores_have_no_findings(void **state)
 			assert_int_equal(found->count, 0);
 			assert_int_equal(found->result.documents, stat.points + stat.scratch);
 			assert_int_equal(found->result.bytes, stat.raw_bytes);
+			store = open_store(sim); /* closing gives empty pages back */
+			assert_int_equal(pfs_store_stat(store, &stat), 0);
 			assert_int_equal(found->result.pages, stat.pages);
+			assert_int_equal(pfs_store_close(store), 0);
 			free(found);
 		}
 		pfs_sim_free(sim);
