@@ -111,7 +111,7 @@ void pfs_pager_set_saved(struct pfs_pager *pager, struct pfs_page *page,
 	if (page->loaded)
 		return;
 	pfs_fit_remove(&pager->fit, &page->fit);
-	page->fit.room = page->unusable ? 0 : saved->room;
+	page->fit.room = page->unusable || page->closed ? 0 : saved->room;
 	page->saved_free_bytes = saved->free_bytes;
 	page->saved_free_slots = saved->free_slots;
 	page->saved_slots_crc = saved->slots_crc;
@@ -289,6 +289,19 @@ int pfs_pager_load(struct pfs_pager *pager, struct pfs_page *page)
 		pfs_space_free(&page->space);
 		page->free_slot_count = 0;
 	}
+	return err;
+}
+
+int pfs_pager_reload(struct pfs_pager *pager, struct pfs_page *page)
+{
+	int err;
+
+	if (!page->inexact || !page->loaded || page->unusable)
+		return 0;
+	pfs_space_free(&page->space);
+	page->has_saved = page->loaded = false;
+	err = pfs_pager_load(pager, page);
+	page->inexact = err != 0;
 	return err;
 }
 
@@ -520,6 +533,7 @@ void pfs_pager_free_bytes(struct pfs_pager *pager, uint32_t number, uint64_t off
 			page->punched = true;
 	}
 	err = pfs_space_add(&page->space, off, len);
+	page->inexact = page->inexact || err;
 	if (err == -EUCLEAN)
 		(void)PFS_NEVER(pager->logger, true);
 	else if (err)
@@ -535,10 +549,12 @@ void pfs_pager_free(struct pfs_pager *pager, const struct pfs_extent_at *at)
 
 	if (!page || !page->loaded || page->unusable)
 		return;
-	if (push_free_slot(page, at->slot) != 0)
+	if (push_free_slot(page, at->slot) != 0) {
+		page->inexact = true;
 		pfs_logf(pager->logger, PFS_LOG_WARNING,
 			 "page %u: slot %u is not reused until the next opening", at->page,
 			 at->slot);
+	}
 	pfs_pager_free_bytes(pager, at->page, at->off, at->len);
 	pfs_pager_update_room(pager, page);
 }

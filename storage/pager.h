@@ -47,8 +47,9 @@ struct pfs_page {
 	 * its header stays as it is. */
 	bool unusable;
 	bool closed;	     /* takes nothing: its values are being moved away */
-	bool retiring;	     /* closed for good */
-	bool uncounted;	     /* a crash came when the page set had lost it: it holds nothing */
+	bool retiring;	     /* closed for good, to be removed */
+	bool uncounted;	     /* a crash came when the page set had lost it already */
+	bool inexact;	     /* for lack of memory something free is not known to be */
 	uint64_t stuck_used; /* 1 + used bytes when it could not be emptied; 0: it was not tried */
 	uint64_t packed_run; /* the full compaction that has dealt with it */
 	/* From a saved index. */
@@ -120,6 +121,9 @@ int pfs_pager_extend(struct pfs_pager *pager, const struct pfs_extent_at *at, ui
 /* Reads the page's slots and works out its free space, unless that is known. Before any slot of it
  * is retired. */
 int pfs_pager_load(struct pfs_pager *pager, struct pfs_page *page);
+
+/* The same anew, if it is not exact. Nothing is on its way to any page. */
+int pfs_pager_reload(struct pfs_pager *pager, struct pfs_page *page);
 
 /* What a saved index says of a page: lets it be used without reading its slots until it is
  * changed. */

@@ -228,7 +228,7 @@ static void check_set(struct pfs_pager *pager)
 		number++;
 	page = number <= set->highest ? pfs_pager_find(pager, number) : NULL;
 	if (seen->count == set->count + 1 && page) {
-		page->uncounted = true;
+		page->uncounted = page->retiring = page->closed = true;
 		return;
 	}
 	if (missing == 1 && number <= set->highest)

@@ -98,7 +98,7 @@ static bool space_is_right(struct pfs_store *store, struct pfs_page *page,
 			   struct pfs_page_space *space, struct counted *c)
 {
 	/* A batch that found no room is in the pages in part. */
-	if (page->unusable || !pfs_list_empty(&store->batch) ||
+	if (page->unusable || page->inexact || !pfs_list_empty(&store->batch) ||
 	    pfs_page_recount(page, &c->used, &c->free_slots) != 0)
 		return true;
 	pfs_page_space(page, space);

@@ -98,6 +98,8 @@ static void save_pages(struct pfs_store *store, struct stream *s, uint64_t *coun
 
 		if (!page)
 			continue;
+		if (pfs_pager_reload(store->pager, page) != 0)
+			s->err = -ENOMEM;
 		pfs_pager_get_saved(page, &saved);
 		pfs_put_le32(disk.page.b, n);
 		pfs_put_le32(disk.largest.b, (uint32_t)saved.room);
