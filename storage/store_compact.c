@@ -521,6 +521,16 @@ static int pack_everything(struct pfs_store *store, pfs_progress_fn *progress, v
 	return err;
 }
 
+static int stat_now(struct pfs_store *store, struct pfs_store_stat *out)
+{
+	int err;
+
+	pthread_mutex_lock(&store->commit);
+	err = pfs_stat_locked(store, out);
+	pthread_mutex_unlock(&store->commit);
+	return err;
+}
+
 int pfs_store_compact(struct pfs_store *store, pfs_progress_fn *progress, void *arg,
 		      const bool *stop, struct pfs_compact_result *result)
 {
@@ -532,10 +542,10 @@ int pfs_store_compact(struct pfs_store *store, pfs_progress_fn *progress, void *
 		return -EROFS;
 	if (pthread_mutex_trylock(&store->compact_lock) != 0)
 		return -EBUSY;
-	err = pfs_store_stat(store, &before);
+	err = stat_now(store, &before);
 	if (!err)
 		err = pack_everything(store, progress, arg, stop);
-	if (pfs_store_stat(store, &after) == 0)
+	if (stat_now(store, &after) == 0)
 		*result = (struct pfs_compact_result){
 			.values = after.moved_values - before.moved_values,
 			.bytes = after.moved_bytes - before.moved_bytes,
