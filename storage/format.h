@@ -56,7 +56,8 @@ struct pfs_super_disk {
 	pfs_le32 page_count;	    /* 132-135 */
 	pfs_le64 page_mix;	    /* 136-143 */
 	pfs_le64 journal_epoch;	    /* 144-151 */
-	uint8_t zero3[104];	    /* 152-255 */
+	pfs_le32 dict_highest;	    /* 152-155 */
+	uint8_t zero3[100];	    /* 156-255 */
 };
 _Static_assert(sizeof(struct pfs_super_disk) == 256, "format v1");
 _Static_assert(offsetof(struct pfs_super_disk, open_epoch) == 96, "format v1");
@@ -200,6 +201,29 @@ struct pfs_move_disk {
 	pfs_le64 displaced; /* 16-23 */
 };
 _Static_assert(sizeof(struct pfs_move_disk) == 24, "format v1");
+
+/* ---- dictionary ---- */
+
+#define PFS_DICT_MAGIC "PFSDICT1"
+#define PFS_DICT_NAME_FMT "dict-%08x"
+#define PFS_DICT_LEN_MAX 65536u /* LZ4 looks back no further */
+#define PFS_DICT_COPIES 2
+#define PFS_DICT_STRIDE 69632u /* from header and bytes to their copy */
+
+struct pfs_dict_disk {
+	uint8_t magic[8];	    /* 00-07 PFS_DICT_MAGIC */
+	pfs_le32 crc;		    /* 08-11 CRC32C of bytes 12-63 */
+	pfs_le32 number;	    /* 12-15 */
+	uint8_t uuid[PFS_UUID_LEN]; /* 16-31 */
+	pfs_le32 len;		    /* 32-35 */
+	pfs_le32 bytes_crc;	    /* 36-39 */
+	pfs_le64 raw;		    /* 40-47 */
+	pfs_le64 packed;	    /* 48-55 */
+	pfs_le64 created_ns;	    /* 56-63 */
+};
+#define PFS_DICT_HEADER_LEN 64u
+_Static_assert(sizeof(struct pfs_dict_disk) == PFS_DICT_HEADER_LEN, "format v1");
+_Static_assert(PFS_DICT_STRIDE >= PFS_DICT_HEADER_LEN + PFS_DICT_LEN_MAX, "format v1");
 
 /* ---- index ---- */
 

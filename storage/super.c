@@ -31,6 +31,7 @@ static void encode(struct pfs_super_disk *disk, const struct pfs_super *super)
 	pfs_put_le32(disk->page_count.b, super->pages.count);
 	pfs_put_le64(disk->page_mix.b, super->pages.mix);
 	pfs_put_le64(disk->journal_epoch.b, super->journal_epoch);
+	pfs_put_le32(disk->dict_highest.b, super->dict_highest);
 	pfs_put_le32(disk->crc.b, pfs_crc32c(0, (uint8_t *)disk + CRC_AT, sizeof(*disk) - CRC_AT));
 }
 
@@ -60,6 +61,7 @@ bool pfs_super_decode(struct pfs_super *super, const struct pfs_super_disk *disk
 			  pfs_get_le64(disk->page_mix.b)},
 		.doubt = pfs_get_le32(disk->flags.b) & PFS_SUPER_DOUBT,
 		.journal_epoch = pfs_get_le64(disk->journal_epoch.b),
+		.dict_highest = pfs_get_le32(disk->dict_highest.b),
 	};
 	memcpy(super->uuid, disk->uuid, PFS_UUID_LEN);
 	return true;

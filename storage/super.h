@@ -43,6 +43,7 @@ struct pfs_super {
 	struct pfs_page_set pages;
 	bool doubt;		/* there are documents whose keys are not known; until a repair */
 	uint64_t journal_epoch; /* of the last opening that has begun a segment durably */
+	uint32_t dict_highest;	/* number of a dictionary that was ever given; 0: none */
 };
 
 /* Reads the store's superblock. -ENOENT: no such file. -EUCLEAN: no valid copy (reported).

@@ -20,6 +20,7 @@ static const struct pfs_super a_super = {
 	.pages = {7, 3, 0x1122334455667788},
 	.doubt = true,
 	.journal_epoch = 3,
+	.dict_highest = UINT32_MAX,
 };
 
 static void no_log(void *arg, enum pfs_log_level level, const char *line)
@@ -45,7 +46,8 @@ static void expect_equal(const struct pfs_super *a, const struct pfs_super *b)
 	assert_true(a->created_ns == b->created_ns && a->sequence == b->sequence);
 	assert_true(a->pages.highest == b->pages.highest && a->pages.count == b->pages.count &&
 		    a->pages.mix == b->pages.mix);
-	assert_true(a->doubt == b->doubt && a->journal_epoch == b->journal_epoch);
+	assert_true(a->doubt == b->doubt && a->journal_epoch == b->journal_epoch &&
+		    a->dict_highest == b->dict_highest);
 }
 
 static struct pfs_dir *created(struct pfs_sim *sim, struct pfs_super *super)
