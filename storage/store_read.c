@@ -36,6 +36,12 @@ static int load_container(struct pfs_loaded *out)
 	return err ? err : pfs_container_verify(&out->c, out->bytes, &out->base);
 }
 
+/* The file ends before it, or the device does not give it. */
+static int slot_unreadable(struct pfs_store *store, uint32_t page, uint32_t slot)
+{
+	return damaged(store, page, pfs_slot_offset(slot), "the slot can't be read");
+}
+
 int pfs_load(struct pfs_store *store, uint32_t page_number, uint32_t slot, struct pfs_loaded *out)
 {
 	int err;
@@ -45,12 +51,14 @@ int pfs_load(struct pfs_store *store, uint32_t page_number, uint32_t slot, struc
 		return damaged(store, page_number, 0, "the page is missing or unusable");
 	err = pfs_page_read_slot(out->page, slot, &out->slot);
 	if (err == -EIO)
-		return err;
+		return slot_unreadable(store, page_number, slot);
 	if (err || !pfs_slot_is_live(&out->slot))
 		return damaged(store, page_number, pfs_slot_offset(slot), "not a live slot");
 	err = load_container(out);
 	if (err == -EUCLEAN)
 		return damaged(store, page_number, out->slot.off, "container does not verify");
+	if (err == -EIO)
+		return damaged(store, page_number, out->slot.off, "the container can't be read");
 	return err;
 }
 
@@ -173,14 +181,24 @@ static int read_blocks(struct pfs_store *store, const struct blocks *b, uint64_t
 
 /* ---- sources ---- */
 
-static int source_damaged(struct pfs_store *store, const struct pfs_source *s)
+static const char *why_not(int err)
+{
+	return err == -EIO ? "a value can't be read" : "a value does not verify";
+}
+
+static int journal_damaged(struct pfs_store *store, const struct pfs_segment *segment, uint64_t off,
+			   int err)
+{
+	pfs_corrupt(&store->logger, "journal", off, "segment %llu: %s",
+		    (unsigned long long)(segment ? segment->number : 0), why_not(err));
+	return -EIO;
+}
+
+static int source_damaged(struct pfs_store *store, const struct pfs_source *s, int err)
 {
 	if (s->kind == PFS_SOURCE_CONTAINER)
-		return damaged(store, s->page->number, s->off, "a value does not verify");
-	pfs_corrupt(&store->logger, "journal", s->record_off,
-		    "segment %llu: a value does not verify",
-		    (unsigned long long)(s->segment ? s->segment->number : 0));
-	return -EIO;
+		return damaged(store, s->page->number, s->off, why_not(err));
+	return journal_damaged(store, s->segment, s->record_off, err);
 }
 
 static int read_record(struct pfs_store *store, const struct pfs_source *s, uint64_t off, void *buf,
@@ -281,7 +299,7 @@ int pfs_source_packed(struct pfs_store *store, const struct pfs_source *s, uint8
 			memcpy(buf, loaded.bytes + loaded.c.header_len, loaded.c.body_len);
 		*body = buf;
 	}
-	return err ? source_damaged(store, s) : 0;
+	return err ? source_damaged(store, s, err) : 0;
 }
 
 static int read_extent(struct pfs_store *store, const struct pfs_stage_extent *e, uint8_t *buf)
@@ -299,6 +317,8 @@ static int read_extent(struct pfs_store *store, const struct pfs_stage_extent *e
 	err = pfs_journal_read(store->journal, e->segment, e->record_off, record, e->record_len);
 	if (!err)
 		memcpy(buf, record + e->data_off, e->len);
+	else if (err != -ENOMEM)
+		err = journal_damaged(store, e->segment, e->record_off, err);
 	free(record);
 	return err;
 }
@@ -346,7 +366,7 @@ int pfs_source_read(struct pfs_store *store, const struct pfs_source *source, ui
 		err = read_record(store, source, off, buf, len);
 	else if (source->kind == PFS_SOURCE_CONTAINER)
 		err = read_container(store, source, off, buf, len);
-	return err == -EUCLEAN ? source_damaged(store, source) : err;
+	return err == -EUCLEAN || err == -EIO ? source_damaged(store, source, err) : err;
 }
 
 /* ---- views ---- */
@@ -463,7 +483,7 @@ int pfs_object_word_key(struct pfs_store *store, uint32_t object, uint64_t word,
 		return -ENOENT;
 	page = pfs_pager_find(store->pager, pfs_word_page_number(word));
 	if (!page || pfs_page_read_slot(page, pfs_word_slot(word), &loaded.slot) != 0)
-		return -EIO;
+		return slot_unreadable(store, pfs_word_page_number(word), pfs_word_slot(word));
 	if (is_misplaced(store, object, word, &loaded.slot))
 		return damaged(store, page->number, pfs_slot_offset(pfs_word_slot(word)),
 			       "the slot is not that of the document which was there");
@@ -498,7 +518,7 @@ static int has_key(struct pfs_store *store, uint32_t object, uint64_t word,
 		return 0;
 	page = pfs_pager_find(store->pager, pfs_word_page_number(word));
 	if (!page || pfs_page_read_slot(page, pfs_word_slot(word), &slot) != 0)
-		return -EIO;
+		return slot_unreadable(store, pfs_word_page_number(word), pfs_word_slot(word));
 	/* Another key with the same hash is a rare chance; another hash is damage. */
 	if (slot.kind != key->kind || slot.tag != pfs_key_tag(key))
 		return is_misplaced(store, object, word, &slot) ? -EIO : 0;
@@ -615,9 +635,8 @@ static ssize_t read_page(struct pfs_store *store, uint64_t word, uint64_t off, v
 		return 0;
 	len = pfs_min_u64(len, loaded.c.raw_len - off);
 	err = read_loaded(store, &loaded, off, buf, len);
-	if (err == -EUCLEAN)
-		err = damaged(store, loaded.page->number, loaded.slot.off,
-			      "a value does not verify");
+	if (err == -EUCLEAN || (err == -EIO && !(loaded.c.flags & PFS_CONTAINER_LOST)))
+		err = damaged(store, loaded.page->number, loaded.slot.off, why_not(err));
 	return err ? err : (ssize_t)len;
 }
 

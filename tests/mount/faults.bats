@@ -1,0 +1,270 @@
+# The files of a store fail under a live mount: cut short, deleted, unreadable, unwritable. What is hit gives
+# EIO, everything else its bytes; the daemon lives and says where; nothing is called durable that is not.
+
+load lib
+
+setup() {
+	setup_dirs
+}
+
+# The daemon in the foreground, its messages in $LOG.
+mount_here() {
+	payloadfs -f "$@" "$S" "$M" >>"$LOG" 2>&1 3>&- &
+	wait_for 60 answers
+	daemon=$(daemon_pids)
+}
+
+# A store of 60 documents over several small pages, two of them large, all in pages.
+fill_store() {
+	local i
+	mount_fs -o page_size=64K
+	for i in $(seq 60); do noise 3000 >"$W/$i"; done
+	noise 200000 >"$W/200"
+	text 300000 >"$W/201"
+	cp "$W"/* "$M/"
+	unmount_fs
+}
+
+# Reads every document: those that read well must have their bytes, the others give EIO. Their numbers are in
+# $good and $bad.
+read_all() {
+	local file
+	good=() bad=()
+	forget_pages
+	for file in "$W"/*; do
+		if cat "$M/${file##*/}" >"$T/got" 2>"$T/error"; then
+			cmp "$T/got" "$file" || fail "${file##*/}: wrong bytes"
+			good+=("${file##*/}")
+		else
+			grep -q 'Input/output error' "$T/error" || fail "$(cat "$T/error")"
+			bad+=("${file##*/}")
+		fi
+	done
+	[[ $(daemon_pids) == "$daemon" ]] || fail "the daemon has died"
+}
+
+# Those of which stat says that they are in the file.
+expect_bad_only_in() {
+	local id where
+	((${#bad[@]})) || fail "nothing was hit"
+	((${#good[@]} > 30)) || fail "only ${#good[@]} are left"
+	for id in "${bad[@]}"; do
+		where=${places[$id]}
+		[[ $where == "$1" ]] || fail "$id in $where is hit, too"
+	done
+}
+
+# The file in which each document lies, and where.
+note_places() {
+	local id page offset
+	declare -gA places offsets
+	while read -r id page offset; do
+		places[$id]=$(printf 'page-%08x' "$page")
+		offsets[$id]=$offset
+	# shellcheck disable=SC2046 # a list of numbers
+	done < <(payloadctl stat --json "$S" $(seq 60) 200 201 | jq -r '.[] | "\(.id) \(.page) \(.offset)"')
+	((${#places[@]} == 62))
+}
+
+@test "a page file that is cut short: EIO for what was there, bytes for the rest" {
+	local file size
+	fill_store
+	note_places
+	file=${places[30]}
+	for size in 40000 0; do
+		cp -a "$S/$file" "$T/whole"
+		: >"$LOG"
+		mount_here
+		truncate -s "$size" "$S/$file"
+		read_all
+		expect_bad_only_in "$file"
+		grep -q "$file" "$LOG" || fail "no line says where: $(cat "$LOG")"
+		# It goes on serving changes of others.
+		echo new >"$M/1000"
+		rm "$M/1000"
+		[[ $(ls "$M" | wc -l) -ge ${#good[@]} ]]
+		unmount_fs
+		cp -a "$T/whole" "$S/$file"
+	done
+	mount_here
+	same
+}
+
+@test "a large document's page file that is cut in its middle: the blocks before stay readable" {
+	local file
+	fill_store
+	note_places
+	file=${places[200]}
+	mount_here
+	truncate -s 100000 "$S/$file"
+	read_all
+	[[ " ${bad[*]} " == *" 200 "* ]]
+	expect_bad_only_in "$file"
+}
+
+@test "page files deleted underneath: readable as long as the mount lives, then EIO for theirs" {
+	local file
+	fill_store
+	note_places
+	file=${places[30]}
+	mount_here
+	rm "$S/$file"
+	read_all
+	((${#bad[@]} == 0)) || fail "${bad[*]} can't be read"
+	unmount_fs
+	: >"$LOG"
+	mount_here
+	read_all
+	expect_bad_only_in "$file"
+	[[ " ${bad[*]} " == *" 30 "* ]]
+	grep -q "$file" "$LOG" || fail "no line says where: $(cat "$LOG")"
+}
+
+@test "a journal segment cut short: EIO for what only it had, also after a checkpoint and a remount" {
+	local segment
+	fill_store
+	mount_here -o commit=600
+	# Replaced, so that the journal alone has them; more than one segment of them.
+	for i in $(seq 1 45); do noise 60000 >"$W/$i"; cp "$W/$i" "$M/$i"; done
+	segment=$(grep -l PFSJRNL1 "$S"/journal-* | head -n 1)
+	truncate -s 500000 "$segment"
+	read_all
+	((${#bad[@]})) || fail "nothing was hit"
+	((${#bad[@]} < 45)) || fail "all were hit"
+	[[ -z $(printf '%s\n' "${bad[@]}" | awk '$1 > 45') ]] || fail "hit: ${bad[*]}"
+	grep -qi journal "$LOG" || fail "no line says where: $(cat "$LOG")"
+	local before="${bad[*]}"
+	unmount_fs
+	mount_here
+	read_all
+	[[ ${bad[*]} == "$before" ]] || fail "before: $before, after a remount: ${bad[*]}"
+}
+
+# ---- a disk that fails ----
+
+# The store lies on a filesystem that fails as $T/faults says.
+mount_faulty() {
+	local program
+	# shellcheck disable=SC2046 # words
+	program=$(helper faulty $(pkg-config --cflags --libs fuse3))
+	mkdir "$T/below" "$T/disk"
+	: >"$T/faults"
+	"$program" "$T/below" "$T/faults" "$T/disk" 3>&-
+	S=$T/disk/store
+}
+
+@test "an I/O error while paging in: EIO for what is there, bytes for the rest, all of it later" {
+	local file from
+	mount_faulty
+	fill_store
+	note_places
+	file=${places[30]}
+	from=${offsets[30]}
+	echo "read $file $((from / 4096 * 4096)) $((from / 4096 * 4096 + 8192))" >"$T/faults"
+	mount_here
+	read_all
+	[[ " ${bad[*]} " == *" 30 "* ]] || fail "30 was not hit: ${bad[*]}"
+	expect_bad_only_in "$file"
+	((${#bad[@]} < 12)) || fail "far more was hit than two blocks: ${bad[*]}"
+	grep -q "$file" "$LOG" || fail "no line says where: $(cat "$LOG")"
+	: >"$T/faults"
+	read_all
+	((${#bad[@]} == 0)) || fail "${bad[*]} can't be read after the disk has recovered"
+}
+
+# After a failed sync or write: nothing can be changed, everything can be read, and the reason is told.
+expect_read_only() {
+	local id
+	is_read_only() { [[ $(payloadctl stat --json "$M" | jq .read_only) == true ]]; }
+	wait_for 30 is_read_only
+	refused "Read-only file system" touch "$M/3000"
+	refused "Read-only file system" rm "$M/1"
+	refused "Read-only file system" mv "$M/1" "$M/2"
+	refused "Read-only file system" chmod 600 "$M/1"
+	not timeout 30 payloadctl sync "$M"
+	not timeout 30 payloadctl put "$M" 5 </dev/null
+	not sync "$M/1"
+	grep -q 'read-only from now on\|is read-only until' "$LOG" || fail "it does not say why: $(cat "$LOG")"
+	read_all
+	((${#bad[@]} == 0)) || fail "${bad[*]} can't be read"
+}
+
+@test "a sync that fails: never called durable, read-only from then on, readers go on (G7)" {
+	local rc
+	mount_faulty
+	fill_store
+	mount_here -o commit=600
+	echo acknowledged >"$W/300"
+	cp "$W/300" "$M/300"
+	echo "sync journal- 0 0" >"$T/faults"
+	sync "$M/300"
+	echo again >"$W/301"
+	cp "$W/301" "$M/301"
+	echo "sync journal- 0 1" >"$T/faults"
+	refused "" sync "$M/301"
+	expect_read_only
+	# Also when the disk answers again.
+	: >"$T/faults"
+	refused "Read-only file system" touch "$M/3000"
+	not sync "$M/301"
+	rc=0
+	fusermount3 -u "$M"
+	wait "$daemon" || rc=$?
+	((rc)) || fail "the daemon claims to have closed it all"
+	mount_here
+	same
+	unmount_fs
+	payloadctl check "$S"
+}
+
+@test "a commit tick whose sync fails: the same without anybody asking" {
+	mount_faulty
+	fill_store
+	mount_here
+	echo "sync journal- 0 1" >"$T/faults"
+	echo late >"$W/300"
+	cp "$W/300" "$M/300"
+	expect_read_only
+}
+
+@test "a write to the journal that fails: the change is refused, what was there stays (G7)" {
+	mount_faulty
+	fill_store
+	mount_here
+	echo "write journal- 0 99999999" >"$T/faults"
+	refused "" cp "$W/2" "$M/1"
+	refused "" cp "$W/2" "$M/400"
+	wait_for 30 test ! -s "$M/400"
+	expect_read_only
+	: >"$T/faults"
+	fusermount3 -u "$M"
+	wait "$daemon" || true
+	mount_here
+	rm -f "$M/400"
+	same
+	unmount_fs
+	payloadctl check "$S"
+}
+
+@test "pages that can't be written or synced: read-only, and the journal has it all (G7)" {
+	local operation
+	mount_faulty
+	fill_store
+	for operation in write sync; do
+		: >"$LOG"
+		mount_here
+		for i in $(seq 20 40); do noise 2000 >"$W/$i"; cp "$W/$i" "$M/$i"; done
+		echo "$operation page- 0 99999999" >"$T/faults"
+		# 32 MiB of journal start a checkpoint.
+		for i in $(seq 40); do noise 1000000 >"$M/500" 2>/dev/null || break; done
+		expect_read_only
+		fusermount3 -u "$M"
+		wait "$daemon" || true
+		: >"$T/faults"
+		mount_here
+		rm -f "$M/500"
+		same
+		unmount_fs
+		payloadctl check "$S"
+	done
+}
