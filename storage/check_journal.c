@@ -154,8 +154,7 @@ static void read_headers(struct journal *j)
 		if (check->clean && segment.epoch > check->super.clean_epoch) {
 			fault(check, PFS_FAULT_EPOCH, segment.file, segment.epoch, 0);
 			pfs_check_say(check, true, PFS_SUPER_NAME, 0, NULL,
-				      "it is older than the journal (%s); restore it from a backup",
-				      name);
+				      "it is older than the journal (%s)", name);
 		}
 		if (segment.epoch > check->super.clean_epoch && !check->clean)
 			j->at[j->count++] = segment;

@@ -21,6 +21,8 @@ enum pfs_exit {
 	PFS_EXIT_TARGET = 8, /* payloadfs: the mount point can't be used; payloadctl: the daemon
 				does not answer or refuses */
 	PFS_EXIT_MOUNT = 9, /* mounting or unmounting failed (busy, time-out, the kernel refuses) */
+	PFS_EXIT_REPAIRED = 10, /* payloadctl check --repair: repaired, every document is there */
+	PFS_EXIT_LOST = 11,	/* the same, but what some documents held was beyond repair */
 };
 
 #define PFS_EXIT_HELP                                                                    \
@@ -34,7 +36,9 @@ enum pfs_exit {
 	"  6  the store was written by a newer version\n"                                \
 	"  7  input or output failed (device error, no space, no permission)\n"          \
 	"  8  the mount point can't be used, or its daemon does not answer or refuses\n" \
-	"  9  mounting or unmounting failed (busy, time-out)\n"
+	"  9  mounting or unmounting failed (busy, time-out)\n"                          \
+	" 10  check --repair: repaired, every document is there\n"                       \
+	" 11  check --repair: repaired, but documents were lost (they are kept aside)\n"
 
 /* The exit code for an error of pfs_store_create or pfs_store_open (a negative errno). */
 static inline int pfs_exit_of_open(int err)

@@ -616,7 +616,8 @@ static int open_store(struct pfs_store *store, const char *path, const struct pf
 		return refuse(
 			reason,
 			pfs_corrupt(&store->logger, PFS_SUPER_NAME, 0, "older than the journal"),
-			"%s: the superblock is older than the journal; restore it from a backup",
+			"%s: the superblock is older than the journal: run payloadctl check "
+			"--repair on it",
 			path);
 	set_defaults(store, o->defaults);
 	if (!store->opened_read_only)

@@ -125,7 +125,8 @@ void pfs_super_explain(const struct pfs_super *super, int err, const char *path,
 			 path, (unsigned long long)(super->incompat & ~PFS_FEATURES_INCOMPAT));
 	else if (err == -EUCLEAN)
 		snprintf(text, size,
-			 "%s: the superblock is damaged; restore the store from a backup", path);
+			 "%s: the superblock is damaged: run payloadctl check --repair on it",
+			 path);
 	else
 		snprintf(text, size, "%s: reading the superblock failed: %s", path, strerror(-err));
 }

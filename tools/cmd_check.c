@@ -1,27 +1,33 @@
 #include <inttypes.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "tools/client.h"
 #include "tools/command.h"
 #include "tools/progress.h"
 #include "tools/report.h"
 
-enum { OPTION_JSON = OPTION_FIRST_OWN };
+#define RETRY_MS 50
+
+enum { OPTION_JSON = OPTION_FIRST_OWN, OPTION_REPAIR };
 
 static const struct option options[] = {
 	{"json", no_argument, NULL, OPTION_JSON},
+	{"repair", no_argument, NULL, OPTION_REPAIR},
 	COMMON_OPTIONS,
 };
 
 struct checking {
 	struct progress progress;
-	bool json, quiet;
+	bool json, quiet, repair;
 	uint64_t faults, remarks;
 };
 
 static void print_json_finding(struct checking *check, const struct pfs_finding *finding)
 {
 	fputs(check->faults + check->remarks ? ",\n " : "\n ", stdout);
-	printf("{\"fault\":%s,\"file\":", finding->fatal ? "true" : "false");
+	printf("{\"%s\":%s,\"file\":", check->repair ? "lost" : "fault",
+	       finding->fatal ? "true" : "false");
 	print_json_string(stdout, finding->where);
 	printf(",\"offset\":%" PRIu64, finding->offset);
 	if (finding->key.kind == PFS_KEY_NUM) {
@@ -43,8 +49,11 @@ static void on_finding(void *arg, const struct pfs_finding *finding)
 	if (check->json) {
 		print_json_finding(check, finding);
 	} else if (finding->fatal || !check->quiet) {
-		printf("%s at byte %" PRIu64 ": %s", finding->where, finding->offset,
-		       finding->fatal ? "" : "(remark) ");
+		printf("%s at byte %" PRIu64 ": ", finding->where, finding->offset);
+		if (check->repair)
+			fputs(finding->fatal ? "LOST: " : "", stdout);
+		else
+			fputs(finding->fatal ? "" : "(remark) ", stdout);
 		if (finding->key.kind != PFS_KEY_NONE)
 			printf("document %s: ", key_text(&finding->key).text);
 		printf("%s\n", finding->text);
@@ -94,6 +103,97 @@ static void complain_of_failure(const struct target *target, int err)
 		target_complain(target, NULL, err);
 }
 
+/* ---- repairing ---- */
+
+static void print_repaired(const struct checking *check, const struct target *target,
+			   const struct pfs_repair_result *r)
+{
+	if (check->json) {
+		printf("%s],\"faults\":%" PRIu64 ",\"corrected\":%" PRIu64 ",\"lost\":%" PRIu64
+		       ",\"unknown\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"files\":%" PRIu64
+		       ",\"documents\":%" PRIu64 "}\n",
+		       check->faults + check->remarks ? "\n" : "", r->faults, r->corrected, r->lost,
+		       r->unknown, r->kept, r->files, r->documents);
+		return;
+	}
+	if (check->quiet)
+		return;
+	if (!r->faults) {
+		printf("nothing to repair: %s document%s, no faults\n",
+		       group_digits(r->documents).text, plural(r->documents));
+		return;
+	}
+	printf("repaired %s fault%s: %s document%s there", group_digits(r->faults).text,
+	       plural(r->faults), group_digits(r->documents).text,
+	       r->documents == 1 ? " is" : "s are");
+	if (r->corrected)
+		printf(", %s of them corrected", group_digits(r->corrected).text);
+	if (r->lost)
+		printf("; %s lost", group_digits(r->lost).text);
+	if (r->unknown)
+		printf("; %s place%s lost whose documents can't be told",
+		       group_digits(r->unknown).text, plural(r->unknown));
+	putchar('\n');
+	if (r->kept)
+		printf("kept aside: %s entr%s in %s/quarantine; see payloadctl quarantine\n",
+		       group_digits(r->kept).text, r->kept == 1 ? "y" : "ies", target->store);
+	if (r->files)
+		printf("kept aside: %s whole file%s in %s\n", group_digits(r->files).text,
+		       plural(r->files), target->store);
+}
+
+static void drop_message(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)arg;
+	(void)level;
+	(void)line;
+}
+
+/* The store's holder may be a daemon that is just ending: waited for. */
+static int repair_store(struct checking *check, struct target *target,
+			struct pfs_repair_result *done)
+{
+	const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
+	const struct pfs_logger logger = {.fn = drop_message};
+	int64_t deadline = client_now_ms() + target->wait_ms;
+	int err;
+
+	for (;;) {
+		err = pfs_repair(target->store, NULL, &logger, on_finding, on_progress, check, done,
+				 &target->reason);
+		if (err != -EBUSY || client_now_ms() >= deadline)
+			return err;
+		nanosleep(&pause, NULL);
+	}
+}
+
+static int run_repair(struct checking *check, struct target *target)
+{
+	struct pfs_repair_result done = {0};
+	int err;
+
+	if (target->daemon_mountpoint) {
+		complain("%s: it is mounted on %s: unmount it first (payloadctl umount)",
+			 target->name, target->daemon_mountpoint);
+		return PFS_EXIT_LOCKED;
+	}
+	if (check->json)
+		fputs("{\"done\":[", stdout);
+	err = repair_store(check, target, &done);
+	progress_hide(&check->progress);
+	if (err) {
+		if (check->json)
+			fputs("],\"incomplete\":true}\n", stdout);
+		fflush(stdout);
+		complain_of_failure(target, err);
+		return pfs_exit_of_open(err);
+	}
+	print_repaired(check, target, &done);
+	if (done.lost || done.unknown)
+		return PFS_EXIT_LOST;
+	return done.faults ? PFS_EXIT_REPAIRED : PFS_EXIT_OK;
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
 	struct common_options common = {.wait_ms = WAIT_MS_DEFAULT};
@@ -103,8 +203,9 @@ static int run(const struct command *command, int argc, char **argv)
 	int c, result, err;
 
 	while ((c = getopt_long(argc, argv, ":hq", options, NULL)) != -1) {
-		if (c == OPTION_JSON) {
-			check.json = true;
+		if (c == OPTION_JSON || c == OPTION_REPAIR) {
+			check.json = check.json || c == OPTION_JSON;
+			check.repair = check.repair || c == OPTION_REPAIR;
 			continue;
 		}
 		result = common_option(command, c, argv, &common);
@@ -117,9 +218,11 @@ static int run(const struct command *command, int argc, char **argv)
 	result = open_target(&target, argv[optind], TARGET_CHECK, &common);
 	if (result)
 		return result;
+	progress_start(&check.progress, common.quiet, check.repair ? "repair" : "check", NULL, 0);
+	if (check.repair)
+		return end_output(stdout, close_target(target, run_repair(&check, target)));
 	if (check.json)
 		fputs("{\"findings\":[", stdout);
-	progress_start(&check.progress, common.quiet, "check", NULL, 0);
 	memset(&found, 0, sizeof(found));
 	err = target_check(target, on_finding, on_progress, &check, &found);
 	progress_hide(&check.progress);
@@ -138,14 +241,23 @@ static int run(const struct command *command, int argc, char **argv)
 
 const struct command command_check = {
 	.name = "check",
-	.summary = "verify every document, name what is damaged",
+	.summary = "verify every document, name what is damaged; repair it",
 	.usage = "[options] TARGET",
 	.help = "Reads everything in the store and verifies it. Each fault is printed with the "
 		"file, the place in it,\n"
 		"and the document that it hit; faults make exit code 1. Nothing is changed. Of a "
 		"mounted store, the\n"
 		"daemon verifies the documents; of a directory, also what only an unmounted store "
-		"shows.\n\nOptions:\n"
-		"      --json          print the findings and the result as JSON\n",
+		"shows.\n\n"
+		"--repair makes a store without faults from one that has some. What can be reached "
+		"stays; what can't is\n"
+		"named, taken out, and kept in the store's directory (payloadctl quarantine): "
+		"nothing is deleted. The store\n"
+		"must not be mounted. It may be cut off at any time and be started again. Exit "
+		"codes: 0 nothing was wrong,\n"
+		"10 repaired and every document is there, 11 repaired but documents are lost, 5 it "
+		"can't be repaired.\n\nOptions:\n"
+		"      --json          print the findings and the result as JSON\n"
+		"      --repair        repair what is damaged\n",
 	.run = run,
 };

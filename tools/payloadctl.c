@@ -11,8 +11,9 @@
 #include "tools/report.h"
 
 static const struct command *const commands[] = {
-	&command_create, &command_import, &command_export, &command_get,  &command_put,
-	&command_rm,	 &command_stat,	  &command_check,  &command_sync, &command_umount,
+	&command_create,     &command_import, &command_export, &command_get,
+	&command_put,	     &command_rm,     &command_stat,   &command_check,
+	&command_quarantine, &command_sync,   &command_umount,
 };
 
 static int print_help(void)
@@ -21,7 +22,7 @@ static int print_help(void)
 	       "Works on a store of payloadfs: TARGET is its directory, or the mount point of one\n"
 	       "(then the daemon that serves the mount does the work).\n\nCommands:\n");
 	for (size_t i = 0; i < pfs_array_len(commands); i++)
-		printf("  %-8s %s\n", commands[i]->name, commands[i]->summary);
+		printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
 	printf("\n`payloadctl COMMAND --help` tells more, -V or --version prints the "
 	       "version.\n\n%s",
 	       PFS_EXIT_HELP);
