@@ -388,7 +388,7 @@ static int act(struct pfs_repair *repair, bool *deeds)
 /* One round. 1: nothing was found. */
 static int go_round(struct pfs_repair *repair, unsigned *idle)
 {
-	struct pfs_check_result found;
+	struct pfs_check_result found = {0};
 	bool deeds = false, clean;
 	int err = pfs_repair_super(repair);
 

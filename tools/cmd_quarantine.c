@@ -276,7 +276,7 @@ static bool verify_entry(struct entry *e, struct pfs_slot *slot)
 		.buf = malloc(PFS_IDENTIFY_ROOM),
 		.budget = IDENTIFY_BUDGET,
 	};
-	struct pfs_identified is;
+	struct pfs_identified is = {.bit = UINT64_MAX};
 	enum pfs_identity identity = PFS_IDENTITY_UNKNOWN;
 
 	if (by.buf)
