@@ -9,8 +9,6 @@
 
 #define HEADER_CRC_AT 12
 #define SCAN_LEN 4096
-#define PROOF_BYTES_MAX \
-	(64 * PFS_SEGMENT_SIZE) /* read for checksums in the search for a record behind damage */
 
 struct segment {
 	uint32_t file;
@@ -23,6 +21,7 @@ struct journal {
 	size_t count;
 	uint8_t *bytes, *other; /* PFS_SEGMENT_SIZE each */
 	uint64_t expected;	/* sequence of the next record */
+	uint64_t proof_cost;	/* up to PFS_SEARCH_BYTES_MAX */
 	char name[32];		/* of the segment that is in bytes */
 	uint32_t file;		/* its number */
 };
@@ -83,12 +82,14 @@ static bool decode_header(const struct pfs_check *check, const uint8_t *bytes,
 	*why = "segment of another store";
 	if (memcmp(disk->uuid, check->super.uuid, PFS_UUID_LEN) != 0)
 		return false;
-	*why = "segment number 0";
+	*why = "its numbers are out of range";
 	segment->number = pfs_get_le64(disk->number.b);
 	segment->first_seq = pfs_get_le64(disk->first_seq.b);
 	segment->oldest_live = pfs_get_le64(disk->oldest_live.b);
 	segment->epoch = pfs_get_le64(disk->open_epoch.b);
-	if (segment->number == 0)
+	if (segment->number == 0 || segment->number > PFS_SEGMENT_NUMBER_MAX ||
+	    segment->first_seq > PFS_SEQ_MAX || segment->epoch > PFS_EPOCH_MAX ||
+	    segment->oldest_live > segment->number)
 		return false;
 	*why = NULL;
 	return true;
@@ -216,7 +217,10 @@ static size_t record_at(const struct journal *j, const struct segment *segment,
 	memcpy(seed + 16, j->check->super.uuid, PFS_UUID_LEN);
 	crc = pfs_crc32c(pfs_crc32c(0, seed, sizeof(seed)), bytes + off, 4);
 	*cost += len;
-	return pfs_crc32c(crc, bytes + off + 8, len - 8) == pfs_get_le32(head->crc.b) ? len : 0;
+	return pfs_crc32c(crc, bytes + off + 8, len - 8) == pfs_get_le32(head->crc.b) &&
+			       pfs_get_le64(head->seq.b) <= PFS_SEQ_MAX
+		       ? len
+		       : 0;
 }
 
 static const char *check_put(struct journal *j, const struct pfs_record_disk *head,
@@ -231,12 +235,8 @@ static const char *check_put(struct journal *j, const struct pfs_record_disk *he
 		.content = pfs_get_le64(put->content.b),
 		.dict = pfs_get_le32(put->dict.b),
 	};
-	bool blocks = c.flags & PFS_PUT_BLOCKS;
 
-	if (c.body_len > (size_t)(p->end - p->at) || c.raw_len > PFS_PAYLOAD_MAX ||
-	    blocks != (c.raw_len > PFS_BLOCK_LEN) ||
-	    (blocks && c.body_len < pfs_block_count(c.raw_len) * PFS_BLOCK_ENTRY_LEN) ||
-	    (!blocks && !(c.flags & PFS_PUT_LZ4) && c.body_len != c.raw_len))
+	if (!pfs_record_put_fits(head->flags, c.raw_len, c.body_len, pfs_record_left(p)))
 		return "a put that makes no sense";
 	if (c.raw_len &&
 	    pfs_check_body(j->check, &memory, (uint64_t)(p->at - j->bytes), &c, &value) != 0)
@@ -318,17 +318,18 @@ static int check_record(struct journal *j, uint64_t off, size_t len)
 
 /* The first record behind off that verifies, if it says that the missing ones were durable: its
  * offset, else 0. */
-static uint64_t proof_in(const struct journal *j, const struct segment *segment,
-			 const uint8_t *bytes, uint64_t off)
+static uint64_t proof_in(struct journal *j, const struct segment *segment, const uint8_t *bytes,
+			 uint64_t off)
 {
-	uint64_t cost = 0;
-
-	for (; off + PFS_RECORD_LEN_MIN <= PFS_SEGMENT_SIZE && cost < PROOF_BYTES_MAX; off += 8) {
+	for (; off + PFS_RECORD_LEN_MIN <= PFS_SEGMENT_SIZE && j->proof_cost < PFS_SEARCH_BYTES_MAX;
+	     off += 8, j->proof_cost++) {
 		/* Most of what is behind a tail is zeros. */
 		while (off % SCAN_LEN == 0 && off + SCAN_LEN <= PFS_SEGMENT_SIZE &&
-		       is_zero(bytes + off, SCAN_LEN))
+		       is_zero(bytes + off, SCAN_LEN)) {
 			off += SCAN_LEN;
-		if (record_at(j, segment, bytes, off, &cost) == 0)
+			j->proof_cost += SCAN_LEN / PFS_SEARCH_CHEAP;
+		}
+		if (record_at(j, segment, bytes, off, &j->proof_cost) == 0)
 			continue;
 		return pfs_get_le64(((const struct pfs_record_disk *)(bytes + off))->durable.b) >=
 				       j->expected

@@ -102,6 +102,9 @@ _Static_assert(sizeof(struct pfs_slot_disk) == PFS_SLOT_LEN, "format v1");
 #define PFS_SLOT_LEN_MASK (PFS_SLOT_UNIT_BIT - 1)
 #define PFS_SLOT_UNIT 4096u
 #define PFS_SEQ_MAX ((UINT64_C(1) << 60) - 1)
+/* Numbers are made of the epoch and 36 bits more. */
+#define PFS_EPOCH_MAX ((UINT64_C(1) << 28) - 1)
+#define PFS_SEGMENT_NUMBER_MAX PFS_SEQ_MAX
 
 /* ---- container ---- */
 

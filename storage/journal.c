@@ -104,6 +104,9 @@ int pfs_journal_append(struct pfs_journal *journal, unsigned type, unsigned flag
 
 	if (journal->read_only || pfs_journal_has_failed(journal))
 		return -EROFS;
+	/* Only a forged store comes to the end of the sequences. */
+	if (journal->appended >= PFS_SEQ_MAX)
+		return -EOVERFLOW;
 	for (unsigned i = 0; i < part_count; i++)
 		len += parts[i].iov_len;
 	padded = pfs_max_u64(pfs_round_up(len, 8), PFS_RECORD_LEN_MIN);

@@ -28,6 +28,7 @@ struct pfs_journal {
 	uint64_t epoch_seen, clean_epoch;
 	/* For the replay: what there must be, and the highest epoch of a live segment. */
 	uint64_t begun_epoch, oldest_live, live_epoch;
+	uint64_t search_left; /* of PFS_SEARCH_BYTES_MAX, in a replay */
 	bool repairing;
 	uint64_t live_bytes;
 	uint8_t *buf;

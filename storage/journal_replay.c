@@ -166,7 +166,8 @@ static int record_load(struct pfs_journal *journal, const struct pfs_segment *se
 	if (err)
 		return err;
 	return pfs_record_crc(pfs_record_seed(journal, segment), journal->buf, *len) ==
-	       pfs_get_le32(loaded_head(journal)->crc.b);
+		       pfs_get_le32(loaded_head(journal)->crc.b) &&
+	       pfs_get_le64(loaded_head(journal)->seq.b) <= PFS_SEQ_MAX;
 }
 
 /* The first offset from `off` on at which a record from the sequence on may begin because its head
@@ -199,14 +200,28 @@ static uint64_t next_head(const struct pfs_segment *segment, uint64_t off, uint6
 	return PFS_SEGMENT_SIZE;
 }
 
+static void spend(struct pfs_journal *journal, uint64_t bytes)
+{
+	journal->search_left -= pfs_min_u64(journal->search_left, bytes + 1);
+}
+
 /* The first record from off on that verifies and has the sequence or a later one: its offset, and
  * it is in the buffer; or 0. */
 static uint64_t find_record(struct pfs_journal *journal, const struct pfs_segment *segment,
 			    uint64_t off, uint64_t seq, size_t *len)
 {
-	for (; (off = next_head(segment, off, seq)) < PFS_SEGMENT_SIZE; off += 8) {
-		if (record_load(journal, segment, off, len) == 1 &&
-		    pfs_get_le64(loaded_head(journal)->seq.b) >= seq)
+	for (; journal->search_left; off += 8) {
+		uint64_t from = off;
+		int have;
+
+		off = next_head(segment, off, seq);
+		spend(journal, (off - from) / PFS_SEARCH_CHEAP);
+		if (off >= PFS_SEGMENT_SIZE)
+			break;
+		*len = 0;
+		have = record_load(journal, segment, off, len);
+		spend(journal, have == 1 ? *len / PFS_SEARCH_CHEAP : *len);
+		if (have == 1 && pfs_get_le64(loaded_head(journal)->seq.b) >= seq)
 			return off;
 	}
 	return 0;
@@ -265,6 +280,12 @@ static int lose(struct replay *replay, const struct pfs_segment *segment, uint64
 	snprintf(result->why, sizeof(result->why), "%s at byte %llu: %s", name,
 		 (unsigned long long)off, what);
 	return -EUCLEAN;
+}
+
+static int lose_search(struct replay *replay, const struct pfs_segment *segment, uint64_t off)
+{
+	return lose(replay, segment, off,
+		    "what is damaged is too much to look for records behind it");
 }
 
 static int replay_record(struct replay *replay, struct pfs_segment *segment, uint64_t off,
@@ -394,7 +415,9 @@ static int replay_segment(struct replay *replay, struct pfs_segment *segment)
 		/* A tail; but not where the disk can't be read. */
 		if (have < 0)
 			return have;
-		if (is_cut(replay, segment, off))
+		if (!journal->search_left)
+			err = lose_search(replay, segment, off);
+		else if (is_cut(replay, segment, off))
 			err = lose(replay, segment, off,
 				   "the file ends early, and whose records are missing can't be "
 				   "told");
@@ -418,7 +441,7 @@ static int goes_on(struct replay *replay, const struct pfs_segment *segment)
 		return 1;
 	if (!replay->ended &&
 	    !is_proven(replay->journal, segment, PFS_SEGMENT_DATA, replay->expected))
-		return 0;
+		return replay->journal->search_left ? 0 : lose_search(replay, before, before->used);
 	err = lose(replay, before, before->used,
 		   "durable records from %llu on, in segment %llu and up to %llu, are damaged or "
 		   "missing",
@@ -476,6 +499,7 @@ int pfs_journal_replay(struct pfs_journal *journal, pfs_record_fn *fn, void *arg
 	int err;
 
 	*result = (struct pfs_replay_result){0};
+	journal->search_left = PFS_SEARCH_BYTES_MAX;
 	if (journal->live)
 		result->first_seq = journal->live->first_seq;
 	err = replay_live(&replay, &rest);

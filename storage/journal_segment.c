@@ -106,13 +106,15 @@ bool pfs_segment_decode(struct pfs_segment *segment, uint64_t *oldest_live,
 	if (memcmp(disk->magic, PFS_SEGMENT_MAGIC, sizeof(disk->magic)) != 0 ||
 	    pfs_get_le32(disk->crc.b) != pfs_crc32c(0, (const uint8_t *)disk + HEADER_CRC_AT,
 						    sizeof(*disk) - HEADER_CRC_AT) ||
-	    memcmp(disk->uuid, uuid, PFS_UUID_LEN) != 0 || pfs_get_le64(disk->number.b) == 0)
+	    memcmp(disk->uuid, uuid, PFS_UUID_LEN) != 0)
 		return false;
 	segment->number = pfs_get_le64(disk->number.b);
 	segment->first_seq = pfs_get_le64(disk->first_seq.b);
 	segment->epoch = pfs_get_le64(disk->open_epoch.b);
 	*oldest_live = pfs_get_le64(disk->oldest_live.b);
-	return true;
+	return segment->number != 0 && segment->number <= PFS_SEGMENT_NUMBER_MAX &&
+	       segment->first_seq <= PFS_SEQ_MAX && segment->epoch <= PFS_EPOCH_MAX &&
+	       *oldest_live <= segment->number;
 }
 
 bool pfs_segment_header(struct pfs_journal *journal, struct pfs_segment *segment,

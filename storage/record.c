@@ -1,5 +1,7 @@
 #include "storage/record.h"
 
+#include "storage/page.h"
+
 const void *pfs_record_take(struct pfs_record_walk *walk, size_t len)
 {
 	const uint8_t *at = walk->at;
@@ -32,6 +34,18 @@ void pfs_record_take_key(struct pfs_record_walk *walk, struct pfs_key *key)
 		walk->bad = true;
 		key->kind = PFS_KEY_NONE;
 	}
+}
+
+bool pfs_record_put_fits(unsigned flags, uint64_t raw_len, uint64_t body_len, size_t left)
+{
+	bool lz4 = flags & PFS_PUT_LZ4, blocks = flags & PFS_PUT_BLOCKS;
+
+	if (body_len > left || raw_len > PFS_GIB || (lz4 && blocks) ||
+	    blocks != (raw_len > PFS_BLOCK_LEN))
+		return false;
+	if (blocks)
+		return body_len >= pfs_block_count(raw_len) * PFS_BLOCK_ENTRY_LEN;
+	return lz4 ? raw_len != 0 : body_len == raw_len;
 }
 
 void pfs_record_take_pad(struct pfs_record_walk *walk)

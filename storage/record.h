@@ -24,6 +24,10 @@ const void *pfs_record_take(struct pfs_record_walk *walk, size_t len);
 /* A key with its kind and length. */
 void pfs_record_take_key(struct pfs_record_walk *walk, struct pfs_key *key);
 
+/* Whether what a put says of its payload can be: the flags, both lengths, and the bytes that are
+ * left in the record for the body. */
+bool pfs_record_put_fits(unsigned flags, uint64_t raw_len, uint64_t body_len, size_t left);
+
 /* The padding to the next multiple of 8. */
 void pfs_record_take_pad(struct pfs_record_walk *walk);
 

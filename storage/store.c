@@ -535,6 +535,8 @@ static int begin_epoch(struct pfs_store *store)
 
 	super->open_epoch =
 		pfs_max_u64(super->open_epoch, pfs_journal_epoch_seen(store->journal)) + 1;
+	if (super->open_epoch > PFS_EPOCH_MAX)
+		return -EOVERFLOW;
 	pfs_journal_set_epoch(store->journal, super->open_epoch);
 	store->next_content = super->open_epoch << PFS_CONTENT_EPOCH_SHIFT;
 	store->next_temp = super->open_epoch << PFS_CONTENT_EPOCH_SHIFT | 1;

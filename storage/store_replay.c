@@ -218,10 +218,7 @@ static int replay_put(struct pfs_replay_state *state, const struct pfs_record *r
 		return bad_record(state->store, record);
 	raw_len = pfs_get_le64(put->raw_len.b);
 	body_len = pfs_get_le32(put->body_len.b);
-	if (body_len > pfs_record_left(&p) || raw_len > PFS_PAYLOAD_MAX ||
-	    ((record->flags & PFS_PUT_BLOCKS) != 0) != (raw_len > PFS_BLOCK_LEN) ||
-	    ((record->flags & PFS_PUT_BLOCKS) &&
-	     body_len < pfs_block_count(raw_len) * PFS_BLOCK_ENTRY_LEN))
+	if (!pfs_record_put_fits(record->flags, raw_len, body_len, pfs_record_left(&p)))
 		return bad_record(state->store, record);
 	v = pfs_version_new(&key);
 	if (!v)

@@ -50,7 +50,7 @@ bool pfs_super_decode(struct pfs_super *super, const struct pfs_super_disk *disk
 		.page_size = pfs_get_le64(disk->page_size.b),
 		.min_value_size = pfs_get_le32(disk->min_value_size.b),
 		.has_defaults = pfs_get_le32(disk->flags.b) & PFS_SUPER_HAS_DEFAULTS,
-		.mode = pfs_get_le32(disk->mode.b),
+		.mode = pfs_get_le32(disk->mode.b) & 07777,
 		.uid = pfs_get_le32(disk->uid.b),
 		.gid = pfs_get_le32(disk->gid.b),
 		.open_epoch = pfs_get_le64(disk->open_epoch.b),
@@ -73,7 +73,8 @@ bool pfs_super_is_plausible(const struct pfs_super *super)
 	       super->page_size <= PFS_GIB && super->min_value_size >= 16 &&
 	       super->min_value_size <= 4096 && super->sequence <= PFS_SEQ_MAX &&
 	       super->pages.highest <= PFS_PAGE_NUMBER_MAX &&
-	       super->pages.count <= super->pages.highest;
+	       super->pages.count <= super->pages.highest && super->open_epoch <= PFS_EPOCH_MAX &&
+	       super->clean_epoch <= super->open_epoch && super->journal_epoch <= super->open_epoch;
 }
 
 int pfs_super_read(struct pfs_dir *dir, struct pfs_super *super, const struct pfs_logger *logger)

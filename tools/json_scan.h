@@ -51,7 +51,7 @@ enum json_status json_scan_name(struct json_scan *scan, const uint8_t *p, const 
  * length, or -1 when it does not fit or holds an escaped surrogate without its partner. */
 ptrdiff_t json_string_decode(struct json_slice string, char *text, size_t cap);
 
-/* Whether a scanned string (with its quotes) means exactly text. */
+/* Whether a scanned string (with its quotes) means exactly text, which has less than 64 bytes. */
 bool json_string_is(struct json_slice string, const char *text);
 
 /* Whether the bytes are one JSON value, nothing before or after it, without line breaks: what may

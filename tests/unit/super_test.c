@@ -194,6 +194,10 @@ static void unknown_formats_are_refused(void **state)
 		{offsetof(struct pfs_super_disk, min_value_size), 4096, 4, 0},
 		{offsetof(struct pfs_super_disk, min_value_size), 4097, 4, -EUCLEAN},
 		{offsetof(struct pfs_super_disk, sequence), PFS_SEQ_MAX + 1, 8, -EUCLEAN},
+		{offsetof(struct pfs_super_disk, open_epoch), PFS_EPOCH_MAX, 8, 0},
+		{offsetof(struct pfs_super_disk, open_epoch), PFS_EPOCH_MAX + 1, 8, -EUCLEAN},
+		{offsetof(struct pfs_super_disk, clean_epoch), PFS_EPOCH_MAX, 8, -EUCLEAN},
+		{offsetof(struct pfs_super_disk, journal_epoch), PFS_EPOCH_MAX, 8, -EUCLEAN},
 	};
 
 	(void)state;

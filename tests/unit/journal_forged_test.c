@@ -1,0 +1,152 @@
+/* storage/journal.c, storage/record.c: bytes that no crash and no rot leaves, but somebody who can
+ * compute checksums. */
+#include "storage/crc.h"
+#include "storage/journal_internal.h"
+#include "storage/record.h"
+#include "tests/unit/journal_helpers.h"
+
+/* Proves: a header whose checksum is right, and whose numbers no journal can come to, is none: what
+ * follows on them would leave the numbers' range. */
+static void numbers_out_of_range_are_no_header(void **state)
+{
+	static const struct {
+		size_t off;
+		uint64_t value;
+	} forged[] = {
+		{offsetof(struct pfs_segment_disk, number), 0},
+		{offsetof(struct pfs_segment_disk, number), PFS_SEGMENT_NUMBER_MAX + 1},
+		{offsetof(struct pfs_segment_disk, first_seq), PFS_SEQ_MAX + 1},
+		{offsetof(struct pfs_segment_disk, open_epoch), PFS_EPOCH_MAX + 1},
+		{offsetof(struct pfs_segment_disk, oldest_live), 2},
+	};
+	struct pfs_segment segment;
+	struct pfs_segment_disk disk = {0};
+	uint64_t oldest;
+
+	(void)state;
+	memcpy(disk.magic, PFS_SEGMENT_MAGIC, sizeof(disk.magic));
+	memcpy(disk.uuid, uuid, PFS_UUID_LEN);
+	for (size_t i = 0; i <= pfs_array_len(forged); i++) {
+		pfs_put_le64(disk.number.b, 1);
+		pfs_put_le64(disk.first_seq.b, PFS_SEQ_MAX);
+		pfs_put_le64(disk.open_epoch.b, PFS_EPOCH_MAX);
+		pfs_put_le64(disk.oldest_live.b, 1);
+		if (i < pfs_array_len(forged))
+			pfs_put_le64((uint8_t *)&disk + forged[i].off, forged[i].value);
+		pfs_put_le32(disk.crc.b, pfs_crc32c(0, (uint8_t *)&disk + 12, sizeof(disk) - 12));
+		assert_int_equal(pfs_segment_decode(&segment, &oldest, &disk, uuid),
+				 i == pfs_array_len(forged));
+	}
+}
+
+/* Proves: the sequences end: there is no record behind the last one that a slot can say. */
+static void sequences_end(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_journal_pos pos;
+	struct log log;
+
+	(void)state;
+	log_open(&log, sim);
+	pfs_journal_start(log.journal, PFS_SEQ_MAX);
+	assert_int_equal(append_to(&log, false, &pos), 0);
+	assert_int_equal(pos.seq, PFS_SEQ_MAX);
+	assert_int_equal(append_to(&log, false, &pos), -EOVERFLOW);
+	log_close(&log);
+	expect_replayed(sim, PFS_SEQ_MAX, PFS_SEQ_MAX);
+	pfs_sim_free(sim);
+}
+
+static int count_record(void *arg, const struct pfs_record *record)
+{
+	(void)record;
+	((struct log *)arg)->count++;
+	return 0;
+}
+
+/* Proves: segments that seem to hold a record at each place are not searched for hours: the search
+ * ends, and what could not be looked at counts as damage. The guard is the test's time-out. */
+static void forged_segments_are_given_up(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	uint64_t words[PFS_MIB / 8];
+	struct log log = {.sim = sim};
+	struct pfs_dir *dir;
+	struct pfs_file *file;
+	struct pfs_journal_options options = {.uuid = uuid, .logger = &quiet};
+
+	(void)state;
+	log_open(&log, sim);
+	append_many(&log, 2 * RECORDS_MAX / 3);
+	log_close(&log);
+	dir = open_dir(sim);
+	/* Each word is a length, and a sequence. */
+	for (size_t i = 0; i < pfs_array_len(words); i++)
+		words[i] = 512 * PFS_KIB | (uint64_t)1 << 40;
+	for (unsigned i = 0; i < 4; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, i);
+		file = open_file(dir, name);
+		assert_int_equal(
+			file->ops->write(file, words, sizeof(words), PFS_SEGMENT_DATA + 512), 0);
+		file->ops->close(file);
+	}
+	options.dir = dir;
+	assert_int_equal(pfs_journal_open(&log.journal, &options), 0);
+	assert_int_equal(pfs_journal_replay(log.journal, count_record, &log, &log.result),
+			 -EUCLEAN);
+	assert_non_null(strstr(log.result.why, "too much"));
+	pfs_journal_close(log.journal);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* Proves: the lengths in a put belong together, or it is none. */
+static void lengths_of_puts_fit(void **state)
+{
+	static const struct {
+		unsigned flags;
+		uint64_t raw_len, body_len;
+		bool fits;
+	} puts[] = {
+		{0, 0, 0, true},
+		{0, 100, 100, true},
+		{0, 65536, 65536, true},
+		{0, 0, 8, false}, /* a body of nothing */
+		{0, 100, 99, false},
+		{0, 100, 101, false},
+		{0, 65537, 65537, false}, /* blocks are needed */
+		{PFS_PUT_LZ4, 100, 30, true},
+		{PFS_PUT_LZ4, 0, 1, false},
+		{PFS_PUT_BLOCKS, 65537, 16, true},
+		{PFS_PUT_BLOCKS, 65537, 15, false}, /* no room for the table */
+		{PFS_PUT_BLOCKS, 65536, 16, false},
+		{PFS_PUT_BLOCKS | PFS_PUT_LZ4, 65537, 16, false},
+		{PFS_PUT_BLOCKS, PFS_GIB, 131072, true},
+		{PFS_PUT_BLOCKS, PFS_GIB + 1, 131080, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(puts); i++) {
+		assert_int_equal(pfs_record_put_fits(puts[i].flags, puts[i].raw_len,
+						     puts[i].body_len, (size_t)puts[i].body_len),
+				 puts[i].fits);
+		if (puts[i].body_len)
+			assert_false(pfs_record_put_fits(puts[i].flags, puts[i].raw_len,
+							 puts[i].body_len,
+							 (size_t)puts[i].body_len - 1));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(numbers_out_of_range_are_no_header),
+		cmocka_unit_test(sequences_end),
+		cmocka_unit_test(forged_segments_are_given_up),
+		cmocka_unit_test(lengths_of_puts_fit),
+	};
+
+	return cmocka_run_group_tests_name("journal forged", tests, NULL, NULL);
+}
