@@ -162,6 +162,15 @@ static void check_copy(struct paging *p, const struct headers *h)
 	}
 }
 
+/* Whether the page's making was cut off before it was counted: nothing was put into it. */
+static bool is_unmade(const struct paging *p, const struct headers *h)
+{
+	if (p->page->number <= p->check->super.pages.highest)
+		return false;
+	return (h->front_zero && h->back_zero) ||
+	       (h->front_ok && p->page->file_size < h->front.page_size);
+}
+
 /* Sets usable, empty and header. */
 static void check_header(struct paging *p)
 {
@@ -169,20 +178,20 @@ static void check_header(struct paging *p)
 	struct headers h;
 
 	read_headers(p, &h);
+	if (is_unmade(p, &h)) {
+		page->empty = true;
+		if (!p->check->clean)
+			return;
+		fault(p, PFS_FAULT_STALE, 0);
+		pfs_check_say(p->check, false, p->name, 0, NULL, "it holds nothing");
+		return;
+	}
 	if (!h.front_ok && h.back_ok) {
 		use_copy(p, &h);
 	} else if (h.front_ok) {
 		page->header = h.front;
 		page->usable = true;
 		check_copy(p, &h);
-	} else if (h.front_zero && h.back_zero && page->number > p->check->super.pages.highest) {
-		page->empty = true;
-		if (!p->check->clean)
-			return;
-		fault(p, PFS_FAULT_STALE, 0);
-		pfs_check_say(p->check, false, p->name, 0, NULL,
-			      "it holds nothing; the next opening removes it");
-		return;
 	} else {
 		fault(p, PFS_FAULT_UNUSABLE, 0);
 		pfs_check_say(p->check, true, p->name, 0, NULL, "%s; what it holds can't be read",

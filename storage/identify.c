@@ -96,13 +96,14 @@ static enum pfs_identity search_sum(struct pfs_identify *by, struct pfs_identifi
 	return PFS_IDENTITY_CONTAINER;
 }
 
-/* Turns the bits of the slot, one after the other, until a container verifies. */
+/* Turns the bits of the slot, one after the other, until a container verifies. Those of the tag are
+ * left out: of a slot that is plausible search_sum tells them, and another they don't make so. */
 static bool search_slot(struct pfs_identify *by, const struct pfs_slot_disk *disk,
 			struct pfs_identified *out)
 {
 	struct pfs_container c;
 
-	for (size_t i = 0; i < 8 * sizeof(*disk); i++) {
+	for (size_t i = 8 * sizeof(disk->tag); i < 8 * sizeof(*disk); i++) {
 		out->slot = *disk;
 		((uint8_t *)&out->slot)[i / 8] ^= (uint8_t)(1u << (i % 8));
 		if (decode(by, &out->slot, &out->decoded) && pfs_slot_is_live(&out->decoded) &&
@@ -182,6 +183,15 @@ static enum pfs_identity identify_live(struct pfs_identify *by, const struct pfs
 		return PFS_IDENTITY_CONTAINER;
 	(void)begin(by, slot, out);
 	return PFS_IDENTITY_UNKNOWN;
+}
+
+bool pfs_identify_slot(struct pfs_identify *by, const struct pfs_slot_disk *slot,
+		       struct pfs_identified *out)
+{
+	if (begin(by, slot, out) && pfs_slot_is_live(&out->decoded) && load(by, &out->decoded) &&
+	    search_sum(by, out) == PFS_IDENTITY_SLOT)
+		return true;
+	return search_slot(by, slot, out);
 }
 
 enum pfs_identity pfs_identify(struct pfs_identify *by, const struct pfs_slot_disk *slot,

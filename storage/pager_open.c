@@ -80,7 +80,7 @@ static int check_size(struct pfs_pager *pager, struct pfs_page *page, const char
 {
 	if (page->file_size >= page->size)
 		return 0;
-	if (is_newborn(pager, page) && !pager->read_only) {
+	if (is_newborn(pager, page)) {
 		page->file_size = page->size;
 		return page->file->ops->truncate(page->file, page->size);
 	}
@@ -150,6 +150,9 @@ static int read_header(struct pfs_pager *pager, struct pfs_page *page, const cha
 	page->disk_floor = header.floor;
 	page->low_reserved = pfs_slot_offset(header.slot_count);
 	page->high_reserved = header.floor;
+	/* Nothing is in it, and it can't be made whole now. */
+	if (is_newborn(pager, page) && page->file_size < page->size && pager->read_only)
+		return 0;
 	/* Slots behind the last that verifies are not counted. */
 	page->unusable = damaged && !is_newborn(pager, page);
 	have = check_size(pager, page, name);

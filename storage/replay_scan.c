@@ -145,10 +145,9 @@ static int read_page(void *page, uint64_t off, void *buf, size_t len)
 	return pfs_page_copy(page, buf, off, len);
 }
 
-static enum pfs_identity identify(struct pfs_replay_state *state, struct pfs_page *page,
-				  const struct pfs_slot_disk *disk, struct pfs_identified *out)
+static struct pfs_identify probe_of(const struct pfs_replay_state *state, struct pfs_page *page)
 {
-	struct pfs_identify by = {
+	return (struct pfs_identify){
 		.read = read_page,
 		.arg = page,
 		.page_size = page->size,
@@ -157,10 +156,6 @@ static enum pfs_identity identify(struct pfs_replay_state *state, struct pfs_pag
 		.buf = state->probe,
 		.budget = state->probe_bytes,
 	};
-	enum pfs_identity identity = pfs_identify(&by, disk, out);
-
-	state->probe_bytes = by.budget;
-	return identity;
 }
 
 /* A slot that does not verify, or none at all. Its document, if it can be told whose it is, is
@@ -169,11 +164,13 @@ static int scan_damaged(struct pfs_replay_state *state, struct pfs_page *page, u
 			const struct pfs_slot_disk *disk)
 {
 	struct pfs_store *store = state->store;
+	struct pfs_identify by = probe_of(state, page);
 	struct pfs_identified found;
-	enum pfs_identity identity = identify(state, page, disk, &found);
+	enum pfs_identity identity = pfs_identify(&by, disk, &found);
 	struct pfs_extent_at at = {page->number, number, found.decoded.off, 0};
 	char where[32];
 
+	state->probe_bytes = by.budget;
 	snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, page->number);
 	pfs_corrupt(&store->logger, where, pfs_slot_offset(number),
 		    "slot %u or what it points to is damaged", number);
@@ -210,9 +207,12 @@ static int scan_named(struct pfs_replay_state *state, const struct pfs_loaded *l
 static bool is_anothers(struct pfs_replay_state *state, struct pfs_page *page,
 			const struct pfs_slot_disk *disk)
 {
+	struct pfs_identify by = probe_of(state, page);
 	struct pfs_identified found;
+	bool is = pfs_identify_slot(&by, disk, &found);
 
-	return identify(state, page, disk, &found) == PFS_IDENTITY_SLOT;
+	state->probe_bytes = by.budget;
+	return is;
 }
 
 static int scan_live(struct pfs_replay_state *state, struct pfs_page *page, uint32_t number,

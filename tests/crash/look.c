@@ -41,7 +41,8 @@ static void bad_image(const struct world *w, const char *fmt, ...)
 	for (unsigned i = logged.count > LOG_LINES ? logged.count - LOG_LINES : 0; i < logged.count;
 	     i++)
 		print_message("  log: %s\n", logged.lines[i % LOG_LINES]);
-	fail_msg("%s\n  again with: %s %s", text, w->name, w->image);
+	fail_msg("%s\n  before: %s\n  again with: %s %s", text, w->before ? w->before : "?",
+		 w->name, w->image);
 }
 
 /* ---- reading everything ---- */

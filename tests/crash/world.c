@@ -143,15 +143,22 @@ static void push_all_held(struct world *w)
 
 /* ---- moments ---- */
 
-static void take_moment(struct world *w)
+static void take_moment(struct world *w, const struct pfs_sim_step *step)
 {
+	struct moment *m;
+
 	if (w->moment_count == w->moment_cap) {
 		w->moment_cap = w->moment_cap ? 2 * w->moment_cap : 64;
 		w->moments = realloc(w->moments, w->moment_cap * sizeof(*w->moments));
 		assert_non_null(w->moments);
 	}
-	w->moments[w->moment_count++] =
-		(struct moment){.disk = pfs_sim_kill(w->sim), .step = w->step};
+	m = &w->moments[w->moment_count++];
+	*m = (struct moment){.disk = pfs_sim_kill(w->sim), .step = w->step};
+	if (step)
+		snprintf(m->what, sizeof(m->what), "%s %.16s %llu", pfs_sim_kind_name(step->kind),
+			 step->name, (unsigned long long)step->off);
+	else
+		snprintf(m->what, sizeof(m->what), "nothing more");
 }
 
 /* Before each step: the moment before the first is that after the operation before. */
@@ -161,7 +168,7 @@ static int on_step(void *arg, const struct pfs_sim_step *step)
 	bool sync = step->kind == PFS_SIM_SYNC || step->kind == PFS_SIM_SYNC_DIR;
 
 	if (w->cutting && w->step)
-		take_moment(w);
+		take_moment(w, step);
 	w->step++;
 	if (!sync || ++w->syncs != w->fail_at)
 		return 0;
@@ -178,6 +185,7 @@ static void drain(struct world *w)
 		if (!w->stop && w->look &&
 		    (w->only_step == UINT64_MAX || w->only_step == m->step)) {
 			w->tally.points++;
+			w->before = m->what;
 			w->look(w, m);
 		}
 		pfs_sim_free(m->disk);
@@ -201,7 +209,7 @@ static bool finish(struct world *w, int err, bool durable)
 	if (!err && durable)
 		w->durable = w->acked;
 	if (w->cutting && !w->stop) {
-		take_moment(w);
+		take_moment(w, NULL);
 		drain(w);
 	}
 	if (!w->stop)

@@ -48,6 +48,7 @@ struct held {
 struct moment {
 	struct pfs_sim *disk;
 	uint64_t step;
+	char what[48]; /* the step that is about to be done */
 };
 
 struct effort {
@@ -96,6 +97,7 @@ struct world {
 	/* For the words about a failure. */
 	char name[160]; /* how to run it again: variables of the environment */
 	char image[80];
+	const char *before;
 	bool verbose;
 	uint64_t only_step, only_index, only_seed; /* UINT64_MAX: all */
 	bool only_kill;
