@@ -260,6 +260,8 @@ static void tell_rest(struct pfs_repair *repair)
 		bool known = found->key.kind != PFS_KEY_NONE, lost = false;
 		const char *done = "";
 
+		if (item->spared)
+			continue;
 		switch (item->fault.kind) {
 		case PFS_FAULT_GONE:
 			repair->result->lost += known;

@@ -37,6 +37,7 @@ struct pfs_repair_item {
 	struct pfs_slot_disk bytes;
 	bool corrected; /* the document's value is to be had again */
 	bool lost;	/* a document is gone */
+	bool spared;	/* it is not so after all */
 };
 
 struct pfs_repair {

@@ -419,6 +419,18 @@ static int set_aside(struct pfs_repair *repair, const struct pfs_repair_item *it
 	return 0;
 }
 
+/* The page can be used after all: what was found of its documents is not so. */
+static void spare(struct pfs_repair *repair, const char *name)
+{
+	for (size_t i = 0; i < repair->count; i++) {
+		struct pfs_repair_item *item = &repair->items[i];
+
+		if ((item->fault.kind == PFS_FAULT_GONE || item->fault.kind == PFS_FAULT_TOLD) &&
+		    strcmp(item->finding.where, name) == 0)
+			item->spared = true;
+	}
+}
+
 static int do_unusable(struct pfs_repair *repair, const struct pfs_checked_page *page,
 		       struct pfs_repair_item *item)
 {
@@ -427,6 +439,7 @@ static int do_unusable(struct pfs_repair *repair, const struct pfs_checked_page 
 
 	if (err || !mended)
 		return err ? err : set_aside(repair, item);
+	spare(repair, item->finding.where);
 	pfs_repair_say(repair, false, item->finding.where, item->finding.offset, NULL,
 		       "one bit of the page's header was wrong; corrected");
 	return 0;
@@ -447,10 +460,13 @@ static int do_number(struct pfs_repair *repair, struct pfs_repair_item *item)
 	if (err != -ENOENT)
 		return set_aside(repair, item);
 	err = rename_page(repair, name, right);
-	if (!err)
-		pfs_repair_say(repair, false, name, item->finding.offset, NULL,
-			       "it is page %u; renamed to %s", (uint32_t)item->fault.off, right);
-	return err;
+	if (err)
+		return err;
+	spare(repair, name);
+	spare(repair, right);
+	pfs_repair_say(repair, false, name, item->finding.offset, NULL,
+		       "it is page %u; renamed to %s", (uint32_t)item->fault.off, right);
+	return 0;
 }
 
 /* ---- doing ---- */
@@ -458,6 +474,7 @@ static int do_number(struct pfs_repair *repair, struct pfs_repair_item *item)
 static const char *deed_text(const struct pfs_repair_item *item)
 {
 	switch (item->deed) {
+	case PFS_DEED_NONE: return "it was to be read at the next try";
 	case PFS_DEED_WRITE:
 		return item->corrected ? "corrected: the document is there again" : "corrected";
 	case PFS_DEED_CLEAR: return "it held no document; cleared";

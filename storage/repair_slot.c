@@ -194,6 +194,28 @@ static bool held_nothing(const struct source *s, const struct pfs_identified *is
 	return is->decoded.kind == PFS_SLOT_FREE || is->decoded.seq <= newest;
 }
 
+/* Whether nothing is wrong with it: a device may fail to read what it reads at the next try. */
+static bool is_whole_now(const struct source *s, const struct pfs_slot_disk *disk,
+			 const struct pfs_repair_item *item)
+{
+	struct pfs_check *check = &s->repair->check;
+	uint64_t floor = check->clean ? s->page->header.floor : 0;
+	struct pfs_check_reader reader;
+	struct pfs_check_value value;
+	struct pfs_slot slot;
+	bool whole;
+
+	if (!decode(s, disk, &slot) || slot.off < floor)
+		return false;
+	if (item->fault.kind == PFS_FAULT_SLOT)
+		return true; /* the next round looks at its container */
+	if (pfs_check_reader_new(&reader, s->file) != 0)
+		return false;
+	whole = pfs_check_container(check, &reader, &s->page->header, &slot, &value) == 0;
+	pfs_check_reader_free(&reader);
+	return whole;
+}
+
 static int plan_damaged(const struct source *s, const struct pfs_slot_disk *disk,
 			struct pfs_repair_item *item)
 {
@@ -207,8 +229,13 @@ static int plan_damaged(const struct source *s, const struct pfs_slot_disk *disk
 		.budget = IDENTIFY_BUDGET,
 	};
 	struct pfs_identified is;
-	enum pfs_identity identity = pfs_identify(&by, disk, &is);
+	enum pfs_identity identity;
 
+	if (is_whole_now(s, disk, item)) {
+		item->deed = PFS_DEED_NONE;
+		return 0;
+	}
+	identity = pfs_identify(&by, disk, &is);
 	if (is.key.kind != PFS_KEY_NONE)
 		item->finding.key = is.key;
 	if (identity == PFS_IDENTITY_WHOLE && item->fault.kind == PFS_FAULT_SLOT) {
