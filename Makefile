@@ -60,7 +60,8 @@ crash_src = $(filter-out %_test.c,$(wildcard tests/crash/*.c))
 # What the tests of failing calls share; they take the place of what gets memory.
 fault_src = $(filter-out %_test.c,$(wildcard tests/fault/*.c))
 fault_ldflags = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=strdup
-test_dirs = tests/unit tests/model tests/crash tests/fault
+damage_src = $(filter-out %_test.c,$(wildcard tests/damage/*.c))
+test_dirs = tests/unit tests/model tests/crash tests/fault tests/damage
 test_src = $(wildcard $(test_dirs:%=%/*_test.c))
 all_src = $(sort $(wildcard storage/*.[ch] fs/*.[ch] tools/*.[ch] tools/bench/*.[ch] tests/*/*.[ch]))
 tool_bats = $(wildcard tests/tool/*.bats)
@@ -87,7 +88,7 @@ $(1)_bench = $(bench_src:tools/bench/%.c=build/$(1)/bench/%)
 build/$(1)/fs/%.o build/$(1)/tools/bench/%.o: private extra_cflags = $$(fuse_cflags)
 build/$(1)/tests/%.o: private extra_cflags = $$(cmocka_cflags)
 $(test_src:%.c=build/$(1)/%.o) $(support_src:%.c=build/$(1)/%.o) $(fault_src:%.c=build/$(1)/%.o) \
-	$(crash_src:%.c=build/$(1)/%.o): | deps-test
+	$(crash_src:%.c=build/$(1)/%.o) $(damage_src:%.c=build/$(1)/%.o): | deps-test
 
 build/$(1)/.flags: FORCE | deps-build
 	@mkdir -p $$(@D)
@@ -117,6 +118,7 @@ $$($(1)_tests): build/$(1)/%: build/$(1)/%.o $(support_src:%.c=build/$(1)/%.o) b
 $$(filter build/$(1)/tests/fault/%,$$($(1)_tests)): private extra_ldflags = $$(fault_ldflags)
 $$(filter build/$(1)/tests/fault/%,$$($(1)_tests)): $(fault_src:%.c=build/$(1)/%.o)
 $$(filter build/$(1)/tests/crash/%,$$($(1)_tests)): $(crash_src:%.c=build/$(1)/%.o)
+$$(filter build/$(1)/tests/damage/%,$$($(1)_tests)): $(damage_src:%.c=build/$(1)/%.o)
 
 $$($(1)_bench): build/$(1)/bench/%: build/$(1)/tools/bench/%.o build/$(1)/libpayload.a
 	@mkdir -p $$(@D)
@@ -153,6 +155,11 @@ check-crash: $(filter %_test,$(filter build/debug/tests/crash/%,$(debug_tests)))
 check-kill: $(release_programs) deps-test ## kill -9 of the daemon under load, 1000 times
 	@BUILD=build/release KILL_ROUNDS=$${KILL_ROUNDS:-1000} TEST_TIMEOUT=$${TEST_TIMEOUT:-7200} V=1 \
 		tests/run tests/mount/kill.bats
+
+# DAMAGE_PART=1/2 and 2/2 share the work of two processors.
+check-damage: $(filter %_test,$(filter build/debug/tests/damage/%,$(debug_tests))) deps-test ## every bit of a store turned, each alone (an hour)
+	@BUILD=build/debug DAMAGE_FULL=1 TEST_TIMEOUT=$${TEST_TIMEOUT:-14400} V=1 tests/run \
+		$(filter build/debug/tests/damage/%,$(debug_tests))
 
 bench-quick: $(release_programs) $(release_bench) deps-bench ## the mount against ext4 and an in-memory floor
 	@BUILD=build/release tools/bench/quick

@@ -6,7 +6,7 @@
 
 #include "storage/quarantine.h"
 
-#define TRIALS_MAX 1000000 /* checksums in the search for damaged bits, over the whole store */
+#define TRIALS_MAX (8 * PFS_GIB) /* bytes summed in the search for damaged bits, in all */
 
 /* ---- findings, progress ---- */
 
@@ -322,6 +322,7 @@ int pfs_check_all(struct pfs_check *check)
 	check_doubt(check);
 	for (size_t i = 0; i < check->page_count && !err; i++)
 		err = pfs_check_page(check, &check->pages[i]);
+	pfs_check_suspects(check);
 	if (!err)
 		err = pfs_check_duplicates(check);
 	if (!err)
@@ -364,6 +365,9 @@ void pfs_check_end(struct pfs_check *check)
 	free(check->raw);
 	free(check->probe);
 	pfs_check_set_free(&check->named);
+	pfs_check_set_free(&check->whole);
+	pfs_check_set_free(&check->sound);
+	free(check->suspects);
 	pfs_check_set_free(&check->seen);
 	pfs_check_set_free(&check->twice);
 	check->pages = NULL;

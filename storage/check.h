@@ -9,6 +9,7 @@
 #ifndef PFS_CHECK_H
 #define PFS_CHECK_H
 
+#include "storage/identify.h"
 #include "storage/io.h"
 #include "storage/page.h"
 #include "storage/store.h"
@@ -94,6 +95,14 @@ struct pfs_fault {
 	uint64_t off, len;
 };
 
+/* A container that does not verify, of a key that the journal names: torn by the crash, if there is
+ * another version for the journal to begin with. */
+struct pfs_suspect {
+	uint64_t hash;
+	struct pfs_fault fault;
+	struct pfs_key key;
+};
+
 struct pfs_check;
 /* A record of the journal that verifies: len bytes at off of the segment file. */
 typedef int pfs_check_record_fn(struct pfs_check *check, uint32_t file, const uint8_t *bytes,
@@ -113,6 +122,10 @@ struct pfs_check {
 	bool clean;
 	uint64_t window;	    /* first sequence of the journal; UINT64_MAX: there is none */
 	struct pfs_check_set named; /* by the journal's records */
+	struct pfs_check_set whole; /* of these, those that the first of them needs no version of */
+	struct pfs_check_set sound; /* and those of which a version verifies */
+	struct pfs_suspect *suspects;
+	size_t suspect_count, suspect_cap;
 	struct pfs_check_set seen, twice; /* keys of live slots */
 
 	struct pfs_checked_page *pages; /* ascending numbers */
@@ -125,7 +138,7 @@ struct pfs_check {
 	bool counts_known; /* they are complete */
 	/* Of containers that verify; of tombstones. container_min 0: there is none. */
 	uint64_t seq_max, content_max, container_min, tombstone_max;
-	uint64_t trials; /* left for the search of a damaged bit */
+	uint64_t trials; /* bytes left for the search of a damaged bit */
 	uint8_t *probe;	 /* PFS_CHECK_PREFIX bytes, for that search */
 	uint8_t *raw;	 /* PFS_BLOCK_LEN bytes */
 };
@@ -196,11 +209,11 @@ bool pfs_check_header(struct pfs_check *check, struct pfs_file *file,
 		      const struct pfs_page_header *page, const struct pfs_slot *slot,
 		      struct pfs_check_value *value);
 
-/* Searches for one wrong bit in the slot or in the header of its container that explains why they
- * do not verify: then *key is whose they are. */
-bool pfs_check_identify(struct pfs_check *check, struct pfs_file *file,
-			const struct pfs_page_header *page, const struct pfs_slot_disk *disk,
-			struct pfs_key *key);
+/* Searches for one wrong bit in the slot or in its container that explains why they do not verify:
+ * *key is then whose they are, else of kind NONE. */
+enum pfs_identity pfs_check_identify(struct pfs_check *check, struct pfs_file *file,
+				     const struct pfs_page_header *page,
+				     const struct pfs_slot_disk *disk, struct pfs_key *key);
 
 /* The key that slot and container seem to have although they do not verify. Kind NONE: nothing is
  * to be known. */
@@ -214,6 +227,8 @@ void pfs_check_guess(struct pfs_check *check, struct pfs_file *file,
 int pfs_check_journal(struct pfs_check *check);
 /* check_page.c */
 int pfs_check_page(struct pfs_check *check, struct pfs_checked_page *page);
+/* After the pages: which of them were damaged, and not torn. */
+void pfs_check_suspects(struct pfs_check *check);
 /* check_twice.c: after the pages. */
 int pfs_check_duplicates(struct pfs_check *check);
 /* check_index.c: after the pages. */

@@ -5,6 +5,7 @@
 #include "storage/check.h"
 #include "storage/crc.h"
 #include "storage/record.h"
+#include "storage/salvage.h"
 #include "storage/journal.h"
 
 #define HEADER_CRC_AT 12
@@ -12,7 +13,7 @@
 
 struct segment {
 	uint32_t file;
-	uint64_t number, first_seq, oldest_live, epoch;
+	uint64_t number, first_seq, oldest_live, epoch, size;
 };
 
 struct journal {
@@ -41,7 +42,8 @@ static void name_of(char name[32], uint32_t file)
 /* ---- segments ---- */
 
 /* Reads a segment's file; what it lacks is zeros, as after the power cut that can leave it so. */
-static int load(struct pfs_check *check, uint32_t file, uint8_t *bytes, size_t len)
+static int load_sized(struct pfs_check *check, uint32_t file, uint8_t *bytes, size_t len,
+		      uint64_t *size)
 {
 	struct pfs_file *f;
 	char name[32];
@@ -54,8 +56,16 @@ static int load(struct pfs_check *check, uint32_t file, uint8_t *bytes, size_t l
 	if (err)
 		return err;
 	n = f->ops->read(f, bytes, len, 0);
+	err = f->ops->size(f, size);
 	f->ops->close(f);
-	return n < 0 ? (int)n : 0;
+	return n < 0 ? (int)n : err;
+}
+
+static int load(struct pfs_check *check, uint32_t file, uint8_t *bytes, size_t len)
+{
+	uint64_t size;
+
+	return load_sized(check, file, bytes, len, &size);
 }
 
 static bool is_zero(const uint8_t *bytes, size_t len)
@@ -107,8 +117,7 @@ static int by_number(const void *a, const void *b)
 static bool read_copies(struct pfs_check *check, const uint8_t *block, struct segment *segment,
 			const char *name)
 {
-	struct segment copies[PFS_SEGMENT_COPIES] = {{.file = segment->file},
-						     {.file = segment->file}};
+	struct segment copies[PFS_SEGMENT_COPIES] = {*segment, *segment};
 	const char *why[PFS_SEGMENT_COPIES];
 	bool ok[PFS_SEGMENT_COPIES];
 
@@ -141,7 +150,8 @@ static void read_headers(struct journal *j)
 	for (size_t i = 0; i < check->segment_count; i++) {
 		struct segment segment = {.file = check->segments[i]};
 		char name[32];
-		int err = load(check, segment.file, j->bytes, PFS_SEGMENT_DATA);
+		int err =
+			load_sized(check, segment.file, j->bytes, PFS_SEGMENT_DATA, &segment.size);
 
 		name_of(name, segment.file);
 		if (err) {
@@ -198,12 +208,22 @@ static void keep_live(struct journal *j)
 
 /* ---- records ---- */
 
+/* What the checksums of a segment's records begin with. */
+static uint32_t seed_of(const struct journal *j, const struct segment *segment)
+{
+	uint8_t seed[16 + PFS_UUID_LEN];
+
+	pfs_put_le64(seed, segment->epoch);
+	pfs_put_le64(seed + 8, segment->number);
+	memcpy(seed + 16, j->check->super.uuid, PFS_UUID_LEN);
+	return pfs_crc32c(0, seed, sizeof(seed));
+}
+
 /* Length of the verified record at off, 0: there is none. *cost: bytes read for its checksum. */
 static size_t record_at(const struct journal *j, const struct segment *segment,
 			const uint8_t *bytes, uint64_t off, uint64_t *cost)
 {
 	const struct pfs_record_disk *head = (const struct pfs_record_disk *)(bytes + off);
-	uint8_t seed[16 + PFS_UUID_LEN];
 	uint32_t crc;
 	size_t len;
 
@@ -212,10 +232,7 @@ static size_t record_at(const struct journal *j, const struct segment *segment,
 	len = pfs_get_le32(head->len.b);
 	if (len < PFS_RECORD_LEN_MIN || len % 8 != 0 || len > PFS_SEGMENT_SIZE - off)
 		return 0;
-	pfs_put_le64(seed, segment->epoch);
-	pfs_put_le64(seed + 8, segment->number);
-	memcpy(seed + 16, j->check->super.uuid, PFS_UUID_LEN);
-	crc = pfs_crc32c(pfs_crc32c(0, seed, sizeof(seed)), bytes + off, 4);
+	crc = pfs_crc32c(seed_of(j, segment), bytes + off, 4);
 	*cost += len;
 	return pfs_crc32c(crc, bytes + off + 8, len - 8) == pfs_get_le32(head->crc.b) &&
 			       pfs_get_le64(head->seq.b) <= PFS_SEQ_MAX
@@ -289,6 +306,28 @@ static const char *parse_record(struct journal *j, uint64_t off, size_t len, str
 	return NULL;
 }
 
+/* Whether a record needs no version of its key i: it replaces or removes it. */
+static bool is_whole(const struct pfs_record_disk *head, unsigned i)
+{
+	return head->type == PFS_RECORD_PUT || head->type == PFS_RECORD_REMOVE ||
+	       (head->type == PFS_RECORD_MOVE && i == 1 && !(head->flags & PFS_MOVE_EXCHANGE));
+}
+
+static int name_keys(struct pfs_check *check, const struct pfs_record_disk *head,
+		     const struct pfs_key keys[2])
+{
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t hash = pfs_check_hash(keys[i].kind, pfs_key_tag(&keys[i]));
+		int fresh =
+			keys[i].kind == PFS_KEY_NONE ? 0 : pfs_check_set_add(&check->named, hash);
+
+		if (fresh < 0 ||
+		    (fresh == 1 && is_whole(head, i) && pfs_check_set_add(&check->whole, hash) < 0))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int check_record(struct journal *j, uint64_t off, size_t len)
 {
 	struct pfs_check *check = j->check;
@@ -305,76 +344,141 @@ static int check_record(struct journal *j, uint64_t off, size_t len)
 		if (err)
 			return err;
 	}
-	for (unsigned i = 0; i < 2; i++) {
-		if (keys[i].kind != PFS_KEY_NONE &&
-		    pfs_check_set_add(&check->named,
-				      pfs_check_hash(keys[i].kind, pfs_key_tag(&keys[i]))) < 0)
-			return -ENOMEM;
-	}
-	return 0;
+	return name_keys(check, (const struct pfs_record_disk *)(j->bytes + off), keys);
 }
 
 /* ---- damage behind which there is more ---- */
 
-/* The first record behind off that verifies, if it says that the missing ones were durable: its
- * offset, else 0. */
-static uint64_t proof_in(struct journal *j, const struct segment *segment, const uint8_t *bytes,
-			 uint64_t off)
+/* Whether a record from off on says that the expected one was durable. *first: the first one there
+ * that verifies, or 0. */
+static bool proof_in(struct journal *j, const struct segment *segment, const uint8_t *bytes,
+		     uint64_t off, uint64_t *first)
 {
-	for (; off + PFS_RECORD_LEN_MIN <= PFS_SEGMENT_SIZE && j->proof_cost < PFS_SEARCH_BYTES_MAX;
-	     off += 8, j->proof_cost++) {
+	size_t len;
+
+	*first = 0;
+	while (off + PFS_RECORD_LEN_MIN <= PFS_SEGMENT_SIZE &&
+	       j->proof_cost < PFS_SEARCH_BYTES_MAX) {
+		const struct pfs_record_disk *head = (const struct pfs_record_disk *)(bytes + off);
+
 		/* Most of what is behind a tail is zeros. */
-		while (off % SCAN_LEN == 0 && off + SCAN_LEN <= PFS_SEGMENT_SIZE &&
-		       is_zero(bytes + off, SCAN_LEN)) {
+		if (off % SCAN_LEN == 0 && off + SCAN_LEN <= PFS_SEGMENT_SIZE &&
+		    is_zero(bytes + off, SCAN_LEN)) {
 			off += SCAN_LEN;
 			j->proof_cost += SCAN_LEN / PFS_SEARCH_CHEAP;
-		}
-		if (record_at(j, segment, bytes, off, &j->proof_cost) == 0)
 			continue;
-		return pfs_get_le64(((const struct pfs_record_disk *)(bytes + off))->durable.b) >=
-				       j->expected
-			       ? off
-			       : 0;
+		}
+		len = pfs_get_le64(head->seq.b) >= j->expected
+			      ? record_at(j, segment, bytes, off, &j->proof_cost)
+			      : 0;
+		j->proof_cost++;
+		if (len && *first == 0)
+			*first = off;
+		if (len && pfs_get_le64(head->durable.b) >= j->expected)
+			return true;
+		off += len ? len : 8;
 	}
-	return 0;
+	return false;
 }
 
 /* Whether a later segment has such a record. */
 static bool proof_behind(struct journal *j, size_t from)
 {
+	uint64_t first;
+
 	for (size_t i = from; i < j->count; i++) {
 		if (load(j->check, j->at[i].file, j->other, PFS_SEGMENT_SIZE) == 0 &&
-		    proof_in(j, &j->at[i], j->other, PFS_SEGMENT_DATA))
+		    proof_in(j, &j->at[i], j->other, PFS_SEGMENT_DATA, &first))
 			return true;
 	}
 	return false;
 }
 
-/* A record at off does not verify although it was durable. What it was about is said if that can
- * still be read. */
-static void report_damage(struct journal *j, uint64_t off, uint64_t next)
+/* Records in [off, next) do not verify although they were durable; next 0: up to the end. Whose
+ * they were is said if that can still be told. */
+static int report_damage(struct journal *j, const struct segment *segment, uint64_t off,
+			 uint64_t next)
 {
-	const struct pfs_record_disk *head = (const struct pfs_record_disk *)(j->bytes + off);
 	struct pfs_key keys[2] = {{.kind = PFS_KEY_NONE}, {.kind = PFS_KEY_NONE}};
-	size_t len = pfs_get_le32(head->len.b);
+	uint64_t end = next ? next : PFS_SEGMENT_SIZE, seq = 0;
+	unsigned count = 0;
+	bool exact;
+	int err = 0;
 
-	if (next && len == next - off && len >= PFS_RECORD_LEN_MIN)
-		(void)parse_record(j, off, len, keys);
-	j->check->result->damaged += keys[0].kind != PFS_KEY_NONE;
-	fault(j->check, PFS_FAULT_RECORDS, j->file, off, (next ? next : PFS_SEGMENT_SIZE) - off);
 	if (next)
-		pfs_check_say(j->check, true, j->name, off, &keys[0],
-			      "a record that was durable is damaged: %llu bytes can't be replayed",
-			      (unsigned long long)(next - off));
-	else
-		pfs_check_say(j->check, true, j->name, off, NULL,
-			      "records that were durable are damaged up to the end of the segment");
+		seq = pfs_get_le64(((const struct pfs_record_disk *)(j->bytes + next))->seq.b);
+	if (seq == j->expected + 1) {
+		memcpy(j->other, j->bytes + off, end - off);
+		count = pfs_salvage_record(
+			j->other,
+			&(struct pfs_salvage){off, end - off, seed_of(j, segment), j->expected},
+			keys, &exact);
+	}
+	if (count)
+		err = name_keys(j->check, (const struct pfs_record_disk *)j->other, keys);
+	for (unsigned i = 0; i < (count ? count : 1); i++) {
+		j->check->result->damaged += count != 0;
+		fault(j->check, i ? PFS_FAULT_TOLD : PFS_FAULT_RECORDS, j->file, off, end - off);
+		pfs_check_say(j->check, true, j->name, off, &keys[i],
+			      "%llu bytes of durable records are damaged%s",
+			      (unsigned long long)(end - off),
+			      count ? ""
+				    : "; whose they were can't be told, so that the store can't be "
+				      "opened before a repair");
+	}
+	return err;
 }
 
-/* Walks one segment. *ended: its END record was found; else *off is where it stops. */
+/* At off there is no record. Whether the file ends there, although it was there whole when the
+ * first record was written to it (FORMAT.md, W8). */
+static bool is_cut(const struct journal *j, const struct segment *segment, bool after_end,
+		   uint64_t off)
+{
+	bool first = segment == j->at;
+
+	if (segment->size >= PFS_SEGMENT_SIZE ||
+	    (off == PFS_SEGMENT_DATA && !after_end &&
+	     (!first || segment->epoch > j->check->super.journal_epoch)))
+		return false;
+	return off + 4 > segment->size || off + pfs_get_le32(j->bytes + off) > segment->size;
+}
+
+/* Where a record should be there is none: damage, over which it goes on at *off (0: not here), or
+ * the tail (1). */
+static int check_hole(struct journal *j, const struct segment *segment, bool after_end,
+		      uint64_t *off)
+{
+	uint64_t next;
+	int err;
+
+	if (!proof_in(j, segment, j->bytes, *off + 8, &next) &&
+	    !proof_behind(j, (size_t)(segment - j->at) + 1)) {
+		if (j->proof_cost >= PFS_SEARCH_BYTES_MAX) {
+			fault(j->check, PFS_FAULT_GONE, segment->file, *off, 0);
+			pfs_check_say(j->check, true, j->name, *off, NULL,
+				      "what is damaged is too much to look for records behind it");
+		} else if (is_cut(j, segment, after_end, *off)) {
+			fault(j->check, PFS_FAULT_GONE, segment->file, *off, 0);
+			pfs_check_say(j->check, true, j->name, *off, NULL,
+				      "the file ends early: whose records are missing can't be "
+				      "told, so that the store can't be opened before a repair");
+		}
+		return 1;
+	}
+	err = next ? report_damage(j, segment, *off, next) : 0;
+	if (next)
+		j->expected =
+			pfs_get_le64(((const struct pfs_record_disk *)(j->bytes + next))->seq.b);
+	*off = next;
+	return err;
+}
+
+/* Walks one segment. *ended: that before it ended with an END record, and then: this one did; else
+ * *off is where it stops. */
 static int check_segment(struct journal *j, const struct segment *segment, bool *ended,
 			 uint64_t *off)
 {
+	bool after_end = *ended;
 	uint64_t cost = 0;
 	int err = 0;
 
@@ -383,24 +487,15 @@ static int check_segment(struct journal *j, const struct segment *segment, bool 
 		const struct pfs_record_disk *head =
 			(const struct pfs_record_disk *)(j->bytes + *off);
 		size_t len = record_at(j, segment, j->bytes, *off, &cost);
-		uint64_t seq = len ? pfs_get_le64(head->seq.b) : 0;
+		uint64_t seq = len ? pfs_get_le64(head->seq.b) : 0, at = *off;
 
-		if (len == 0 || seq < j->expected) {
-			uint64_t next = proof_in(j, segment, j->bytes, *off + 8);
-
-			if (!next)
-				return 0;
-			report_damage(j, *off, next);
-			j->expected = pfs_get_le64(
-				((const struct pfs_record_disk *)(j->bytes + next))->seq.b);
-			*off = next;
+		if (seq != j->expected) {
+			err = check_hole(j, segment, after_end, off);
+			if (err || *off == 0) {
+				*off = at;
+				return err == 1 ? 0 : err;
+			}
 			continue;
-		}
-		if (seq > j->expected) {
-			fault(j->check, PFS_FAULT_GONE, segment->file, *off, 0);
-			pfs_check_say(j->check, true, j->name, *off, NULL,
-				      "records %llu to %llu are missing",
-				      (unsigned long long)j->expected, (unsigned long long)seq - 1);
 		}
 		*ended = head->type == PFS_RECORD_END;
 		if (!*ended) {
@@ -412,17 +507,18 @@ static int check_segment(struct journal *j, const struct segment *segment, bool 
 	return err;
 }
 
-/* Whether a replay goes from the segment before i, which ends at off, on to segment i. What can be
- * shown to be missing between them is reported; what was not durable before a power cut is rightly
- * gone, with all behind it. */
-static bool goes_on(struct journal *j, size_t i, bool ended, uint64_t off)
+/* Whether a replay goes from the segment before i, which ends at off, on to segment i (1), or that
+ * was the last (0). What can be shown to be missing between them is reported; what was not durable
+ * before a power cut is rightly gone, with all behind it. */
+static int goes_on(struct journal *j, size_t i, bool ended, uint64_t off)
 {
 	const struct segment *segment = &j->at[i], *before = segment - 1;
 	bool complete = segment->number == before->number + 1 && segment->first_seq == j->expected;
+	int err = 0;
 
 	if (complete && ended)
-		return true;
-	if (!proof_behind(j, i))
+		return 1;
+	if (!ended && !proof_behind(j, i))
 		return complete;
 	if (segment->number > before->number + 1) {
 		fault(j->check, PFS_FAULT_GONE, segment->file, 0, 0);
@@ -431,16 +527,34 @@ static bool goes_on(struct journal *j, size_t i, bool ended, uint64_t off)
 			      (unsigned long long)before->number + 1,
 			      (unsigned long long)segment->number - 1);
 	} else {
-		report_damage(j, off, 0);
+		err = report_damage(j, before, off, 0);
 	}
-	return true;
+	return err ? err : 1;
+}
+
+/* The newest segment is missing, as the one before it, or the superblock, says. */
+static void check_newest(struct journal *j, bool ended)
+{
+	struct pfs_check *check = j->check;
+	uint64_t epoch = 0;
+
+	for (size_t i = 0; i < j->count; i++)
+		epoch = pfs_max_u64(epoch, j->at[i].epoch);
+	if (check->clean ||
+	    (!(j->count && ended) && (check->super.journal_epoch <= check->super.clean_epoch ||
+				      epoch >= check->super.journal_epoch)))
+		return;
+	fault(check, PFS_FAULT_GONE, 0, 0, 0);
+	pfs_check_say(check, true, "journal", 0, NULL,
+		      "its newest segment is missing: whose records it had can't be told, so that "
+		      "the store can't be opened before a repair");
 }
 
 /* Walks the live segments as a replay does, and on over damage. */
 static int check_live(struct journal *j)
 {
 	struct pfs_check *check = j->check;
-	bool ended = true;
+	bool ended = false;
 	uint64_t off = 0;
 	int err = 0;
 
@@ -448,9 +562,10 @@ static int check_live(struct journal *j)
 		check->window = j->at[0].first_seq;
 	for (size_t i = 0; i < j->count && !err; i++) {
 		const struct segment *segment = &j->at[i];
+		int on = i ? goes_on(j, i, ended, off) : 1;
 
-		if (i && !goes_on(j, i, ended, off))
-			return 0;
+		if (on <= 0)
+			return on;
 		j->file = segment->file;
 		name_of(j->name, segment->file);
 		if (load(check, segment->file, j->bytes, PFS_SEGMENT_SIZE) != 0)
@@ -458,6 +573,7 @@ static int check_live(struct journal *j)
 		j->expected = segment->first_seq;
 		err = check_segment(j, segment, &ended, &off);
 	}
+	check_newest(j, ended);
 	return err;
 }
 

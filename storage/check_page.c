@@ -312,12 +312,57 @@ static int by_offset(const void *a, const void *b)
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
+static void blame_suspect(struct pfs_check *check, const struct pfs_suspect *s)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), PFS_PAGE_NAME_FMT, s->fault.number);
+	if (pfs_check_set_has(&check->whole, s->hash) ||
+	    pfs_check_set_has(&check->sound, s->hash)) {
+		pfs_check_say(check, false, name, s->fault.off, &s->key,
+			      "a change of it was not finished; the next opening does it again "
+			      "from the journal");
+		return;
+	}
+	check->fault = s->fault;
+	check->result->damaged++;
+	pfs_check_say(check, true, name, s->fault.off, &s->key,
+		      "it does not verify, and the journal has only changes of it");
+}
+
+void pfs_check_suspects(struct pfs_check *check)
+{
+	for (size_t i = 0; i < check->suspect_count; i++)
+		blame_suspect(check, &check->suspects[i]);
+	check->suspect_count = 0;
+}
+
+static void suspect(struct pfs_check *check, uint64_t hash, const struct pfs_key *key)
+{
+	struct pfs_suspect s = {hash, check->fault, *key};
+	size_t cap = check->suspect_cap ? check->suspect_cap * 2 : 64;
+	struct pfs_suspect *grown;
+
+	check->fault = (struct pfs_fault){.kind = PFS_FAULT_NONE};
+	if (check->suspect_count == check->suspect_cap) {
+		grown = realloc(check->suspects, cap * sizeof(*grown));
+		if (!grown) {
+			blame_suspect(check, &s);
+			return;
+		}
+		check->suspects = grown;
+		check->suspect_cap = cap;
+	}
+	check->suspects[check->suspect_count++] = s;
+}
+
 /* The container is not what the slot says. */
 static void damaged_value(struct paging *p, const struct live *live,
 			  const struct pfs_check_value *value)
 {
 	struct pfs_check *check = p->check;
 	struct pfs_key key = value->key;
+	enum pfs_identity identity = PFS_IDENTITY_WHOLE;
 	struct pfs_slot_disk disk;
 	char text[160];
 
@@ -332,18 +377,17 @@ static void damaged_value(struct paging *p, const struct live *live,
 	if (!value->verified)
 		check->counts_known = false;
 	pfs_slot_encode(&disk, &live->slot);
-	if (is_excused(check, live->slot.kind, live->slot.tag)) {
-		if (!value->verified)
-			pfs_check_guess(check, p->file, &p->page->header, &live->slot, &key);
-		pfs_check_say(check, false, p->name, live->slot.off, &key,
-			      "a change of it was not finished; the next opening does it again "
-			      "from the journal");
-		return;
-	}
-	if (!value->verified && !pfs_check_identify(check, p->file, &p->page->header, &disk, &key))
+	if (!value->verified)
+		identity = pfs_check_identify(check, p->file, &p->page->header, &disk, &key);
+	if (key.kind == PFS_KEY_NONE)
 		pfs_check_guess(check, p->file, &p->page->header, &live->slot, &key);
 	fault(p, PFS_FAULT_VALUE, live->number)->off = live->slot.off;
 	check->fault.len = live->slot.len;
+	if (!value->verified && identity != PFS_IDENTITY_SLOT &&
+	    is_excused(check, live->slot.kind, live->slot.tag)) {
+		suspect(check, pfs_check_hash(live->slot.kind, live->slot.tag), &key);
+		return;
+	}
 	if (live->slot.kind == PFS_KEY_TEMP)
 		pfs_check_say(check, false, p->name, live->slot.off, NULL,
 			      "a document without a name is damaged (%s)", text);
@@ -388,6 +432,9 @@ static int check_value(struct paging *p, const struct live *live, struct pfs_key
 	if (err == -ENOMEM)
 		return err;
 	*key = value.key;
+	if (value.verified && is_excused(check, live->slot.kind, live->slot.tag) &&
+	    pfs_check_set_add(&check->sound, pfs_check_hash(live->slot.kind, live->slot.tag)) < 0)
+		return -ENOMEM;
 	count_value(p, live, &value);
 	if (err)
 		damaged_value(p, live, &value);

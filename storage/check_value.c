@@ -194,66 +194,32 @@ bool pfs_check_header(struct pfs_check *check, struct pfs_file *file,
 	       verify(value, check->probe, have, slot->len, &base) == 0;
 }
 
-static bool try_slot(struct pfs_check *check, struct pfs_file *file,
-		     const struct pfs_page_header *page, const struct pfs_slot_disk *disk,
-		     struct pfs_key *key)
+static int read_at(void *arg, uint64_t off, void *buf, size_t len)
 {
-	struct pfs_check_value value;
-	struct pfs_slot slot;
+	struct pfs_file *file = arg;
 
-	if (check->trials == 0)
-		return false;
-	check->trials--;
-	if (pfs_slot_decode(&slot, disk, PFS_PAGE_HEADER_LEN, page->page_size) != 0 ||
-	    !pfs_slot_is_live(&slot) || !pfs_check_header(check, file, page, &slot, &value))
-		return false;
-	*key = value.key;
-	return true;
+	return file->ops->read(file, buf, len, off) == (ssize_t)len ? 0 : -EIO;
 }
 
-/* The probe holds the container; bits of its header are turned one after the other. */
-static bool try_header(struct pfs_check *check, size_t have, const struct pfs_slot *slot,
-		       const struct pfs_page_header *page, struct pfs_key *key)
+enum pfs_identity pfs_check_identify(struct pfs_check *check, struct pfs_file *file,
+				     const struct pfs_page_header *page,
+				     const struct pfs_slot_disk *disk, struct pfs_key *key)
 {
-	struct pfs_container_base base = base_of(page, slot);
-	size_t bits = 8 * pfs_min_u64(have, PFS_CONTAINER_HEADER_MAX);
+	struct pfs_identify by = {
+		.read = read_at,
+		.arg = file,
+		.page_size = page->page_size,
+		.base_seq = page->base_seq,
+		.base_mtime = page->base_mtime,
+		.buf = check->probe,
+		.budget = check->trials,
+	};
+	struct pfs_identified found;
+	enum pfs_identity identity = pfs_identify(&by, disk, &found);
 
-	for (size_t i = 0; i < bits && check->trials; i++, check->trials--) {
-		struct pfs_check_value value = {0};
-		int err;
-
-		check->probe[i / 8] ^= (uint8_t)(1u << (i % 8));
-		err = verify(&value, check->probe, have, slot->len, &base);
-		check->probe[i / 8] ^= (uint8_t)(1u << (i % 8));
-		if (err)
-			continue;
-		*key = value.key;
-		return true;
-	}
-	return false;
-}
-
-bool pfs_check_identify(struct pfs_check *check, struct pfs_file *file,
-			const struct pfs_page_header *page, const struct pfs_slot_disk *disk,
-			struct pfs_key *key)
-{
-	struct pfs_slot slot;
-	size_t have;
-
-	for (size_t i = 0; i < 8 * sizeof(*disk); i++) {
-		struct pfs_slot_disk flipped = *disk;
-
-		((uint8_t *)&flipped)[i / 8] ^= (uint8_t)(1u << (i % 8));
-		if (try_slot(check, file, page, &flipped, key))
-			return true;
-	}
-	if (pfs_slot_decode(&slot, disk, PFS_PAGE_HEADER_LEN, page->page_size) != 0 ||
-	    !pfs_slot_is_live(&slot))
-		return false;
-	have = load_probe(check, file, &slot);
-	if (have < pfs_min_u64(slot.len, PFS_CHECK_PREFIX))
-		return false;
-	return try_header(check, have, &slot, page, key);
+	check->trials = by.budget;
+	*key = found.key;
+	return identity;
 }
 
 void pfs_check_guess(struct pfs_check *check, struct pfs_file *file,

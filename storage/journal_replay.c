@@ -325,9 +325,11 @@ static int replay_damaged(struct replay *replay, struct pfs_segment *segment, ui
 	if (err)
 		return err;
 	if (pfs_map_copy(journal->buf, segment->map + off, end - off) == 0)
-		record.lost_count = pfs_salvage_record(journal->buf, end - off,
-						       pfs_record_seed(journal, segment),
-						       replay->expected, keys, &exact);
+		record.lost_count = pfs_salvage_record(
+			journal->buf,
+			&(struct pfs_salvage){off, end - off, pfs_record_seed(journal, segment),
+					      replay->expected},
+			keys, &exact);
 	if (record.lost_count == 0)
 		return lose(replay, segment, off,
 			    "a durable record (%llu) is damaged, and whose it was can't be told",

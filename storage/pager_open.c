@@ -212,7 +212,7 @@ static int found_file(void *arg, const char *name)
 		return have;
 	pfs_logf(pager->logger, PFS_LOG_ERROR, "%s can't be used: %s; what it holds can't be read",
 		 name, strerror(-have));
-	++*pager->damaged;
+	*pager->damaged += number <= pager->set.highest; /* a newborn holds nothing */
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 /* A record's checksum leaves itself out: what is summed are bytes 0-3 and those from 8 on. */
 #define CRC_AT 4
 #define CRC_LEN 4
+#define SECTOR 512 /* what a disk loses or keeps as a whole */
 
 /* Finds the one wrong bit and turns it back. */
 static bool mend(uint8_t *record, size_t len, uint32_t seed)
@@ -59,8 +60,8 @@ static bool makes_sense(const uint8_t *record, size_t len, size_t keys_end)
 	       pfs_max_u64(pfs_round_up(data + data_len, 8), PFS_RECORD_LEN_MIN) == len;
 }
 
-unsigned pfs_salvage_record(uint8_t *record, size_t len, uint32_t seed, uint64_t seq,
-			    struct pfs_key keys[2], bool *exact)
+unsigned pfs_salvage_record(uint8_t *record, const struct pfs_salvage *what, struct pfs_key keys[2],
+			    bool *exact)
 {
 	struct pfs_record_disk *head = (struct pfs_record_disk *)record;
 	size_t keys_end;
@@ -68,16 +69,16 @@ unsigned pfs_salvage_record(uint8_t *record, size_t len, uint32_t seed, uint64_t
 
 	*exact = false;
 	keys[0] = keys[1] = (struct pfs_key){.kind = PFS_KEY_NONE};
-	if (len < PFS_RECORD_LEN_MIN || len % 8 != 0)
+	if (what->len < PFS_RECORD_LEN_MIN || what->len % 8 != 0)
 		return 0;
-	*exact = mend(record, len, seed);
-	if (pfs_get_le32(head->len.b) != len || pfs_get_le64(head->seq.b) != seq)
-		*exact = false;
-	count = pfs_record_keys(record, len, keys, &keys_end);
-	if (count <= 0 || pfs_get_le32(head->len.b) != len || pfs_get_le64(head->seq.b) != seq ||
-	    (!*exact && !makes_sense(record, len, keys_end))) {
-		keys[0].kind = keys[1].kind = PFS_KEY_NONE;
-		return 0;
-	}
-	return (unsigned)count;
+	*exact = mend(record, what->len, what->seed);
+	count = pfs_record_keys(record, what->len, keys, &keys_end);
+	if (count > 0 && pfs_get_le32(head->len.b) == what->len &&
+	    pfs_get_le64(head->seq.b) == what->seq &&
+	    (*exact || (what->off / SECTOR == (what->off + keys_end - 1) / SECTOR &&
+			makes_sense(record, what->len, keys_end))))
+		return (unsigned)count;
+	*exact = false;
+	keys[0].kind = keys[1].kind = PFS_KEY_NONE;
+	return 0;
 }

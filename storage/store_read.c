@@ -549,6 +549,15 @@ int pfs_find(struct pfs_store *store, const struct pfs_key *key, uint32_t *objec
 
 /* ---- the public readers ---- */
 
+/* Of a document that was lost with its size nothing can be told: as an empty one it would be read
+ * without an error. */
+static int view_whole(struct pfs_store *store, uint64_t word, struct pfs_view *view)
+{
+	int err = pfs_view(store, word, view);
+
+	return !err && view->source.kind == PFS_SOURCE_LOST && view->size == 0 ? -EIO : err;
+}
+
 int pfs_lookup(struct pfs_store *store, const struct pfs_key *key, uint32_t *object,
 	       struct pfs_attr *attr)
 {
@@ -560,7 +569,7 @@ int pfs_lookup(struct pfs_store *store, const struct pfs_key *key, uint32_t *obj
 	pfs_epoch_enter();
 	err = pfs_find(store, key, &found, &word);
 	if (!err && attr) {
-		err = pfs_view(store, word, &view);
+		err = view_whole(store, word, &view);
 		if (!err)
 			pfs_view_attr(store, &view, attr);
 	}
@@ -576,7 +585,7 @@ int pfs_getattr(struct pfs_store *store, uint32_t object, struct pfs_attr *attr)
 	int err;
 
 	pfs_epoch_enter();
-	err = pfs_view(store, pfs_index_word(store->index, object), &view);
+	err = view_whole(store, pfs_index_word(store->index, object), &view);
 	if (!err)
 		pfs_view_attr(store, &view, attr);
 	pfs_epoch_leave();
@@ -616,6 +625,8 @@ static ssize_t read_version(struct pfs_store *store, uint64_t word, uint64_t off
 
 	view_version(pfs_word_to_version(word), &view);
 	size = present_size(&view);
+	if (view.source.kind == PFS_SOURCE_LOST)
+		return -EIO;
 	if (off >= size)
 		return 0;
 	len = pfs_min_u64(len, size - off);
@@ -631,6 +642,8 @@ static ssize_t read_page(struct pfs_store *store, uint64_t word, uint64_t off, v
 
 	if (err)
 		return err;
+	if (loaded.c.flags & PFS_CONTAINER_LOST)
+		return -EIO;
 	if (off >= loaded.c.raw_len)
 		return 0;
 	len = pfs_min_u64(len, loaded.c.raw_len - off);
