@@ -1,13 +1,16 @@
 /* The checkpoint: moves what is durable in the journal to the pages (FORMAT.md, "Writing", W1 to
  * W7).
  *
- *   taken -> written -> synced -> flipped -> retired -> synced -> declared -> synced -> reused
+ *   taken -> written -> synced -> in slots -> synced -> flipped -> retired -> synced -> declared ->
+ * synced -> reused
  *
  * CP1: nothing is written to a page before its record is durable (taken: the journal was synced).
  * CP2: nothing that a reader may still look at is overwritten: an epoch passes between unpublishing
  * and writing. CP3: an old slot becomes a tombstone only after the new one is synced; its space is
  * given to others only after the tombstone and a journal header that calls its records dead are
- * synced. A checkpoint that fails for lack of space keeps its batch and tries again; any other
+ * synced. CP4: a slot is written only after its container is synced: what the container stands over
+ * may be another document's that is gone, which must not be taken for that of a damaged slot. A
+ * checkpoint that fails for lack of space keeps its batch and tries again; any other
  * failure turns the store read-only. */
 #include <stdlib.h>
 
@@ -712,6 +715,8 @@ static int write_batch(struct checkpoint *cp)
 
 	if (!err)
 		err = write_containers(cp);
+	if (!err && pfs_sync_pages(store) != 0)
+		return -EROFS;
 	if (!err)
 		err = write_slots(cp);
 	if (!err)

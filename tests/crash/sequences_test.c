@@ -85,7 +85,8 @@ static bool run_fsync(struct world *w, unsigned doc, unsigned other, uint64_t n)
 
 static bool run_whole(struct world *w, unsigned doc, unsigned other, uint64_t n)
 {
-	static bool (*const ops[])(struct world *) = {op_sync, op_tick, op_checkpoint, op_reopen};
+	static bool (*const ops[])(struct world *) = {op_sync,	 op_tick,    op_checkpoint,
+						      op_reopen, op_compact, op_compact_all};
 
 	(void)doc;
 	(void)other;
@@ -130,6 +131,8 @@ static const struct row rows[] = {
 	{"tick", run_whole, 0, 0, 1, true},
 	{"checkpoint", run_whole, 0, 0, 2, true},
 	{"reopen", run_whole, 0, 0, 3, true},
+	{"compact-steps", run_whole, 0, 0, 4, true},
+	{"compact-all", run_whole, 0, 0, 5, false},
 };
 
 /* ---- sequences ---- */

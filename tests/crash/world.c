@@ -469,6 +469,35 @@ bool op_checkpoint(struct world *w)
 	return finish(w, w->err, true);
 }
 
+static uint64_t checkpoints(struct world *w)
+{
+	struct pfs_store_stat stat;
+
+	assert_int_equal(pfs_store_stat(w->store, &stat), 0);
+	return stat.checkpoints;
+}
+
+/* What is moved is the same as it was. A checkpoint among the steps makes all durable. */
+bool op_compact(struct world *w)
+{
+	uint64_t before = checkpoints(w);
+
+	begin(w);
+	do {
+		w->err = pfs_store_compact_step(w->store, true);
+	} while (w->err == 1);
+	return finish(w, w->err, checkpoints(w) > before);
+}
+
+bool op_compact_all(struct world *w)
+{
+	struct pfs_compact_result result;
+
+	begin(w);
+	w->err = pfs_store_compact(w->store, NULL, NULL, NULL, &result);
+	return finish(w, w->err, true);
+}
+
 static int open_store(struct world *w)
 {
 	struct pfs_open_options options = {.io = pfs_sim_io(w->sim),

@@ -137,6 +137,8 @@ bool op_fsync(struct world *w, unsigned doc);
 bool op_sync(struct world *w);
 bool op_tick(struct world *w);
 bool op_checkpoint(struct world *w);
+bool op_compact(struct world *w); /* steps, until nothing is dead */
+bool op_compact_all(struct world *w);
 bool op_reopen(struct world *w);
 
 /* Fails unless readers of the open store see what they should. */
