@@ -3,7 +3,7 @@
 
 load lib
 
-exit_usage=2 exit_no_store=3 exit_locked=4 exit_damaged=5 exit_newer=6 exit_target=8 exit_mount=9
+exit_usage=2 exit_no_store=3 exit_locked=4 exit_damaged=5 exit_newer=6 exit_io=7 exit_target=8 exit_mount=9
 
 setup() {
 	setup_dirs
@@ -86,6 +86,76 @@ fingerprint() {
 	mkdir "$T/mnt2"
 	timeout 60 payloadfs -o ro "$S" "$T/mnt2" 3>&-
 	[[ $(cat "$M/1" "$T/mnt2/1") == $'x\nx' ]]
+}
+
+@test "a second writer of a mounted store goes through its daemon, or is refused" {
+	local before
+	mount_fs
+	echo x >"$M/1"
+	[[ ! -e $M/2 ]]
+	# payloadctl on the store's directory: what it puts is seen at once.
+	printf y | payloadctl put "$S" 2
+	[[ $(cat "$M/2") == y ]]
+	# Without the daemon's socket there is no way to it, and none around it.
+	mv "$S/socket" "$T/socket"
+	before=$(sha256sum "$S"/*)
+	run -$exit_locked --separate-stderr timeout 60 payloadctl put "$S" 3 <<<z
+	[[ $stderr == *"in use"* || $stderr == *"using this store"* ]] || fail "$stderr"
+	[[ $(sha256sum "$S"/*) == "$before" ]]
+	mv "$T/socket" "$S/socket"
+	[[ $(cat "$M/1") == x && ! -e $M/3 ]]
+}
+
+# The store where nothing can be written.
+read_only_filesystem() {
+	mkdir "$T/disk"
+	mount --bind "$S" "$T/disk"
+	mount -o remount,bind,ro "$T/disk"
+	refused "Read-only file system" touch "$T/disk/x"
+}
+
+@test "a store on a read-only filesystem: with ro it is mounted, without it is refused in one line" {
+	local before
+	mount_fs
+	noise 300000 >"$W/1"
+	echo x >"$W/2"
+	cp "$W"/* "$M/"
+	unmount_fs
+	before=$(fingerprint "$S")
+	read_only_filesystem
+	ends $exit_io "read-only" "$T/disk" "$M"
+	S=$T/disk
+	mount_fs -o ro
+	same
+	refused "Read-only file system" touch "$M/3"
+	payloadctl get "$S" 2
+	unmount_fs
+	payloadctl check "$S"
+	payloadctl get "$S" 2
+	run -$exit_io payloadctl put "$S" 3 <<<z
+	[[ $(fingerprint "$S") == "$before" ]]
+}
+
+@test "the same with a store whose daemon was killed: the journal is read, nothing is written" {
+	local before
+	mount_fs
+	noise 300000 >"$W/1"
+	echo x >"$W/2"
+	cp "$W"/* "$M/"
+	kill_daemon
+	umount "$M"
+	before=$(fingerprint "$S")
+	read_only_filesystem
+	ends $exit_io "read-only" "$T/disk" "$M"
+	S=$T/disk
+	mount_fs -o ro
+	same
+	unmount_fs
+	[[ $(fingerprint "$S") == "$before" ]]
+	umount "$T/disk"
+	S=$T/store
+	mount_fs
+	same
 }
 
 # Changes two bytes at offset $1 of both superblocks to $2, with a good checksum.
