@@ -130,7 +130,7 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 # ---- targets ----
 
-.PHONY: all demo test check-asan check-tsan check-crash check-kill bench-quick tidy format install uninstall clean help \
+.PHONY: all demo test check-asan check-tsan check-crash check-kill bench-quick bench-wait tidy format install uninstall clean help \
 	FORCE deps-build deps-test deps-demo deps-bench deps-tidy
 
 all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release
@@ -163,6 +163,9 @@ check-damage: $(filter %_test,$(filter build/debug/tests/damage/%,$(debug_tests)
 
 bench-quick: $(release_programs) $(release_bench) deps-bench ## the mount against ext4 and an in-memory floor
 	@BUILD=build/release tools/bench/quick
+
+bench-wait: $(release_bench) deps-bench ## how long readers wait while others write
+	@cd build/release && d=$$(mktemp -d wait.XXXXXX) && bench/readwait "$$d/store"; s=$$?; rm -rf "$$d"; exit $$s
 
 tidy: deps-tidy ## layering, format, line length, static analysis
 	@status=0; tests/layering || status=1; tests/tidy || status=1; exit $$status

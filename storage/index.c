@@ -33,6 +33,7 @@ struct pfs_index {
 	uint32_t end;
 	struct table *table;
 	struct table *replaced;
+	uint64_t moves; /* odd while a name changes hands */
 
 	uint32_t *free_numbers; /* ring: oldest first, so that numbers rest before they return */
 	uint64_t free_head, free_count, free_cap;
@@ -438,6 +439,24 @@ void pfs_index_reclaim(void *detached)
 	}
 }
 
+/* ---- names that change hands ---- */
+
+void pfs_index_moving(struct pfs_index *index)
+{
+	__atomic_fetch_add(&index->moves, 1, __ATOMIC_ACQ_REL);
+}
+
+uint64_t pfs_index_moves(const struct pfs_index *index)
+{
+	return __atomic_load_n(&index->moves, __ATOMIC_ACQUIRE);
+}
+
+bool pfs_index_moved(struct pfs_index *index, uint64_t moves)
+{
+	/* A read that no look comes behind: ThreadSanitizer knows no fences. */
+	return (moves & 1) || __atomic_fetch_add(&index->moves, 0, __ATOMIC_ACQ_REL) != moves;
+}
+
 /* ---- cookies ---- */
 
 uint32_t pfs_index_cookie(struct pfs_index *index, uint32_t object)
@@ -512,6 +531,9 @@ uint32_t pfs_index_renumber(struct pfs_index *index, uint32_t object)
 	if (cookie == object || pfs_index_word(index, cookie) != 0)
 		return PFS_OBJECT_NONE;
 	hash = chunk_of(index, object)->hashes[object % CHUNK];
+	pfs_index_moving(index);
+	/* Before the word: who sees that may compare the hash with the slot. */
+	__atomic_store_n(&chunk_of(index, cookie)->hashes[cookie % CHUNK], hash, __ATOMIC_RELAXED);
 	pfs_index_set_word(index, cookie, word);
 	pfs_index_replace(index, object, cookie, hash);
 	pthread_mutex_lock(&index->lock);
@@ -519,6 +541,7 @@ uint32_t pfs_index_renumber(struct pfs_index *index, uint32_t object)
 	map_remove(&index->cookie_of, object);
 	pthread_mutex_unlock(&index->lock);
 	pfs_index_release(index, object);
+	pfs_index_moving(index);
 	return cookie;
 }
 

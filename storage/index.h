@@ -104,6 +104,15 @@ struct pfs_probe {
 void pfs_probe_begin(struct pfs_probe *probe, const struct pfs_index *index, uint32_t hash);
 uint32_t pfs_probe_next(struct pfs_probe *probe);
 
+/* A name changes hands in several steps. Commit lock: called before the first and after the last of
+ * them, with nothing in between that waits. Who finds no name, or finds one at a place, looks again
+ * if there was such a change meanwhile. */
+void pfs_index_moving(struct pfs_index *index);
+
+/* For those who look: begin, look, and look again while pfs_index_moved says so. Any thread. */
+uint64_t pfs_index_moves(const struct pfs_index *index);
+bool pfs_index_moved(struct pfs_index *index, uint64_t moves);
+
 /* Cookies. */
 uint32_t pfs_index_cookie(struct pfs_index *index, uint32_t object);
 /* The object whose name is at this place of the listing; 0: none. */

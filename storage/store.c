@@ -400,7 +400,9 @@ static int start_threads(struct pfs_store *store)
 		pthread_join(store->committer, NULL);
 		return err;
 	}
+	pthread_mutex_lock(&store->wake_lock);
 	store->threads_running = true;
+	pthread_mutex_unlock(&store->wake_lock);
 	return 0;
 }
 

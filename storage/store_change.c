@@ -380,7 +380,24 @@ static void give_back(struct pfs_store *store, const struct pfs_change *change)
 			     change->current.extended - kept);
 }
 
-void pfs_change_publish(struct pfs_store *store, struct pfs_change *change, uint64_t seq)
+void pfs_change_show(struct pfs_store *store, struct pfs_change *change, uint64_t seq)
+{
+	struct pfs_version *v = change->version;
+
+	v->seq = seq;
+	v->object = change->object;
+	v->batch = store->batch_number;
+	v->home = change->current.home;
+	v->stored = v->target.page ? v->target.len : v->home.len;
+	if (v->source.kind == PFS_SOURCE_STAGE) {
+		v->source.stage->written_ns = pfs_now_monotonic();
+		v->stored = pfs_min_u64(v->stored, v->home.len + v->source.stage->logged);
+	}
+	if (!v->removed)
+		pfs_index_set_word(store->index, change->object, pfs_word_version(v));
+}
+
+void pfs_change_settle(struct pfs_store *store, struct pfs_change *change)
 {
 	struct pfs_version *v = change->version;
 	struct pfs_current *current = &change->current;
@@ -388,19 +405,8 @@ void pfs_change_publish(struct pfs_store *store, struct pfs_change *change, uint
 
 	pfs_account(store, current->counted_kind, current->counted_size, current->counted_len,
 		    false);
-	v->seq = seq;
-	v->object = change->object;
-	v->batch = store->batch_number;
-	v->home = current->home;
-	v->stored = v->target.page ? v->target.len : v->home.len;
-	if (staged) {
-		v->source.stage->written_ns = pfs_now_monotonic();
-		v->stored = pfs_min_u64(v->stored, v->home.len + v->source.stage->logged);
-	}
-	if (!v->removed) {
+	if (!v->removed)
 		pfs_account(store, v->kind, v->size, v->stored, true);
-		pfs_index_set_word(store->index, change->object, pfs_word_version(v));
-	}
 	give_back(store, change);
 	supersede(store, current);
 	/* Removing what the disk never had leaves nothing to do. */
@@ -409,4 +415,10 @@ void pfs_change_publish(struct pfs_store *store, struct pfs_change *change, uint
 	else
 		pfs_list_append(staged ? &store->staged : &store->pending, &v->list);
 	__atomic_store_n(&store->changed_ns, pfs_now_monotonic(), __ATOMIC_RELAXED);
+}
+
+void pfs_change_publish(struct pfs_store *store, struct pfs_change *change, uint64_t seq)
+{
+	pfs_change_show(store, change, seq);
+	pfs_change_settle(store, change);
 }

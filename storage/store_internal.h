@@ -241,6 +241,9 @@ int pfs_change_place(struct pfs_store *store, struct pfs_change *change);
 void pfs_change_drop(struct pfs_store *store, struct pfs_change *change);
 /* Makes the version (with its seq) what the object is. */
 void pfs_change_publish(struct pfs_store *store, struct pfs_change *change, uint64_t seq);
+/* Its two halves: what readers see, without waiting for anything; and the rest. */
+void pfs_change_show(struct pfs_store *store, struct pfs_change *change, uint64_t seq);
+void pfs_change_settle(struct pfs_store *store, struct pfs_change *change);
 
 /* Describes the version's container to the pager. */
 struct pfs_pager_need pfs_version_need(const struct pfs_version *version, struct pfs_container *c);

@@ -218,15 +218,18 @@ static int exchange(struct pfs_store *store, const struct pfs_key *from, uint32_
 		pfs_change_drop(store, &ca);
 		return err;
 	}
-	/* A reader that looks meanwhile finds one of the two or looks again. */
+	pfs_index_moving(store->index);
 	pfs_index_remove(store->index, a, hash_of(from));
 	pfs_index_remove(store->index, b, hash_of(to));
-	pfs_change_publish(store, &ca, pfs_journal_appended(store->journal));
-	pfs_change_publish(store, &cb, pfs_journal_appended(store->journal));
+	pfs_change_show(store, &ca, pfs_journal_appended(store->journal));
+	pfs_change_show(store, &cb, pfs_journal_appended(store->journal));
 	(void)pfs_index_insert(store->index, a, hash_of(to));
 	(void)pfs_index_insert(store->index, b, hash_of(from));
 	(void)pfs_index_set_cookie(store->index, a, cookie_b);
 	(void)pfs_index_set_cookie(store->index, b, cookie_a);
+	pfs_index_moving(store->index);
+	pfs_change_settle(store, &ca);
+	pfs_change_settle(store, &cb);
 	return 0;
 }
 
@@ -279,11 +282,13 @@ static int move_over(struct pfs_store *store, const struct pfs_key *from, uint32
 		pfs_change_drop(store, &change);
 		return err;
 	}
-	/* The name changes hands in one step of the hash: `to` is never missing. */
+	pfs_index_moving(store->index);
 	pfs_index_remove(store->index, a, hash_of(from));
-	pfs_change_publish(store, &change, pfs_journal_appended(store->journal));
+	pfs_change_show(store, &change, pfs_journal_appended(store->journal));
 	pfs_index_replace(store->index, b, a, hash_of(to));
 	take_cookie(store, a, cookie_a, cookie_b);
+	pfs_index_moving(store->index);
+	pfs_change_settle(store, &change);
 	leaving_finish(store, &l, pfs_journal_appended(store->journal));
 	if (!store->hold_objects)
 		(void)pfs_renumber(store, a);
@@ -451,7 +456,7 @@ static void put_attr(struct pfs_store *store, const struct pfs_attr *asked, uint
 
 static int put_fresh(struct pfs_store *store, const struct pfs_key *key,
 		     const struct pfs_packed *packed, const struct pfs_attr *attr,
-		     uint64_t displaced, uint32_t *object)
+		     uint64_t displaced, bool takes_place, uint32_t *object)
 {
 	int err = pfs_index_reserve(store->index, 2);
 
@@ -459,6 +464,9 @@ static int put_fresh(struct pfs_store *store, const struct pfs_key *key,
 		err = pfs_index_alloc(store->index, object);
 	if (err)
 		return err;
+	/* Its name is listed where it stands already. Reserved by the caller. */
+	if (takes_place)
+		(void)pfs_index_vacate(store->index, *object);
 	err = pfs_put_object(store, *object, key, packed, attr, displaced);
 	if (err)
 		pfs_index_release(store->index, *object);
@@ -482,7 +490,7 @@ static int put_locked(struct pfs_store *store, const struct pfs_key *key,
 		return found;
 	put_attr(store, asked, found ? 0 : word, &attr);
 	if (found) {
-		err = put_fresh(store, key, packed, &attr, 0, &object);
+		err = put_fresh(store, key, packed, &attr, 0, false, &object);
 		return err ? err : pfs_index_insert(store->index, object, hash_of(key));
 	}
 	if (!(flags & PFS_PUT_NEW_OBJECT))
@@ -492,15 +500,17 @@ static int put_locked(struct pfs_store *store, const struct pfs_key *key,
 		err = leaving_prepare(store, &l, there, key);
 	if (err)
 		return err;
-	err = put_fresh(store, key, packed, &attr, l.orphan && !l.held_only ? l.temp.num : 0,
+	err = put_fresh(store, key, packed, &attr, l.orphan && !l.held_only ? l.temp.num : 0, true,
 			&object);
 	if (err) {
 		pfs_change_drop(store, &l.change);
 		return err;
 	}
 	cookie = pfs_index_cookie(store->index, there);
+	pfs_index_moving(store->index);
 	pfs_index_replace(store->index, there, object, hash_of(key));
-	take_cookie(store, object, object, cookie);
+	(void)pfs_index_set_cookie(store->index, object, cookie);
+	pfs_index_moving(store->index);
 	leaving_finish(store, &l, pfs_journal_appended(store->journal));
 	if (!store->hold_objects)
 		(void)pfs_renumber(store, object);

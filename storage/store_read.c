@@ -1,5 +1,6 @@
 #include "storage/store_internal.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #include "storage/codec.h"
@@ -528,7 +529,8 @@ static int has_key(struct pfs_store *store, uint32_t object, uint64_t word,
 	return err ? err : pfs_key_equal(&there, key);
 }
 
-int pfs_find(struct pfs_store *store, const struct pfs_key *key, uint32_t *object, uint64_t *word)
+static int find_once(struct pfs_store *store, const struct pfs_key *key, uint32_t *object,
+		     uint64_t *word)
 {
 	struct pfs_probe probe;
 	bool in_doubt = store->doubt;
@@ -545,6 +547,19 @@ int pfs_find(struct pfs_store *store, const struct pfs_key *key, uint32_t *objec
 			in_doubt = true;
 	}
 	return in_doubt ? -EIO : -ENOENT;
+}
+
+int pfs_find(struct pfs_store *store, const struct pfs_key *key, uint32_t *object, uint64_t *word)
+{
+	for (;;) {
+		uint64_t moves = pfs_index_moves(store->index);
+		int err = find_once(store, key, object, word);
+
+		/* It may have been passing from one object to another. */
+		if (err != -ENOENT || !pfs_index_moved(store->index, moves))
+			return err;
+		sched_yield();
+	}
 }
 
 /* ---- the public readers ---- */
@@ -701,6 +716,28 @@ int pfs_get(struct pfs_store *store, const struct pfs_key *key, void **data, siz
 	return -EAGAIN;
 }
 
+/* The name that stands at the place. -ENOENT: none. */
+static int list_one(struct pfs_store *store, uint32_t cookie, struct pfs_listed *out)
+{
+	for (;;) {
+		uint64_t moves = pfs_index_moves(store->index);
+		int err = -ENOENT;
+
+		out->object = pfs_index_at_cookie(store->index, cookie);
+		out->cookie = cookie;
+		if (out->object != PFS_OBJECT_NONE)
+			err = pfs_object_word_key(store, out->object,
+						  pfs_index_word(store->index, out->object),
+						  &out->key);
+		if (!err && out->key.kind == PFS_KEY_TEMP)
+			err = -ENOENT;
+		/* It may have been passing from one object to another, or to another place. */
+		if (!pfs_index_moved(store->index, moves))
+			return err;
+		sched_yield();
+	}
+}
+
 ssize_t pfs_list(struct pfs_store *store, uint64_t after, struct pfs_listed *out, size_t max)
 {
 	uint32_t end = pfs_index_end(store->index);
@@ -708,21 +745,11 @@ ssize_t pfs_list(struct pfs_store *store, uint64_t after, struct pfs_listed *out
 	size_t n = 0;
 
 	for (; cookie < end && n < max; cookie++) {
-		uint32_t object = pfs_index_at_cookie(store->index, (uint32_t)cookie);
-		int err;
-
-		if (object == PFS_OBJECT_NONE)
-			continue;
 		pfs_epoch_enter();
-		err = pfs_object_word_key(store, object, pfs_index_word(store->index, object),
-					  &out[n].key);
-		pfs_epoch_leave();
 		/* A damaged name can't be listed; the check names the place. */
-		if (err || out[n].key.kind == PFS_KEY_TEMP)
-			continue;
-		out[n].object = object;
-		out[n].cookie = cookie;
-		n++;
+		if (list_one(store, (uint32_t)cookie, &out[n]) == 0)
+			n++;
+		pfs_epoch_leave();
 	}
 	return (ssize_t)n;
 }
