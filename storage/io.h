@@ -90,6 +90,19 @@ struct pfs_io_ops {
 	void (*unmap)(struct pfs_file *file, const uint8_t *addr, size_t len);
 };
 
+/* Syncing as the engine does it: any failure is -EIO. After it nobody knows what is on the disk, so
+ * that it must not be taken for the lack of space, which a sync can report too and which one waits
+ * out and tries again. */
+static inline int pfs_file_sync(struct pfs_file *file)
+{
+	return file->ops->sync(file) ? -EIO : 0;
+}
+
+static inline int pfs_dir_sync(struct pfs_dir *dir)
+{
+	return dir->ops->sync_dir(dir) ? -EIO : 0;
+}
+
 /* The file backend. */
 extern const struct pfs_io pfs_io_file;
 

@@ -49,17 +49,12 @@ static int make_active(struct pfs_journal *journal, size_t len, bool privileged)
 
 /* A write to the journal failed and may be there in part or whole: it must not be found by a
  * replay. */
-static void forget_write(struct pfs_journal *journal, struct pfs_segment *segment, int err)
+static void forget_write(struct pfs_journal *journal, struct pfs_segment *segment)
 {
 	static const uint8_t zeros[PFS_RECORD_HEADER_LEN];
 
-	if (segment->file->ops->write(segment->file, zeros, sizeof(zeros), segment->used) == 0)
-		return;
-	pfs_logf(journal->logger, PFS_LOG_ERROR,
-		 "journal: a failed write (%s) can't be undone; the store is read-only until it is "
-		 "opened again",
-		 strerror(-err));
-	__atomic_store_n(&journal->failed, true, __ATOMIC_RELEASE);
+	if (segment->file->ops->write(segment->file, zeros, sizeof(zeros), segment->used) != 0)
+		__atomic_store_n(&journal->failed, true, __ATOMIC_RELEASE);
 }
 
 /* Writes the assembled record of len bytes at the end of the active segment. */
@@ -80,7 +75,7 @@ static int append_assembled(struct pfs_journal *journal, unsigned type, unsigned
 		     pfs_record_crc(pfs_record_seed(journal, segment), journal->buf, len));
 	err = segment->file->ops->write(segment->file, journal->buf, len, segment->used);
 	if (err) {
-		forget_write(journal, segment, err);
+		forget_write(journal, segment);
 		return err;
 	}
 	pos->segment = segment;
@@ -203,7 +198,7 @@ static int sync_segments(struct pfs_journal *journal, uint64_t *target)
 		from = segment->number + 1;
 		journal->in_sync = segment;
 		pthread_mutex_unlock(&journal->lock);
-		err = segment->file->ops->sync(segment->file);
+		err = pfs_file_sync(segment->file);
 		pthread_mutex_lock(&journal->lock);
 		journal->in_sync = NULL;
 		if (!err)
@@ -211,7 +206,7 @@ static int sync_segments(struct pfs_journal *journal, uint64_t *target)
 	}
 	pthread_mutex_unlock(&journal->lock);
 	if (!err && dir_dirty)
-		err = journal->dir->ops->sync_dir(journal->dir);
+		err = pfs_dir_sync(journal->dir);
 	return err;
 }
 
@@ -275,10 +270,10 @@ int pfs_journal_declare(struct pfs_journal *journal, uint64_t below)
 int pfs_journal_sync_declared(struct pfs_journal *journal)
 {
 	struct pfs_segment *segment = journal->declared;
-	int err = segment->file->ops->sync(segment->file);
+	int err = pfs_file_sync(segment->file);
 
 	if (!err && !segment->name_synced) {
-		err = journal->dir->ops->sync_dir(journal->dir);
+		err = pfs_dir_sync(journal->dir);
 		segment->name_synced = !err;
 	}
 	return err;
@@ -320,9 +315,9 @@ int pfs_journal_rewrite(struct pfs_journal *journal)
 				err = s->file->ops->write(s->file, journal->buf, len, off);
 		}
 		if (!err)
-			err = s->file->ops->sync(s->file);
+			err = pfs_file_sync(s->file);
 	}
-	return err ? err : journal->dir->ops->sync_dir(journal->dir);
+	return err ? err : pfs_dir_sync(journal->dir);
 }
 
 uint64_t pfs_journal_epoch_seen(const struct pfs_journal *journal)

@@ -129,7 +129,8 @@ uint64_t pfs_journal_durable(const struct pfs_journal *journal);  /* any thread 
  * a sync. After a failure the journal stays failed: -EIO for ever. */
 int pfs_journal_sync(struct pfs_journal *journal, uint64_t seq);
 
-/* A sync failed, or a failed write could not be undone: nothing more is appended. Any thread. */
+/* A sync failed, or a failed write could not be undone: nothing more is appended. The
+ * caller says so. Any thread. */
 bool pfs_journal_has_failed(const struct pfs_journal *journal);
 
 /* Ends the active segment and begins the next, so that everything so far can be recycled. May use

@@ -165,10 +165,10 @@ int pfs_segment_write_header(struct pfs_journal *journal, struct pfs_segment *se
 
 static int sync_segment(struct pfs_journal *journal, struct pfs_segment *segment)
 {
-	int err = segment->file->ops->sync(segment->file);
+	int err = pfs_file_sync(segment->file);
 
 	if (!err && !segment->name_synced) {
-		err = journal->dir->ops->sync_dir(journal->dir);
+		err = pfs_dir_sync(journal->dir);
 		segment->name_synced = !err;
 	}
 	return err;
@@ -192,13 +192,8 @@ int pfs_segment_begin(struct pfs_journal *journal, struct pfs_segment *segment)
 	/* Before anything is written behind it: a segment that has records, or whose predecessor
 	 * has an END record, is there whole, or it was damaged. */
 	err = sync_segment(journal, segment);
-	if (err) {
-		pfs_logf(journal->logger, PFS_LOG_ERROR,
-			 "journal: a segment can't be begun (%s); the store is read-only until it "
-			 "is opened again",
-			 strerror(-err));
+	if (err)
 		__atomic_store_n(&journal->failed, true, __ATOMIC_RELEASE);
-	}
 	return err;
 }
 

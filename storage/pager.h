@@ -75,12 +75,16 @@ struct pfs_pager_options {
 	const struct pfs_logger *logger;
 };
 
-/* Opens every page file of the directory. Newborn files (not in the set) with an all-zero header
- * are removed, or left out when read-only. A damaged or missing page does not fail the opening: it
+/* Opens every page file of the directory. Newborn files (not in the set) without a valid header are
+ * removed, or left out when read-only. A damaged or missing page does not fail the opening: it
  * is reported and left out; one that ends early is used as far as it goes. *damaged counts all of
- * these: of what they held, slots may not be there to be read. */
+ * these: of what they held, slots may not be there to be read. A page that can't be read now, or
+ * not with what there is, does fail it, unless read-only. */
 int pfs_pager_open(struct pfs_pager **out, const struct pfs_pager_options *options,
 		   uint64_t *damaged);
+/* Removes the file of a page that was counted out, so that there is never more than one. After the
+ * superblock has been written and synced anew: what was read of it may not be on the disk. */
+int pfs_pager_remove_uncounted(struct pfs_pager *pager);
 void pfs_pager_close(struct pfs_pager *pager);
 
 /* Place of a container and its slot. page 0: none. */
@@ -212,7 +216,7 @@ int pfs_pager_clear_gap(struct pfs_pager *pager, struct pfs_page *page);
 int pfs_pager_sync(struct pfs_pager *pager);
 
 /* After unpublishing and an epoch: unmaps the page, removes its file, syncs the directory, frees
- * it. What can't be removed is left to the next opening. */
+ * it. What can't be removed is left to the next opening; then none is spare any more until that. */
 int pfs_pager_remove(struct pfs_pager *pager, struct pfs_page *page);
 
 struct pfs_pager_stat {

@@ -19,10 +19,13 @@ struct pfs_pager {
 	uint32_t last;				/* highest number, published with release */
 	uint64_t *damaged;			/* while opening */
 	struct pfs_page_set set, seen;		/* what there must be; of that, what there is */
+	struct pfs_page *uncounted;		/* whose file is there, though not in the set */
 	uint32_t skip_to; /* numbers up to this are taken by files that could not be used */
 
 	struct pfs_fit fit; /* commit lock */
 	bool dir_dirty;	    /* atomic: set under the commit lock, cleared by the writer */
+	bool cannot_remove; /* writer thread: the file of a page that was counted out is still
+			       there; only one may be */
 };
 
 /* Puts the page into the table, where readers find it. -ENOMEM. */

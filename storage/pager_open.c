@@ -9,16 +9,20 @@
 
 /* ---- opening ---- */
 
-/* The copy of the header at the end of the page. */
-static bool read_copy(const struct pfs_page *page, uint64_t size, const uint8_t *uuid,
-		      struct pfs_page_header *header)
+/* The copy of the header at the end of the page: whether there is one, or a negative error. */
+static int read_copy(const struct pfs_page *page, uint64_t size, const uint8_t *uuid,
+		     struct pfs_page_header *header)
 {
 	struct pfs_page_disk disk;
 	const char *why;
+	ssize_t n;
 
-	return size >= PFS_PAGE_HEADER_LEN + PFS_PAGE_TRAILER_LEN &&
-	       page->file->ops->read(page->file, &disk, sizeof(disk),
-				     size - PFS_PAGE_TRAILER_LEN) == (ssize_t)sizeof(disk) &&
+	if (size < PFS_PAGE_HEADER_LEN + PFS_PAGE_TRAILER_LEN)
+		return 0;
+	n = page->file->ops->read(page->file, &disk, sizeof(disk), size - PFS_PAGE_TRAILER_LEN);
+	if (n < 0)
+		return (int)n;
+	return n == (ssize_t)sizeof(disk) &&
 	       pfs_page_header_decode(header, &disk, uuid, &why) == 0 && header->page_size == size;
 }
 
@@ -98,21 +102,23 @@ static int find_header(struct pfs_pager *pager, struct pfs_page *page, const cha
 {
 	struct pfs_page_disk disk = {0};
 	struct pfs_page_header copy;
-	bool has_copy = read_copy(page, page->file_size, pager->uuid, &copy), zero;
+	int has_copy = read_copy(page, page->file_size, pager->uuid, &copy);
 	const char *why;
+	bool zero;
 	ssize_t n = page->file->ops->read(page->file, &disk, sizeof(disk), 0);
 	int err;
 
-	if (n < 0)
-		return (int)n;
+	if (n < 0 || has_copy < 0)
+		return n < 0 ? (int)n : has_copy;
 	zero = pfs_all_zero(&disk, sizeof(disk));
 	*damaged = pfs_page_header_decode(header, &disk, pager->uuid, &why) != 0;
 	if (!*damaged) {
 		page->unborn = !has_copy;
 		return 1;
 	}
+	/* A newborn's may be torn: the write of it failed or was cut off. */
 	if (!has_copy)
-		return zero && is_newborn(pager, page)
+		return is_newborn(pager, page)
 			       ? 0
 			       : pfs_corrupt(pager->logger, name, 0, "%s, and so is its copy", why);
 	err = recover_header(page, &copy);
@@ -167,6 +173,15 @@ static int read_header(struct pfs_pager *pager, struct pfs_page *page, const cha
 	return have ? have : 1;
 }
 
+/* The file can never be a page of this store: it is left out, and what it held is lost. One that
+ * could be read at another time may not be: what the journal changes in it, and what is put anew in
+ * place of its documents, would not fit to it then. Who only reads can do without it. */
+static bool is_left_out(const struct pfs_pager *pager, int err)
+{
+	return err == -EUCLEAN || err == -EISDIR || err == -ELOOP || err == -ENXIO ||
+	       (err == -EIO && pager->read_only);
+}
+
 static int found_file(void *arg, const char *name)
 {
 	struct pfs_pager *pager = arg;
@@ -207,9 +222,13 @@ static int found_file(void *arg, const char *name)
 		return pager->dir->ops->unlink(pager->dir, name);
 	if (number > pager->skip_to)
 		pager->skip_to = number;
-	/* Not damage, but something that this opening lacks. */
-	if (have == 0 || have == -ENOMEM || have == -EMFILE || have == -ENFILE || have == -EACCES)
+	if (have == 0)
+		return 0;
+	if (!is_left_out(pager, have)) {
+		pfs_logf(pager->logger, PFS_LOG_ERROR, "%s can't be used now: %s", name,
+			 strerror(-have));
 		return have;
+	}
 	pfs_logf(pager->logger, PFS_LOG_ERROR, "%s can't be used: %s; what it holds can't be read",
 		 name, strerror(-have));
 	*pager->damaged += number <= pager->set.highest; /* a newborn holds nothing */
@@ -232,6 +251,7 @@ static void check_set(struct pfs_pager *pager)
 	page = number <= set->highest ? pfs_pager_find(pager, number) : NULL;
 	if (seen->count == set->count + 1 && page) {
 		page->uncounted = page->retiring = page->closed = true;
+		pager->uncounted = page;
 		return;
 	}
 	if (missing == 1 && number <= set->highest)
@@ -241,6 +261,17 @@ static void check_set(struct pfs_pager *pager)
 	else
 		pfs_corrupt(pager->logger, "store", 0, "page files are missing");
 	*pager->damaged += seen->count < set->count ? missing : 1;
+}
+
+int pfs_pager_remove_uncounted(struct pfs_pager *pager)
+{
+	struct pfs_page *page = pager->uncounted;
+
+	pager->uncounted = NULL;
+	if (!page)
+		return 0;
+	pfs_pager_unpublish(pager, page);
+	return pfs_pager_remove(pager, page);
 }
 
 int pfs_pager_open(struct pfs_pager **out, const struct pfs_pager_options *options,

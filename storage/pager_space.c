@@ -118,7 +118,7 @@ struct pfs_page *pfs_pager_spare(struct pfs_pager *pager)
 {
 	bool kept = false;
 
-	for (uint32_t n = 1; n <= pager->last; n++) {
+	for (uint32_t n = 1; n <= pager->last && !pager->cannot_remove; n++) {
 		struct pfs_page *page = pfs_pager_find(pager, n);
 
 		if (!page || !looks_empty(page) || pfs_pager_load(pager, page) != 0 ||
@@ -154,7 +154,8 @@ int pfs_pager_remove(struct pfs_pager *pager, struct pfs_page *page)
 	if (err) {
 		pfs_logf(pager->logger, PFS_LOG_WARNING,
 			 "%s holds nothing and can't be removed: %s", name, strerror(-err));
+		pager->cannot_remove = true;
 		return 0;
 	}
-	return pager->dir->ops->sync_dir(pager->dir);
+	return pfs_dir_sync(pager->dir);
 }

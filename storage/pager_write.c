@@ -139,11 +139,11 @@ int pfs_pager_sync(struct pfs_pager *pager)
 
 		if (!page || !page->dirty)
 			continue;
-		err = page->file->ops->sync(page->file);
+		err = pfs_file_sync(page->file);
 		if (!err)
 			page->dirty = false;
 	}
 	if (!err && __atomic_exchange_n(&pager->dir_dirty, false, __ATOMIC_ACQ_REL))
-		err = pager->dir->ops->sync_dir(pager->dir);
+		err = pfs_dir_sync(pager->dir);
 	return err;
 }

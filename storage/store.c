@@ -245,11 +245,11 @@ void pfs_make_room(struct pfs_store *store, bool privileged)
 
 /* ---- threads ---- */
 
-/* Held versions whose time has come are logged. */
+/* Held versions whose time has come are logged. -ENOSPC: some of them stay held. */
 static int age_held(struct pfs_store *store, bool all)
 {
 	struct pfs_list *item, *next;
-	int err = 0;
+	int err = 0, no_room = 0;
 
 	pfs_write_enter(store);
 	for (item = store->held.next; item != &store->held && !err; item = next) {
@@ -262,10 +262,23 @@ static int age_held(struct pfs_store *store, bool all)
 		if (held->kind == PFS_KEY_TEMP && !held->under)
 			continue;
 		err = pfs_log_held(store, held->object, held);
-		if (err == -ENOSPC)
-			err = 0; /* it stays held: the next tick tries again */
+		if (err == -ENOSPC) {
+			no_room = err;
+			err = 0;
+		}
 	}
 	pfs_write_leave(store);
+	return err ? err : no_room;
+}
+
+static int log_all_held(struct pfs_store *store)
+{
+	unsigned tries = 0;
+	int err;
+
+	do {
+		err = age_held(store, true);
+	} while (pfs_write_again(store, err, &tries, true));
 	return err;
 }
 
@@ -276,7 +289,8 @@ int pfs_store_tick(struct pfs_store *store)
 	if (!pfs_store_is_writable(store))
 		return -EROFS;
 	err = age_held(store, false);
-	if (err)
+	/* What there is no room for stays held: the next tick tries again. */
+	if (err && err != -ENOSPC)
 		return err;
 	restore_reserve(store);
 	err = pfs_journal_sync(store->journal, UINT64_MAX);
@@ -627,6 +641,8 @@ static int open_store(struct pfs_store *store, const char *path, const struct pf
 	if (!store->opened_read_only)
 		(void)store->dir->ops->list(store->dir, remove_temporary, store->dir);
 	err = begin_epoch(store);
+	if (!err && !store->opened_read_only)
+		err = pfs_pager_remove_uncounted(store->pager);
 	if (!err)
 		err = pfs_recover(store, clean);
 	if (!err && !store->opened_read_only) {
@@ -722,8 +738,7 @@ static int close_writable(struct pfs_store *store)
 	int err;
 
 	release_temporary(store);
-	err = age_held(store, true);
-
+	err = log_all_held(store);
 	if (!err)
 		err = pfs_checkpoint(store, true);
 	if (!err)
@@ -760,18 +775,17 @@ int pfs_store_close(struct pfs_store *store)
 
 int pfs_sync(struct pfs_store *store)
 {
-	int err;
+	int err, held_err;
 
 	if (store->opened_read_only)
 		return 0;
 	if (!pfs_store_is_writable(store))
 		return -EROFS;
-	err = age_held(store, true);
-	if (err)
-		return err;
+	held_err = log_all_held(store);
 	pfs_count(&store->counters.syncs);
+	/* What is in the journal becomes durable even if what is held has no place there. */
 	err = pfs_journal_sync(store->journal, UINT64_MAX);
-	return err ? pfs_store_fail(store, "syncing the journal", err) : 0;
+	return err ? pfs_store_fail(store, "syncing the journal", err) : held_err;
 }
 
 int pfs_sync_object(struct pfs_store *store, uint32_t object)

@@ -29,6 +29,7 @@ struct gather {
 	uint64_t off;
 	size_t len;
 	uint8_t *buf; /* GATHER_LEN */
+	bool failed;  /* a write to a page */
 };
 
 struct checkpoint {
@@ -51,9 +52,19 @@ void pfs_commit_lock_cb(void *arg, bool on)
 
 /* ---- gathering ---- */
 
+/* Errors of writing are remembered, to be told from those of reading what is to be written. */
+static int write_page(struct gather *g, struct pfs_page *page, const void *bytes, size_t len,
+		      uint64_t off)
+{
+	int err = pfs_pager_write(g->store->pager, page, bytes, len, off);
+
+	g->failed = g->failed || err;
+	return err;
+}
+
 static int gather_flush(struct gather *g)
 {
-	int err = g->len ? pfs_pager_write(g->store->pager, g->page, g->buf, g->len, g->off) : 0;
+	int err = g->len ? write_page(g, g->page, g->buf, g->len, g->off) : 0;
 
 	g->len = 0;
 	return err;
@@ -177,7 +188,7 @@ static int copy_blocks(struct checkpoint *cp, struct pfs_page *page, uint64_t of
 
 		err = pfs_map_copy(buf, from + done, part);
 		if (!err)
-			err = pfs_pager_write(cp->store->pager, page, buf, part, off + done);
+			err = write_page(&cp->gather, page, buf, part, off + done);
 	}
 	return err;
 }
@@ -239,7 +250,7 @@ static int pack_block(struct checkpoint *cp, struct pfs_version *v, struct packi
 	}
 	if (PFS_NEVER(&cp->store->logger, p->at + len > target_end))
 		return -EINVAL;
-	err = len ? pfs_pager_write(cp->store->pager, p->page, stored, len, p->at) : 0;
+	err = len ? write_page(&cp->gather, p->page, stored, len, p->at) : 0;
 	p->at += len;
 	p->end += (uint32_t)len;
 	crc = pfs_block_crc(p->content, i, p->end, stored, len);
@@ -273,7 +284,7 @@ static int pack_blocks(struct checkpoint *cp, struct pfs_version *v, struct pfs_
 			err = pack_block(cp, v, p, (uint32_t)i);
 	}
 	if (!err)
-		err = pfs_pager_write(cp->store->pager, page, p->table, table_len, off);
+		err = write_page(&cp->gather, page, p->table, table_len, off);
 	*body_len = table_len + p->end;
 	free(p->table);
 	free(p);
@@ -302,7 +313,7 @@ static int apply_stage(struct checkpoint *cp, struct pfs_version *v, struct pfs_
 		return -EINVAL;
 	pfs_container_header_encode(header, c, base, v->applied_len);
 	pfs_container_seal(header, header_len, c->body_len, header[4], c->seq, base);
-	return pfs_pager_write(cp->store->pager, page, header, header_len, v->target.off);
+	return write_page(&cp->gather, page, header, header_len, v->target.off);
 }
 
 static int apply_blocks(struct checkpoint *cp, struct pfs_version *v, struct pfs_page *page,
@@ -326,7 +337,7 @@ static int apply_blocks(struct checkpoint *cp, struct pfs_version *v, struct pfs
 		return err;
 	pfs_container_seal(header, header_len, c->body_len, header[4], c->seq, base);
 	v->applied_len = len;
-	return pfs_pager_write(cp->store->pager, page, header, header_len, v->target.off);
+	return write_page(&cp->gather, page, header, header_len, v->target.off);
 }
 
 static int apply_large(struct checkpoint *cp, struct pfs_version *v)
@@ -400,6 +411,8 @@ static int take(struct pfs_store *store, bool force, uint64_t *below, bool *left
 	*left = !pfs_list_empty(&store->batch);
 	if (!*left) {
 		err = pfs_journal_rotate(store->journal);
+		if (err && pfs_journal_has_failed(store->journal))
+			err = pfs_store_fail(store, "beginning a journal segment", err);
 		if (!err) {
 			pfs_list_splice(&store->batch, &store->staged);
 			if (!force)
@@ -444,7 +457,7 @@ static int write_containers(struct checkpoint *cp)
 			err = write_lost(cp, v);
 		else
 			err = v->size > PFS_BLOCK_LEN ? apply_large(cp, v) : apply_small(cp, v);
-		if (err == -EIO)
+		if (err == -EIO && !cp->gather.failed)
 			err = write_lost(cp, v);
 		pfs_epoch_leave();
 		if (in_place(v))

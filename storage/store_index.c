@@ -151,7 +151,7 @@ static int save_to(struct pfs_store *store, struct pfs_file *file)
 		return err;
 	encode_header(store, &header, objects, pages);
 	err = file->ops->write(file, &header, sizeof(header), 0);
-	return err ? err : file->ops->sync(file);
+	return err ? err : pfs_file_sync(file);
 }
 
 int pfs_index_save(struct pfs_store *store)
@@ -168,7 +168,7 @@ int pfs_index_save(struct pfs_store *store)
 	file->ops->close(file);
 	if (!err)
 		err = dir->ops->rename(dir, PFS_INDEX_NAME ".tmp", PFS_INDEX_NAME);
-	return err ? err : dir->ops->sync_dir(dir);
+	return err ? err : pfs_dir_sync(dir);
 }
 
 /* ---- loading ---- */
@@ -250,6 +250,19 @@ static int load_pages(struct pfs_store *store, struct stream *s, uint64_t count)
 	return 0;
 }
 
+/* What was loaded before the error would be there twice once the pages have been read. */
+static int forget_loaded(struct pfs_store *store, int err)
+{
+	struct pfs_index *index;
+	int new_err = pfs_index_new(&index);
+
+	if (new_err)
+		return new_err;
+	pfs_index_free(store->index);
+	store->index = index;
+	return err;
+}
+
 static int load_from(struct pfs_store *store, struct pfs_file *file)
 {
 	struct stream s = {.file = file, .off = sizeof(struct pfs_index_disk)};
@@ -277,11 +290,13 @@ static int load_from(struct pfs_store *store, struct pfs_file *file)
 	if (!err)
 		err = load_pages(store, &s, pages);
 	free(s.buf);
+	if (err)
+		return forget_loaded(store, err);
 	store->points = pfs_get_le64(disk.points.b);
 	store->scratch = pfs_get_le64(disk.scratch.b);
 	store->raw_bytes = pfs_get_le64(disk.raw_bytes.b);
 	store->container_bytes = pfs_get_le64(disk.container_bytes.b);
-	return err;
+	return 0;
 }
 
 int pfs_index_load(struct pfs_store *store)

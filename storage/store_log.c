@@ -36,6 +36,8 @@ static int append(struct pfs_store *store, unsigned type, unsigned flags, const 
 
 	if (!err)
 		store->counters.records++;
+	else if (pfs_journal_has_failed(store->journal))
+		err = pfs_store_fail(store, "writing to the journal", err);
 	else if (err != -ENOSPC && err != -ENOMEM && err != -EROFS)
 		pfs_logf(&store->logger, PFS_LOG_ERROR, "writing to the journal failed: %s",
 			 strerror(-err));

@@ -83,7 +83,7 @@ int pfs_super_read(struct pfs_dir *dir, struct pfs_super *super, const struct pf
 	struct pfs_super copy;
 	struct pfs_file *file;
 	bool found = false;
-	int err;
+	int err, read_err = 0;
 
 	memset(super, 0, sizeof(*super));
 	err = dir->ops->open(dir, PFS_SUPER_NAME, 0, &file);
@@ -93,6 +93,8 @@ int pfs_super_read(struct pfs_dir *dir, struct pfs_super *super, const struct pf
 		ssize_t n =
 			file->ops->read(file, &disk, sizeof(disk), (uint64_t)i * PFS_SUPER_STRIDE);
 
+		if (n < 0)
+			read_err = (int)n;
 		if (n != (ssize_t)sizeof(disk) || !pfs_super_decode(&copy, &disk))
 			continue;
 		if (!found || copy.generation > super->generation)
@@ -100,6 +102,9 @@ int pfs_super_read(struct pfs_dir *dir, struct pfs_super *super, const struct pf
 		found = true;
 	}
 	file->ops->close(file);
+	/* What can't be read now may verify at another time. */
+	if (!found && read_err)
+		return read_err;
 	if (!found)
 		return pfs_corrupt(logger, PFS_SUPER_NAME, 0, "no valid copy of the superblock");
 	if (super->version != PFS_FORMAT_VERSION || (super->incompat & ~PFS_FEATURES_INCOMPAT))
@@ -153,7 +158,7 @@ int pfs_super_write(struct pfs_dir *dir, struct pfs_super *super)
 	for (unsigned i = 0; i < PFS_SUPER_COPIES && !err; i++) {
 		err = write_copy(file, super, i);
 		if (!err)
-			err = file->ops->sync(file);
+			err = pfs_file_sync(file);
 	}
 	file->ops->close(file);
 	return err;
@@ -176,11 +181,11 @@ int pfs_super_create(struct pfs_dir *dir, struct pfs_super *super)
 	if (!err)
 		err = write_copy(file, super, 1);
 	if (!err)
-		err = file->ops->sync(file);
+		err = pfs_file_sync(file);
 	file->ops->close(file);
 	if (!err)
 		err = dir->ops->rename(dir, PFS_SUPER_NAME ".tmp", PFS_SUPER_NAME);
 	if (!err)
-		err = dir->ops->sync_dir(dir);
+		err = pfs_dir_sync(dir);
 	return err;
 }

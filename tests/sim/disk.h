@@ -96,7 +96,7 @@ struct pfs_sim {
 	uint64_t steps, looks;
 	pfs_sim_step_fn *step_fn, *look_fn;
 	void *step_arg, *look_arg;
-	bool whole_writes_only; /* a write that is failed writes nothing */
+	enum pfs_sim_failed_write failed_writes;
 };
 
 /* All with the sim's mutex held. Memory that runs out ends the test program. */

@@ -397,6 +397,19 @@ static uint64_t prepare_write(struct pfs_sim *sim, struct sim_inode *inode, size
 	return end;
 }
 
+/* How much of a write that is failed is done. */
+static size_t failed_len(const struct pfs_sim *sim, size_t len, uint64_t off)
+{
+	uint64_t end = (off + len / 2) / PFS_SIM_SECTOR * PFS_SIM_SECTOR;
+
+	switch (sim->failed_writes) {
+	case PFS_SIM_FAILED_HALF: return end > off ? end - off : 0;
+	case PFS_SIM_FAILED_NOTHING: return 0;
+	case PFS_SIM_FAILED_ALL: break;
+	}
+	return len;
+}
+
 static int sim_write(struct pfs_file *base, const void *buf, size_t len, uint64_t off)
 {
 	struct sim_file *file = as_file(base);
@@ -409,7 +422,7 @@ static int sim_write(struct pfs_file *base, const void *buf, size_t len, uint64_
 	if (err == -EBADF)
 		return err;
 	if (err)
-		len = file->sim->whole_writes_only ? 0 : len / 2;
+		len = failed_len(file->sim, len, off);
 	if (!len)
 		return err;
 	end = prepare_write(file->sim, file->inode, len, off);
@@ -663,9 +676,9 @@ void pfs_sim_on_look(struct pfs_sim *sim, pfs_sim_step_fn *fn, void *arg)
 	unlock_sim(sim);
 }
 
-void pfs_sim_set_half_writes(struct pfs_sim *sim, bool half)
+void pfs_sim_set_failed_writes(struct pfs_sim *sim, enum pfs_sim_failed_write what)
 {
-	sim->whole_writes_only = !half;
+	sim->failed_writes = what;
 }
 
 uint64_t pfs_sim_count(const struct pfs_sim *sim, enum pfs_sim_kind kind)

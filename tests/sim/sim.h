@@ -86,8 +86,7 @@ struct pfs_sim_step {
  * images, but not open a store on one of them, because the store above the sim may hold locks and
  * be inside of a read section; that has to wait until the store's call has returned. 0 lets the
  * step happen. A negative errno is returned by the step instead, which then has done nothing,
- * except that a WRITE has written the first half of its bytes (as a full or failing disk may),
- * unless pfs_sim_set_half_writes says no. */
+ * except that of a WRITE that is written which pfs_sim_set_failed_writes says. */
 typedef int pfs_sim_step_fn(void *arg, const struct pfs_sim_step *step);
 
 /* NULL: no more. Not while another thread uses the sim. */
@@ -96,8 +95,13 @@ void pfs_sim_on_step(struct pfs_sim *sim, pfs_sim_step_fn *fn, void *arg);
 /* The same for looks: READ, MAP, OPEN. */
 void pfs_sim_on_look(struct pfs_sim *sim, pfs_sim_step_fn *fn, void *arg);
 
-/* Whether a WRITE that is failed writes the first half of its bytes (the beginning), or nothing. */
-void pfs_sim_set_half_writes(struct pfs_sim *sim, bool half);
+/* What a WRITE that is failed has written all the same, as a full or failing disk may. */
+enum pfs_sim_failed_write {
+	PFS_SIM_FAILED_HALF, /* at the beginning: the first half, up to the end of a sector */
+	PFS_SIM_FAILED_NOTHING,
+	PFS_SIM_FAILED_ALL,
+};
+void pfs_sim_set_failed_writes(struct pfs_sim *sim, enum pfs_sim_failed_write what);
 
 /* Calls made so far, failed ones included. */
 uint64_t pfs_sim_count(const struct pfs_sim *sim, enum pfs_sim_kind kind);

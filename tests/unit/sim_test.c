@@ -160,8 +160,7 @@ static void steps_are_announced(void **state)
 	pfs_sim_free(sim);
 }
 
-/* Proves: an injected error is returned and the change not made, but for the first half of a write.
- */
+/* Proves: an injected error is returned and the change not made. */
 static void failing_steps_change_nothing(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
@@ -177,7 +176,7 @@ static void failing_steps_change_nothing(void **state)
 	pfs_sim_on_step(sim, note_step, &steps);
 	steps.fail_at = steps.last + 1;
 	assert_int_equal(file->ops->write(file, "NEWTEXT!", 8, 0), -EIO);
-	assert_string_equal(text_in(sim, "f", 0), "NEWText");
+	assert_string_equal(text_in(sim, "f", 0), "oldtext");
 	steps.fail_at = steps.last + 1;
 	assert_int_equal(file->ops->truncate(file, 2), -EIO);
 	steps.fail_at = steps.last + 1;
@@ -194,7 +193,7 @@ static void failing_steps_change_nothing(void **state)
 	assert_int_equal(dir->ops->open(dir, "g", PFS_IO_CREATE, &none), -EIO);
 	assert_null(none);
 	assert_null(text_in(sim, "g", 0));
-	assert_string_equal(text_in(sim, "f", 0), "NEWText");
+	assert_string_equal(text_in(sim, "f", 0), "oldtext");
 	steps.fail_at = steps.last + 1;
 	assert_int_equal(dir->ops->sync_dir(dir), -EIO);
 	file->ops->close(file);
@@ -242,22 +241,36 @@ static void looks_can_fail(void **state)
 	pfs_sim_free(sim);
 }
 
-/* Proves: a failed write can be made to write nothing at all. */
-static void failing_writes_can_write_nothing(void **state)
+/* Proves: a failed write has written the first half, up to a sector's end, or nothing, or all of
+ * it, as was asked for. */
+static void failing_writes_are_done_in_part(void **state)
 {
+	static const enum pfs_sim_failed_write modes[] = {
+		PFS_SIM_FAILED_HALF, PFS_SIM_FAILED_NOTHING, PFS_SIM_FAILED_ALL};
+	static const unsigned written[] = {2, 0, 4}; /* sectors */
 	struct pfs_sim *sim = pfs_sim_new();
 	struct pfs_dir *dir = open_dir(sim);
 	struct pfs_file *file = open_file(dir, "f");
-	struct steps steps = {.fail_with = -ENOSPC};
+	char sectors[4 * PFS_SIM_SECTOR + 300], now[sizeof(sectors)];
 
 	(void)state;
-	put(file, 0, "oldtext");
-	steps.last = pfs_sim_steps(sim);
-	steps.fail_at = steps.last + 1;
-	pfs_sim_on_step(sim, note_step, &steps);
-	pfs_sim_set_half_writes(sim, false);
-	assert_int_equal(file->ops->write(file, "NEWTEXT!", 8, 0), -ENOSPC);
-	assert_string_equal(text_in(sim, "f", 0), "oldtext");
+	memset(sectors, 'n', sizeof(sectors));
+	for (unsigned i = 0; i < pfs_array_len(modes); i++) {
+		struct steps steps = {.fail_with = -ENOSPC, .last = pfs_sim_steps(sim)};
+		size_t end = written[i] == 4 ? sizeof(sectors) : written[i] * PFS_SIM_SECTOR;
+
+		pfs_sim_set_failed_writes(sim, modes[i]);
+		assert_int_equal(file->ops->truncate(file, 0), 0);
+		assert_int_equal(file->ops->truncate(file, sizeof(now)), 0);
+		steps.last = pfs_sim_steps(sim);
+		steps.fail_at = steps.last + 1;
+		pfs_sim_on_step(sim, note_step, &steps);
+		assert_int_equal(file->ops->write(file, sectors, sizeof(sectors), 0), -ENOSPC);
+		pfs_sim_on_step(sim, NULL, NULL);
+		assert_int_equal(file->ops->read(file, now, sizeof(now), 0), sizeof(now));
+		for (size_t k = 0; k < sizeof(now); k++)
+			assert_int_equal(now[k], k < end ? 'n' : 0);
+	}
 	file->ops->close(file);
 	dir->ops->close_dir(dir);
 	pfs_sim_free(sim);
@@ -382,7 +395,7 @@ int main(void)
 		cmocka_unit_test(steps_are_announced),
 		cmocka_unit_test(failing_steps_change_nothing),
 		cmocka_unit_test(looks_can_fail),
-		cmocka_unit_test(failing_writes_can_write_nothing),
+		cmocka_unit_test(failing_writes_are_done_in_part),
 		cmocka_unit_test(a_failed_sync_forgets),
 		cmocka_unit_test(a_full_disk),
 		cmocka_unit_test(images_from_inside_a_step),
