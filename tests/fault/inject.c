@@ -79,7 +79,7 @@ void fault_watch(struct pfs_sim *sim)
 {
 	pfs_sim_on_step(sim, on_call, NULL);
 	pfs_sim_on_look(sim, on_call, NULL);
-	pfs_sim_set_half_writes(sim, !fault || !fault->whole_writes);
+	pfs_sim_set_failed_writes(sim, fault ? fault->failed_writes : PFS_SIM_FAILED_HALF);
 }
 
 static void set_armed(bool on)

@@ -13,7 +13,7 @@ struct fault {
 	int err; /* negative; memory: not used */
 	uint64_t at;
 	bool from_then_on;
-	bool whole_writes; /* a failing write writes nothing, not half */
+	enum pfs_sim_failed_write failed_writes;
 
 	uint64_t seen;
 	bool met;      /* at least one call has failed */

@@ -73,6 +73,6 @@ void model_expect(struct model *model, struct pfs_store *store);
  * closes, and the check finds nothing. */
 void model_expect_image(struct model *model, struct pfs_sim *image, bool power_cut);
 /* The check of the closed store finds nothing. */
-void model_check(struct model *model, struct pfs_sim *sim);
+void model_check(struct model *model, struct pfs_sim *sim, const char *what);
 
 #endif

@@ -6,6 +6,7 @@
 #define MODE 0640u
 #define LARGE (150 * 1024)
 #define STREAM_PART (90 * 1024)
+#define VERY_LARGE (3u << 20) /* its space is given back to the filesystem */
 
 struct world {
 	struct pfs_sim *sim;
@@ -67,6 +68,9 @@ static bool is_allowed(const struct world *w, int err)
 		return false;
 	if (w->fault->kind == FAULT_MEMORY)
 		return err == -ENOMEM;
+	/* Whatever a sync says, it is that nobody knows what the disk has. */
+	if (w->fault->sync_met)
+		return err == -EIO || err == -EROFS;
 	return err == w->fault->err || err == -EROFS;
 }
 
@@ -129,6 +133,13 @@ static uint32_t mode_of(struct world *w, unsigned i)
 }
 
 /* ---- operations ---- */
+
+/* An operation that logs what is held first has happened: a power cut may have been in between. */
+static void settled(struct world *w, int err, unsigned i)
+{
+	if (!err)
+		model_settle(&w->model, i);
+}
 
 /* What an operation (not a write, which treats what is held in its own way) has made of it. */
 static void set_or_fail(struct world *w, int err, unsigned i, uint8_t *bytes, size_t len,
@@ -244,10 +255,10 @@ static void op_zero(struct world *w, unsigned i, size_t off, size_t len)
 	size_t size;
 	int err;
 
-	if (!there(w, i))
+	/* Beyond the end it does nothing, not even to what is held. */
+	if (!there(w, i) || off >= model_now(&w->model, i)->len)
 		return;
 	size = model_now(&w->model, i)->len;
-	off = pfs_min_u64(off, size);
 	bytes = patched(w, i, size, off, NULL, pfs_min_u64(len, size - off));
 	object = object_of(w, i);
 	fault_arm();
@@ -272,6 +283,7 @@ static void op_resize(struct world *w, unsigned i, size_t size)
 	err = pfs_setattr(w->store, object, PFS_ATTR_SIZE, &attr, &out);
 	fault_disarm();
 	if (size || err) {
+		settled(w, err, i);
 		set_or_fail(w, err, i, bytes, size, mode_of(w, i));
 	} else {
 		free(bytes);
@@ -297,6 +309,8 @@ static void op_attr(struct world *w, unsigned i, uint32_t mode)
 			  NULL);
 	fault_disarm();
 	if (mode)
+		settled(w, err, i);
+	if (mode)
 		set_or_fail(w, err, i, patched(w, i, len, 0, NULL, 0), len, mode);
 	after(w, "setattr", err);
 }
@@ -321,6 +335,9 @@ static void op_rename(struct world *w, unsigned i, unsigned j, unsigned flags)
 	fault_arm();
 	err = pfs_rename(w->store, &from, &to, flags, &replaced);
 	fault_disarm();
+	settled(w, err, i);
+	if (exchange)
+		settled(w, err, j);
 	set_or_fail(w, err, i, bytes_b, exchange ? b.len : 0, exchange ? b.mode : 0);
 	set_or_fail(w, err, j, bytes_a, a.len, a.mode);
 	after(w, "rename", err);
@@ -603,10 +620,19 @@ static int try_open(struct world *w, bool read_only)
 	return err;
 }
 
-/* Opens; where that fails by the fault, again without it. */
+/* Opens; where that fails by the fault, again without it. A page that can't be read is left out of
+ * an opening for reading only. */
 static void op_open(struct world *w, bool read_only)
 {
-	if (try_open(w, read_only)) {
+	bool met_before = w->fault->met;
+	int err = try_open(w, read_only);
+
+	if (!err && read_only && w->fault->kind == PFS_SIM_READ && w->fault->met && !met_before) {
+		w->fault->over = true;
+		assert_int_equal(pfs_store_close(w->store), 0);
+		w->store = NULL;
+		assert_int_equal(try_open(w, read_only), 0);
+	} else if (err) {
 		assert_null(w->store);
 		w->stat->refused++;
 		look_at_images(w);
@@ -719,6 +745,10 @@ static void rename_all(struct world *w)
 	op_stream(w, 1, false);
 	op_put(w, 1, 40, PFS_PUT_NEW_OBJECT);
 	op_remove(w, 5);
+	if (w->fault->kind == PFS_SIM_PUNCH) {
+		op_put(w, 5, VERY_LARGE, 0);
+		op_remove(w, 5);
+	}
 	op_resize(w, 1, 90000);
 	op_resize(w, 1, 0);
 	op_sync_object(w, 1);
@@ -781,16 +811,22 @@ static bool loop_run(const struct fault *proto, const char *name, uint64_t at, b
 	return workload_run(&fault, label, stat);
 }
 
-void workload_loop(const struct fault *fault, const char *name, unsigned first, unsigned step)
+void workload_loop(const struct fault *fault, const char *name, unsigned step)
 {
-	const char *only = getenv("FAULT_AT");
+	const char *only = getenv("FAULT_AT"), *effort = getenv("FAULT_STEP");
 	struct workload_stat stat = {0};
 
+	if (effort)
+		step = (unsigned)pfs_max_u64(1, strtoull(effort, NULL, 0));
+	else
+		step *= WORKLOAD_STEP;
+
+	/* What differs when later calls fail as well is mostly the same for neighbours. */
 	for (unsigned mode = 0; mode < 2; mode++) {
-		uint64_t at = only ? strtoull(only, NULL, 0) : first;
+		uint64_t at = only ? strtoull(only, NULL, 0) : 1;
 
 		while (loop_run(fault, name, at, mode, &stat) && !only)
-			at += step;
+			at += mode ? 2 * (uint64_t)step : step;
 	}
 	print_message("%s: %llu runs, fault met in %llu, %llu calls refused, %llu images opened\n",
 		      name, (unsigned long long)stat.runs, (unsigned long long)stat.met,
