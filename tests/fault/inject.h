@@ -6,7 +6,9 @@
 
 #include "tests/sim/sim.h"
 
-#define FAULT_MEMORY PFS_SIM_KINDS /* a kind besides those of the sim */
+/* Kinds besides those of the sim. */
+#define FAULT_MEMORY PFS_SIM_KINDS
+#define FAULT_FULL (PFS_SIM_KINDS + 1) /* no call fails by us: the disk has room for `at` bytes */
 
 struct fault {
 	unsigned kind;

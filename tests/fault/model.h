@@ -69,8 +69,8 @@ void model_resolve(struct model *model, struct pfs_store *store, bool reopened);
 
 /* The open store shows exactly the present state: each document by get and by read, the list. */
 void model_expect(struct model *model, struct pfs_store *store);
-/* Opens the image, which is freed: it shows what a kill (or a power cut) may, takes a document,
- * closes, and the check finds nothing. */
+/* Opens the image, which is freed: it shows what a kill (or a power cut) may, takes a document as
+ * soon as there is room, closes, and the check finds nothing. */
 void model_expect_image(struct model *model, struct pfs_sim *image, bool power_cut);
 /* The check of the closed store finds nothing. */
 void model_check(struct model *model, struct pfs_sim *sim, const char *what);

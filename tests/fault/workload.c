@@ -52,8 +52,8 @@ static void expect_read_only(struct world *w, const char *what, int err)
 	if ((err == -EROFS || w->fault->sync_met) && !read_only)
 		fail_msg("%s: %s: error %d, but the store is not read-only", w->model.label, what,
 			 err);
-	if (read_only && w->fault->kind == FAULT_MEMORY)
-		fail_msg("%s: %s: read-only for want of memory", w->model.label, what);
+	if (read_only && (w->fault->kind == FAULT_MEMORY || w->fault->kind == FAULT_FULL))
+		fail_msg("%s: %s: read-only for want of memory or space", w->model.label, what);
 	if (w->read_only_lines != (unsigned)read_only)
 		fail_msg("%s: %s: read-only %d, but %u lines say so", w->model.label, what,
 			 read_only, w->read_only_lines);
@@ -68,6 +68,8 @@ static bool is_allowed(const struct world *w, int err)
 		return false;
 	if (w->fault->kind == FAULT_MEMORY)
 		return err == -ENOMEM;
+	if (w->fault->kind == FAULT_FULL)
+		return err == -ENOSPC;
 	/* Whatever a sync says, it is that nobody knows what the disk has. */
 	if (w->fault->sync_met)
 		return err == -EIO || err == -EROFS;
@@ -91,6 +93,8 @@ static void after(struct world *w, const char *what, int err)
 	fault_disarm();
 	if (getenv("FAULT_LOG"))
 		print_message("  %s: %d\n", what, err);
+	if (err == -ENOSPC && w->fault->kind == FAULT_FULL)
+		w->fault->met = true;
 	if (err && !is_allowed(w, err))
 		fail_msg("%s: %s: error %d", w->model.label, what, err);
 	if (!w->fault->met)
@@ -593,6 +597,13 @@ static void op_make(struct world *w)
 		fail_msg("%s: creating again: error %d", w->model.label, err);
 }
 
+/* No more room, or as much as there is. */
+static void limit_disk(struct world *w)
+{
+	if (w->fault->kind == FAULT_FULL)
+		pfs_sim_set_capacity(w->sim, w->fault->over ? 0 : w->fault->at);
+}
+
 static int try_open(struct world *w, bool read_only)
 {
 	struct pfs_defaults defaults = {.mode = MODE};
@@ -607,12 +618,15 @@ static int try_open(struct world *w, bool read_only)
 	struct pfs_reason reason;
 	int err;
 
+	limit_disk(w);
 	w->read_only_lines = 0;
 	w->opened_read_only = read_only;
 	w->fault->sync_met = false;
 	fault_arm();
 	err = pfs_store_open(&w->store, MODEL_STORE, &options, &reason);
 	fault_disarm();
+	if (err == -ENOSPC && w->fault->kind == FAULT_FULL)
+		w->fault->met = true;
 	if (err && !is_allowed(w, err))
 		fail_msg("%s: opening: error %d (%s)", w->model.label, err, reason.text);
 	if (err)
@@ -787,6 +801,7 @@ bool workload_run(struct fault *fault, const char *label, struct workload_stat *
 	change(&w);
 	op_close(&w);
 	fault->over = true;
+	limit_disk(&w);
 	if (fault_live_blocks(true))
 		fail_msg("%s: %zu blocks of memory are lost", label, fault_live_blocks(false));
 	model_expect_image(&w.model, pfs_sim_kill(w.sim), false);
