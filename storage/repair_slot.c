@@ -249,9 +249,12 @@ static int plan_damaged(const struct source *s, const struct pfs_slot_disk *disk
 		item->bytes = is.slot;
 		return keep(s, disk, item->fault.slot, NULL, item->finding.text);
 	}
-	if (identity != PFS_IDENTITY_CONTAINER && identity != PFS_IDENTITY_WHOLE &&
-	    mend(s, item->fault.slot, disk, item))
-		return 0;
+	/* Twice, lest a read that failed once decides it. */
+	for (unsigned i = 0;
+	     i < 2 && identity != PFS_IDENTITY_CONTAINER && identity != PFS_IDENTITY_WHOLE; i++) {
+		if (mend(s, item->fault.slot, disk, item))
+			return 0;
+	}
 	return drop(s, disk, item);
 }
 

@@ -208,6 +208,9 @@ static inline char *quarantine_text(struct pfs_sim *sim)
 
 	read_at(sim, PFS_QUARANTINE_NAME, 0, text, size);
 	text[size] = '\0';
+	/* What a power cut has left of a line may hold zeros. */
+	for (uint64_t i = 0; i < size; i++)
+		text[i] = text[i] ? text[i] : ' ';
 	return text;
 }
 
