@@ -10,7 +10,7 @@ SHELL = /bin/bash
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 
-VARIANTS = release debug asan tsan
+VARIANTS = release debug asan tsan fuzz
 
 PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
@@ -42,6 +42,13 @@ flags_debug = -O1 -DPFS_DEBUG
 flags_asan = -O1 -DPFS_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 flags_tsan = -O1 -DPFS_DEBUG -fsanitize=thread -fno-omit-frame-pointer
+# libFuzzer comes with clang only, so this variant has a compiler of its own.
+FUZZ_CC := $(if $(findstring clang,$(CC)),$(CC),clang)
+build/fuzz/%: private CC = $(FUZZ_CC)
+flags_fuzz = -O2 -DPFS_DEBUG -DPFS_SEARCH_BYTES_MAX=PFS_SEGMENT_SIZE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+# The loop over bytes has nothing to tell about coverage.
+build/fuzz/storage/crc.o: private extra_cflags = -fno-sanitize=fuzzer-no-link,undefined
 
 # Expanded once, and only when a recipe asks: pkg-config may not be there before install-deps has run.
 storage_cflags = $(eval storage_cflags := $(shell pkg-config --cflags liblz4 liburcu-bp))$(storage_cflags)
@@ -63,6 +70,10 @@ fault_ldflags = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wra
 damage_src = $(filter-out %_test.c,$(wildcard tests/damage/*.c))
 test_dirs = tests/unit tests/model tests/crash tests/fault tests/damage
 test_src = $(wildcard $(test_dirs:%=%/*_test.c))
+fuzz_src = $(wildcard tests/fuzz/*_fuzz.c)
+FUZZ_TARGETS = $(fuzz_src:tests/fuzz/%_fuzz.c=%)
+fuzz_main_src = tests/fuzz/replay.c tests/fuzz/seeds.c
+fuzz_support_src = $(filter-out %_fuzz.c $(fuzz_main_src),$(wildcard tests/fuzz/*.c))
 all_src = $(sort $(wildcard storage/*.[ch] fs/*.[ch] tools/*.[ch] tools/bench/*.[ch] tests/*/*.[ch]))
 tool_bats = $(wildcard tests/tool/*.bats)
 mount_bats = $(wildcard tests/mount/*.bats)
@@ -83,6 +94,7 @@ define variant
 $(1)_programs = build/$(1)/libpayload.a $(if $(fs_src),build/$(1)/payloadfs) \
 	$(if $(tool_src),build/$(1)/payloadctl)
 $(1)_tests = $(test_src:%.c=build/$(1)/%)
+$(1)_fuzz = $(fuzz_src:%.c=build/$(1)/%)
 $(1)_bench = $(bench_src:tools/bench/%.c=build/$(1)/bench/%)
 
 build/$(1)/fs/%.o build/$(1)/tools/bench/%.o: private extra_cflags = $$(fuse_cflags)
@@ -90,7 +102,7 @@ build/$(1)/tests/%.o: private extra_cflags = $$(cmocka_cflags)
 $(test_src:%.c=build/$(1)/%.o) $(support_src:%.c=build/$(1)/%.o) $(fault_src:%.c=build/$(1)/%.o) \
 	$(crash_src:%.c=build/$(1)/%.o) $(damage_src:%.c=build/$(1)/%.o): | deps-test
 
-build/$(1)/.flags: FORCE | deps-build
+build/$(1)/.flags: FORCE | deps-build$(if $(filter fuzz,$(1)), deps-fuzz)
 	@mkdir -p $$(@D)
 	@printf '%s\n' $$(call flags_of,$(1)) | cmp -s - $$@ || printf '%s\n' $$(call flags_of,$(1)) >$$@
 
@@ -120,6 +132,17 @@ $$(filter build/$(1)/tests/fault/%,$$($(1)_tests)): $(fault_src:%.c=build/$(1)/%
 $$(filter build/$(1)/tests/crash/%,$$($(1)_tests)): $(crash_src:%.c=build/$(1)/%.o)
 $$(filter build/$(1)/tests/damage/%,$$($(1)_tests)): $(damage_src:%.c=build/$(1)/%.o)
 
+# A fuzz target brings its main with libFuzzer; elsewhere it replays files.
+build/$(1)/tests/fuzz/%.o: private extra_cflags = $$(fuse_cflags)
+$$($(1)_fuzz): build/$(1)/%: build/$(1)/%.o $(fuzz_support_src:%.c=build/$(1)/%.o) \
+		$(if $(filter fuzz,$(1)),,build/$(1)/tests/fuzz/replay.o) build/$(1)/libpayload.a
+	$$(say) LINK $$@
+	$$(Q)$$(call link,$(1)) $(if $(filter fuzz,$(1)),-fsanitize=fuzzer) -o $$@ $$^ $$(fuse_libs) $$(storage_libs)
+
+build/$(1)/tests/fuzz/seeds: build/$(1)/tests/fuzz/seeds.o $(fuzz_support_src:%.c=build/$(1)/%.o) build/$(1)/libpayload.a
+	$$(say) LINK $$@
+	$$(Q)$$(call link,$(1)) -o $$@ $$^ $$(storage_libs)
+
 $$($(1)_bench): build/$(1)/bench/%: build/$(1)/tools/bench/%.o build/$(1)/libpayload.a
 	@mkdir -p $$(@D)
 	$$(say) LINK $$@
@@ -130,20 +153,20 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 # ---- targets ----
 
-.PHONY: all demo test check-asan check-tsan check-crash check-kill bench-quick bench-wait tidy format install uninstall clean help \
-	FORCE deps-build deps-test deps-demo deps-bench deps-tidy
+.PHONY: all demo test check-asan check-tsan check-crash check-kill fuzz bench-quick bench-wait tidy format install uninstall clean \
+	help FORCE deps-build deps-test deps-demo deps-bench deps-tidy deps-fuzz
 
 all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release
 
 demo: $(release_programs) deps-demo ## a guided tour: import, mount, use, remount
 	@BUILD=build/release tools/demo
 
-test: $(release_programs) $(debug_tests) deps-test ## all tests: unit, model, crash, fault, payloadctl, mount
-	@BUILD=build/release tests/run $(debug_tests) $(tool_bats) $(mount_bats)
+test: $(release_programs) $(debug_tests) $(asan_fuzz) deps-test ## all tests: unit, model, crash, fault, fuzz corpus, payloadctl, mount
+	@BUILD=build/release tests/run $(debug_tests) $(asan_fuzz) $(tool_bats) $(mount_bats)
 
 # MOUNT=1 runs the tests of payloadctl and of the mount with instrumented programs, too.
-check-asan: $(asan_tests) $(if $(MOUNT),$(asan_programs)) deps-test ## tests under ASan and UBSan (MOUNT=1: the mount, too)
-	@BUILD=build/asan tests/run $(asan_tests) $(if $(MOUNT),$(tool_bats) $(MOUNT_TESTS))
+check-asan: $(asan_tests) $(asan_fuzz) $(if $(MOUNT),$(asan_programs)) deps-test ## tests under ASan and UBSan (MOUNT=1: the mount, too)
+	@BUILD=build/asan tests/run $(asan_tests) $(asan_fuzz) $(if $(MOUNT),$(tool_bats) $(MOUNT_TESTS))
 
 check-tsan: $(tsan_tests) $(if $(MOUNT),$(tsan_programs)) deps-test ## tests under TSan (MOUNT=1: the mount, too)
 	@BUILD=build/tsan tests/run $(tsan_tests) $(if $(MOUNT),$(tool_bats) $(MOUNT_TESTS))
@@ -160,6 +183,10 @@ check-kill: $(release_programs) deps-test ## kill -9 of the daemon under load, 1
 check-damage: $(filter %_test,$(filter build/debug/tests/damage/%,$(debug_tests))) deps-test ## every bit of a store turned, each alone (an hour)
 	@BUILD=build/debug DAMAGE_FULL=1 TEST_TIMEOUT=$${TEST_TIMEOUT:-14400} V=1 tests/run \
 		$(filter build/debug/tests/damage/%,$(debug_tests))
+
+# FUZZ_TARGETS, FUZZ_SECONDS for each, FUZZ_JOBS at once: see tests/fuzz/run. What is found lies below build/fuzz.
+fuzz: $(FUZZ_TARGETS:%=build/fuzz/tests/fuzz/%_fuzz) deps-fuzz ## hostile bytes guided by coverage, FUZZ_SECONDS (60) for each target
+	@BUILD=build/fuzz tests/fuzz/run $(FUZZ_TARGETS)
 
 bench-quick: $(release_programs) $(release_bench) deps-bench ## the mount against ext4 and an in-memory floor
 	@BUILD=build/release tools/bench/quick
@@ -190,8 +217,10 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # Run at every make: it takes some milliseconds when everything is there.
-deps-build deps-test deps-demo deps-bench deps-tidy: deps-%:
+deps-build deps-test deps-demo deps-bench deps-tidy deps-fuzz: deps-%:
 	@CC='$(CC)' tools/install-deps $*
+
+deps-fuzz: private CC = $(FUZZ_CC)
 
 deps-test deps-demo deps-bench: deps-build
 
