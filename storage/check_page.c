@@ -383,7 +383,8 @@ static void damaged_value(struct paging *p, const struct live *live,
 		pfs_check_guess(check, p->file, &p->page->header, &live->slot, &key);
 	fault(p, PFS_FAULT_VALUE, live->number)->off = live->slot.off;
 	check->fault.len = live->slot.len;
-	if (!value->verified && identity != PFS_IDENTITY_SLOT &&
+	/* Blocks may be being written over in place: the header comes last. */
+	if ((!value->verified || value->bad_blocks) && identity != PFS_IDENTITY_SLOT &&
 	    is_excused(check, live->slot.kind, live->slot.tag)) {
 		suspect(check, pfs_check_hash(live->slot.kind, live->slot.tag), &key);
 		return;

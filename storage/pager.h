@@ -172,8 +172,8 @@ void pfs_pager_close_page(struct pfs_pager *pager, struct pfs_page *page, bool c
  * damaged, -EIO. */
 int pfs_page_recount(const struct pfs_page *page, uint64_t *used, uint32_t *free_slots);
 
-/* An empty page to be retired, now closed; NULL: none, or but one that is kept for what comes. */
-struct pfs_page *pfs_pager_spare(struct pfs_pager *pager);
+/* An empty page to be retired, now closed; NULL: there is none. keep: but one for what comes. */
+struct pfs_page *pfs_pager_spare(struct pfs_pager *pager, bool keep);
 
 /* Takes the page out of the table. It may be freed after an epoch. */
 void pfs_pager_unpublish(struct pfs_pager *pager, struct pfs_page *page);

@@ -114,18 +114,16 @@ static bool looks_empty(const struct pfs_page *page)
 	return space.used == 0;
 }
 
-struct pfs_page *pfs_pager_spare(struct pfs_pager *pager)
+struct pfs_page *pfs_pager_spare(struct pfs_pager *pager, bool keep)
 {
-	bool kept = false;
-
 	for (uint32_t n = 1; n <= pager->last && !pager->cannot_remove; n++) {
 		struct pfs_page *page = pfs_pager_find(pager, n);
 
 		if (!page || !looks_empty(page) || pfs_pager_load(pager, page) != 0 ||
 		    !pfs_page_is_empty(page))
 			continue;
-		if (!kept && !page->closed && page->size == pager->page_size) {
-			kept = true;
+		if (keep && !page->closed && page->size == pager->page_size) {
+			keep = false;
 			continue;
 		}
 		page->retiring = true;

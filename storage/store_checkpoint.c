@@ -805,7 +805,7 @@ static int run(struct checkpoint *cp)
 	store->counters.checkpoints++;
 	store->journal_kept = pfs_journal_live_bytes(store->journal);
 	pthread_mutex_unlock(&store->commit);
-	return pfs_retire_pages(store);
+	return pfs_retire_pages(store, true);
 }
 
 /* *more: a batch that an earlier checkpoint had to leave was finished, and what came after it is

@@ -79,14 +79,14 @@ static int retire(struct pfs_store *store, struct pfs_page *page)
 	return err ? pfs_store_fail(store, "removing a page", err) : 0;
 }
 
-int pfs_retire_pages(struct pfs_store *store)
+int pfs_retire_pages(struct pfs_store *store, bool keep)
 {
 	struct pfs_page *page;
 	int err = 0;
 
 	do {
 		pthread_mutex_lock(&store->commit);
-		page = pfs_pager_spare(store->pager);
+		page = pfs_pager_spare(store->pager, keep);
 		pthread_mutex_unlock(&store->commit);
 		if (page)
 			err = retire(store, page);
@@ -495,6 +495,16 @@ static int pack(struct pfs_store *store, struct packing *p, pfs_progress_fn *pro
 	return err;
 }
 
+static int retire_all(struct pfs_store *store)
+{
+	int err;
+
+	pthread_mutex_lock(&store->checkpoint_lock);
+	err = pfs_retire_pages(store, false);
+	pthread_mutex_unlock(&store->checkpoint_lock);
+	return err;
+}
+
 static int pack_everything(struct pfs_store *store, pfs_progress_fn *progress, void *arg,
 			   const bool *stop)
 {
@@ -507,6 +517,8 @@ static int pack_everything(struct pfs_store *store, pfs_progress_fn *progress, v
 	c->run++;
 	err = pfs_checkpoint(store, true);
 	if (!err)
+		err = retire_all(store);
+	if (!err)
 		err = mark_pages(store, &p);
 	if (err || gains_nothing(store, &p))
 		return err;
@@ -516,6 +528,8 @@ static int pack_everything(struct pfs_store *store, pfs_progress_fn *progress, v
 	err = pack(store, &p, progress, arg, stop);
 	close_marked(store, false);
 	c->victim = 0;
+	if (!err)
+		err = retire_all(store);
 	if (!err && progress)
 		progress(arg, p.total, p.total);
 	return err;

@@ -326,8 +326,8 @@ void pfs_epoch_collect(struct pfs_store *store);
 
 /* ---- store_compact.c ---- */
 
-/* Gives empty pages back, all but one. Checkpoint lock. */
-int pfs_retire_pages(struct pfs_store *store);
+/* Gives empty pages back. keep: all but one. Checkpoint lock. */
+int pfs_retire_pages(struct pfs_store *store, bool keep);
 
 /* Ends the emptying of pages, so that they can be used (commit lock). */
 void pfs_compact_yield_room(struct pfs_store *store);
