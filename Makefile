@@ -153,7 +153,7 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 # ---- targets ----
 
-.PHONY: all demo test check-asan check-tsan check-crash check-kill fuzz bench-quick bench-wait tidy format install uninstall clean \
+.PHONY: all demo test check-asan check-tsan check-crash check-kill check-damage fuzz bench-quick bench-wait tidy format install uninstall clean \
 	help FORCE deps-build deps-test deps-demo deps-bench deps-tidy deps-fuzz
 
 all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release

@@ -59,6 +59,8 @@ struct pfs_checked_page {
 	uint64_t live_sum;  /* of pfs_check_mark over live slots that are not odd */
 	uint64_t index_sum; /* the same of what the index says */
 	bool in_index;
+	bool said;			     /* there is a finding about it */
+	uint32_t slots_crc, index_slots_crc; /* of the slots: as they are, and as they should be */
 };
 
 /* What a finding is about, for a repair that is to do something about it. */

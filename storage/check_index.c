@@ -132,8 +132,10 @@ static int check_pages(struct index_check *x)
 			break;
 		disk = (const struct pfs_index_page_disk *)bytes;
 		page = pfs_check_find_page(x->check, pfs_get_le32(disk->page.b));
-		if (page)
+		if (page) {
 			page->in_index = true;
+			page->index_slots_crc = pfs_get_le32(disk->slots_crc.b);
+		}
 		if (!page || page->empty)
 			x->lost[x->lost_count++] =
 				(struct lost_page){.number = pfs_get_le32(disk->page.b)};
@@ -151,6 +153,7 @@ static void check_object(struct index_check *x, uint64_t off,
 	struct pfs_checked_page *page = pfs_check_find_page(x->check, number);
 	struct lost_page *lost = find_lost(x, number);
 	uint8_t *bits;
+	char where[32];
 
 	if (lost) {
 		lost->documents++;
@@ -161,12 +164,14 @@ static void check_object(struct index_check *x, uint64_t off,
 	if (!page || slot >= page->header.slot_count || !pfs_check_bit(page->live, slot)) {
 		x->check->result->documents++;
 		x->check->result->damaged++;
+		if (page)
+			page->said = true;
 		if (x->strays++ >= NAMED_MAX)
 			return;
+		snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, number);
 		x->check->fault.kind = PFS_FAULT_GONE;
-		pfs_check_say(x->check, true, PFS_INDEX_NAME, off, NULL,
-			      "it has a document in page %u, slot %u, where there is none", number,
-			      slot);
+		pfs_check_say(x->check, true, where, pfs_slot_offset(slot), NULL,
+			      "slot %u: the index has a document here, and there is none", slot);
 		return;
 	}
 	bits = found[page - x->check->pages];
@@ -314,6 +319,23 @@ static void report_lost(struct index_check *x)
 	}
 }
 
+/* Slots that are plausible, and not what they were when the index was saved: the store puts nothing
+ * more into such a page. */
+static void check_slot_sums(struct index_check *x)
+{
+	for (size_t i = 0; i < x->check->page_count; i++) {
+		const struct pfs_checked_page *page = &x->check->pages[i];
+		char where[32];
+
+		if (!page->usable || !page->in_index || page->said ||
+		    page->slots_crc == page->index_slots_crc)
+			continue;
+		snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, page->number);
+		pfs_check_say(x->check, true, where, PFS_PAGE_HEADER_LEN, NULL,
+			      "its slots are not what the index says: nothing is put into it");
+	}
+}
+
 static int check_objects(struct index_check *x)
 {
 	struct pfs_check *check = x->check;
@@ -341,8 +363,10 @@ static int check_objects(struct index_check *x)
 			pfs_check_say(check, true, where, 0, NULL,
 				      "the index lacks the page: what it holds is not found");
 	}
-	if (!err)
+	if (!err) {
 		each_object(x, found, check_hash);
+		check_slot_sums(x);
+	}
 	for (size_t i = 0; found && i < check->page_count; i++)
 		free(found[i]);
 	free(found);

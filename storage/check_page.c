@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "storage/check.h"
+#include "storage/crc.h"
 #include "storage/index.h"
 
 #define UNUSED_RUN \
@@ -49,6 +50,7 @@ static bool is_excused(const struct pfs_check *check, unsigned kind, uint64_t ta
 /* The next finding is about this page. */
 static struct pfs_fault *fault(struct paging *p, enum pfs_fault_kind kind, uint32_t slot)
 {
+	p->page->said = true;
 	p->check->fault = (struct pfs_fault){.kind = kind, .number = p->page->number, .slot = slot};
 	return &p->check->fault;
 }
@@ -274,7 +276,7 @@ static int check_slot(struct paging *p, uint32_t number, const struct pfs_slot_d
 static int check_slots(struct paging *p)
 {
 	struct pfs_checked_page *page = p->page;
-	uint32_t count = page->header.slot_count;
+	uint32_t count = page->header.slot_count, crc = 0;
 	int err = 0;
 
 	page->live = calloc(count / 8 + 1, 1);
@@ -295,6 +297,10 @@ static int check_slots(struct paging *p)
 			}
 			break;
 		}
+		/* Up to the last that was ever used (FORMAT.md, "index"). */
+		crc = pfs_crc32c(crc, bytes, PFS_SLOT_LEN);
+		if (!is_zero(bytes, PFS_SLOT_LEN))
+			page->slots_crc = crc;
 		err = check_slot(p, i, (const struct pfs_slot_disk *)bytes);
 	}
 	progress_to(p, pfs_slot_offset(count));

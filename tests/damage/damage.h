@@ -59,10 +59,21 @@ struct damage_world {
 void damage_worlds(struct damage_world *clean, struct damage_world *killed);
 void damage_world_free(struct damage_world *world);
 
-/* What one file was hit by. */
+enum damage_kind {
+	DAMAGE_NOTHING,
+	DAMAGE_BIT,  /* of the byte at `from`: turn */
+	DAMAGE_CUT,  /* the file ends at `from` */
+	DAMAGE_GONE, /* the file is missing */
+	DAMAGE_BYTES /* those in [from, to) are others */
+};
+
+/* What one file is hit by. */
 struct damage {
+	enum damage_kind kind;
 	const char *file;
-	uint64_t from, to; /* the bytes that may be other ones now */
+	uint64_t from, to; /* the bytes that are other ones than they were */
+	uint8_t turn;
+	const uint8_t *bytes;
 };
 
 /* Counts of ids, but for cases and refused. */
@@ -78,10 +89,13 @@ enum damage_checks {
 	DAMAGE_UNTOLD = 8,	 /* "not found" is counted as untold instead of wrong */
 };
 
-/* Opens the store on the sim read-only and looks at every document, the listing, and what the check
- * says. Prints what is wrong. */
-void damage_look(const struct damage_world *world, struct pfs_sim *sim, const struct damage *damage,
-		 unsigned checks, struct damage_count *count);
+/* Damages the world's store, opens it read-only and looks at every document, the listing, and what
+ * the check says; then undoes the damage. Prints what is wrong. */
+void damage_look(const struct damage_world *world, const struct damage *damage, unsigned checks,
+		 struct damage_count *count);
+
+/* The same to a store on another sim, where it stays. */
+void damage_apply(struct pfs_sim *sim, const struct damage *damage);
 
 void damage_print(const struct damage_count *counts, size_t n);
 /* Nothing is wrong in any of them. */

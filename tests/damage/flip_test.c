@@ -101,11 +101,12 @@ static struct damage_count *count_of(struct damage_count *counts, size_t *n, con
 static void flip_part(const struct damage_world *w, const struct part *p,
 		      struct damage_count *count)
 {
-	struct sim_inode *inode = damage_file(w->sim, p->file);
 	static uint64_t flips;
 
 	for (uint64_t bit = 8 * p->from; bit < 8 * p->to; bit++) {
-		struct damage damage = {p->file, bit / 8, bit / 8 + 1};
+		struct damage damage = {
+			DAMAGE_BIT, p->file, bit / 8, bit / 8 + 1, (uint8_t)(1u << (bit % 8)),
+			NULL};
 		uint64_t number = bit + pfs_mix64(p->file[strlen(p->file) - 1]);
 		unsigned checks = damage_full() && bit % 64 ? DAMAGE_CHECK_ERRORS : DAMAGE_CHECK;
 
@@ -114,9 +115,7 @@ static void flip_part(const struct damage_world *w, const struct part *p,
 			continue;
 		if (flips++ % WRITE_STEP == 0)
 			checks |= DAMAGE_WRITE;
-		inode->bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-		damage_look(w, w->sim, &damage, checks, count);
-		inode->bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+		damage_look(w, &damage, checks, count);
 	}
 }
 
@@ -124,11 +123,11 @@ static void flip_all(const struct damage_world *w)
 {
 	struct damage_count counts[KINDS_MAX] = {{.cases = 0}};
 	struct parts *parts = malloc(sizeof(*parts));
-	struct damage none = {"nothing", 0, 0};
+	struct damage none = {.file = "nothing"};
 	struct damage_count whole = {.what = "nothing"};
 	size_t n = 0;
 
-	damage_look(w, w->sim, &none, DAMAGE_CHECK, &whole);
+	damage_look(w, &none, DAMAGE_CHECK | DAMAGE_WRITE, &whole);
 	assert_int_equal(whole.right, w->count);
 	find_parts(parts, w);
 	for (size_t i = 0; i < parts->count; i++)

@@ -258,10 +258,11 @@ static void write_and_look(struct looking *l)
 {
 	static const char text[] = "changed after the damage";
 	struct pfs_key fresh = pfs_key_num(999999);
-	struct pfs_sim *image = pfs_sim_kill(l->sim);
+	struct pfs_sim *image = pfs_sim_kill(l->world->sim);
 	struct looking again = *l;
 	struct damage_count count = {.cases = 0};
 
+	damage_apply(image, l->damage);
 	again.sim = image;
 	again.count = &count;
 	again.checks &= ~(unsigned)(DAMAGE_CHECK | DAMAGE_CHECK_ERRORS);
@@ -296,20 +297,101 @@ static void write_and_look(struct looking *l)
 	pfs_sim_free(image);
 }
 
-void damage_look(const struct damage_world *world, struct pfs_sim *sim, const struct damage *damage,
-		 unsigned checks, struct damage_count *count)
+/* ---- damaging ---- */
+
+void damage_apply(struct pfs_sim *sim, const struct damage *damage)
+{
+	const struct pfs_io *io = pfs_sim_io(sim);
+	struct pfs_file *file;
+	struct pfs_dir *dir;
+	uint8_t byte;
+
+	if (damage->kind == DAMAGE_NOTHING)
+		return;
+	assert_int_equal(io->ops->open_dir(io, DAMAGE_STORE, PFS_IO_WRITE, &dir), 0);
+	assert_int_equal(dir->ops->open(dir, damage->file, PFS_IO_WRITE, &file), 0);
+	if (damage->kind == DAMAGE_CUT) {
+		assert_int_equal(file->ops->truncate(file, damage->from), 0);
+	} else if (damage->kind == DAMAGE_GONE) {
+		assert_int_equal(dir->ops->unlink(dir, damage->file), 0);
+	} else if (damage->kind == DAMAGE_BYTES) {
+		assert_int_equal(file->ops->write(file, damage->bytes, damage->to - damage->from,
+						  damage->from),
+				 0);
+	} else {
+		assert_int_equal(file->ops->read(file, &byte, 1, damage->from), 1);
+		byte ^= damage->turn;
+		assert_int_equal(file->ops->write(file, &byte, 1, damage->from), 0);
+	}
+	file->ops->close(file);
+	dir->ops->close_dir(dir);
+}
+
+/* In place, and without the sim's knowing, which is much faster. */
+struct undo {
+	struct sim_inode *inode;
+	uint64_t len;
+	uint8_t *bytes; /* those that were in the damage's range */
+};
+
+static void spoil(const struct damage_world *w, const struct damage *damage, struct undo *undo)
+{
+	size_t len = damage->to - damage->from;
+	uint8_t *at;
+
+	if (damage->kind == DAMAGE_NOTHING)
+		return;
+	*undo = (struct undo){.inode = damage_file(w->sim, damage->file)};
+	undo->len = undo->inode->len;
+	at = undo->inode->bytes + damage->from;
+	if (damage->kind == DAMAGE_BIT) {
+		*at ^= damage->turn;
+	} else if (damage->kind == DAMAGE_GONE) {
+		sim_names_set(&sim_node_find(w->sim, DAMAGE_STORE)->names, damage->file, NULL);
+	} else {
+		undo->bytes = malloc(len + 1);
+		memcpy(undo->bytes, at, len);
+		if (damage->kind == DAMAGE_BYTES)
+			memcpy(at, damage->bytes, len);
+		else
+			memset(at, 0, len);
+		if (damage->kind == DAMAGE_CUT)
+			undo->inode->len = damage->from;
+	}
+}
+
+static void unspoil(const struct damage_world *w, const struct damage *damage, struct undo *undo)
+{
+	if (damage->kind == DAMAGE_NOTHING)
+		return;
+	undo->inode->len = undo->len;
+	if (damage->kind == DAMAGE_BIT)
+		undo->inode->bytes[damage->from] ^= damage->turn;
+	else if (damage->kind == DAMAGE_GONE)
+		sim_names_set(&sim_node_find(w->sim, DAMAGE_STORE)->names, damage->file,
+			      undo->inode);
+	else
+		memcpy(undo->inode->bytes + damage->from, undo->bytes, damage->to - damage->from);
+	free(undo->bytes);
+}
+
+void damage_look(const struct damage_world *world, const struct damage *damage, unsigned checks,
+		 struct damage_count *count)
 {
 	static _Thread_local struct looking l;
+	struct undo undo = {.bytes = NULL};
 
 	l = (struct looking){.world = world,
-			     .sim = sim,
+			     .sim = world->sim,
 			     .damage = damage,
 			     .checks = checks,
 			     .count = count,
 			     .cut_seq = cut_from(world, damage),
 			     .changed = -1};
 	count->cases++;
+	spoil(world, damage, &undo);
 	look_once(&l);
+	unspoil(world, damage, &undo);
 	if ((checks & DAMAGE_WRITE) && !l.refused)
 		write_and_look(&l);
 }
