@@ -171,7 +171,7 @@ static void check_object(struct index_check *x, uint64_t off,
 		snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, number);
 		x->check->fault.kind = PFS_FAULT_GONE;
 		pfs_check_say(x->check, true, where, pfs_slot_offset(slot), NULL,
-			      "slot %u: the index has a document here, and there is none", slot);
+			      "slot %u: the index has a document here, where there is none", slot);
 		return;
 	}
 	bits = found[page - x->check->pages];

@@ -439,7 +439,7 @@ static int check_value(struct paging *p, const struct live *live, struct pfs_key
 	if (err == -ENOMEM)
 		return err;
 	*key = value.key;
-	if (value.verified && is_excused(check, live->slot.kind, live->slot.tag) &&
+	if (!err && is_excused(check, live->slot.kind, live->slot.tag) &&
 	    pfs_check_set_add(&check->sound, pfs_check_hash(live->slot.kind, live->slot.tag)) < 0)
 		return -ENOMEM;
 	count_value(p, live, &value);

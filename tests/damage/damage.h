@@ -86,7 +86,8 @@ enum damage_checks {
 	DAMAGE_CHECK = 1,	 /* run the check, and ask it for a finding for each error */
 	DAMAGE_CHECK_ERRORS = 2, /* only if there are errors */
 	DAMAGE_WRITE = 4,	 /* then open it for writing, change something, close, look again */
-	DAMAGE_UNTOLD = 8,	 /* "not found" is counted as untold instead of wrong */
+	DAMAGE_UNTOLD = 8,	 /* "not found", and an error that the check does not say, are only
+				    counted: untold */
 };
 
 /* Damages the world's store, opens it read-only and looks at every document, the listing, and what

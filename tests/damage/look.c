@@ -214,6 +214,10 @@ static void look_at_check(struct looking *l)
 			named = pfs_key_equal(&l->findings[k].key, &l->world->docs[i].key);
 		if (!l->error[i] || named)
 			continue;
+		if (l->checks & DAMAGE_UNTOLD) {
+			l->count->untold++;
+			continue;
+		}
 		l->count->unnamed++;
 		complain(l, &l->world->docs[i].key,
 			 "gives an error, and the check does not say it");
