@@ -191,8 +191,8 @@ fuzz: $(FUZZ_TARGETS:%=build/fuzz/tests/fuzz/%_fuzz) deps-fuzz ## hostile bytes 
 bench-quick: $(release_programs) $(release_bench) deps-bench ## the mount against ext4 and an in-memory floor
 	@BUILD=build/release tools/bench/quick
 
-bench-wait: $(release_bench) deps-bench ## how long readers wait while others write
-	@cd build/release && d=$$(mktemp -d wait.XXXXXX) && bench/readwait "$$d/store"; s=$$?; rm -rf "$$d"; exit $$s
+bench-wait: $(release_programs) $(release_bench) deps-bench ## how long readers wait while others write
+	@BUILD=build/release tools/bench/wait
 
 tidy: deps-tidy ## layering, format, line length, static analysis
 	@status=0; tests/layering || status=1; tests/tidy || status=1; exit $$status

@@ -15,7 +15,7 @@
 
 /* More than PFS_BACKGROUND_MAX, so that there is always a thread for a request that is not held up.
  */
-#define PFS_THREADS_MAX 48
+#define PFS_THREADS_MAX 96
 /* Threads that stay when there is nothing to do; each keeps a request buffer of 1 MiB. */
 #define PFS_THREADS_IDLE 8
 #define PFS_POLL_MS 10

@@ -156,7 +156,8 @@ static void *reader(void *arg)
 {
 	struct worker *w = arg;
 
-	while (!__atomic_load_n(&w->shared->done, __ATOMIC_ACQUIRE)) {
+	/* At least once, also where the writers are through before it begins. */
+	do {
 		struct pfs_listed listed[16];
 		struct pfs_store_stat stat;
 
@@ -165,7 +166,7 @@ static void *reader(void *arg)
 		if (pfs_list(w->shared->store, roll(w, 50), listed, 16) < 0 ||
 		    pfs_store_stat(w->shared->store, &stat) != 0)
 			__atomic_fetch_add(&w->shared->errors, 1, __ATOMIC_RELAXED);
-	}
+	} while (!__atomic_load_n(&w->shared->done, __ATOMIC_ACQUIRE));
 	return NULL;
 }
 
