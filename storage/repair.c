@@ -5,7 +5,8 @@
 #include <stdlib.h>
 
 #define ASIDE_MAX 1000 /* files of one name that are set aside */
-#define IDLE_MAX 3     /* rounds without a deed, after which it is given up */
+#define ROUNDS_MAX 10000
+#define SAME_MAX 3 /* rounds that find the same, after which it is given up */
 #define TOMBSTONE_AHEAD \
 	(UINT64_C(1) << 24) /* so many sequences behind the newest document removals may be */
 
@@ -41,6 +42,18 @@ static int refuse(struct pfs_repair *repair, int err, const char *fmt, ...)
 		vsnprintf(repair->reason->text, sizeof(repair->reason->text), fmt, args);
 	va_end(args);
 	return err;
+}
+
+bool pfs_repair_count_lost(struct pfs_repair *repair, const struct pfs_key *key)
+{
+	if (key->kind == PFS_KEY_NONE) {
+		repair->result->unknown++;
+		return true;
+	}
+	if (pfs_check_set_add(&repair->lost, pfs_check_hash(key->kind, pfs_key_tag(key))) == 0)
+		return false;
+	repair->result->lost++;
+	return true;
 }
 
 /* ---- what is kept aside ---- */
@@ -263,11 +276,7 @@ static void tell_rest(struct pfs_repair *repair)
 		if (item->spared)
 			continue;
 		switch (item->fault.kind) {
-		case PFS_FAULT_GONE:
-			repair->result->lost += known;
-			repair->result->unknown += !known;
-			lost = true;
-			break;
+		case PFS_FAULT_GONE: lost = pfs_repair_count_lost(repair, &found->key); break;
 		case PFS_FAULT_TOLD: lost = true; break;
 		case PFS_FAULT_RECORDS:
 			/* Whether those that are known are lost is seen when it is replayed. */
@@ -351,19 +360,15 @@ static bool raise_epoch(struct pfs_repair *repair)
 	return raised;
 }
 
-/* Does what is to be done about the items. *deeds: there was something. */
-static int act(struct pfs_repair *repair, bool *deeds)
+/* Does what is to be done about the items. */
+static int act(struct pfs_repair *repair)
 {
 	int err = 0;
 
 	decide(repair);
 	for (size_t i = 0; i < repair->count && !err; i++) {
-		enum pfs_fault_kind kind = repair->items[i].fault.kind;
-
-		if (kind == PFS_FAULT_RECORDS)
+		if (repair->items[i].fault.kind == PFS_FAULT_RECORDS)
 			err = keep_records(repair, &repair->items[i]);
-		*deeds = *deeds || (kind != PFS_FAULT_NONE && kind != PFS_FAULT_STALE &&
-				    kind != PFS_FAULT_GONE && kind != PFS_FAULT_TOLD);
 	}
 	if (!err)
 		err = pfs_repair_plan_pages(repair);
@@ -388,10 +393,10 @@ static int act(struct pfs_repair *repair, bool *deeds)
 }
 
 /* One round. 1: nothing was found. */
-static int go_round(struct pfs_repair *repair, unsigned *idle)
+static int go_round(struct pfs_repair *repair)
 {
 	struct pfs_check_result found = {0};
-	bool deeds = false, clean;
+	bool clean;
 	int err = pfs_repair_super(repair);
 
 	if (!err)
@@ -402,12 +407,11 @@ static int go_round(struct pfs_repair *repair, unsigned *idle)
 		err = 1;
 	} else if (!err && raise_epoch(repair)) {
 		repair->result->faults++;
-		deeds = true;
 		err = pfs_super_write(repair->dir, &repair->super);
 	} else if (!err) {
 		repair->result->faults += repair->count;
 		if (repair->count || repair->rebuilt)
-			err = act(repair, &deeds);
+			err = act(repair);
 		if (!err && !clean)
 			err = pfs_repair_rehearse(repair);
 		if (!err)
@@ -416,7 +420,6 @@ static int go_round(struct pfs_repair *repair, unsigned *idle)
 			err = settle(repair);
 	}
 	pfs_check_end(&repair->check);
-	*idle = deeds || repair->rebuilt ? 0 : *idle + 1;
 	repair->rebuilt = false;
 	return err;
 }
@@ -430,21 +433,42 @@ static int finish(struct pfs_repair *repair)
 	return pfs_super_write(repair->dir, &repair->super);
 }
 
+static int give_up(struct pfs_repair *repair)
+{
+	const struct pfs_finding *found = &repair->items[0].finding;
+
+	if (repair->count == 0)
+		return refuse(repair, -EUCLEAN, "%s: can't be closed properly", repair->path);
+	return refuse(repair, -EUCLEAN, "%s: can't be repaired: %s at byte %llu: %s", repair->path,
+		      found->where, (unsigned long long)found->offset, found->text);
+}
+
+static bool is_same(const struct pfs_fault *a, const struct pfs_fault *b)
+{
+	return a->kind == b->kind && a->number == b->number && a->slot == b->slot &&
+	       a->off == b->off && a->len == b->len;
+}
+
 static int go(struct pfs_repair *repair)
 {
-	unsigned idle = 0;
-	int err = 0;
+	struct pfs_fault first = {0};
+	size_t count = 0;
+	unsigned same = 0;
 
-	for (unsigned i = 0; i < PFS_REPAIR_ROUNDS_MAX && err == 0; i++) {
-		err = go_round(repair, &idle);
-		if (err == 0 && idle > IDLE_MAX && repair->count)
-			return refuse(repair, -EUCLEAN,
-				      "%s: can't be repaired: %s at byte %llu: %s", repair->path,
-				      repair->items[0].finding.where,
-				      (unsigned long long)repair->items[0].finding.offset,
-				      repair->items[0].finding.text);
+	for (unsigned i = 0; i < ROUNDS_MAX && same < SAME_MAX; i++) {
+		struct pfs_fault now = {0};
+		int err = go_round(repair);
+
+		if (err)
+			return err == 1 ? finish(repair) : err;
+		/* Every round must leave less to be done, or something else. */
+		if (repair->count)
+			now = repair->items[0].fault;
+		same = i && repair->count == count && is_same(&now, &first) ? same + 1 : 0;
+		first = now;
+		count = repair->count;
 	}
-	return err == 1 ? finish(repair) : err;
+	return give_up(repair);
 }
 
 static int repair_dir(struct pfs_repair *repair)
@@ -498,6 +522,7 @@ int pfs_repair(const char *path, const struct pfs_io *io, const struct pfs_logge
 	pfs_quarantine_begin(&repair.quarantine, repair.dir);
 	err = repair_dir(&repair);
 	pfs_quarantine_end(&repair.quarantine);
+	pfs_check_set_free(&repair.lost);
 	repair.dir->ops->close_dir(repair.dir);
 	free(repair.items);
 	return err;

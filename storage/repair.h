@@ -17,7 +17,6 @@
 #include "storage/store_internal.h"
 
 #define PFS_REPAIR_ITEMS_MAX 16384u /* of a round; what is found beyond is for the next one */
-#define PFS_REPAIR_ROUNDS_MAX 100000u
 
 enum pfs_repair_deed {
 	PFS_DEED_NONE,	/* opening and closing the store does what is to be done */
@@ -53,6 +52,7 @@ struct pfs_repair {
 	struct pfs_super super;
 	bool rebuilt; /* in this round: its sequence and its smallest container are not known yet */
 	struct pfs_quarantine quarantine;
+	struct pfs_check_set lost; /* documents that were told as lost */
 
 	/* Of one round. */
 	struct pfs_check check;
@@ -64,6 +64,10 @@ struct pfs_repair {
 /* Tells what was done. lost: so that something is lost by it. */
 void pfs_repair_say(struct pfs_repair *repair, bool lost, const char *where, uint64_t off,
 		    const struct pfs_key *key, const char *fmt, ...) PFS_PRINTF(6, 7);
+
+/* Counts a loss: of a document, once, or (kind NONE) of what is not known. Whether it is a new one.
+ */
+bool pfs_repair_count_lost(struct pfs_repair *repair, const struct pfs_key *key);
 
 /* Keeps bytes of an open file aside. slot NULL: they are no container. */
 int pfs_repair_keep(struct pfs_repair *repair, const struct pfs_kept *kept, struct pfs_file *file);

@@ -217,8 +217,10 @@ static int plan_front(struct pfs_repair *repair, struct pfs_file *file,
 		return err;
 	if (header.slot_count == 0)
 		err = holds_bytes(file, header.page_size - PFS_PAGE_TRAILER_LEN, &any);
-	if (any)
+	if (any) {
 		item->fault.kind = PFS_FAULT_UNUSABLE;
+		item->deed = PFS_DEED_ASIDE;
+	}
 	/* After a clean close the index has said so. */
 	for (uint32_t i = 0; i < header.slot_count && pfs_slot_offset(i) < SECTOR && !err; i++) {
 		struct pfs_slot_disk disk;
@@ -443,8 +445,8 @@ static void spare(struct pfs_repair *repair, const char *name)
 static int do_unusable(struct pfs_repair *repair, const struct pfs_checked_page *page,
 		       struct pfs_repair_item *item)
 {
-	bool mended;
-	int err = mend_unusable(repair, page, &mended);
+	bool mended = false;
+	int err = item->deed == PFS_DEED_ASIDE ? 0 : mend_unusable(repair, page, &mended);
 
 	if (err || !mended)
 		return err ? err : set_aside(repair, item);
@@ -500,11 +502,10 @@ static void tell(struct pfs_repair *repair, const struct pfs_repair_item *item)
 {
 	const struct pfs_finding *found = &item->finding;
 	bool known = found->key.kind != PFS_KEY_NONE;
+	bool lost = item->lost && pfs_repair_count_lost(repair, &found->key);
 
 	repair->result->corrected += item->corrected;
-	repair->result->lost += item->lost && known;
-	repair->result->unknown += item->lost && !known;
-	pfs_repair_say(repair, item->lost, found->where, found->offset, known ? &found->key : NULL,
+	pfs_repair_say(repair, lost, found->where, found->offset, known ? &found->key : NULL,
 		       "%s; %s", found->text, deed_text(item));
 }
 

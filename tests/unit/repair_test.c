@@ -438,6 +438,28 @@ static void pages_without_headers(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: a page that lost its header and all its slots with the sector in which they stood is set
+ * aside as it is; its containers are not taken for slots. */
+static void pages_without_slots(void **state)
+{
+	static const uint8_t zeros[512];
+	struct pfs_sim *sim = docs_store();
+	uint64_t size = size_at(sim, page_name(1));
+	unsigned in_page = 0;
+	struct repaired *done;
+
+	(void)state;
+	for (unsigned i = 0; i < DOCS; i++)
+		in_page += doc_place(sim, i).page == 1;
+	write_at(sim, page_name(1), 0, zeros, sizeof(zeros));
+	done = repair_store(sim);
+	assert_int_equal(docs_gone(sim, NULL), in_page);
+	assert_int_equal(done->result.files, 1);
+	assert_int_equal(size_at(sim, "quarantine-page-00000001"), size);
+	free(done);
+	pfs_sim_free(sim);
+}
+
 static void rename_file(struct pfs_sim *sim, const char *from, const char *to)
 {
 	const struct pfs_io *io = pfs_sim_io(sim);
@@ -653,6 +675,7 @@ int main(void)
 		cmocka_unit_test(lengths_are_put_right),
 		cmocka_unit_test(headers_are_made_anew),
 		cmocka_unit_test(pages_without_headers),
+		cmocka_unit_test(pages_without_slots),
 		cmocka_unit_test(pages_in_the_wrong_place),
 		cmocka_unit_test(lengths_of_files_are_put_right),
 		cmocka_unit_test(missing_pages_are_told),

@@ -1,0 +1,234 @@
+/* Repairing a store that was not closed and whose journal is damaged: what can be told is told,
+ * what can't is not guessed. */
+#include "storage/journal.h"
+#include "tests/unit/repair_helpers.h"
+
+/* The file of the segment that the records are in, and the name by which it is set aside. */
+static char segment[32], aside[64];
+
+static void find_segment(struct pfs_sim *sim)
+{
+	for (unsigned i = 0; i < 8; i++) {
+		const struct pfs_io *io = pfs_sim_io(sim);
+		struct pfs_file *file;
+		struct pfs_dir *dir;
+		uint8_t len[4] = {0};
+
+		snprintf(segment, sizeof(segment), PFS_SEGMENT_NAME_FMT, i);
+		snprintf(aside, sizeof(aside), "quarantine-%s", segment);
+		assert_int_equal(io->ops->open_dir(io, STORE, 0, &dir), 0);
+		if (dir->ops->open(dir, segment, 0, &file) == 0) {
+			(void)file->ops->read(file, len, sizeof(len), PFS_SEGMENT_DATA);
+			file->ops->close(file);
+		}
+		dir->ops->close_dir(dir);
+		if (pfs_get_le32(len))
+			return;
+	}
+	fail_msg("no segment has records");
+}
+
+/* A killed store: of the documents as they are in docs_store, number i was put before with other
+ * bytes, and is put again as it should be in record i of the journal, each synced. */
+static struct pfs_sim *journal_store(uint64_t offs[DOCS + 1])
+{
+	struct pfs_sim *sim = pfs_sim_new(), *killed;
+	struct pfs_store *store;
+	uint64_t at;
+
+	create_store(sim, PFS_PAGE_SIZE_MIN, 64);
+	store = open_store(sim);
+	for (unsigned i = 0; i < DOCS; i++) {
+		struct pfs_key key = doc_key(i);
+
+		put_document(store, &key, doc_len(i) + 7, i + 2);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	store = open_store(sim);
+	for (unsigned i = 0; i < DOCS; i++) {
+		put_doc(store, i);
+		assert_int_equal(pfs_sync(store), 0);
+	}
+	killed = pfs_sim_kill(sim);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+	find_segment(killed);
+	at = PFS_SEGMENT_DATA;
+	for (unsigned i = 0; i <= DOCS; i++) {
+		uint8_t len[4];
+
+		offs[i] = at;
+		read_at(killed, segment, at, len, sizeof(len));
+		at += pfs_get_le32(len);
+	}
+	pfs_sim_settle(killed);
+	return killed;
+}
+
+static int try_open(struct pfs_sim *sim, struct pfs_reason *reason)
+{
+	struct pfs_open_options options = {.manual = true, .io = pfs_sim_io(sim), .logger = quiet};
+	struct pfs_store *store;
+	int err = pfs_store_open(&store, STORE, &options, reason);
+
+	return err ? err : pfs_store_close(store);
+}
+
+/* Proves: a record that was durable and is damaged is kept aside, and its document is lost, not as
+ * it was before; the records behind it count. */
+static void damaged_records_lose_their_documents(void **state)
+{
+	static const unsigned records[] = {0, 1, 2, 7, 9, 14, 22};
+
+	(void)state;
+	for (size_t r = 0; r < pfs_array_len(records); r++) {
+		unsigned n = records[r];
+		uint64_t offs[DOCS + 1];
+		struct pfs_sim *sim = journal_store(offs);
+		size_t len = offs[n + 1] - offs[n];
+		uint8_t *bytes = malloc(len);
+		struct pfs_key key = doc_key(n);
+		struct repaired *done;
+		unsigned gone = DOCS;
+
+		flip_bit(sim, segment, offs[n + 1] - 20, 3);
+		read_at(sim, segment, offs[n], bytes, len);
+		done = repair_store(sim);
+		assert_int_equal(docs_gone(sim, &gone), 1);
+		assert_int_equal(gone, n);
+		assert_int_equal(done->result.lost, 1);
+		assert_int_equal(done->result.unknown, 0);
+		assert_true(is_kept(sim, segment, offs[n], &key, bytes, len));
+		free(bytes);
+		free(done);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Proves: where it can't be told whose records are damaged, the store does not open and says what
+ * to do; a repair goes on without them, says that something is lost, and keeps the bytes. */
+static void records_of_unknown_documents(void **state)
+{
+	uint64_t offs[DOCS + 1];
+	struct pfs_sim *sim = journal_store(offs);
+	size_t len = offs[7] - offs[4];
+	uint8_t *junk = malloc(len), *kept = malloc(len);
+	struct pfs_reason reason;
+	struct pfs_store *store;
+	struct repaired *done;
+
+	(void)state;
+	fill_document(junk, len, 333);
+	write_at(sim, segment, offs[4], junk, len);
+	assert_int_equal(try_open(sim, &reason), -EUCLEAN);
+	assert_non_null(strstr(reason.text, "check --repair"));
+	done = repair_store(sim);
+	assert_int_equal(done->result.unknown, 1);
+	assert_true(done->fatal >= 1);
+	assert_true(is_kept(sim, segment, offs[4], NULL, junk, len));
+	store = open_store(sim);
+	for (unsigned i = 0; i < DOCS; i++) {
+		if (i < 4 || i > 6)
+			assert_int_equal(doc_state(store, i), 0);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	free(junk);
+	free(kept);
+	free(done);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a segment whose header is damaged twice is set aside as a file; one damaged copy costs
+ * nothing. */
+static void damaged_segments_are_set_aside(void **state)
+{
+	uint64_t offs[DOCS + 1];
+	struct pfs_sim *sim = journal_store(offs);
+	uint8_t junk[64];
+	struct pfs_reason reason;
+	struct repaired *done;
+
+	(void)state;
+	fill_document(junk, sizeof(junk), 333);
+	write_at(sim, segment, 2048, junk, sizeof(junk));
+	done = repair_store(sim);
+	assert_int_equal(docs_gone(sim, NULL), 0);
+	assert_int_equal(done->fatal, 0);
+	free(done);
+	pfs_sim_free(sim);
+	sim = journal_store(offs);
+	write_at(sim, segment, 0, junk, sizeof(junk));
+	write_at(sim, segment, 2048, junk, sizeof(junk));
+	assert_int_equal(try_open(sim, &reason), -EUCLEAN);
+	done = repair_store(sim);
+	assert_int_equal(done->result.files, 1);
+	assert_true(done->result.unknown >= 1);
+	assert_int_equal(size_at(sim, aside), PFS_SEGMENT_SIZE);
+	free(done);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a missing segment is told, and the store can be used after a repair. */
+static void missing_segments_are_told(void **state)
+{
+	uint64_t offs[DOCS + 1];
+	struct pfs_sim *sim = journal_store(offs);
+	struct pfs_reason reason;
+	struct repaired *done;
+
+	(void)state;
+	remove_file(sim, segment);
+	assert_int_equal(try_open(sim, &reason), -EUCLEAN);
+	assert_non_null(strstr(reason.text, "check --repair"));
+	done = repair_store(sim);
+	assert_int_equal(done->result.unknown, 1);
+	assert_int_equal(done->result.documents, DOCS);
+	free(done);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a document whose container is damaged while the journal changes only a part of it is
+ * lost; container and change are both kept aside before the replay takes them away. */
+static void changes_of_lost_documents_are_kept(void **state)
+{
+	struct pfs_sim *sim = docs_store(), *killed;
+	struct pfs_place place = doc_place(sim, 14);
+	struct pfs_key key = doc_key(14);
+	struct pfs_store *store = open_store(sim);
+	uint8_t *bytes = malloc(place.container_len);
+	char *text;
+	struct repaired *done;
+	uint32_t object;
+
+	(void)state;
+	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	assert_int_equal(pfs_write(store, object, 70000, "change", 6, 1), 0);
+	assert_int_equal(pfs_sync(store), 0);
+	killed = pfs_sim_kill(sim);
+	assert_int_equal(pfs_store_close(store), 0);
+	write_at(killed, page_name(place.page), place.offset + 1, "xy", 2);
+	read_at(killed, page_name(place.page), place.offset, bytes, place.container_len);
+	done = repair_but(killed, 14);
+	assert_true(is_kept(killed, page_name(place.page), place.offset, &key, bytes,
+			    place.container_len));
+	text = quarantine_text(killed);
+	assert_non_null(strstr(text, "{\"where\":\"journal-"));
+	free(text);
+	free(done);
+	free(bytes);
+	pfs_sim_free(killed);
+	pfs_sim_free(sim);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(damaged_records_lose_their_documents),
+		cmocka_unit_test(records_of_unknown_documents),
+		cmocka_unit_test(damaged_segments_are_set_aside),
+		cmocka_unit_test(missing_segments_are_told),
+		cmocka_unit_test(changes_of_lost_documents_are_kept),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
