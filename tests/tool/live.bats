@@ -270,3 +270,12 @@ fails() {
 	run -0 ctl check "$S"
 	[[ $output == "checked 6,200 documents"*"no faults" ]]
 }
+
+@test "a mounted store is not repaired: it says to unmount it first" {
+	documents 1 20 a | ctl import -q "$M"
+	fails 4 "unmount it first" ctl check --repair "$M"
+	fails 4 "unmount it first" ctl check --repair "$S"
+	ctl umount "$M"
+	run -0 ctl check --repair "$S"
+	[[ $output == "nothing to repair: 20 documents, no faults" ]]
+}
