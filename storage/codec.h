@@ -5,15 +5,21 @@
 
 #include "storage/base.h"
 
-/* A dictionary as the codec needs it; bytes are borrowed. NULL means none. */
-struct pfs_codec_dict {
-	const uint8_t *bytes;
-	size_t len;
-};
+/* A dictionary, prepared for both directions; it does not change, and threads may share it. */
+struct pfs_codec_dict;
+
+#define PFS_CODEC_DICT_MAX (64 * PFS_KIB) /* LZ4 looks back no further */
+
+/* Copies the bytes; of a longer dictionary the last PFS_CODEC_DICT_MAX. -EINVAL: len 0. -ENOMEM. */
+int pfs_codec_dict_new(struct pfs_codec_dict **out, const void *bytes, size_t len);
+/* Nobody may use it any more. */
+void pfs_codec_dict_free(struct pfs_codec_dict *dict);
+/* The bytes that it has. */
+const uint8_t *pfs_codec_dict_bytes(const struct pfs_codec_dict *dict, size_t *len);
 
 /* Compresses raw into out (room: cap). Returns the packed length, which is smaller than raw_len, or
  * 0 when LZ4 does not help or the result would not fit cap: the caller stores raw. raw_len up to 1
- * GiB. */
+ * GiB. dict NULL: none. */
 size_t pfs_codec_pack(uint8_t *out, size_t cap, const uint8_t *raw, size_t raw_len,
 		      const struct pfs_codec_dict *dict);
 

@@ -183,58 +183,131 @@ static void hostile_bytes_stay_in_bounds(void **state)
 	}
 }
 
-/* Proves: a dictionary makes small documents smaller, and unpacking needs the same one. */
+static struct pfs_codec_dict *make_dict(const void *bytes, size_t len)
+{
+	struct pfs_codec_dict *dict;
+
+	assert_int_equal(pfs_codec_dict_new(&dict, bytes, len), 0);
+	return dict;
+}
+
+/* Proves: a dictionary makes small documents smaller, and unpacking needs the same one, whichever
+ * the thread has used before. */
 static void dictionary_shrinks_and_is_needed(void **state)
 {
 	char text[8192], doc[512];
-	struct pfs_codec_dict dict = {.bytes = (uint8_t *)text}, other;
+	struct pfs_codec_dict *dict, *other;
 	uint8_t packed[600], back[600 + CANARY_LEN];
-	size_t plain, with, len = make_document(doc, sizeof(doc), 4711);
+	size_t plain, with, text_len = 0, len = make_document(doc, sizeof(doc), 4711);
 
 	(void)state;
-	for (unsigned seed = 1; dict.len + sizeof(doc) < sizeof(text); seed++)
-		dict.len += make_document(text + dict.len, sizeof(text) - dict.len, seed);
+	for (unsigned seed = 1; text_len + sizeof(doc) < sizeof(text); seed++)
+		text_len += make_document(text + text_len, sizeof(text) - text_len, seed);
+	dict = make_dict(text, text_len);
+	other = make_dict(text, text_len - 100);
 	plain = pfs_codec_pack(packed, sizeof(packed), (uint8_t *)doc, len, NULL);
-	with = pfs_codec_pack(packed, sizeof(packed), (uint8_t *)doc, len, &dict);
+	with = pfs_codec_pack(packed, sizeof(packed), (uint8_t *)doc, len, dict);
 	assert_true(with > 0);
 	assert_true(with * 2 < (plain ? plain : len));
-	assert_int_equal(unpack_checked(back, len, packed, with, &dict), 0);
-	assert_memory_equal(back, doc, len);
-	assert_int_equal(unpack_checked(back, len, packed, with, NULL), -EUCLEAN);
-	other = (struct pfs_codec_dict){.bytes = dict.bytes, .len = dict.len - 100};
-	assert_true(unpack_checked(back, len, packed, with, &other) || memcmp(back, doc, len));
-	/* An empty dictionary is none. */
-	other.len = 0;
-	assert_int_equal(pfs_codec_pack(packed, sizeof(packed), (uint8_t *)doc, len, &other),
-			 plain);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(unpack_checked(back, len, packed, with, dict), 0);
+		assert_memory_equal(back, doc, len);
+		assert_true(unpack_checked(back, len, packed, with, other) ||
+			    memcmp(back, doc, len));
+		assert_int_equal(unpack_checked(back, len, packed, with, NULL), -EUCLEAN);
+	}
+	/* One that takes the place of another in memory is not mistaken for it. */
+	for (unsigned i = 0; i < 50; i++) {
+		pfs_codec_dict_free(other);
+		text[text_len - 150] ^= 1;
+		other = make_dict(text, text_len);
+		with = pfs_codec_pack(packed, sizeof(packed), (uint8_t *)doc, len, other);
+		assert_int_equal(unpack_checked(back, len, packed, with, other), 0);
+		assert_memory_equal(back, doc, len);
+	}
+	pfs_codec_dict_free(dict);
+	pfs_codec_dict_free(other);
+	assert_int_equal(pfs_codec_dict_new(&dict, text, 0), -EINVAL);
+	assert_null(dict);
 }
 
-/* Proves: of a dictionary longer than LZ4's window both directions use the same part, wherever it
- * begins. */
-static void long_dictionaries_round_trip(void **state)
+/* Proves: of a dictionary longer than LZ4's window both directions use the same part, and values of
+ * every length up to over a block come back, each with nothing written behind it. */
+static void dictionaries_of_all_lengths_round_trip(void **state)
 {
-	static const size_t lens[] = {1, 7, 8, 65535, 65536, 65537, 200001};
-	uint8_t *bytes = malloc(200001), *doc = malloc(5000), packed[6000], back[5000 + CANARY_LEN];
+	static const size_t lens[] = {1, 7, 8, 4000, 65535, 65536, 65537, 200001};
+	static const size_t doc_lens[] = {30, 5000, 65535, 65536, 65537, 100000};
+	uint8_t *bytes = malloc(200001), *doc = malloc(100000), *packed = malloc(101000);
+	uint8_t *back = malloc(100000 + CANARY_LEN);
 
 	(void)state;
 	fill_random(bytes, 200001, 9);
 	for (size_t i = 0; i < pfs_array_len(lens); i++) {
-		struct pfs_codec_dict dict = {.bytes = bytes, .len = lens[i]};
-		size_t n;
+		struct pfs_codec_dict *dict = make_dict(bytes, lens[i]);
+		size_t used, n;
 
-		fill_random(doc, 5000, 77);
-		memset(doc + 3000, 'z', 500);
-		if (lens[i] > 3000)
-			memcpy(doc, bytes + lens[i] - 2500, 2000);
-		n = pfs_codec_pack(packed, sizeof(packed), doc, 5000, &dict);
-		assert_true(n > 0);
-		if (lens[i] > 3000)
-			assert_true(n < 3000);
-		assert_int_equal(unpack_checked(back, 5000, packed, n, &dict), 0);
-		assert_memory_equal(back, doc, 5000);
+		assert_memory_equal(pfs_codec_dict_bytes(dict, &used),
+				    bytes + lens[i] - pfs_min_u64(lens[i], 65536), 1);
+		assert_int_equal(used, pfs_min_u64(lens[i], 65536));
+		for (size_t j = 0; j < pfs_array_len(doc_lens); j++) {
+			size_t len = doc_lens[j], shared = pfs_min_u64(len, lens[i]) / 2;
+
+			fill_random(doc, len, 77);
+			memset(doc + len / 2, 'z', len / 2);
+			memcpy(doc, bytes + lens[i] - shared, shared);
+			n = pfs_codec_pack(packed, 101000, doc, len, dict);
+			if (len == 30 && !n)
+				continue;
+			assert_true(n > 0);
+			if (lens[i] >= 4000 && len == 5000)
+				assert_true(n < 3000);
+			assert_int_equal(unpack_checked(back, len, packed, n, dict), 0);
+			assert_memory_equal(back, doc, len);
+			/* Nothing shorter, longer or cut is taken for it. */
+			assert_int_equal(unpack_checked(back, len - 1, packed, n, dict), -EUCLEAN);
+			assert_int_equal(unpack_checked(back, len, packed, n - 1, dict), -EUCLEAN);
+		}
+		pfs_codec_dict_free(dict);
 	}
 	free(bytes);
 	free(doc);
+	free(packed);
+	free(back);
+}
+
+/* Proves: with a dictionary, too, hostile bytes are read and written within bounds (the sanitizers
+ * watch the heap), and the dictionary that is at hand survives them. */
+static void hostile_bytes_spare_the_dictionary(void **state)
+{
+	char text[3000], doc[512];
+	size_t len = make_document(doc, sizeof(doc), 4711), n, good;
+	uint8_t packed[600], bad[600], back[70000 + CANARY_LEN];
+	struct pfs_codec_dict *dict;
+
+	(void)state;
+	for (size_t at = 0; at + sizeof(doc) < sizeof(text);)
+		at += make_document(text + at, sizeof(text) - at, (unsigned)at);
+	memset(text + 2488, 'x', sizeof(text) - 2488);
+	dict = make_dict(text, sizeof(text));
+	n = pfs_codec_pack(packed, sizeof(packed), (uint8_t *)doc, len, dict);
+	assert_true(n > 0);
+	for (unsigned round = 0; round < 20000; round++) {
+		uint64_t r = pfs_mix64(round + 1);
+		uint8_t *exact = malloc(n);
+
+		memcpy(bad, packed, n);
+		for (unsigned i = 0; i <= round % 4; i++)
+			bad[pfs_mix64(r + i) % n] = (uint8_t)pfs_mix64(r * 3 + i);
+		memcpy(exact, bad, n);
+		good = round % 3 ? len : pfs_mix64(r) % 70000;
+		unpack_checked(back, good, exact, n, dict);
+		free(exact);
+		if (round % 100 == 0) {
+			assert_int_equal(unpack_checked(back, len, packed, n, dict), 0);
+			assert_memory_equal(back, doc, len);
+		}
+	}
+	pfs_codec_dict_free(dict);
 }
 
 /* Proves: the bound is LZ4's, so that a buffer of that size always suffices. */
@@ -247,19 +320,26 @@ static void bound_is_enough(void **state)
 	assert_int_equal(pfs_codec_bound(65536), 65536 + 257 + 16);
 }
 
+struct packer {
+	unsigned first;
+	const struct pfs_codec_dict *dicts[2];
+};
+
 static void *pack_many(void *arg)
 {
-	unsigned first = (unsigned)(uintptr_t)arg;
+	const struct packer *packer = arg;
+	unsigned first = packer->first;
 	char doc[1024];
 	uint8_t packed[1100], back[1024];
 
 	for (unsigned i = 0; i < 2000; i++) {
 		size_t len = make_document(doc, sizeof(doc) / 2, first + i), n;
+		const struct pfs_codec_dict *dict = i % 3 ? packer->dicts[i % 3 - 1] : NULL;
 
 		memcpy(doc + len, doc, len);
 		len *= 2;
-		n = pfs_codec_pack(packed, sizeof(packed), (uint8_t *)doc, len, NULL);
-		if (!n || pfs_codec_unpack(back, len, packed, n, NULL) || memcmp(back, doc, len))
+		n = pfs_codec_pack(packed, sizeof(packed), (uint8_t *)doc, len, dict);
+		if (!n || pfs_codec_unpack(back, len, packed, n, dict) || memcmp(back, doc, len))
 			return arg;
 	}
 	return NULL;
@@ -269,17 +349,27 @@ static void *pack_many(void *arg)
 static void threads_share_nothing(void **state)
 {
 	pthread_t threads[4];
+	struct packer packers[4];
+	char text[2000];
+	struct pfs_codec_dict *dicts[2];
 
 	(void)state;
-	for (uintptr_t i = 0; i < pfs_array_len(threads); i++)
-		assert_int_equal(
-			pthread_create(&threads[i], NULL, pack_many, (void *)(1 + i * 10000)), 0);
+	fill_random((uint8_t *)text, sizeof(text), 5);
+	dicts[0] = make_dict(text, sizeof(text));
+	make_document(text, sizeof(text), 1);
+	dicts[1] = make_dict(text, sizeof(text));
+	for (unsigned i = 0; i < pfs_array_len(threads); i++) {
+		packers[i] = (struct packer){1 + i * 10000, {dicts[0], dicts[1]}};
+		assert_int_equal(pthread_create(&threads[i], NULL, pack_many, &packers[i]), 0);
+	}
 	for (size_t i = 0; i < pfs_array_len(threads); i++) {
 		void *failed;
 
 		pthread_join(threads[i], &failed);
 		assert_null(failed);
 	}
+	pfs_codec_dict_free(dicts[0]);
+	pfs_codec_dict_free(dicts[1]);
 }
 
 int main(void)
@@ -292,7 +382,8 @@ int main(void)
 		cmocka_unit_test(cut_values_and_wrong_lengths_are_damage),
 		cmocka_unit_test(hostile_bytes_stay_in_bounds),
 		cmocka_unit_test(dictionary_shrinks_and_is_needed),
-		cmocka_unit_test(long_dictionaries_round_trip),
+		cmocka_unit_test(dictionaries_of_all_lengths_round_trip),
+		cmocka_unit_test(hostile_bytes_spare_the_dictionary),
 		cmocka_unit_test(bound_is_enough),
 		cmocka_unit_test(threads_share_nothing),
 	};
