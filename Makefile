@@ -51,8 +51,11 @@ flags_fuzz = -O2 -DPFS_DEBUG -DPFS_SEARCH_BYTES_MAX=PFS_SEGMENT_SIZE -fsanitize=
 build/fuzz/storage/crc.o: private extra_cflags = -fno-sanitize=fuzzer-no-link,undefined
 
 # Expanded once, and only when a recipe asks: pkg-config may not be there before install-deps has run.
-storage_cflags = $(eval storage_cflags := $(shell pkg-config --cflags liblz4 liburcu-bp))$(storage_cflags)
-storage_libs = $(eval storage_libs := $(shell pkg-config --libs liblz4 liburcu-bp))$(storage_libs)
+# libzstd trains dictionaries; without it the rest is built.
+storage_cflags = $(eval storage_cflags := $(shell pkg-config --cflags liblz4 liburcu-bp; \
+	pkg-config --exists libzstd && echo -DPFS_HAVE_ZSTD && pkg-config --cflags libzstd))$(storage_cflags)
+storage_libs = $(eval storage_libs := $(shell pkg-config --libs liblz4 liburcu-bp; \
+	pkg-config --exists libzstd && pkg-config --libs libzstd))$(storage_libs)
 fuse_cflags = $(eval fuse_cflags := $(shell pkg-config --cflags fuse3))$(fuse_cflags)
 fuse_libs = $(eval fuse_libs := $(shell pkg-config --libs fuse3))$(fuse_libs)
 cmocka_cflags = $(eval cmocka_cflags := $(shell pkg-config --cflags cmocka))$(cmocka_cflags)

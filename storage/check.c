@@ -1,5 +1,6 @@
 /* Checking a store's directory without opening the store. */
 #include "storage/check.h"
+#include "storage/dict.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -193,6 +194,8 @@ static int found_file(void *arg, const char *name)
 
 	if (pfs_check_is_page_name(name, &number))
 		return add_page(check, number, size_of(check, name));
+	if (pfs_dict_is_name(name, &number))
+		return pfs_check_add_dict(check, number);
 	if (is_numbered(name, "journal-%4x%c", PFS_SEGMENT_NAME_FMT, 0xffff, &number))
 		return add_segment(check, number);
 	if (!is_known(name))
@@ -317,12 +320,16 @@ int pfs_check_all(struct pfs_check *check)
 	if (err)
 		return err;
 	check_copies(check);
-	err = pfs_check_journal(check);
+	err = pfs_check_dicts(check);
+	if (!err)
+		err = pfs_check_journal(check);
 	check_set(check);
 	check_doubt(check);
 	for (size_t i = 0; i < check->page_count && !err; i++)
 		err = pfs_check_page(check, &check->pages[i]);
 	pfs_check_suspects(check);
+	if (!err)
+		pfs_check_dict_numbers(check);
 	if (!err)
 		err = pfs_check_duplicates(check);
 	if (!err)
@@ -362,6 +369,7 @@ void pfs_check_end(struct pfs_check *check)
 	}
 	free(check->pages);
 	free(check->segments);
+	pfs_check_free_dicts(check);
 	free(check->raw);
 	free(check->probe);
 	pfs_check_set_free(&check->named);

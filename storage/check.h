@@ -9,6 +9,7 @@
 #ifndef PFS_CHECK_H
 #define PFS_CHECK_H
 
+#include "storage/codec.h"
 #include "storage/identify.h"
 #include "storage/io.h"
 #include "storage/page.h"
@@ -70,7 +71,7 @@ enum pfs_fault_kind {
 	PFS_FAULT_GONE,	      /* something is lost, and nothing is left of it to be repaired */
 	PFS_FAULT_TOLD,	      /* another finding is about the same */
 	PFS_FAULT_DOUBT,      /* the superblock says that there is something not known */
-	PFS_FAULT_SET,	      /* the superblock's page set is wrong */
+	PFS_FAULT_SET,	      /* the superblock's page set, or its highest dictionary, is wrong */
 	PFS_FAULT_EPOCH,      /* the superblock is older than the journal */
 	PFS_FAULT_SEQUENCE,   /* the superblock is older than the pages */
 	PFS_FAULT_UNUSABLE,   /* page: neither header nor copy, or another store's */
@@ -87,7 +88,15 @@ enum pfs_fault_kind {
 	PFS_FAULT_DUPLICATE,  /* page, slot: there is a newer version */
 	PFS_FAULT_RECORDS,    /* segment: bytes that should be records; off, len */
 	PFS_FAULT_SEGMENT,    /* segment: its file is not one of this journal */
+	PFS_FAULT_DICT,	      /* no copy of the dictionary `number` is good */
 	PFS_FAULT_TWICE,      /* segment: another file has its number; off: that file */
+};
+
+/* A dictionary's file. */
+struct pfs_checked_dict {
+	uint32_t number;
+	struct pfs_codec_dict *codec; /* NULL: no copy is good */
+	uint64_t users;		      /* live slots whose containers name it */
 };
 
 struct pfs_fault {
@@ -134,6 +143,9 @@ struct pfs_check {
 	size_t page_count, page_cap;
 	uint32_t *segments; /* numbers of journal files */
 	size_t segment_count, segment_cap;
+	struct pfs_checked_dict *dicts; /* ascending numbers */
+	size_t dict_count, dict_cap;
+	uint32_t dict_named; /* the highest number that a value or a file has */
 
 	uint64_t done, total; /* bytes, for the progress */
 	uint64_t points, scratch, raw_bytes, container_bytes;
@@ -222,6 +234,18 @@ enum pfs_identity pfs_check_identify(struct pfs_check *check, struct pfs_file *f
 void pfs_check_guess(struct pfs_check *check, struct pfs_file *file,
 		     const struct pfs_page_header *page, const struct pfs_slot *slot,
 		     struct pfs_key *key);
+
+/* ---- check_dict.c ---- */
+
+/* Remembers the file of a dictionary. -ENOMEM. */
+int pfs_check_add_dict(struct pfs_check *check, uint32_t number);
+/* Reads them. Before the journal. -ENOMEM. */
+int pfs_check_dicts(struct pfs_check *check);
+/* NULL: there is no such file. */
+struct pfs_checked_dict *pfs_check_find_dict(struct pfs_check *check, uint32_t number);
+/* What the values name. After pages and journal. */
+void pfs_check_dict_numbers(struct pfs_check *check);
+void pfs_check_free_dicts(struct pfs_check *check);
 
 /* ---- the parts: 0, -ENOMEM, or another error of what nothing can be checked without ---- */
 

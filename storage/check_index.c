@@ -13,7 +13,7 @@ struct index_check {
 	struct pfs_check *check;
 	struct pfs_check_reader reader;
 	struct pfs_index_disk header;
-	uint64_t objects, pages, objects_off, pages_off, crc_off;
+	uint64_t objects, pages, dicts, objects_off, pages_off, dicts_off, crc_off;
 	struct lost_page *lost; /* pages that the index has and the store lacks, ascending */
 	size_t lost_count;
 	uint64_t strays, twice, wrong;
@@ -61,6 +61,7 @@ static int read_header(struct index_check *x)
 	}
 	x->objects = pfs_get_le64(disk->objects.b);
 	x->pages = pfs_get_le64(disk->pages.b);
+	x->dicts = pfs_get_le32(disk->dicts.b);
 	if (x->reader.file->ops->size(x->reader.file, &size) != 0 || x->objects > UINT32_MAX ||
 	    x->pages > PFS_PAGE_NUMBER_MAX) {
 		say(x, 40, "its counts are out of range");
@@ -68,7 +69,8 @@ static int read_header(struct index_check *x)
 	}
 	x->objects_off = sizeof(*disk);
 	x->pages_off = x->objects_off + x->objects * sizeof(struct pfs_index_object_disk);
-	x->crc_off = x->pages_off + x->pages * sizeof(struct pfs_index_page_disk);
+	x->dicts_off = x->pages_off + x->pages * sizeof(struct pfs_index_page_disk);
+	x->crc_off = x->dicts_off + x->dicts * sizeof(struct pfs_index_dict_disk);
 	if (size != x->crc_off + 4) {
 		say(x, size, "its length is not what its header says");
 		return 0;
@@ -298,6 +300,33 @@ static void check_counts(struct index_check *x)
 	check_count(x, &x->header.raw_bytes, check->raw_bytes, "bytes of payloads");
 }
 
+/* Who names which dictionary: what is said too low could let one be removed that is needed. */
+static void check_users(struct index_check *x)
+{
+	struct pfs_check *check = x->check;
+
+	if (!check->counts_known || !(pfs_get_le32(x->header.flags.b) & PFS_INDEX_USERS_KNOWN))
+		return;
+	for (uint64_t i = 0; i < x->dicts; i++) {
+		const struct pfs_index_dict_disk *disk;
+		const struct pfs_checked_dict *dict;
+		uint64_t off = x->dicts_off + i * sizeof(*disk), users;
+		const uint8_t *bytes;
+
+		if (pfs_check_read(&x->reader, off, sizeof(*disk), &bytes) != 0)
+			return;
+		disk = (const struct pfs_index_dict_disk *)bytes;
+		users = pfs_get_le64(disk->users.b);
+		dict = pfs_check_find_dict(check, pfs_get_le32(disk->number.b));
+		if (dict && dict->users != users)
+			pfs_check_say(check, true, PFS_INDEX_NAME, off, NULL,
+				      "it says that %llu documents need dictionary %u; there are "
+				      "%llu",
+				      (unsigned long long)users, dict->number,
+				      (unsigned long long)dict->users);
+	}
+}
+
 /* ---- the whole ---- */
 
 static void report_lost(struct index_check *x)
@@ -382,8 +411,10 @@ static int check_file(struct index_check *x)
 	err = check_pages(x);
 	if (!err)
 		err = check_objects(x);
-	if (!err)
+	if (!err) {
 		check_counts(x);
+		check_users(x);
+	}
 	free(x->lost);
 	return err;
 }

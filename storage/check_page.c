@@ -451,6 +451,10 @@ static int check_value(struct paging *p, const struct live *live, struct pfs_key
 		p->page->live_sum += pfs_check_mark(
 			live->number, pfs_index_hash(live->slot.kind, live->slot.tag));
 	if (value.verified) {
+		struct pfs_checked_dict *dict = pfs_check_find_dict(check, value.c.dict);
+
+		if (dict)
+			dict->users++;
 		check->seq_max = pfs_max_u64(check->seq_max, value.c.seq);
 		check->content_max = pfs_max_u64(check->content_max, value.c.content);
 		if (!check->container_min || live->slot.len < check->container_min)

@@ -98,12 +98,20 @@ static int check_blocks(struct pfs_check *check, struct pfs_check_reader *reader
 int pfs_check_body(struct pfs_check *check, struct pfs_check_reader *reader, uint64_t off,
 		   const struct pfs_container *c, struct pfs_check_value *value)
 {
+	const struct pfs_checked_dict *dict = NULL;
 	const uint8_t *body;
 	int err;
 
 	if (c->dict) {
-		value->why = "it needs a dictionary that is not there";
-		return -EUCLEAN;
+		if (c->dict > check->dict_named)
+			check->dict_named = c->dict;
+		dict = pfs_check_find_dict(check, c->dict);
+		value->why = !(c->flags & PFS_CONTAINER_LZ4) ? "it makes no use of its dictionary"
+			     : !dict	    ? "it needs a dictionary that is not there"
+			     : !dict->codec ? "it needs a dictionary that is damaged"
+					    : NULL;
+		if (value->why)
+			return -EUCLEAN;
 	}
 	if (c->flags & PFS_CONTAINER_BLOCKS)
 		return check_blocks(check, reader, off, c, value);
@@ -111,7 +119,8 @@ int pfs_check_body(struct pfs_check *check, struct pfs_check_reader *reader, uin
 	value->why = err ? "it can't be read" : NULL;
 	if (err || !(c->flags & PFS_CONTAINER_LZ4))
 		return err;
-	err = pfs_codec_unpack(check->raw, c->raw_len, body, c->body_len, NULL);
+	err = pfs_codec_unpack(check->raw, c->raw_len, body, c->body_len,
+			       dict ? dict->codec : NULL);
 	value->why = err ? "it does not decode" : NULL;
 	return err;
 }

@@ -242,8 +242,10 @@ struct pfs_index_disk {
 	pfs_le64 objects, pages;			      /* 40-55 */
 	pfs_le64 points, scratch, raw_bytes, container_bytes; /* 56-87 */
 	pfs_le64 next_temp;				      /* 88-95 */
+	pfs_le32 dicts, flags;				      /* 96-103 */
 };
-_Static_assert(sizeof(struct pfs_index_disk) == 96, "format v1");
+_Static_assert(sizeof(struct pfs_index_disk) == 104, "format v1");
+#define PFS_INDEX_USERS_KNOWN 1u /* the dictionaries' users are counted exactly */
 
 struct pfs_index_object_disk {
 	pfs_le32 page, slot, hash;
@@ -257,6 +259,12 @@ struct pfs_index_page_disk {
 	pfs_le32 slots_crc;
 };
 _Static_assert(sizeof(struct pfs_index_page_disk) == 24, "format v1");
+
+struct pfs_index_dict_disk {
+	pfs_le32 number;
+	pfs_le64 users;
+};
+_Static_assert(sizeof(struct pfs_index_dict_disk) == 12, "format v1");
 
 #define PFS_LOCK_NAME "lock"
 

@@ -188,6 +188,7 @@ static void decide(struct pfs_repair *repair)
 
 		switch (item->fault.kind) {
 		case PFS_FAULT_SEGMENT:
+		case PFS_FAULT_DICT:
 		case PFS_FAULT_TWICE: item->deed = PFS_DEED_ASIDE; break;
 		case PFS_FAULT_NONE:
 		case PFS_FAULT_STALE:
@@ -225,12 +226,16 @@ static int keep_records(struct pfs_repair *repair, struct pfs_repair_item *item)
 	return err;
 }
 
-static int set_segment_aside(struct pfs_repair *repair, struct pfs_repair_item *item)
+/* The file of a segment, or of a dictionary; what needs that is found without it next time. */
+static int set_aside(struct pfs_repair *repair, struct pfs_repair_item *item)
 {
 	char name[32], aside[64];
 	int err;
 
-	snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, item->fault.number);
+	if (item->fault.kind == PFS_FAULT_DICT)
+		snprintf(name, sizeof(name), PFS_DICT_NAME_FMT, item->fault.number);
+	else
+		snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, item->fault.number);
 	/* Both copies of its header are said to be damaged. */
 	if (!exists(repair->dir, name))
 		return 0;
@@ -255,8 +260,9 @@ static int do_journal(struct pfs_repair *repair)
 		struct pfs_repair_item *item = &repair->items[i];
 
 		if (item->deed == PFS_DEED_ASIDE &&
-		    (item->fault.kind == PFS_FAULT_SEGMENT || item->fault.kind == PFS_FAULT_TWICE))
-			err = set_segment_aside(repair, item);
+		    (item->fault.kind == PFS_FAULT_SEGMENT || item->fault.kind == PFS_FAULT_DICT ||
+		     item->fault.kind == PFS_FAULT_TWICE))
+			err = set_aside(repair, item);
 		if (item->fault.kind == PFS_FAULT_SEQUENCE)
 			repair->super.sequence =
 				pfs_max_u64(repair->super.sequence, repair->check.seq_max);
@@ -333,6 +339,7 @@ static bool takes_out(const struct pfs_repair *repair)
 		case PFS_FAULT_NUMBER:
 		case PFS_FAULT_UNREADABLE:
 		case PFS_FAULT_RECORDS:
+		case PFS_FAULT_DICT:
 		case PFS_FAULT_SEGMENT: return true;
 		default: break;
 		}

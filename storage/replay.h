@@ -48,6 +48,6 @@ int pfs_distrust_place(struct pfs_replay_state *state, const struct pfs_extent_a
 		       uint64_t tag);
 /* A new object at a place in a page. */
 int pfs_install(struct pfs_store *store, unsigned kind, uint64_t tag, uint32_t page, uint32_t slot,
-		uint64_t raw_len, uint64_t container_len);
+		uint64_t raw_len, uint64_t container_len, uint32_t dict);
 
 #endif

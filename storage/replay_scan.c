@@ -60,7 +60,7 @@ int pfs_name(struct pfs_replay_state *state, unsigned kind, uint64_t tag)
 /* ---- slots ---- */
 
 int pfs_install(struct pfs_store *store, unsigned kind, uint64_t tag, uint32_t page, uint32_t slot,
-		uint64_t raw_len, uint64_t container_len)
+		uint64_t raw_len, uint64_t container_len, uint32_t dict)
 {
 	uint32_t object;
 	int err = pfs_index_alloc(store->index, &object);
@@ -69,6 +69,7 @@ int pfs_install(struct pfs_store *store, unsigned kind, uint64_t tag, uint32_t p
 		return err;
 	pfs_index_set_word(store->index, object, pfs_word_page(page, slot));
 	pfs_account(store, kind, raw_len, container_len, true);
+	pfs_dict_count(store, dict, 0, true);
 	return pfs_index_insert(store->index, object, pfs_index_hash(kind, tag));
 }
 
@@ -175,6 +176,7 @@ static int scan_damaged(struct pfs_replay_state *state, struct pfs_page *page, u
 	pfs_corrupt(&store->logger, where, pfs_slot_offset(number),
 		    "slot %u or what it points to is damaged", number);
 	pfs_pager_make_unusable(store->pager, page);
+	store->dict_users_known = false;
 	if (identity == PFS_IDENTITY_NONE)
 		return 0;
 	if (identity == PFS_IDENTITY_UNKNOWN)
@@ -185,7 +187,7 @@ static int scan_damaged(struct pfs_replay_state *state, struct pfs_page *page, u
 	if (pfs_is_named(state, found.decoded.kind, found.decoded.tag))
 		return pfs_distrust_place(state, &at, found.decoded.tag);
 	return pfs_install(store, found.decoded.kind, found.decoded.tag, page->number, number,
-			   pfs_peek_raw_len(page, &found.decoded), found.decoded.len);
+			   pfs_peek_raw_len(page, &found.decoded), found.decoded.len, 0);
 }
 
 /* A version of the window, or one whose container was torn by the crash: the records decide. */
@@ -199,7 +201,7 @@ static int scan_named(struct pfs_replay_state *state, const struct pfs_loaded *l
 		return distrust(state, loaded, page->number, number, true);
 	}
 	return pfs_install(state->store, loaded->slot.kind, loaded->slot.tag, page->number, number,
-			   loaded->c.raw_len, loaded->slot.len);
+			   loaded->c.raw_len, loaded->slot.len, loaded->c.dict);
 }
 
 /* A slot whose container does not verify, and whose key the records name: torn, as a rule; but it
@@ -229,7 +231,8 @@ static int scan_live(struct pfs_replay_state *state, struct pfs_page *page, uint
 	if (!verified && slot->kind != PFS_KEY_TEMP)
 		return scan_damaged(state, page, number, disk);
 	return pfs_install(state->store, slot->kind, slot->tag, page->number, number,
-			   verified ? loaded->c.raw_len : 0, slot->len);
+			   verified ? loaded->c.raw_len : 0, slot->len,
+			   verified ? loaded->c.dict : 0);
 }
 
 static int scan_slot(struct pfs_replay_state *state, struct pfs_page *page, uint32_t number)
@@ -269,6 +272,7 @@ static int scan_page(struct pfs_replay_state *state, struct pfs_page *page)
 		 PFS_PAGE_NAME_FMT " can't be read to its end: what it held is not listed",
 		 page->number);
 	pfs_pager_make_unusable(state->store->pager, page);
+	state->store->dict_users_known = false;
 	state->unknown++;
 	return 0;
 }
@@ -285,6 +289,8 @@ int pfs_scan(struct pfs_replay_state *state)
 		err = -ENOMEM;
 	/* What damaged or missing files held is not known to anybody. */
 	state->unknown += state->store->pages_damaged;
+	if (state->store->pages_damaged)
+		state->store->dict_users_known = false;
 	for (uint32_t n = 1; n <= pfs_pager_last(pager) && !err; n++) {
 		struct pfs_page *page = pfs_pager_find(pager, n);
 

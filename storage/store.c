@@ -465,8 +465,10 @@ static void store_free(struct pfs_store *store)
 	pfs_journal_close(store->journal);
 	pfs_pager_close(store->pager);
 	pfs_index_free(store->index);
+	pfs_dicts_close(store);
 	if (store->dir && !store->repairing)
 		store->dir->ops->close_dir(store->dir);
+	pthread_mutex_destroy(&store->train_lock);
 	pthread_mutex_destroy(&store->compact_lock);
 	pthread_mutex_destroy(&store->checkpoint_lock);
 	pthread_mutex_destroy(&store->commit);
@@ -541,7 +543,7 @@ static int open_parts(struct pfs_store *store)
 		err = pfs_pager_open(&store->pager, &pager, &store->pages_damaged);
 	if (!err)
 		err = pfs_journal_open(&store->journal, &journal);
-	return err;
+	return err ? err : pfs_dicts_open(store);
 }
 
 /* Raises the open epoch before anything is changed. */
@@ -680,6 +682,7 @@ static int open_any(struct pfs_store **out, struct pfs_dir *dir, const char *pat
 	store->opened_read_only = o->read_only;
 	store->hold_objects = o->hold_objects;
 	store->manual = o->manual;
+	store->dict_off = o->dict_off;
 	store->commit_ms = o->commit_ms ? o->commit_ms : 1000;
 	store->journal_max = o->journal_max ? o->journal_max : PFS_JOURNAL_MAX_DEFAULT;
 	store->batch_number = 1;
@@ -688,6 +691,7 @@ static int open_any(struct pfs_store **out, struct pfs_dir *dir, const char *pat
 	pfs_list_init(&store->held);
 	pfs_list_init(&store->batch);
 	pfs_list_init(&store->limbo);
+	pthread_mutex_init(&store->train_lock, NULL);
 	pthread_mutex_init(&store->compact_lock, NULL);
 	pthread_mutex_init(&store->checkpoint_lock, NULL);
 	pthread_mutex_init(&store->commit, NULL);

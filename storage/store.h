@@ -77,8 +77,9 @@ struct pfs_open_options {
 	bool read_only;	   /* shared with other readers; replays nothing to disk */
 	bool hold_objects; /* removed objects stay readable and their numbers taken until
 			      pfs_release */
-	bool manual; /* tests: no threads; pfs_store_tick and pfs_store_checkpoint are called by
-			hand */
+	bool dict_off; /* new values are packed without dictionary, and none is trained by itself */
+	bool manual;   /* tests: no threads; pfs_store_tick and pfs_store_checkpoint are called by
+			  hand */
 	unsigned commit_ms;    /* 0: 1000 */
 	unsigned lock_wait_ms; /* how long to wait for another holder before -EBUSY */
 	const struct pfs_defaults
@@ -249,6 +250,25 @@ struct pfs_compact_result {
 };
 int pfs_store_compact(struct pfs_store *store, pfs_progress_fn *progress, void *arg,
 		      const bool *stop, struct pfs_compact_result *result);
+
+/* ---- dictionaries ---- */
+
+struct pfs_train_result {
+	uint64_t samples, sample_bytes;
+	uint64_t raw;	 /* bytes of samples that were held out */
+	uint64_t before; /* what these take as new values are packed now */
+	uint64_t packed; /* and with the dictionary that was made */
+	uint32_t number; /* of the dictionary that new values are packed with now; 0: none was made
+			  */
+	uint64_t length;
+};
+
+/* Makes a dictionary from the points that are there, durably; new values are packed with it from
+ * then on, and read by nobody without it. Blocks no reader and no writer. force: also when it is
+ * hardly better than what is used now. -ENODATA: too few points, or they have too little in common.
+ * -EALREADY: it would not be better (*result says how much). -EOPNOTSUPP: built without libzstd.
+ * -EROFS, -ENOSPC, -ENOMEM. */
+int pfs_train(struct pfs_store *store, bool force, struct pfs_train_result *result);
 
 /* ---- looking at it ---- */
 

@@ -98,7 +98,8 @@ static int pack_blocks(struct pfs_store *store, struct pfs_packed *out, const ui
 	return 0;
 }
 
-int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len)
+int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
+	     bool with_dict)
 {
 	*out = (struct pfs_packed){.raw_len = len};
 	if (len > PFS_BLOCK_LEN)
@@ -110,14 +111,27 @@ int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, 
 	out->owned = malloc(len);
 	if (!out->owned)
 		return -ENOMEM;
-	out->body_len = (uint32_t)pfs_codec_pack(out->owned, len, data, len, NULL);
+	if (with_dict)
+		out->dict = pfs_dict_hold(store);
+	out->body_len = (uint32_t)pfs_codec_pack(out->owned, len, data, len,
+						 out->dict ? out->dict->codec : NULL);
 	if (out->body_len) {
 		out->flags = PFS_CONTAINER_LZ4;
 		out->body = out->owned;
 	} else {
 		out->body_len = (uint32_t)len;
+		pfs_dict_let_go(out->dict);
+		out->dict = NULL;
 	}
 	return 0;
+}
+
+void pfs_packed_free(struct pfs_packed *packed)
+{
+	free(packed->owned);
+	pfs_dict_let_go(packed->dict);
+	packed->owned = NULL;
+	packed->dict = NULL;
 }
 
 /* ---- what an object is now ---- */
@@ -157,6 +171,7 @@ int pfs_current(struct pfs_store *store, uint32_t object, struct pfs_current *cu
 		current->counted_size = v->size;
 		current->counted_len = v->stored;
 		current->counted_kind = v->kind;
+		current->counted_dict = v->source.dict;
 		return 0;
 	}
 	if (!pfs_word_is_page(current->base_word))
@@ -175,8 +190,12 @@ int pfs_current(struct pfs_store *store, uint32_t object, struct pfs_current *cu
 					       slot.off, page->unusable ? 0 : slot.len};
 	current->counted_len = slot.len;
 	current->counted_kind = slot.kind;
-	/* Not verified: a damaged document can be replaced and removed too. */
-	current->counted_size = pfs_peek_raw_len(page, &slot);
+	/* A damaged document can be replaced and removed too; but whose user it was is then not
+	 * known any more. */
+	if (store->dicts->count == 0)
+		current->counted_size = pfs_peek_raw_len(page, &slot);
+	else if (!pfs_peek_container(page, &slot, &current->counted_size, &current->counted_dict))
+		store->dict_users_known = false;
 	return 0;
 }
 
@@ -405,8 +424,11 @@ void pfs_change_settle(struct pfs_store *store, struct pfs_change *change)
 
 	pfs_account(store, current->counted_kind, current->counted_size, current->counted_len,
 		    false);
-	if (!v->removed)
+	pfs_dict_count(store, current->counted_dict, v->seq, false);
+	if (!v->removed) {
 		pfs_account(store, v->kind, v->size, v->stored, true);
+		pfs_dict_count(store, v->source.dict, v->seq, true);
+	}
 	give_back(store, change);
 	supersede(store, current);
 	/* Removing what the disk never had leaves nothing to do. */

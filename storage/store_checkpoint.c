@@ -135,7 +135,6 @@ static int write_lost(struct checkpoint *cp, struct pfs_version *v)
 
 	c.flags = (c.flags & PFS_CONTAINER_ATTR) | PFS_CONTAINER_LOST;
 	c.body_len = 0;
-	c.dict = 0;
 	c.content = 0;
 	pfs_logf(&cp->store->logger, PFS_LOG_ERROR,
 		 "a document's content is lost; reading it gives an error");
@@ -160,7 +159,7 @@ static int apply_small(struct checkpoint *cp, struct pfs_version *v)
 	if (v->source.kind == PFS_SOURCE_STAGE) {
 		err = pfs_source_read(cp->store, &v->source, 0, buf, v->size);
 		if (!err)
-			err = pfs_pack(cp->store, &packed, buf, v->size);
+			err = pfs_pack(cp->store, &packed, buf, v->size, false);
 		c.flags = (c.flags & PFS_CONTAINER_ATTR) | packed.flags;
 		c.body_len = packed.body_len;
 		c.content = 0;
@@ -170,7 +169,7 @@ static int apply_small(struct checkpoint *cp, struct pfs_version *v)
 	}
 	if (!err)
 		err = write_small(cp, v, &c, body);
-	free(packed.owned);
+	pfs_packed_free(&packed);
 	free(buf);
 	return err;
 }
@@ -805,6 +804,7 @@ static int run(struct checkpoint *cp)
 	store->counters.checkpoints++;
 	store->journal_kept = pfs_journal_live_bytes(store->journal);
 	pthread_mutex_unlock(&store->commit);
+	pfs_dicts_drop(store);
 	return pfs_retire_pages(store, true);
 }
 

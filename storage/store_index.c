@@ -111,6 +111,17 @@ static void save_pages(struct pfs_store *store, struct stream *s, uint64_t *coun
 	}
 }
 
+static void save_dicts(struct pfs_store *store, struct stream *s)
+{
+	for (size_t i = 0; i < store->dicts->count; i++) {
+		struct pfs_index_dict_disk disk = {0};
+
+		pfs_put_le32(disk.number.b, store->dicts->at[i]->number);
+		pfs_put_le64(disk.users.b, store->dicts->at[i]->users);
+		stream_put(s, &disk, sizeof(disk));
+	}
+}
+
 static void encode_header(struct pfs_store *store, struct pfs_index_disk *disk, uint64_t objects,
 			  uint64_t pages)
 {
@@ -125,6 +136,8 @@ static void encode_header(struct pfs_store *store, struct pfs_index_disk *disk, 
 	pfs_put_le64(disk->raw_bytes.b, store->raw_bytes);
 	pfs_put_le64(disk->container_bytes.b, store->container_bytes);
 	pfs_put_le64(disk->next_temp.b, store->next_temp);
+	pfs_put_le32(disk->dicts.b, (uint32_t)store->dicts->count);
+	pfs_put_le32(disk->flags.b, store->dict_users_known ? PFS_INDEX_USERS_KNOWN : 0);
 	pfs_put_le32(disk->crc.b,
 		     pfs_crc32c(0, (uint8_t *)disk + HEADER_CRC_AT, sizeof(*disk) - HEADER_CRC_AT));
 }
@@ -142,6 +155,7 @@ static int save_to(struct pfs_store *store, struct pfs_file *file)
 		return -ENOMEM;
 	save_objects(store, &s, &objects);
 	save_pages(store, &s, &pages);
+	save_dicts(store, &s);
 	pfs_put_le32(crc, s.crc);
 	stream_put(&s, crc, sizeof(crc));
 	stream_flush(&s);
@@ -250,6 +264,33 @@ static int load_pages(struct pfs_store *store, struct stream *s, uint64_t count)
 	return 0;
 }
 
+/* What the index says of dictionaries without a file is needed by nobody but a message. */
+static int load_dicts(struct pfs_store *store, struct stream *s, uint64_t count, bool known)
+{
+	size_t met = 0;
+
+	for (uint64_t i = 0; i < count; i++) {
+		const struct pfs_index_dict_disk *disk = stream_take(s, sizeof(*disk));
+		struct pfs_dict *dict;
+		uint64_t users;
+
+		if (!disk)
+			return s->err;
+		users = pfs_get_le64(disk->users.b);
+		dict = pfs_dict_find(store, pfs_get_le32(disk->number.b));
+		if (dict) {
+			dict->users = users;
+			met++;
+		} else if (users) {
+			pfs_logf(&store->logger, PFS_LOG_ERROR,
+				 PFS_DICT_NAME_FMT " is missing: %llu documents can't be read",
+				 pfs_get_le32(disk->number.b), (unsigned long long)users);
+		}
+	}
+	store->dict_users_known = known && met == store->dicts->count;
+	return 0;
+}
+
 /* What was loaded before the error would be there twice once the pages have been read. */
 static int forget_loaded(struct pfs_store *store, int err)
 {
@@ -260,6 +301,9 @@ static int forget_loaded(struct pfs_store *store, int err)
 		return new_err;
 	pfs_index_free(store->index);
 	store->index = index;
+	for (size_t i = 0; i < store->dicts->count; i++)
+		store->dicts->at[i]->users = 0;
+	store->dict_users_known = true;
 	return err;
 }
 
@@ -267,7 +311,7 @@ static int load_from(struct pfs_store *store, struct pfs_file *file)
 {
 	struct stream s = {.file = file, .off = sizeof(struct pfs_index_disk)};
 	struct pfs_index_disk disk;
-	uint64_t objects, pages, size;
+	uint64_t objects, pages, dicts, size;
 	int err = read_header(store, file, &disk);
 
 	if (!err)
@@ -276,9 +320,11 @@ static int load_from(struct pfs_store *store, struct pfs_file *file)
 		return err;
 	objects = pfs_get_le64(disk.objects.b);
 	pages = pfs_get_le64(disk.pages.b);
+	dicts = pfs_get_le32(disk.dicts.b);
 	if (objects > UINT32_MAX - PFS_OBJECT_FIRST || pages > PFS_PAGE_NUMBER_MAX ||
 	    size != sizeof(disk) + objects * sizeof(struct pfs_index_object_disk) +
-			    pages * sizeof(struct pfs_index_page_disk) + 4)
+			    pages * sizeof(struct pfs_index_page_disk) +
+			    dicts * sizeof(struct pfs_index_dict_disk) + 4)
 		return -EUCLEAN;
 	err = verify(file, size - sizeof(disk) - 4);
 	if (err)
@@ -289,6 +335,9 @@ static int load_from(struct pfs_store *store, struct pfs_file *file)
 	err = load_objects(store, &s, objects);
 	if (!err)
 		err = load_pages(store, &s, pages);
+	if (!err)
+		err = load_dicts(store, &s, dicts,
+				 pfs_get_le32(disk.flags.b) & PFS_INDEX_USERS_KNOWN);
 	free(s.buf);
 	if (err)
 		return forget_loaded(store, err);

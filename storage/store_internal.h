@@ -1,6 +1,7 @@
 /* Rank 5: the inside of a store, shared by the store_*.c files and by nobody else.
  *
  * Lock order, outermost first:
+ *   train       one training at a time
  *   compact     one compaction at a time
  *   checkpoint  one checkpoint at a time; the writer thread and callers that need room
  *   commit      all changes of what the store knows; held for a record's write, never for a sync
@@ -12,6 +13,7 @@
 
 #include <pthread.h>
 
+#include "storage/codec.h"
 #include "storage/index.h"
 #include "storage/io.h"
 #include "storage/journal.h"
@@ -53,6 +55,23 @@ struct pfs_compaction {
 	uint64_t moved; /* bytes, since opening */
 };
 
+/* store_dict.c */
+struct pfs_dict {
+	uint32_t number;
+	struct pfs_codec_dict *codec; /* NULL: no copy of the file is good */
+	uint64_t raw, packed;	      /* of samples: what it promises; 0: not known */
+	uint64_t packing;	      /* atomic: values packed with it that are not published yet */
+	/* Commit lock. */
+	uint64_t users;	   /* versions that name it, which are what an object is */
+	uint64_t last_seq; /* of the last change after which a document named it or did no more */
+};
+
+/* Does not change once it is published. */
+struct pfs_dicts {
+	size_t count;
+	struct pfs_dict *at[]; /* ascending numbers */
+};
+
 struct pfs_store {
 	const struct pfs_io *io;
 	struct pfs_dir *dir;
@@ -73,7 +92,12 @@ struct pfs_store {
 	uint64_t journal_max;
 	struct pfs_defaults defaults;
 	uint64_t next_content; /* atomic */
+	bool dict_off;	       /* new values are packed without */
+	/* Atomic; changed under the commit lock, freed after an epoch. */
+	struct pfs_dicts *dicts;
+	struct pfs_dict *dict; /* for new values: the newest that is good, or NULL */
 
+	pthread_mutex_t train_lock;
 	pthread_mutex_t compact_lock;
 	struct pfs_compaction compaction;
 	pthread_mutex_t checkpoint_lock;
@@ -91,6 +115,7 @@ struct pfs_store {
 	uint64_t journal_kept; /* live journal after the last checkpoint */
 	uint64_t staged_bytes; /* data of stages in the journal */
 	bool reserve_dropped;
+	bool dict_users_known; /* the dictionaries' users are counted exactly */
 	struct pfs_counters counters;
 	/* Unpublished, to be freed after an epoch. */
 	struct pfs_list limbo;
@@ -170,6 +195,10 @@ int pfs_load_slot(struct pfs_page *page, const struct pfs_slot_disk *disk, struc
 /* The raw length that a container says, not verified: for the statistics. */
 uint64_t pfs_peek_raw_len(const struct pfs_page *page, const struct pfs_slot *slot);
 
+/* The same, and the dictionary that it names. False: it does not verify, and *dict is 0. */
+bool pfs_peek_container(struct pfs_page *page, const struct pfs_slot *slot, uint64_t *raw_len,
+			uint32_t *dict);
+
 /* What `word` says. -ENOENT for 0, -EIO. */
 int pfs_view(struct pfs_store *store, uint64_t word, struct pfs_view *view);
 
@@ -218,6 +247,7 @@ struct pfs_current {
 	uint64_t extended; /* bytes behind home that a target in place has taken, not written yet */
 	uint64_t counted_size, counted_len; /* what the statistics count for it */
 	unsigned counted_kind;		    /* PFS_KEY_NONE or TEMP: it does not count */
+	uint32_t counted_dict;		    /* whose user it is */
 };
 
 int pfs_current(struct pfs_store *store, uint32_t object, struct pfs_current *current);
@@ -258,10 +288,14 @@ struct pfs_packed {
 	uint64_t raw_len, content;
 	uint32_t body_len;
 	const uint8_t *body;
-	uint8_t *owned; /* to be freed */
+	uint8_t *owned;	       /* to be freed */
+	struct pfs_dict *dict; /* that it was packed with, held; or NULL */
 };
-/* Packs up to PFS_WHOLE_WRITE_MAX bytes. The body may be `data` itself. */
-int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len);
+/* Packs up to PFS_WHOLE_WRITE_MAX bytes. The body may be `data` itself. with_dict: with the newest
+ * dictionary, if there is one; then the record has to be written before pfs_packed_free. */
+int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
+	     bool with_dict);
+void pfs_packed_free(struct pfs_packed *packed);
 
 /* ---- store_log.c: commit lock; 0 or why the record could not be written ---- */
 
@@ -351,6 +385,34 @@ int pfs_index_load(struct pfs_store *store);
 
 /* Commit lock. What only counts, or can be had without the lock, is left out. */
 int pfs_stat_locked(struct pfs_store *store, struct pfs_store_stat *out);
+
+/* ---- store_dict.c ---- */
+
+/* Reads all dictionaries; those that are damaged are there without a codec. -ENOMEM, -EIO. */
+int pfs_dicts_open(struct pfs_store *store);
+void pfs_dicts_close(struct pfs_store *store);
+
+/* Epoch section or commit lock. NULL: there is none. */
+struct pfs_dict *pfs_dict_find(const struct pfs_store *store, uint32_t number);
+/* *codec NULL for number 0. -EIO: the dictionary is missing or damaged (logged). */
+int pfs_dict_codec(struct pfs_store *store, uint32_t number, const struct pfs_codec_dict **codec);
+
+/* Commit lock. The change with this sequence makes a version that names the dictionary what an
+ * object is (add), or takes it away. */
+void pfs_dict_count(struct pfs_store *store, uint32_t number, uint64_t seq, bool add);
+
+/* The dictionary for new values, or NULL. It stays until it is let go. */
+struct pfs_dict *pfs_dict_hold(struct pfs_store *store);
+void pfs_dict_let_go(struct pfs_dict *dict);
+
+/* Makes a dictionary, durably, and packs new values with it. raw, packed: what it promises.
+ * -ENOSPC, -ENOMEM, -EROFS. Takes the checkpoint and the commit lock. */
+int pfs_dict_add(struct pfs_store *store, const void *bytes, size_t len, uint64_t raw,
+		 uint64_t packed);
+
+/* Removes the dictionaries that nobody needs. Checkpoint lock; after a journal's declaration was
+ * synced. */
+void pfs_dicts_drop(struct pfs_store *store);
 
 /* ---- store_change.c, statistics ---- */
 

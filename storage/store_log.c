@@ -63,6 +63,7 @@ int pfs_log_put(struct pfs_store *store, struct pfs_version *v, const struct pfs
 	encode_attr(&put.attr, v);
 	pfs_put_le64(put.raw_len.b, packed->raw_len);
 	pfs_put_le64(put.content.b, packed->content);
+	pfs_put_le32(put.dict.b, v->source.dict);
 	pfs_put_le32(put.body_len.b, packed->body_len);
 	pfs_put_le64(put.displaced.b, displaced);
 	err = append(store, PFS_RECORD_PUT, packed->flags,

@@ -523,7 +523,7 @@ static int put_whole(struct pfs_store *store, const struct pfs_key *key, const v
 {
 	struct pfs_packed packed;
 	unsigned tries = 0;
-	int err = pfs_pack(store, &packed, data, len);
+	int err = pfs_pack(store, &packed, data, len, true);
 
 	if (err)
 		return err;
@@ -532,7 +532,7 @@ static int put_whole(struct pfs_store *store, const struct pfs_key *key, const v
 		err = put_locked(store, key, &packed, attr, flags, replaced);
 		pfs_write_leave(store);
 	} while (pfs_write_again(store, err, &tries, false));
-	free(packed.owned);
+	pfs_packed_free(&packed);
 	return err;
 }
 

@@ -85,22 +85,54 @@ uint64_t pfs_peek_raw_len(const struct pfs_page *page, const struct pfs_slot *sl
 	return raw_len;
 }
 
+bool pfs_peek_container(struct pfs_page *page, const struct pfs_slot *slot, uint64_t *raw_len,
+			uint32_t *dict)
+{
+	struct pfs_loaded loaded;
+
+	*raw_len = 0;
+	*dict = 0;
+	loaded.page = page;
+	loaded.slot = *slot;
+	if (load_container(&loaded) != 0) {
+		*raw_len = pfs_peek_raw_len(page, slot);
+		return false;
+	}
+	*raw_len = loaded.c.raw_len;
+	*dict = loaded.c.dict;
+	return true;
+}
+
 /* ---- decoding ---- */
 
-static int unpack_small(void *buf, uint64_t off, size_t len, const uint8_t *body, uint64_t body_len,
-			uint64_t raw_len, unsigned flags)
-{
-	uint8_t raw[PFS_BLOCK_LEN];
+/* A body of body_len bytes that is a payload of up to a block. */
+struct small {
+	const uint8_t *body;
+	uint64_t body_len, raw_len;
+	unsigned flags;
+	uint32_t dict;
+};
 
-	if (!(flags & PFS_CONTAINER_LZ4)) {
-		if (body_len != raw_len)
+static int unpack_small(struct pfs_store *store, const struct small *s, void *buf, uint64_t off,
+			size_t len)
+{
+	const struct pfs_codec_dict *codec;
+	uint8_t raw[PFS_BLOCK_LEN];
+	int err;
+
+	if (!(s->flags & PFS_CONTAINER_LZ4)) {
+		if (s->body_len != s->raw_len || s->dict)
 			return -EUCLEAN;
-		memcpy(buf, body + off, len);
+		memcpy(buf, s->body + off, len);
 		return 0;
 	}
-	if (off == 0 && len == raw_len)
-		return pfs_codec_unpack(buf, raw_len, body, body_len, NULL);
-	if (pfs_codec_unpack(raw, raw_len, body, body_len, NULL) != 0)
+	err = pfs_dict_codec(store, s->dict, &codec);
+	if (err)
+		return err;
+	if (off == 0 && len == s->raw_len)
+		return pfs_codec_unpack(buf, s->raw_len, s->body, s->body_len, codec);
+	if (s->raw_len > sizeof(raw) ||
+	    pfs_codec_unpack(raw, s->raw_len, s->body, s->body_len, codec) != 0)
 		return -EUCLEAN;
 	memcpy(buf, raw + off, len);
 	return 0;
@@ -212,6 +244,8 @@ static int read_record(struct pfs_store *store, const struct pfs_source *s, uint
 		struct blocks b = {s->segment->map + s->record_off + s->body_off, s->body_len,
 				   s->size, s->content};
 
+		if (s->dict)
+			return -EUCLEAN;
 		return read_blocks(store, &b, off, buf, len);
 	}
 	record = malloc(s->record_len);
@@ -219,8 +253,10 @@ static int read_record(struct pfs_store *store, const struct pfs_source *s, uint
 		return -ENOMEM;
 	err = pfs_journal_read(store->journal, s->segment, s->record_off, record, s->record_len);
 	if (!err)
-		err = unpack_small(buf, off, len, record + s->body_off, s->body_len, s->size,
-				   s->flags);
+		err = unpack_small(store,
+				   &(struct small){record + s->body_off, s->body_len, s->size,
+						   s->flags, s->dict},
+				   buf, off, len);
 	free(record);
 	return err;
 }
@@ -236,10 +272,14 @@ static int read_loaded(struct pfs_store *store, const struct pfs_loaded *loaded,
 		struct blocks b = {loaded->page->map + loaded->slot.off + c->header_len,
 				   c->body_len, c->raw_len, c->content};
 
+		if (c->dict)
+			return -EUCLEAN;
 		return read_blocks(store, &b, off, buf, len);
 	}
-	return unpack_small(buf, off, len, loaded->bytes + c->header_len, c->body_len, c->raw_len,
-			    c->flags);
+	return unpack_small(store,
+			    &(struct small){loaded->bytes + c->header_len, c->body_len, c->raw_len,
+					    c->flags, c->dict},
+			    buf, off, len);
 }
 
 /* Loads a container by its place instead of by its slot, which may be a tombstone by now. */

@@ -63,6 +63,7 @@ static void source_of_packed(struct pfs_source *source, const struct pfs_packed 
 		.kind = packed->raw_len ? PFS_SOURCE_RECORD : PFS_SOURCE_EMPTY,
 		.size = packed->raw_len,
 		.flags = packed->flags,
+		.dict = packed->dict ? packed->dict->number : 0,
 		.body_len = packed->body_len,
 		.content = packed->content,
 	};
@@ -427,12 +428,12 @@ static int change_bytes(struct pfs_store *store, uint32_t object, uint64_t new_s
 		return patch_object(store, &change, &base, new_size, off, len, data, privileged);
 	err = merge_small(store, &base, old_size, new_size, off, data, len, &bytes);
 	if (!err)
-		err = pfs_pack(store, &packed, bytes, new_size);
+		err = pfs_pack(store, &packed, bytes, new_size, true);
 	if (err) {
 		pfs_change_drop(store, &change);
 	} else {
 		err = put_object(store, &change, &packed, 0, privileged);
-		free(packed.owned);
+		pfs_packed_free(&packed);
 	}
 	free(bytes);
 	return err;
@@ -470,7 +471,7 @@ static int write_part(struct pfs_store *store, uint32_t object, uint64_t off, co
 	/* A write that replaces everything is packed before the lock is taken. */
 	whole = off == 0 && pfs_getattr(store, object, &now) == 0 && now.size <= len;
 	if (whole)
-		err = pfs_pack(store, &packed, data, len);
+		err = pfs_pack(store, &packed, data, len, true);
 	if (!err) {
 		do {
 			pfs_write_enter(store);
@@ -479,7 +480,7 @@ static int write_part(struct pfs_store *store, uint32_t object, uint64_t off, co
 			pfs_write_leave(store);
 		} while (pfs_write_again(store, err, &tries, false));
 	}
-	free(packed.owned);
+	pfs_packed_free(&packed);
 	if (err && err != -ENOENT) {
 		/* The truncation that this write was for must not empty the document. */
 		pfs_write_enter(store);

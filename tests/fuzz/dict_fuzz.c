@@ -41,23 +41,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_in in = fuzz_in(data, size);
 	size_t raw_len = fuzz_u32(&in), dict_max = fuzz_u16(&in), packed_len, dict_len;
 	const uint8_t *dict_bytes = fuzz_bytes(&in, dict_max, &dict_len);
-	uint8_t *dict_copy = copy_of(dict_bytes, dict_len);
 	uint8_t *packed = copy_of(in.at, packed_len = fuzz_left(&in));
-	struct pfs_codec_dict dict = {dict_copy, dict_len};
+	struct pfs_codec_dict *dict = NULL;
 	uint8_t *raw;
 
+	FUZZ_CHECK(pfs_codec_dict_new(&dict, dict_bytes, dict_len) == (dict_len ? 0 : -EINVAL));
 	raw_len %= RAW_MAX + 1;
 	raw = malloc(raw_len ? raw_len : 1);
 	FUZZ_CHECK(raw != NULL);
-	if (pfs_codec_unpack(raw, raw_len, packed, packed_len, &dict) == 0)
-		check_pack(raw, raw_len, &dict, pfs_codec_bound(raw_len));
+	if (pfs_codec_unpack(raw, raw_len, packed, packed_len, dict) == 0)
+		check_pack(raw, raw_len, dict, pfs_codec_bound(raw_len));
 	if (pfs_codec_unpack(raw, raw_len, packed, packed_len, NULL) == 0)
 		check_pack(raw, raw_len, NULL, raw_len);
 	/* The input as the text. */
-	check_pack(packed, packed_len, &dict, raw_len);
+	check_pack(packed, packed_len, dict, raw_len);
 	check_pack(packed, packed_len, NULL, pfs_codec_bound(packed_len));
 	free(raw);
 	free(packed);
-	free(dict_copy);
+	pfs_codec_dict_free(dict);
 	return 0;
 }

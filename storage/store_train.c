@@ -1,0 +1,249 @@
+/* Training: a dictionary from what the store holds, and when it is time for one.
+ *
+ * T1: samples are points of up to a block, spread over the store; of those, every HOLD_OUT-th is
+ * left out of the training, and says what the dictionary is worth. T2: one that does not pack these
+ * by GAIN better than what new values are packed with now is not taken. T3: by itself, the store
+ * trains for the first time when there are enough points, and again when it holds GROWTH times as
+ * much as a dictionary was made from that could have been larger, or when new values pack by DRIFT
+ * worse than was promised. Each attempt that brings nothing doubles what has to be written before
+ * the next one. T4: not with more than DICTS_MAX dictionaries, all of which somebody needs. */
+#include <stdlib.h>
+
+#include "storage/epoch.h"
+#include "storage/store_internal.h"
+#include "storage/train.h"
+
+#define POINTS_MIN 1000
+#define RAW_MIN (256 * PFS_KIB)
+#define SAMPLES_BYTES_MAX (3 * PFS_MIB)
+#define SAMPLES_MAX 65536u
+#define PICKS_MAX 200000u /* objects looked at */
+#define SAMPLE_LEN_MIN 8
+#define DICT_SHARE 8 /* a dictionary is no longer than this part of its samples */
+#define DICT_LEN_MIN 1024
+#define HOLD_OUT 8
+#define GAIN_NUM 9 /* 10 % */
+#define GAIN_DEN 10
+#define DRIFT_NUM 5 /* 25 % */
+#define DRIFT_DEN 4
+#define DRIFT_RAW_MIN PFS_MIB
+#define DRIFT_RAW_MAX (64 * PFS_MIB)
+#define GROWTH 8
+#define DICTS_MAX 16
+
+struct samples {
+	uint8_t *bytes; /* SAMPLES_BYTES_MAX */
+	size_t *lens;	/* SAMPLES_MAX */
+	size_t count, used;
+	uint64_t since; /* only versions from this sequence on */
+};
+
+static int samples_new(struct samples *s)
+{
+	*s = (struct samples){.bytes = malloc(SAMPLES_BYTES_MAX),
+			      .lens = malloc(SAMPLES_MAX * sizeof(*s->lens))};
+	return s->bytes && s->lens ? 0 : -ENOMEM;
+}
+
+static void samples_free(struct samples *s)
+{
+	free(s->bytes);
+	free(s->lens);
+}
+
+/* ---- picking ---- */
+
+/* Whether the object is a point that a dictionary is for. */
+static bool is_sample(struct pfs_store *store, uint32_t object, const struct samples *s)
+{
+	struct pfs_view view;
+	bool is = false;
+
+	pfs_epoch_enter();
+	if (pfs_view(store, pfs_index_word(store->index, object), &view) == 0)
+		is = (view.kind == PFS_KEY_NUM || view.kind == PFS_KEY_UUID) &&
+		     view.size >= SAMPLE_LEN_MIN && view.size <= PFS_BLOCK_LEN &&
+		     view.seq >= s->since;
+	pfs_epoch_leave();
+	return is;
+}
+
+static uint32_t gcd(uint32_t a, uint32_t b)
+{
+	while (b) {
+		uint32_t rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a;
+}
+
+/* Points from all over the store, each at most once. */
+static void pick(struct pfs_store *store, struct samples *s)
+{
+	uint32_t range = pfs_index_end(store->index) - PFS_OBJECT_FIRST, step, at;
+
+	s->count = s->used = 0;
+	if (!range)
+		return;
+	/* Steps that have no factor in common with the range meet every object. */
+	for (step = (uint32_t)(range * 0.618) + 1; gcd(step, range) != 1; step++)
+		;
+	at = (uint32_t)(pfs_mix64((uint64_t)pfs_now_monotonic()) % range);
+	for (uint32_t i = 0; i < range && i < PICKS_MAX && s->count < SAMPLES_MAX; i++) {
+		size_t room = SAMPLES_BYTES_MAX - s->used;
+		ssize_t n;
+
+		at = (uint32_t)(((uint64_t)at + step) % range);
+		if (!is_sample(store, PFS_OBJECT_FIRST + at, s))
+			continue;
+		if (room < PFS_BLOCK_LEN)
+			break;
+		n = pfs_read(store, PFS_OBJECT_FIRST + at, 0, s->bytes + s->used, PFS_BLOCK_LEN);
+		if (n < SAMPLE_LEN_MIN)
+			continue;
+		s->lens[s->count++] = (size_t)n;
+		s->used += (size_t)n;
+	}
+}
+
+/* ---- making ---- */
+
+static bool is_held_out(size_t i)
+{
+	return i % HOLD_OUT == HOLD_OUT - 1;
+}
+
+/* Moves the samples that are held out behind the others. Returns how many are left in front. */
+static int part(struct samples *s, size_t *front, size_t *front_bytes)
+{
+	uint8_t *bytes = malloc(s->used + 1);
+	size_t *lens = malloc((s->count + 1) * sizeof(*lens)), at = 0, n = 0;
+
+	for (unsigned back = 0; back < 2 && bytes && lens; back++) {
+		size_t from = 0;
+
+		for (size_t i = 0; i < s->count; from += s->lens[i++]) {
+			if (is_held_out(i) != back)
+				continue;
+			memcpy(bytes + at, s->bytes + from, s->lens[i]);
+			at += s->lens[i];
+			lens[n++] = s->lens[i];
+		}
+		if (!back) {
+			*front = n;
+			*front_bytes = at;
+		}
+	}
+	if (!bytes || !lens) {
+		free(bytes);
+		free(lens);
+		return -ENOMEM;
+	}
+	samples_free(s);
+	s->bytes = bytes;
+	s->lens = lens;
+	return 0;
+}
+
+/* What the samples from `first` on, which begin at `at`, take when they are packed. */
+static uint64_t packed_size(const struct samples *s, size_t first, size_t at,
+			    const struct pfs_codec_dict *codec, uint8_t *room)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = first; i < s->count; at += s->lens[i++]) {
+		size_t n = pfs_codec_pack(room, PFS_BLOCK_LEN, s->bytes + at, s->lens[i], codec);
+
+		sum += n ? n : s->lens[i];
+	}
+	return sum;
+}
+
+static int judge(struct pfs_store *store, const struct samples *s, size_t front, size_t front_bytes,
+		 const uint8_t *bytes, size_t len, struct pfs_train_result *result)
+{
+	struct pfs_codec_dict *codec;
+	struct pfs_dict *now;
+	uint8_t *room = malloc(PFS_BLOCK_LEN);
+	int err = room ? pfs_codec_dict_new(&codec, bytes, len) : -ENOMEM;
+
+	if (!err) {
+		now = pfs_dict_hold(store);
+		result->raw = s->used - front_bytes;
+		result->before = packed_size(s, front, front_bytes, now ? now->codec : NULL, room);
+		result->packed = packed_size(s, front, front_bytes, codec, room);
+		pfs_dict_let_go(now);
+		pfs_codec_dict_free(codec);
+	}
+	free(room);
+	return err;
+}
+
+/* From the samples that are there. */
+static int make(struct pfs_store *store, struct samples *s, bool force,
+		struct pfs_train_result *result)
+{
+	size_t front = 0, front_bytes = 0, cap;
+	uint8_t *dict;
+	ssize_t len;
+	int err;
+
+	result->samples = s->count;
+	result->sample_bytes = s->used;
+	cap = pfs_min_u64(PFS_CODEC_DICT_MAX, s->used / DICT_SHARE);
+	if (s->count < 2 * HOLD_OUT || cap < DICT_LEN_MIN)
+		return -ENODATA;
+	err = part(s, &front, &front_bytes);
+	dict = err ? NULL : malloc(cap);
+	if (!dict)
+		return -ENOMEM;
+	len = pfs_train_samples(dict, cap, s->bytes, s->lens, front);
+	err = len < 0 ? (int)len : judge(store, s, front, front_bytes, dict, (size_t)len, result);
+	if (!err && !force && result->packed * GAIN_DEN > result->before * GAIN_NUM)
+		err = -EALREADY;
+	if (!err)
+		err = pfs_dict_add(store, dict, (size_t)len, result->raw, result->packed);
+	free(dict);
+	if (!err) {
+		result->length = (size_t)len;
+		result->number = store->super.dict_highest;
+	}
+	return err;
+}
+
+static int train(struct pfs_store *store, uint64_t since, bool force,
+		 struct pfs_train_result *result)
+{
+	struct samples s;
+	int err = samples_new(&s);
+
+	if (!err) {
+		s.since = since;
+		pick(store, &s);
+		/* Too few are new. */
+		if (since && s.used < RAW_MIN) {
+			s.since = 0;
+			pick(store, &s);
+		}
+		err = make(store, &s, force, result);
+	}
+	samples_free(&s);
+	return err;
+}
+
+int pfs_train(struct pfs_store *store, bool force, struct pfs_train_result *result)
+{
+	int err;
+
+	*result = (struct pfs_train_result){0};
+	if (!pfs_store_is_writable(store))
+		return -EROFS;
+	if (!pfs_train_version())
+		return -EOPNOTSUPP;
+	pthread_mutex_lock(&store->train_lock);
+	err = train(store, 0, force, result);
+	pthread_mutex_unlock(&store->train_lock);
+	return err;
+}
