@@ -362,6 +362,15 @@ static void suspect(struct pfs_check *check, uint64_t hash, const struct pfs_key
 	check->suspects[check->suspect_count++] = s;
 }
 
+/* Whether it is the slot that is damaged, and another's: its own with another length may be a
+ * container that was written over in place, before its slot was. */
+static bool is_anothers(const struct live *live, enum pfs_identity identity,
+			const struct pfs_key *key)
+{
+	return identity == PFS_IDENTITY_SLOT &&
+	       (key->kind != live->slot.kind || pfs_key_tag(key) != live->slot.tag);
+}
+
 /* The container is not what the slot says. */
 static void damaged_value(struct paging *p, const struct live *live,
 			  const struct pfs_check_value *value)
@@ -390,7 +399,7 @@ static void damaged_value(struct paging *p, const struct live *live,
 	fault(p, PFS_FAULT_VALUE, live->number)->off = live->slot.off;
 	check->fault.len = live->slot.len;
 	/* Blocks may be being written over in place: the header comes last. */
-	if ((!value->verified || value->bad_blocks) && identity != PFS_IDENTITY_SLOT &&
+	if ((!value->verified || value->bad_blocks) && !is_anothers(live, identity, &key) &&
 	    is_excused(check, live->slot.kind, live->slot.tag)) {
 		suspect(check, pfs_check_hash(live->slot.kind, live->slot.tag), &key);
 		return;

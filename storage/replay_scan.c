@@ -205,13 +205,15 @@ static int scan_named(struct pfs_replay_state *state, const struct pfs_loaded *l
 }
 
 /* A slot whose container does not verify, and whose key the records name: torn, as a rule; but it
- * may be another's slot that is damaged. */
+ * may be another's slot that is damaged. Its own with another length is no damage: a container that
+ * was written over in place by one that is a power of two shorter or longer, before its slot was. */
 static bool is_anothers(struct pfs_replay_state *state, struct pfs_page *page,
-			const struct pfs_slot_disk *disk)
+			const struct pfs_slot_disk *disk, const struct pfs_slot *slot)
 {
 	struct pfs_identify by = probe_of(state, page);
 	struct pfs_identified found;
-	bool is = pfs_identify_slot(&by, disk, &found);
+	bool is = pfs_identify_slot(&by, disk, &found) &&
+		  (found.decoded.kind != slot->kind || found.decoded.tag != slot->tag);
 
 	state->probe_bytes = by.budget;
 	return is;
@@ -225,7 +227,7 @@ static int scan_live(struct pfs_replay_state *state, struct pfs_page *page, uint
 	const struct pfs_slot *slot = &loaded->slot;
 
 	if (pfs_is_named(state, slot->kind, slot->tag) &&
-	    (verified || !is_anothers(state, page, disk)))
+	    (verified || !is_anothers(state, page, disk, slot)))
 		return scan_named(state, loaded, page, number, verified);
 	/* Nobody's any more: dropped, damaged or not. */
 	if (!verified && slot->kind != PFS_KEY_TEMP)
