@@ -368,7 +368,8 @@ static bool proof_in(struct journal *j, const struct segment *segment, const uin
 			j->proof_cost += SCAN_LEN / PFS_SEARCH_CHEAP;
 			continue;
 		}
-		len = pfs_get_le64(head->seq.b) >= j->expected
+		len = pfs_record_is_plausible(head, PFS_SEGMENT_SIZE - off) &&
+				      pfs_get_le64(head->seq.b) >= j->expected
 			      ? record_at(j, segment, bytes, off, &j->proof_cost)
 			      : 0;
 		j->proof_cost++;

@@ -162,6 +162,17 @@ enum pfs_record_type {
 	PFS_RECORD_END = 6,
 };
 
+/* Whether it may be the header of a record of up to room bytes. Of packed and random bytes hardly
+ * any may, so that a search among them sums little. */
+static inline bool pfs_record_is_plausible(const struct pfs_record_disk *head, uint64_t room)
+{
+	static const uint8_t zero[sizeof(head->zero)];
+	uint32_t len = pfs_get_le32(head->len.b);
+
+	return len >= PFS_RECORD_LEN_MIN && len % 8 == 0 && len <= room && head->type != 0 &&
+	       head->type <= PFS_RECORD_END && memcmp(head->zero, zero, sizeof(zero)) == 0;
+}
+
 #define PFS_PUT_LZ4 PFS_CONTAINER_LZ4
 #define PFS_PUT_BLOCKS PFS_CONTAINER_BLOCKS
 #define PFS_PATCH_ZERO 0x01u

@@ -189,10 +189,10 @@ static uint64_t next_head(const struct pfs_segment *segment, uint64_t off, uint6
 		for (size_t i = 0; i < len && i + sizeof(struct pfs_record_disk) <= have; i += 8) {
 			const struct pfs_record_disk *head =
 				(const struct pfs_record_disk *)(window + i);
-			uint32_t record = pfs_get_le32(head->len.b);
+			uint64_t record = pfs_get_le64(head->seq.b);
 
-			if (record >= PFS_RECORD_LEN_MIN && record % 8 == 0 &&
-			    record <= end - off - i && pfs_get_le64(head->seq.b) >= seq)
+			if (pfs_record_is_plausible(head, end - off - i) && record >= seq &&
+			    record <= PFS_SEQ_MAX)
 				return off + i;
 		}
 		off += len;
