@@ -174,8 +174,10 @@ check-asan: $(asan_tests) $(asan_fuzz) $(if $(MOUNT),$(asan_programs)) deps-test
 check-tsan: $(tsan_tests) $(if $(MOUNT),$(tsan_programs)) deps-test ## tests under TSan (MOUNT=1: the mount, too)
 	@BUILD=build/tsan tests/run $(tsan_tests) $(if $(MOUNT),$(tool_bats) $(MOUNT_TESTS))
 
-check-crash: $(filter %_test,$(filter build/debug/tests/crash/%,$(debug_tests))) deps-test ## the power-cut simulator alone
-	@BUILD=build/debug tests/run $(filter build/debug/tests/crash/%,$(debug_tests))
+crash_tests = $(filter build/debug/tests/crash/%,$(debug_tests))
+
+check-crash: $(crash_tests) deps-test ## the crash simulator's long run (JOBS=2: on two cores; CRASH_PART=i/n: a part)
+	@JOBS='$(JOBS)' CRASH_PART='$(CRASH_PART)' tests/check-crash $(crash_tests)
 
 # KILL_ROUNDS=N how many, KILL_SEED=N repeats the choices of one that failed.
 check-kill: $(release_programs) deps-test ## kill -9 of the daemon under load, 1000 times

@@ -28,6 +28,47 @@ static void remember_line(void *arg, enum pfs_log_level level, const char *line)
 
 static const struct pfs_logger logger = {.fn = remember_line};
 
+/* With CRASH_DUMP=DIRECTORY: the image that is looked at, as it was before. */
+static struct pfs_sim *dumped;
+
+static int dump_file(void *arg, const char *name)
+{
+	static uint8_t bytes[4 * PFS_MIB];
+	struct pfs_dir *dir = arg;
+	struct pfs_file *file;
+	char path[512];
+	FILE *out;
+	ssize_t n;
+
+	assert_int_equal(dir->ops->open(dir, name, 0, &file), 0);
+	n = file->ops->read(file, bytes, sizeof(bytes), 0);
+	file->ops->close(file);
+	snprintf(path, sizeof(path), "%s/%s", getenv("CRASH_DUMP"), name);
+	out = fopen(path, "w");
+	if (!out || n < 0 || fwrite(bytes, 1, (size_t)n, out) != (size_t)n || fclose(out) != 0)
+		fail_msg("%s: can't be written", path);
+	return 0;
+}
+
+static void dump(void)
+{
+	struct pfs_dir *dir;
+
+	if (!dumped)
+		return;
+	assert_int_equal(pfs_sim_io(dumped)->ops->open_dir(pfs_sim_io(dumped), STORE, 0, &dir), 0);
+	assert_int_equal(dir->ops->list(dir, dump_file, dir), 0);
+	dir->ops->close_dir(dir);
+}
+
+static void keep_for_dump(struct pfs_sim *image)
+{
+	if (!getenv("CRASH_DUMP"))
+		return;
+	pfs_sim_free(dumped);
+	dumped = pfs_sim_kill(image);
+}
+
 static void bad_image(const struct world *w, const char *fmt, ...) PFS_PRINTF(2, 3);
 
 static void bad_image(const struct world *w, const char *fmt, ...)
@@ -38,6 +79,7 @@ static void bad_image(const struct world *w, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
+	dump();
 	for (unsigned i = logged.count > LOG_LINES ? logged.count - LOG_LINES : 0; i < logged.count;
 	     i++)
 		print_message("  log: %s\n", logged.lines[i % LOG_LINES]);
@@ -387,6 +429,7 @@ static uint64_t explore(struct world *w, struct pfs_sim *image, uint64_t hash,
 	struct state state, again;
 
 	w->tally.opened++;
+	keep_for_dump(image);
 	if (all || hash % 8 == 0)
 		check_image(w, image, false);
 	if (all || (hash >> 8) % 8 == 0) {
@@ -489,6 +532,7 @@ void look_at_kill(struct world *w, struct moment *moment)
 	w->tally.opened++;
 	w->tally.kills++;
 	image = o.image = pfs_sim_kill(moment->disk);
+	keep_for_dump(image);
 	pfs_sim_on_step(image, opening_step, &o);
 	store = open_image(w, image, false);
 	pfs_sim_on_step(image, NULL, NULL);
@@ -531,6 +575,7 @@ struct pfs_sim *look_and_keep(struct world *w, struct moment *moment, bool kill,
 		 kill ? "process death" : "power cut");
 	w->tally.images++;
 	w->tally.opened++;
+	keep_for_dump(image);
 	store = open_image(w, copy, false);
 	read_state(w, store, state, false);
 	expect_allowed(w, &allowed, state);
