@@ -133,7 +133,7 @@ struct pfs_check {
 	bool clean;
 	uint64_t window;	    /* first sequence of the journal; UINT64_MAX: there is none */
 	struct pfs_check_set named; /* by the journal's records */
-	struct pfs_check_set whole; /* of these, those that the first of them needs no version of */
+	struct pfs_check_set whole; /* of these, those that one of them replaces or removes */
 	struct pfs_check_set sound; /* and those of which a version verifies */
 	struct pfs_suspect *suspects;
 	size_t suspect_count, suspect_cap;

@@ -16,6 +16,14 @@ struct segment {
 	uint64_t number, first_seq, oldest_live, epoch, size;
 };
 
+#define MOVES_MAX 4096 /* remembered; what is behind them may look worse than it is */
+
+/* Hashes of the keys. */
+struct move {
+	uint64_t from, to;
+	bool other_half; /* of an exchange, whose first one stands before it */
+};
+
 struct journal {
 	struct pfs_check *check;
 	struct segment *at; /* ascending numbers */
@@ -25,6 +33,8 @@ struct journal {
 	uint64_t proof_cost;	/* up to PFS_SEARCH_BYTES_MAX */
 	char name[32];		/* of the segment that is in bytes */
 	uint32_t file;		/* its number */
+	struct move *moves;	/* MOVES_MAX, in the order of the records */
+	size_t move_count;
 };
 
 /* The next finding is about this segment's file. */
@@ -306,25 +316,52 @@ static const char *parse_record(struct journal *j, uint64_t off, size_t len, str
 	return NULL;
 }
 
-/* Whether a record needs no version of its key i: it replaces or removes it. */
-static bool is_whole(const struct pfs_record_disk *head, unsigned i)
+/* What stood under a key is replaced or removed: no version of it is needed, nor of the key that it
+ * was moved from, and so on. */
+static int mark_whole(struct journal *j, uint64_t hash)
 {
-	return head->type == PFS_RECORD_PUT || head->type == PFS_RECORD_REMOVE ||
-	       (head->type == PFS_RECORD_MOVE && i == 1 && !(head->flags & PFS_MOVE_EXCHANGE));
+	int err = pfs_check_set_add(&j->check->whole, hash);
+
+	for (size_t i = j->move_count; i-- > 0 && err >= 0;) {
+		if (j->moves[i].to != hash)
+			continue;
+		hash = j->moves[i].from;
+		err = pfs_check_set_add(&j->check->whole, hash);
+		i -= j->moves[i].other_half;
+	}
+	return err < 0 ? err : 0;
 }
 
-static int name_keys(struct pfs_check *check, const struct pfs_record_disk *head,
+static void remember_move(struct journal *j, const uint64_t hashes[2], bool exchange)
+{
+	if (j->move_count + 2 > MOVES_MAX)
+		return;
+	j->moves[j->move_count++] = (struct move){hashes[0], hashes[1], false};
+	if (exchange)
+		j->moves[j->move_count++] = (struct move){hashes[1], hashes[0], true};
+}
+
+static int name_keys(struct journal *j, const struct pfs_record_disk *head,
 		     const struct pfs_key keys[2])
 {
-	for (unsigned i = 0; i < 2; i++) {
-		uint64_t hash = pfs_check_hash(keys[i].kind, pfs_key_tag(&keys[i]));
-		int fresh =
-			keys[i].kind == PFS_KEY_NONE ? 0 : pfs_check_set_add(&check->named, hash);
+	uint64_t hashes[2];
+	bool exchange = head->type == PFS_RECORD_MOVE && (head->flags & PFS_MOVE_EXCHANGE);
 
-		if (fresh < 0 ||
-		    (fresh == 1 && is_whole(head, i) && pfs_check_set_add(&check->whole, hash) < 0))
+	for (unsigned i = 0; i < 2; i++) {
+		hashes[i] = pfs_check_hash(keys[i].kind, pfs_key_tag(&keys[i]));
+		if (keys[i].kind != PFS_KEY_NONE &&
+		    pfs_check_set_add(&j->check->named, hashes[i]) < 0)
 			return -ENOMEM;
 	}
+	if (head->type == PFS_RECORD_PUT || head->type == PFS_RECORD_REMOVE)
+		return mark_whole(j, hashes[0]);
+	if (head->type != PFS_RECORD_MOVE)
+		return 0;
+	if (!exchange && mark_whole(j, hashes[1]) != 0)
+		return -ENOMEM;
+	if (keys[1].kind == PFS_KEY_TEMP)
+		return mark_whole(j, hashes[0]);
+	remember_move(j, hashes, exchange);
 	return 0;
 }
 
@@ -344,7 +381,7 @@ static int check_record(struct journal *j, uint64_t off, size_t len)
 		if (err)
 			return err;
 	}
-	return name_keys(check, (const struct pfs_record_disk *)(j->bytes + off), keys);
+	return name_keys(j, (const struct pfs_record_disk *)(j->bytes + off), keys);
 }
 
 /* ---- damage behind which there is more ---- */
@@ -416,7 +453,7 @@ static int report_damage(struct journal *j, const struct segment *segment, uint6
 			keys, &exact);
 	}
 	if (count)
-		err = name_keys(j->check, (const struct pfs_record_disk *)j->other, keys);
+		err = name_keys(j, (const struct pfs_record_disk *)j->other, keys);
 	for (unsigned i = 0; i < (count ? count : 1); i++) {
 		j->check->result->damaged += count != 0;
 		fault(j->check, i ? PFS_FAULT_TOLD : PFS_FAULT_RECORDS, j->file, off, end - off);
@@ -587,7 +624,8 @@ int pfs_check_journal(struct pfs_check *check)
 	j.at = malloc((check->segment_count + 1) * sizeof(*j.at));
 	j.bytes = malloc(PFS_SEGMENT_SIZE);
 	j.other = malloc(PFS_SEGMENT_SIZE);
-	if (!j.at || !j.bytes || !j.other)
+	j.moves = malloc(MOVES_MAX * sizeof(*j.moves));
+	if (!j.at || !j.bytes || !j.other || !j.moves)
 		err = -ENOMEM;
 	if (!err) {
 		read_headers(&j);
@@ -597,5 +635,6 @@ int pfs_check_journal(struct pfs_check *check)
 	free(j.at);
 	free(j.bytes);
 	free(j.other);
+	free(j.moves);
 	return err;
 }

@@ -80,9 +80,12 @@ static void forged_segments_are_given_up(void **state)
 	append_many(&log, 2 * RECORDS_MAX / 3);
 	log_close(&log);
 	dir = open_dir(sim);
-	/* Each word is a length, and a sequence. */
-	for (size_t i = 0; i < pfs_array_len(words); i++)
-		words[i] = 512 * PFS_KIB | (uint64_t)1 << 40;
+	/* Every four words are a record's header: length, sequence, durable, type. */
+	for (size_t i = 0; i < pfs_array_len(words); i += 4) {
+		words[i] = 512 * PFS_KIB;
+		words[i + 1] = words[i + 2] = (uint64_t)1 << 40;
+		words[i + 3] = PFS_RECORD_PUT;
+	}
 	for (unsigned i = 0; i < 4; i++) {
 		char name[32];
 
