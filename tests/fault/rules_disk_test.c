@@ -3,6 +3,7 @@
  * was; what else a broken rule leads to, the power-cut tests show. */
 #include <stdlib.h>
 
+#include "storage/page.h"
 #include "tests/fault/box.h"
 
 /* ---- C7 ---- */
@@ -92,6 +93,64 @@ static void c8_the_copy_is_synced_before_the_source_is_retired(void **state)
 	box_free(b);
 }
 
+/* ---- C9 ---- */
+
+/* Makes the container of a document name a dictionary, and verify. */
+static void name_dictionary(struct pfs_sim *sim, const struct pfs_key *key, uint32_t dict)
+{
+	struct pfs_place at = place_of(sim, key);
+	struct pfs_page_disk page;
+	struct pfs_container_base base = {.kind = key->kind, .tag = pfs_key_tag(key)};
+	struct pfs_container c;
+	uint8_t *was = calloc(1, at.container_len), *now = calloc(1, at.container_len);
+	size_t header;
+
+	read_at(sim, page_name(at.page), 0, &page, sizeof(page));
+	base.base_seq = pfs_get_le64(page.base_seq.b);
+	base.base_mtime = (int64_t)pfs_get_le64(page.base_mtime.b);
+	read_at(sim, page_name(at.page), at.offset, was, at.container_len);
+	assert_int_equal(
+		pfs_container_header_decode(&c, was, at.container_len, at.container_len, &base), 0);
+	header = c.header_len;
+	c.dict = dict;
+	c.header_len = pfs_container_header_encode(now, &c, &base, at.container_len);
+	memcpy(now + c.header_len, was + header, c.body_len);
+	pfs_container_seal(now, c.header_len, c.body_len, now[4], c.seq, &base);
+	write_at(sim, page_name(at.page), at.offset, now, at.container_len);
+	free(was);
+	free(now);
+}
+
+/* Proves: a value that names a dictionary which is not there is refused as damage, and the check
+ * names it; it is never decoded without one, or with another. */
+static void c9_a_value_of_an_unknown_dictionary_is_refused(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_key key = pfs_key_num(1), other = pfs_key_num(2);
+	struct pfs_store *store;
+	struct found *found;
+	bool named = false;
+
+	(void)state;
+	/* The smallest container has room for the number. */
+	create_store(sim, PFS_PAGE_SIZE_MIN, 2048);
+	store = open_store(sim);
+	put_document(store, &key, 3000, 4);
+	put_document(store, &other, 3000, 6);
+	assert_int_equal(pfs_store_close(store), 0);
+	name_dictionary(sim, &key, 7);
+	found = check_store(sim);
+	for (size_t i = 0; i < found->count; i++)
+		named = named || (found->at[i].fatal && pfs_key_equal(&found->at[i].key, &key));
+	assert_true(named);
+	free(found);
+	store = open_store(sim);
+	assert_int_equal(get_error(store, 1), -EIO);
+	assert_true(is(store, 2, 3000, 6));
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 /* ---- C10 ---- */
 
 /* Proves: an opening raises the epoch in the superblock, and syncs it, before it changes anything
@@ -174,6 +233,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(c7_the_directory_is_synced_before_a_segment_is_recycled),
 		cmocka_unit_test(c8_the_copy_is_synced_before_the_source_is_retired),
+		cmocka_unit_test(c9_a_value_of_an_unknown_dictionary_is_refused),
 		cmocka_unit_test(c10_the_epoch_is_raised_before_the_first_change),
 		cmocka_unit_test(c10_an_index_of_another_epoch_is_ignored),
 		cmocka_unit_test(c11_pages_are_synced_by_checkpoints_alone),
