@@ -300,6 +300,24 @@ static void read_exchanged(struct worker *w)
 	}
 }
 
+static void list_exchanged(struct worker *w)
+{
+	struct pfs_listed listed[16];
+	unsigned seen[2] = {0};
+	uint64_t after = 0;
+	ssize_t n;
+
+	while ((n = pfs_list(w->shared->store, after, listed, 16)) > 0) {
+		for (ssize_t i = 0; i < n; i++)
+			if (listed[i].key.kind == PFS_KEY_NUM &&
+			    (listed[i].key.num | 1) == (EXCHANGED | 1))
+				seen[listed[i].key.num & 1]++;
+		after = listed[n - 1].cookie;
+	}
+	if (seen[0] != 1 || seen[1] != 1)
+		wrong(w->shared, "not listed, or twice");
+}
+
 /* Names that are there all the time are listed once each. */
 static void list_all(struct worker *w)
 {
@@ -522,6 +540,77 @@ static void readers_see_current_states(void **state)
 	run(true);
 }
 
+#define MOVES 6000
+
+/* Nothing but changes of names. */
+static void *mover(void *arg)
+{
+	struct shared *shared = arg;
+	struct pfs_key a = pfs_key_num(EXCHANGED), b = pfs_key_num(EXCHANGED + 1),
+		       other = pfs_key_num(1);
+
+	for (unsigned i = 0; i < MOVES; i++) {
+		uint32_t gone = 0;
+		int err = pfs_rename(shared->store, &a, &b, PFS_RENAME_EXCHANGE, NULL);
+
+		if (!err)
+			err = pfs_put(shared->store, &a, "new", 3, NULL, PFS_PUT_NEW_OBJECT, &gone);
+		if (gone)
+			pfs_release(shared->store, gone);
+		if (!err)
+			err = pfs_put(shared->store, &other, "over", 4, NULL, 0, NULL);
+		if (!err)
+			err = pfs_rename(shared->store, &other, &b, 0, &gone);
+		if (gone)
+			pfs_release(shared->store, gone);
+		if (!err && i % 1000 == 0)
+			err = pfs_store_checkpoint(shared->store);
+		if (err)
+			wrong(shared, "a move failed");
+	}
+	__atomic_store_n(&shared->end, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* Proves: a name that passes from one object to another is found, and listed once, at every moment.
+ */
+static void names_that_move_are_there(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_create_options create = {.io = pfs_sim_io(sim)};
+	struct pfs_open_options options = {.io = pfs_sim_io(sim), .manual = true};
+	struct shared *shared = calloc(1, sizeof(*shared));
+	struct pfs_reason reason;
+
+	(void)state;
+	assert_int_equal(pfs_store_create("/s", &create, &reason), 0);
+	for (int hold = 0; hold < 2; hold++) {
+		struct worker w = {.shared = shared};
+		pthread_t thread;
+
+		options.hold_objects = hold;
+		assert_int_equal(pfs_store_open(&shared->store, "/s", &options, &reason), 0);
+		for (uint64_t id = EXCHANGED; id < EXCHANGED + 2; id++) {
+			struct pfs_key key = pfs_key_num(id);
+
+			assert_int_equal(pfs_put(shared->store, &key, "x", 1, NULL, 0, NULL), 0);
+		}
+		shared->end = false;
+		assert_int_equal(pthread_create(&thread, NULL, mover, shared), 0);
+		while (!__atomic_load_n(&shared->end, __ATOMIC_ACQUIRE)) {
+			read_exchanged(&w);
+			list_exchanged(&w);
+		}
+		pthread_join(thread, NULL);
+		if (shared->wrong)
+			fail_msg("%llu times wrong, for example: %s",
+				 (unsigned long long)shared->wrong, shared->what);
+		assert_int_equal(pfs_store_close(shared->store), 0);
+	}
+	free(shared);
+	pfs_sim_free(sim);
+}
+
 /* Proves: tidying up after a rename drops nothing, and neither does a release of an object that has
  * a name; so one that comes late can't take a document away from whoever has its number by then. */
 static void late_calls_drop_nothing(void **state)
@@ -572,6 +661,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(late_calls_drop_nothing),
+		cmocka_unit_test(names_that_move_are_there),
 		cmocka_unit_test(readers_see_current_states),
 	};
 
