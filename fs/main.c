@@ -14,7 +14,11 @@
 
 static int print_version(void)
 {
-	printf("payloadfs %s\nlibfuse %s\n", PFS_VERSION, fuse_pkgversion());
+	const char *trainer = pfs_store_trainer();
+
+	printf("payloadfs %s\nlibfuse %s\nlibzstd %s\n", PFS_VERSION, fuse_pkgversion(),
+	       trainer ? trainer
+		       : "none (no dictionaries are made; those that are there are used)");
 	return PFS_EXIT_OK;
 }
 

@@ -120,6 +120,7 @@ int pfs_open_store(struct pfs_store **out, const struct pfs_options *options, co
 	const struct pfs_open_options how = {
 		.read_only = options->read_only,
 		.hold_objects = true,
+		.dict_off = options->dict_off,
 		.commit_ms = options->commit_seconds * 1000,
 		.defaults = &defaults,
 		.logger = *logger,

@@ -15,6 +15,7 @@ enum pfs_option_key {
 	PFS_OPT_RW,
 	PFS_OPT_STRICT,
 	PFS_OPT_JSON,
+	PFS_OPT_DICT,
 	PFS_OPT_COMMIT,
 	PFS_OPT_PAGE_SIZE,
 	PFS_OPT_MIN_VALUE_SIZE,
@@ -37,6 +38,7 @@ static const struct fuse_opt option_specs[] = {
 	FUSE_OPT_KEY("rw", PFS_OPT_RW),
 	FUSE_OPT_KEY("strict", PFS_OPT_STRICT),
 	FUSE_OPT_KEY("json=", PFS_OPT_JSON),
+	FUSE_OPT_KEY("dict=", PFS_OPT_DICT),
 	FUSE_OPT_KEY("commit=", PFS_OPT_COMMIT),
 	FUSE_OPT_KEY("page_size=", PFS_OPT_PAGE_SIZE),
 	FUSE_OPT_KEY("min_value_size=", PFS_OPT_MIN_VALUE_SIZE),
@@ -214,6 +216,11 @@ static int parse_one(void *data, const char *arg, int key, struct fuse_args *out
 		if (strcmp(value_of(arg), "off") != 0)
 			return bad_value(parsing->reason, arg, "off");
 		return 0;
+	case PFS_OPT_DICT:
+		o->dict_off = strcmp(value_of(arg), "off") == 0;
+		if (!o->dict_off && strcmp(value_of(arg), "auto") != 0)
+			return bad_value(parsing->reason, arg, "auto or off");
+		return 0;
 	case PFS_OPT_COMMIT: return parse_commit(o, arg, parsing->reason);
 	case PFS_OPT_PAGE_SIZE:
 	case PFS_OPT_MIN_VALUE_SIZE: return parse_sizes(o, key, arg, parsing->reason);
@@ -287,6 +294,8 @@ void pfs_options_help(const char *program)
 	       "      uid=N,gid=N,umask=M owner and permissions of documents that have none of\n"
 	       "                          their own, such as imported ones; fixed by the first\n"
 	       "                          mount (the mounting user's)\n"
+	       "      dict=auto|off       pack new documents with a dictionary that is made from\n"
+	       "                          those that are there, or each on its own (auto)\n"
 	       "      json=off            take documents as they are; there is no other way yet\n"
 	       "\n"
 	       "Options of libfuse:\n",

@@ -363,6 +363,22 @@ static int do_sync(struct session *s, struct pfs_wire_in *in)
 	return reply(s, pfs_sync(s->env->store));
 }
 
+static int do_train(struct session *s, struct pfs_wire_in *in)
+{
+	struct pfs_wire_out *out = &s->conn->out;
+	struct pfs_train_result result;
+	bool force = pfs_wire_get_u8(in);
+
+	if (pfs_wire_done(in))
+		return -EPROTO;
+	pfs_wire_begin(out, PFS_WIRE_REPLY, 0);
+	pfs_wire_u32(out, (uint32_t)pfs_train(s->env->store, force, &result));
+#define PUT(field) pfs_wire_u64(out, (uint64_t)result.field);
+	PFS_WIRE_TRAIN_FIELDS(PUT)
+#undef PUT
+	return pfs_conn_send(s->conn);
+}
+
 static int do_unmount(struct session *s, struct pfs_wire_in *in)
 {
 	struct pfs_reason reason = {""};
@@ -405,6 +421,7 @@ static int dispatch(struct session *s, const struct pfs_wire_header *header)
 	case PFS_WIRE_PLACE: return do_place(s, &in);
 	case PFS_WIRE_CHECK: return do_check(s, &in);
 	case PFS_WIRE_SYNC: return do_sync(s, &in);
+	case PFS_WIRE_TRAIN: return do_train(s, &in);
 	case PFS_WIRE_UNMOUNT: return do_unmount(s, &in);
 	default:
 		return pfs_conn_reply(s->conn, -EOPNOTSUPP,

@@ -206,7 +206,7 @@ static int scan_named(struct pfs_replay_state *state, const struct pfs_loaded *l
 
 /* A slot whose container does not verify, and whose key the records name: torn, as a rule; but it
  * may be another's slot that is damaged. Its own with another length is no damage: a container that
- * was written over in place by one that is a power of two shorter or longer, before its slot was. */
+ * was written over in place by one a power of two shorter or longer, before its slot was. */
 static bool is_anothers(struct pfs_replay_state *state, struct pfs_page *page,
 			const struct pfs_slot_disk *disk, const struct pfs_slot *slot)
 {

@@ -371,13 +371,20 @@ static void *writer(void *arg)
 
 	pthread_mutex_lock(&store->wake_lock);
 	while (!store->stopping) {
-		bool wanted = store->checkpoint_wanted, force;
+		bool wanted, force;
 
+		if (store->train_wanted) {
+			pthread_mutex_unlock(&store->wake_lock);
+			pfs_training_run(store);
+			pthread_mutex_lock(&store->wake_lock);
+			__atomic_store_n(&store->train_wanted, false, __ATOMIC_RELAXED);
+		}
+		wanted = store->checkpoint_wanted;
 		if (!wanted) {
 			pthread_mutex_unlock(&store->wake_lock);
 			compact(store);
 			pthread_mutex_lock(&store->wake_lock);
-			if (!store->stopping && !store->checkpoint_wanted)
+			if (!store->stopping && !store->checkpoint_wanted && !store->train_wanted)
 				wait_ms(store, 1000);
 			pthread_mutex_unlock(&store->wake_lock);
 			wanted = is_idle(store);
@@ -659,6 +666,7 @@ static int open_store(struct pfs_store *store, const char *path, const struct pf
 			path, store->refusal);
 	if (err)
 		return refuse(reason, err, "%s: opening failed: %s", path, strerror(-err));
+	pfs_training_begin(store);
 	return store->manual || store->opened_read_only ? 0 : start_threads(store);
 }
 

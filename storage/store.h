@@ -253,6 +253,9 @@ int pfs_store_compact(struct pfs_store *store, pfs_progress_fn *progress, void *
 
 /* ---- dictionaries ---- */
 
+/* The version of libzstd, which makes dictionaries; NULL: built without. */
+const char *pfs_store_trainer(void);
+
 struct pfs_train_result {
 	uint64_t samples, sample_bytes;
 	uint64_t raw;	 /* bytes of samples that were held out */
@@ -293,7 +296,9 @@ struct pfs_store_stat {
 		space_available; /* of the filesystem beneath; available counts free_bytes too */
 	uint64_t index_bytes;	 /* private memory of the index */
 	uint32_t format_version;
-	bool read_only; /* also after a failed sync */
+	uint32_t dictionaries, dictionary; /* how many there are; the one of new values, 0: none */
+	uint64_t dictionary_users;	   /* documents that need one */
+	bool read_only;			   /* also after a failed sync */
 	struct pfs_defaults defaults;
 };
 /* While a writer waits for the disk, the numbers of the last call that got them. */

@@ -101,6 +101,15 @@ void pfs_dict_count(struct pfs_store *store, uint32_t number, uint64_t seq, bool
 		dict->users += add ? 1 : UINT64_MAX;
 }
 
+uint64_t pfs_dict_users(const struct pfs_store *store)
+{
+	uint64_t users = 0;
+
+	for (size_t i = 0; i < store->dicts->count; i++)
+		users += store->dicts->at[i]->users;
+	return users;
+}
+
 /* ---- packing ---- */
 
 struct pfs_dict *pfs_dict_hold(struct pfs_store *store)
@@ -278,6 +287,7 @@ static int publish(struct pfs_store *store, struct pfs_dict *dict)
 	pthread_mutex_lock(&store->commit);
 	old = store->dicts;
 	table = table_changed(old, dict, NULL);
+	dict->first_seq = pfs_journal_appended(store->journal) + 1;
 	if (table) {
 		__atomic_store_n(&store->dicts, table, __ATOMIC_RELEASE);
 		__atomic_store_n(&store->dict, dict, __ATOMIC_RELEASE);

@@ -60,6 +60,7 @@ struct pfs_dict {
 	uint32_t number;
 	struct pfs_codec_dict *codec; /* NULL: no copy of the file is good */
 	uint64_t raw, packed;	      /* of samples: what it promises; 0: not known */
+	uint64_t first_seq;	      /* values from this on may be packed with it */
 	uint64_t packing;	      /* atomic: values packed with it that are not published yet */
 	/* Commit lock. */
 	uint64_t users;	   /* versions that name it, which are what an object is */
@@ -116,6 +117,11 @@ struct pfs_store {
 	uint64_t staged_bytes; /* data of stages in the journal */
 	bool reserve_dropped;
 	bool dict_users_known; /* the dictionaries' users are counted exactly */
+	struct {
+		uint64_t raw, packed; /* of small values that were put since the last attempt */
+		uint64_t drift_at;    /* raw: before that, what they take says nothing */
+		uint64_t grow_at;     /* raw_bytes of the store */
+	} training;
 	struct pfs_counters counters;
 	/* Unpublished, to be freed after an epoch. */
 	struct pfs_list limbo;
@@ -128,6 +134,7 @@ struct pfs_store {
 	pthread_cond_t wake;
 	pthread_t committer, writer;
 	bool threads_running, stopping, checkpoint_wanted, force_wanted;
+	bool train_wanted; /* atomic; set under the wake lock */
 	uint64_t checkpoints_done;
 	int64_t changed_ns; /* atomic, monotonic: the last record */
 };
@@ -401,6 +408,9 @@ int pfs_dict_codec(struct pfs_store *store, uint32_t number, const struct pfs_co
  * object is (add), or takes it away. */
 void pfs_dict_count(struct pfs_store *store, uint32_t number, uint64_t seq, bool add);
 
+/* Commit lock. The users of all. */
+uint64_t pfs_dict_users(const struct pfs_store *store);
+
 /* The dictionary for new values, or NULL. It stays until it is let go. */
 struct pfs_dict *pfs_dict_hold(struct pfs_store *store);
 void pfs_dict_let_go(struct pfs_dict *dict);
@@ -409,6 +419,15 @@ void pfs_dict_let_go(struct pfs_dict *dict);
  * -ENOSPC, -ENOMEM, -EROFS. Takes the checkpoint and the commit lock. */
 int pfs_dict_add(struct pfs_store *store, const void *bytes, size_t len, uint64_t raw,
 		 uint64_t packed);
+
+/* store_train.c. At opening, when the documents are counted. */
+void pfs_training_begin(struct pfs_store *store);
+/* Commit lock. A small value was put. */
+void pfs_training_count(struct pfs_store *store, const struct pfs_packed *packed);
+/* Commit lock. Whether it is time to train (T3). */
+bool pfs_training_is_due(const struct pfs_store *store);
+/* What is due. No lock, not in an epoch section. */
+void pfs_training_run(struct pfs_store *store);
 
 /* Removes the dictionaries that nobody needs. Checkpoint lock; after a journal's declaration was
  * synced. */

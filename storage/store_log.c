@@ -74,6 +74,7 @@ int pfs_log_put(struct pfs_store *store, struct pfs_version *v, const struct pfs
 		     4, privileged, &pos);
 	if (err)
 		return err;
+	pfs_training_count(store, packed);
 	if (v->source.kind == PFS_SOURCE_RECORD) {
 		v->source.segment = pos.segment;
 		v->source.record_off = pos.off;

@@ -39,6 +39,9 @@ int pfs_stat_locked(struct pfs_store *store, struct pfs_store_stat *out)
 		.retired_pages = store->counters.retired_pages,
 		.index_bytes = pfs_index_bytes(store->index),
 		.format_version = store->super.version,
+		.dictionaries = (uint32_t)store->dicts->count,
+		.dictionary = store->dict ? store->dict->number : 0,
+		.dictionary_users = pfs_dict_users(store),
 		.defaults = store->defaults,
 	};
 	return 0;

@@ -4,7 +4,7 @@
  * left out of the training, and says what the dictionary is worth. T2: one that does not pack these
  * by GAIN better than what new values are packed with now is not taken. T3: by itself, the store
  * trains for the first time when there are enough points, and again when it holds GROWTH times as
- * much as a dictionary was made from that could have been larger, or when new values pack by DRIFT
+ * much as there was when a dictionary was made from few, or when new values pack by DRIFT
  * worse than was promised. Each attempt that brings nothing doubles what has to be written before
  * the next one. T4: not with more than DICTS_MAX dictionaries, all of which somebody needs. */
 #include <stdlib.h>
@@ -233,6 +233,24 @@ static int train(struct pfs_store *store, uint64_t since, bool force,
 	return err;
 }
 
+/* After an attempt: when the next one is due. */
+static void settle(struct pfs_store *store, bool made, uint64_t sample_bytes)
+{
+	pthread_mutex_lock(&store->commit);
+	store->training.raw = store->training.packed = 0;
+	store->training.drift_at =
+		made ? DRIFT_RAW_MIN : pfs_min_u64(DRIFT_RAW_MAX, 2 * store->training.drift_at);
+	store->training.grow_at = made && sample_bytes > SAMPLES_BYTES_MAX / 2
+					  ? UINT64_MAX
+					  : GROWTH * pfs_max_u64(store->raw_bytes, RAW_MIN);
+	pthread_mutex_unlock(&store->commit);
+}
+
+const char *pfs_store_trainer(void)
+{
+	return pfs_train_version();
+}
+
 int pfs_train(struct pfs_store *store, bool force, struct pfs_train_result *result)
 {
 	int err;
@@ -244,6 +262,78 @@ int pfs_train(struct pfs_store *store, bool force, struct pfs_train_result *resu
 		return -EOPNOTSUPP;
 	pthread_mutex_lock(&store->train_lock);
 	err = train(store, 0, force, result);
+	settle(store, !err, result->sample_bytes);
 	pthread_mutex_unlock(&store->train_lock);
 	return err;
+}
+
+/* ---- by itself ---- */
+
+void pfs_training_begin(struct pfs_store *store)
+{
+	/* Of the samples one in HOLD_OUT was held out. */
+	uint64_t samples = store->dict ? store->dict->raw * HOLD_OUT : 0;
+
+	store->training.drift_at = DRIFT_RAW_MIN;
+	store->training.grow_at = RAW_MIN;
+	if (store->dict)
+		store->training.grow_at =
+			samples > SAMPLES_BYTES_MAX / 2 ? UINT64_MAX : GROWTH * samples;
+}
+
+void pfs_training_count(struct pfs_store *store, const struct pfs_packed *packed)
+{
+	if (packed->raw_len < SAMPLE_LEN_MIN || (packed->flags & PFS_CONTAINER_BLOCKS))
+		return;
+	store->training.raw += packed->raw_len;
+	store->training.packed += packed->body_len;
+}
+
+bool pfs_training_is_due(const struct pfs_store *store)
+{
+	const struct pfs_dict *dict = store->dict;
+
+	if (store->dict_off || store->points < POINTS_MIN)
+		return false;
+	if (store->raw_bytes >= store->training.grow_at)
+		return pfs_train_version() != NULL;
+	if (!dict || !dict->raw || store->training.raw < store->training.drift_at)
+		return false;
+	/* packed / raw is worse than what was promised. */
+	return pfs_train_version() &&
+	       (double)store->training.packed * (double)dict->raw * DRIFT_DEN >
+		       (double)store->training.raw * (double)dict->packed * DRIFT_NUM;
+}
+
+void pfs_training_run(struct pfs_store *store)
+{
+	struct pfs_train_result result = {0};
+	uint64_t since = 0;
+	int err = -EALREADY;
+	bool room, due;
+
+	pthread_mutex_lock(&store->commit);
+	room = store->dicts->count < DICTS_MAX;
+	due = pfs_training_is_due(store);
+	/* What is written now is what the next dictionary is for. */
+	if (store->dict)
+		since = store->dict->first_seq;
+	pthread_mutex_unlock(&store->commit);
+	if (!due || !pfs_store_is_writable(store))
+		return;
+	pthread_mutex_lock(&store->train_lock);
+	if (room)
+		err = train(store, since, false, &result);
+	settle(store, !err, result.sample_bytes);
+	pthread_mutex_unlock(&store->train_lock);
+	if (!err)
+		pfs_logf(&store->logger, PFS_LOG_INFO,
+			 "dictionary %u of %llu bytes made from %llu points: %llu bytes of others "
+			 "take %llu instead of %llu",
+			 result.number, (unsigned long long)result.length,
+			 (unsigned long long)result.samples, (unsigned long long)result.raw,
+			 (unsigned long long)result.packed, (unsigned long long)result.before);
+	else if (err != -EALREADY && err != -ENODATA)
+		pfs_logf(&store->logger, PFS_LOG_WARNING, "training a dictionary failed: %s",
+			 strerror(-err));
 }

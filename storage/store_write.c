@@ -179,6 +179,14 @@ static void want_checkpoint(struct pfs_store *store, bool force)
 	pthread_mutex_unlock(&store->wake_lock);
 }
 
+static void want_training(struct pfs_store *store)
+{
+	pthread_mutex_lock(&store->wake_lock);
+	__atomic_store_n(&store->train_wanted, true, __ATOMIC_RELAXED);
+	pthread_cond_broadcast(&store->wake);
+	pthread_mutex_unlock(&store->wake_lock);
+}
+
 void pfs_write_throttle(struct pfs_store *store, bool large)
 {
 	uint64_t live, staged;
@@ -211,10 +219,15 @@ void pfs_write_leave(struct pfs_store *store)
 {
 	bool want = !__atomic_load_n(&store->checkpoint_wanted, __ATOMIC_ACQUIRE) &&
 		    pfs_journal_live_bytes(store->journal) > store->journal_kept + PFS_JOURNAL_SOFT;
+	bool train = !__atomic_load_n(&store->train_wanted, __ATOMIC_RELAXED) &&
+		     pfs_training_is_due(store);
+
 	pfs_epoch_leave();
 	pthread_mutex_unlock(&store->commit);
 	if (want && !store->manual)
 		want_checkpoint(store, false);
+	if (train && !store->manual)
+		want_training(store);
 }
 
 /* Whether to try again after err: the first times that there was no room, having made some. */

@@ -19,7 +19,7 @@
 #include "storage/base.h"
 #include "storage/key.h"
 
-#define PFS_WIRE_VERSION 1
+#define PFS_WIRE_VERSION 2
 #define PFS_WIRE_HEADER_LEN 16
 #define PFS_WIRE_BODY_MAX (2 * PFS_MIB)
 #define PFS_WIRE_PIECE_MAX PFS_MIB	  /* bytes of a document in one message */
@@ -63,6 +63,9 @@ enum pfs_wire_type {
 	/* text: the mount point that is meant, or empty. REPLY: empty; then, when the daemon has
 	 * closed the store, CLOSED; then the end of the connection, when the process ends */
 	PFS_WIRE_UNMOUNT = 16,
+	/* u8 force. REPLY: status 0, u32 the status of the training, the fields of
+	 * pfs_train_result */
+	PFS_WIRE_TRAIN = 17,
 
 	/* Answers. */
 

@@ -16,6 +16,7 @@
 	F(disk_bytes) F(pages) F(page_size) F(min_value_size) F(journal_bytes) F(sequence) \
 	F(durable_sequence) F(blocks_decoded) F(records) F(syncs) F(checkpoints) F(relocations) \
 	F(in_place) F(space_total) F(space_available) F(index_bytes) F(format_version) \
+	F(dictionaries) F(dictionary) F(dictionary_users) \
 	F(read_only) F(defaults.mode) F(defaults.uid) F(defaults.gid)
 
 /* struct pfs_attr */
@@ -29,6 +30,10 @@
 
 /* struct pfs_check_result */
 #define PFS_WIRE_CHECK_FIELDS(F) F(findings) F(documents) F(damaged) F(pages) F(bytes)
+
+/* struct pfs_train_result */
+#define PFS_WIRE_TRAIN_FIELDS(F) \
+	F(samples) F(sample_bytes) F(raw) F(before) F(packed) F(number) F(length)
 
 /* clang-format on */
 

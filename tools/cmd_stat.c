@@ -45,6 +45,10 @@ static void print_store(const struct target *target, const struct pfs_store_stat
 	print_line("on disk", "%s in %s pages of %s, %s of it free for reuse",
 		   size_text(s->disk_bytes).text, group_digits(s->pages).text,
 		   size_text(s->page_size).text, size_text(s->free_bytes).text);
+	if (s->dictionaries)
+		print_line("dictionaries",
+			   "%" PRIu32 ", needed by %s documents; new ones use number %" PRIu32,
+			   s->dictionaries, group_digits(s->dictionary_users).text, s->dictionary);
 	print_line("journal", "%s not yet in the pages", size_text(s->journal_bytes).text);
 	print_line("sequence", "%" PRIu64 ", durable up to %" PRIu64, s->sequence,
 		   s->durable_sequence);
@@ -102,6 +106,9 @@ static void print_store_json(const struct target *target, const struct pfs_store
 	NUMBER(space_available)
 	NUMBER(index_bytes)
 	NUMBER(format_version)
+	NUMBER(dictionaries)
+	NUMBER(dictionary)
+	NUMBER(dictionary_users)
 #undef NUMBER
 	printf(",\"defaults\":{\"mode\":\"%04" PRIo32 "\",\"uid\":%" PRIu32 ",\"gid\":%" PRIu32
 	       "}}\n",

@@ -13,7 +13,7 @@
 static const struct command *const commands[] = {
 	&command_create,     &command_import, &command_export, &command_get,
 	&command_put,	     &command_rm,     &command_stat,   &command_check,
-	&command_quarantine, &command_sync,   &command_umount,
+	&command_quarantine, &command_sync,   &command_train,  &command_umount,
 };
 
 static int print_help(void)
@@ -31,7 +31,11 @@ static int print_help(void)
 
 static int print_version(void)
 {
-	printf("payloadctl %s\nlz4 %s\n", PFS_VERSION, LZ4_versionString());
+	const char *trainer = pfs_store_trainer();
+
+	printf("payloadctl %s\nlz4 %s\nlibzstd %s\n", PFS_VERSION, LZ4_versionString(),
+	       trainer ? trainer
+		       : "none (no dictionaries are made; those that are there are used)");
 	return end_output(stdout, PFS_EXIT_OK);
 }
 

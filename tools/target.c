@@ -342,6 +342,12 @@ int target_sync(struct target *t)
 	return t->ops->sync(t);
 }
 
+int target_train(struct target *t, bool force, struct pfs_train_result *result)
+{
+	fresh(t);
+	return t->ops->train(t, force, result);
+}
+
 int target_unmount(struct target *t, int timeout_ms)
 {
 	fresh(t);

@@ -70,6 +70,7 @@ struct target_ops {
 	int (*check)(struct target *t, pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
 		     struct pfs_check_result *result);
 	int (*sync)(struct target *t);
+	int (*train)(struct target *t, bool force, struct pfs_train_result *result);
 	int (*unmount)(struct target *t, int timeout_ms);
 };
 
@@ -140,6 +141,7 @@ int target_place(struct target *t, const struct pfs_key *key, struct pfs_attr *a
 int target_check(struct target *t, pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
 		 struct pfs_check_result *result);
 int target_sync(struct target *t);
+int target_train(struct target *t, bool force, struct pfs_train_result *result);
 
 /* Asks the daemon to unmount, and waits until it has ended. -EBUSY: the mount is in use;
  * -ETIMEDOUT: it was asked, and has not ended in time; -EIO: it has ended but could not close the

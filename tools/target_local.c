@@ -245,6 +245,11 @@ static int local_check(struct target *t, pfs_finding_fn *fn, pfs_progress_fn *pr
 	}
 }
 
+static int local_train(struct target *t, bool force, struct pfs_train_result *result)
+{
+	return pfs_train(local_of(t)->store, force, result);
+}
+
 static int local_sync(struct target *t)
 {
 	return pfs_sync(local_of(t)->store);
@@ -274,6 +279,7 @@ static const struct target_ops local_ops = {
 	.place = local_place,
 	.check = local_check,
 	.sync = local_sync,
+	.train = local_train,
 	.unmount = local_unmount,
 };
 

@@ -180,6 +180,27 @@ static int remote_sync(struct target *t)
 	return err ? err : remote_finished(r, client_request(&r->client, NULL, NULL));
 }
 
+static int remote_train(struct target *t, bool force, struct pfs_train_result *result)
+{
+	struct remote *r = remote_of(t);
+	struct pfs_wire_in *in = &r->client.in;
+	int err = remote_begin(r, PFS_WIRE_TRAIN), status, done;
+
+	*result = (struct pfs_train_result){0};
+	if (err)
+		return err;
+	pfs_wire_u8(&r->client.out, force);
+	err = client_request(&r->client, NULL, NULL);
+	if (err)
+		return remote_noted(r, err);
+	status = pfs_wire_get_status(in);
+#define GET(field) result->field = pfs_wire_get_u64(in);
+	PFS_WIRE_TRAIN_FIELDS(GET)
+#undef GET
+	done = remote_finished(r, 0);
+	return done ? done : status;
+}
+
 static int ended(struct remote *r, int err, const char *reason)
 {
 	snprintf(r->t.reason.text, sizeof(r->t.reason.text), "%s", reason);
@@ -247,6 +268,7 @@ static const struct target_ops remote_ops = {
 	.place = remote_place,
 	.check = remote_check,
 	.sync = remote_sync,
+	.train = remote_train,
 	.unmount = remote_unmount,
 };
 

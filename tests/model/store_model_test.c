@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "storage/store.h"
+#include "storage/store_internal.h"
 #include "tests/sim/sim.h"
 
 #define KEYS 24
@@ -440,6 +440,47 @@ static void check_open(struct model *m)
 	assert_int_equal(result.findings, 0);
 }
 
+/* What the present version of the object names, without what is held of it. */
+static uint32_t named_by(struct pfs_store *store, uint32_t object)
+{
+	uint64_t word = pfs_index_word(store->index, object);
+	struct pfs_view view;
+
+	if (pfs_word_is_version(word) && pfs_word_to_version(word)->held)
+		word = pfs_word_to_version(word)->under;
+	return pfs_view(store, word, &view) == 0 ? view.source.dict : 0;
+}
+
+/* The users of each dictionary are those that a recount finds. */
+static void check_users(struct model *m)
+{
+	const struct pfs_dicts *dicts = m->store->dicts;
+
+	assert_true(m->store->dict_users_known);
+	for (size_t i = 0; i < dicts->count; i++) {
+		uint64_t users = 0;
+
+		for (uint32_t o = PFS_OBJECT_FIRST; o < pfs_index_end(m->store->index); o++)
+			users += named_by(m->store, o) == dicts->at[i]->number;
+		assert_int_equal(dicts->at[i]->users, users);
+	}
+}
+
+/* A dictionary of what a document holds, so that others have something in common with it. */
+static void op_dict(struct model *m)
+{
+	const struct doc *d = &m->docs[roll(m, KEYS)];
+	static const char some[] = "nothing in particular";
+
+	if (m->store->dicts->count > 8)
+		return;
+	if (d->there && d->len)
+		assert_int_equal(pfs_dict_add(m->store, d->bytes, d->len, 0, 0), 0);
+	else
+		assert_int_equal(pfs_dict_add(m->store, some, sizeof(some), 0, 0), 0);
+	check_users(m);
+}
+
 static void op_compact(struct model *m)
 {
 	struct pfs_compact_result result;
@@ -496,6 +537,8 @@ static void step(struct model *m)
 		assert_int_equal(pfs_sync(m->store), 0);
 	else if (op < 98)
 		op_compact(m);
+	else if (op < 99)
+		op_dict(m);
 	if (op == 93)
 		for (unsigned k = 0; k < KEYS; k++)
 			doc_settle(&m->docs[k]);
@@ -517,6 +560,8 @@ static void run(struct model *m, uint64_t seed, unsigned steps)
 		step(m);
 		if (roll(m, 8) == 0)
 			check_open(m);
+		if (roll(m, 8) == 0)
+			check_users(m);
 		if (roll(m, 25) == 0)
 			compare(m);
 		if (roll(m, 60) == 0)

@@ -3,7 +3,7 @@
 # shellcheck disable=SC2030,SC2031,SC2154 # bats runs each test in its own shell, and sets output and stderr
 load lib
 
-commands=(create import export get put rm stat check quarantine sync umount)
+commands=(create import export get put rm stat check quarantine sync train umount)
 
 @test "help and version are printed, for every command" {
 	local command
@@ -33,11 +33,55 @@ commands=(create import export get put rm stat check quarantine sync umount)
 	for command in get put rm; do
 		fails 2 "ID" payloadctl "$command" "$S"
 	done
-	for command in create export check sync umount; do
+	for command in create export check sync train umount; do
 		fails 2 "one" payloadctl "$command" "$S" "$S"
 	done
 	fails 2 "at most one FILE" payloadctl put "$S" 1 a b
 	[[ ! -e $S ]]
+}
+
+# similar FIRST LAST SALT: documents that have much in common.
+similar() {
+	perl -e 'for my $i ($ARGV[0] .. $ARGV[1]) {
+		printf qq({"id":%d,"payload":{"package":"lib%d","section":"libs","priority":"optional",), $i, $i;
+		printf qq("maintainer":"%s <nobody\@example.org>","size":%d}}\n), $ARGV[2], $i * 7919;
+	}' "$@"
+}
+
+@test "train makes a dictionary; new documents use it, take less, and come back" {
+	local before after
+	payloadctl create --min-value-size 16 "$S"
+	fails 1 "too few points" payloadctl train "$S"
+	similar 1 900 Alice >in
+	payloadctl import -q "$S" in
+	[[ $(payloadctl stat --json "$S" | jq -c '[.dictionaries,.dictionary_users]') == '[0,0]' ]]
+	before=$(payloadctl stat --json "$S" | jq .container_bytes)
+	[[ $(payloadctl train --json "$S" | jq -c '[.dictionary, .packed * 2 < .packed_before]') == '[1,true]' ]]
+	[[ $(payloadctl train "$S") == "nothing to gain: "* ]]
+	[[ $(payloadctl train --force "$S") == "dictionary 2 of "* ]]
+	similar 1 900 Bob >in
+	payloadctl import -q "$S" in
+	after=$(payloadctl stat --json "$S" | jq .container_bytes)
+	((after * 3 < before * 2))
+	[[ $(payloadctl stat --json "$S" 5 | jq '.[0].dictionary') == 2 ]]
+	[[ $(payloadctl stat "$S") == *"needed by 900 documents; new ones use number 2"* ]]
+	[[ ! -e $S/dict-00000001 && -e $S/dict-00000002 ]]
+	cmp in <(payloadctl export -q --sort "$S")
+	payloadctl check "$S"
+	rm "$S/dict-00000002"
+	run -1 payloadctl check "$S"
+	[[ $output == *"dictionary that is not there"* ]]
+	run payloadctl get "$S" 5
+	((status != 0))
+	[[ $output == *"dict-00000002"*"missing"* ]]
+}
+
+@test "an import makes a dictionary by itself" {
+	similar 1 20000 Carol >in
+	payloadctl import -q "$S" in
+	[[ $(payloadctl stat --json "$S" | jq '.dictionaries >= 1 and .dictionary_users > 0') == true ]]
+	cmp in <(payloadctl export -q --sort "$S")
+	payloadctl check "$S"
 }
 
 @test "create makes a store in a missing or empty directory, with its options" {

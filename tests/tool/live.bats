@@ -53,6 +53,27 @@ fails() {
 	mount_fs
 }
 
+@test "train works on a live mount; dict=off reads, and packs without" {
+	perl -e 'for my $i (1 .. 600) {
+		printf qq({"id":%d,"payload":{"package":"lib%d","section":"libs","priority":"optional"}}\n), $i, $i;
+	}' >"$T/in"
+	ctl import -q "$M" "$T/in"
+	[[ $(ctl train --json "$M" | jq .dictionary) == 1 ]]
+	ctl import -q "$M" "$T/in"
+	[[ $(ctl stat --json "$M" 5 | jq '.[0].dictionary') == 1 ]]
+	unmount_fs
+	mount_fs -o dict=off
+	[[ $(<"$M/5") == '{"package":"lib5","section":"libs","priority":"optional"}' ]]
+	printf '{"package":"lib6","section":"libs","priority":"optional"} ' >"$M/6"
+	ctl sync "$M"
+	[[ $(ctl stat --json "$M" 6 7 | jq -c 'map(.dictionary)') == '[0,1]' ]]
+	unmount_fs
+	run -2 payloadfs -o dict=maybe "$S" "$M"
+	[[ $output == *"auto or off is expected"* ]]
+	mount_fs
+	run -0 ctl check "$M"
+}
+
 @test "create refuses a mount point, also an empty one, and leaves it empty" {
 	fails 3 "$M: the store $S is mounted there" ctl create "$M"
 	[[ -z $(ls -A "$M") ]]
