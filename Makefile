@@ -71,7 +71,7 @@ crash_src = $(filter-out %_test.c,$(wildcard tests/crash/*.c))
 fault_src = $(filter-out %_test.c,$(wildcard tests/fault/*.c))
 fault_ldflags = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=strdup
 damage_src = $(filter-out %_test.c,$(wildcard tests/damage/*.c))
-test_dirs = tests/unit tests/model tests/crash tests/fault tests/damage
+test_dirs = tests/unit tests/model tests/crash tests/fault tests/damage tests/images
 test_src = $(wildcard $(test_dirs:%=%/*_test.c))
 fuzz_src = $(wildcard tests/fuzz/*_fuzz.c)
 FUZZ_TARGETS = $(fuzz_src:tests/fuzz/%_fuzz.c=%)
@@ -156,7 +156,7 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 # ---- targets ----
 
-.PHONY: all demo test check-asan check-tsan check-crash check-kill check-damage fuzz bench-quick bench-wait tidy format install uninstall clean \
+.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench-quick bench-wait tidy format install uninstall clean \
 	help FORCE deps-build deps-test deps-demo deps-bench deps-tidy deps-fuzz
 
 all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release
@@ -192,6 +192,10 @@ check-damage: $(filter %_test,$(filter build/debug/tests/damage/%,$(debug_tests)
 # FUZZ_TARGETS, FUZZ_SECONDS for each, FUZZ_JOBS at once: see tests/fuzz/run. What is found lies below build/fuzz.
 fuzz: $(FUZZ_TARGETS:%=build/fuzz/tests/fuzz/%_fuzz) deps-fuzz ## hostile bytes guided by coverage, FUZZ_SECONDS (60) for each target
 	@BUILD=build/fuzz tests/fuzz/run $(FUZZ_TARGETS)
+
+images: build/debug/tests/images/images_test ## make the golden images and the verdicts of the broken ones anew
+	@build/debug/tests/images/images_test make tests/images/golden-v1 >/dev/null
+	@tests/images/accept
 
 bench-quick: $(release_programs) $(release_bench) deps-bench ## the mount against ext4 and an in-memory floor
 	@BUILD=build/release tools/bench/quick

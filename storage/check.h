@@ -51,8 +51,9 @@ void pfs_check_set_free(struct pfs_check_set *set);
 /* A page file, and what the index must say of it. */
 struct pfs_checked_page {
 	uint32_t number;
-	bool usable; /* header, slot_count, live and odd are set */
-	bool empty;  /* it was being made: nothing is in it */
+	bool usable;  /* header, slot_count, live and odd are set */
+	bool empty;   /* it was being made: nothing is in it */
+	bool foreign; /* it is another store's */
 	uint64_t file_size;
 	struct pfs_page_header header;
 	uint8_t *live;	    /* a bit for each slot: it has a document */
@@ -74,7 +75,8 @@ enum pfs_fault_kind {
 	PFS_FAULT_SET,	      /* the superblock's page set, or its highest dictionary, is wrong */
 	PFS_FAULT_EPOCH,      /* the superblock is older than the journal */
 	PFS_FAULT_SEQUENCE,   /* the superblock is older than the pages */
-	PFS_FAULT_UNUSABLE,   /* page: neither header nor copy, or another store's */
+	PFS_FAULT_FOREIGN,    /* page: another store's */
+	PFS_FAULT_UNUSABLE,   /* page: neither header nor copy */
 	PFS_FAULT_NUMBER,     /* page: it has another number; off: that number */
 	PFS_FAULT_HEADER,     /* page: only the copy at its end is good */
 	PFS_FAULT_TRAILER,    /* page: the copy is not good */

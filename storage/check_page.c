@@ -195,7 +195,8 @@ static void check_header(struct paging *p)
 		page->usable = true;
 		check_copy(p, &h);
 	} else {
-		fault(p, PFS_FAULT_UNUSABLE, 0);
+		page->foreign = strcmp(h.front_why, PFS_PAGE_FOREIGN) == 0;
+		fault(p, page->foreign ? PFS_FAULT_FOREIGN : PFS_FAULT_UNUSABLE, 0);
 		pfs_check_say(p->check, true, p->name, 0, NULL, "%s; what it holds can't be read",
 			      h.front_why);
 		return;
@@ -571,7 +572,8 @@ static int check_open_page(struct paging *p)
 	if (p->page->empty)
 		return 0;
 	if (!p->page->usable) {
-		name_lost(p);
+		if (!p->page->foreign)
+			name_lost(p);
 		return 0;
 	}
 	err = check_slots(p);

@@ -50,7 +50,7 @@ int pfs_page_header_decode(struct pfs_page_header *header, const struct pfs_page
 	memcpy(h.uuid, disk->uuid, PFS_UUID_LEN);
 	h.slot_count = le32(&disk->slot_count);
 	h.floor = le32(&disk->floor);
-	*why = "page of another store";
+	*why = PFS_PAGE_FOREIGN;
 	if (memcmp(h.uuid, uuid, PFS_UUID_LEN) != 0)
 		return -EUCLEAN;
 	*why = "unknown page flags";

@@ -21,6 +21,8 @@ struct pfs_page_header {
 
 void pfs_page_header_encode(struct pfs_page_disk *disk, const struct pfs_page_header *header);
 
+#define PFS_PAGE_FOREIGN "page of another store"
+
 /* *why names what is wrong. uuid: the store's. */
 int pfs_page_header_decode(struct pfs_page_header *header, const struct pfs_page_disk *disk,
 			   const uint8_t uuid[PFS_UUID_LEN], const char **why);

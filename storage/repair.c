@@ -336,6 +336,7 @@ static bool takes_out(const struct pfs_repair *repair)
 			break;
 		case PFS_FAULT_GONE:
 		case PFS_FAULT_UNUSABLE:
+		case PFS_FAULT_FOREIGN:
 		case PFS_FAULT_NUMBER:
 		case PFS_FAULT_UNREADABLE:
 		case PFS_FAULT_RECORDS:

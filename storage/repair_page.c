@@ -18,6 +18,7 @@ static bool is_zero(const void *bytes, size_t len)
 static bool is_about_page(enum pfs_fault_kind kind)
 {
 	switch (kind) {
+	case PFS_FAULT_FOREIGN:
 	case PFS_FAULT_UNUSABLE:
 	case PFS_FAULT_NUMBER:
 	case PFS_FAULT_HEADER:
@@ -26,6 +27,12 @@ static bool is_about_page(enum pfs_fault_kind kind)
 	case PFS_FAULT_UNREADABLE: return true;
 	default: return false;
 	}
+}
+
+/* It is renamed, or set aside as it is: it may be that it can't even be opened. */
+static bool is_about_file(enum pfs_fault_kind kind)
+{
+	return kind == PFS_FAULT_UNUSABLE || kind == PFS_FAULT_FOREIGN || kind == PFS_FAULT_NUMBER;
 }
 
 static bool is_about_slot(enum pfs_fault_kind kind)
@@ -344,10 +351,8 @@ int pfs_repair_plan_pages(struct pfs_repair *repair)
 		const struct pfs_checked_page *page =
 			pfs_check_find_page(&repair->check, item->fault.number);
 
-		/* A file that can't even be opened is set aside as it is. */
-		if ((!is_about_page(kind) && !is_about_slot(kind)) || kind == PFS_FAULT_UNUSABLE ||
-		    kind == PFS_FAULT_NUMBER || item->deed == PFS_DEED_LATER ||
-		    PFS_NEVER(repair->logger, !page))
+		if ((!is_about_page(kind) && !is_about_slot(kind)) || is_about_file(kind) ||
+		    item->deed == PFS_DEED_LATER || PFS_NEVER(repair->logger, !page))
 			continue;
 		err = open_page(repair, &opened, item->fault.number, 0);
 		if (!err && is_about_slot(kind))
@@ -415,6 +420,9 @@ static int rename_page(struct pfs_repair *repair, const char *name, const char *
 static int set_aside(struct pfs_repair *repair, const struct pfs_repair_item *item)
 {
 	char name[32], aside[64];
+	/* Where it has taken the place of one of this store's pages, that is gone. */
+	bool lost = item->fault.kind != PFS_FAULT_FOREIGN ||
+		    item->fault.number <= repair->check.super.pages.highest;
 	int err;
 
 	snprintf(name, sizeof(name), PFS_PAGE_NAME_FMT, item->fault.number);
@@ -424,8 +432,8 @@ static int set_aside(struct pfs_repair *repair, const struct pfs_repair_item *it
 	if (err)
 		return err;
 	repair->result->files++;
-	repair->result->unknown++;
-	pfs_repair_say(repair, true, name, item->finding.offset, NULL,
+	repair->result->unknown += lost;
+	pfs_repair_say(repair, lost, name, item->finding.offset, NULL,
 		       "%s; the file is set aside as %s", item->finding.text, aside);
 	return 0;
 }
@@ -561,6 +569,8 @@ static int do_files(struct pfs_repair *repair)
 					  item);
 		else if (item->fault.kind == PFS_FAULT_NUMBER)
 			err = do_number(repair, item);
+		else if (item->fault.kind == PFS_FAULT_FOREIGN)
+			err = set_aside(repair, item);
 	}
 	return err;
 }
@@ -574,8 +584,8 @@ int pfs_repair_pages(struct pfs_repair *repair)
 		struct pfs_repair_item *item = &repair->items[i];
 		enum pfs_fault_kind kind = item->fault.kind;
 
-		if ((!is_about_page(kind) && !is_about_slot(kind)) || kind == PFS_FAULT_UNUSABLE ||
-		    kind == PFS_FAULT_NUMBER || item->deed == PFS_DEED_LATER)
+		if ((!is_about_page(kind) && !is_about_slot(kind)) || is_about_file(kind) ||
+		    item->deed == PFS_DEED_LATER)
 			continue;
 		err = open_page(repair, &opened, item->fault.number, PFS_IO_WRITE);
 		if (err)

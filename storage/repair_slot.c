@@ -64,8 +64,8 @@ static bool is_taken(const struct source *s, uint32_t but, uint64_t off, uint64_
  *
  * A turned bit of the offset may also lead to what is left of an older version of the same
  * document, whose newest is damaged where the slot rightly says. So the place that the slot says
- * must be one where its container can't be: outside of the containers' part of the page, or in
- * another one. */
+ * must be one where its container can't be: outside of the containers' part of the page, in another
+ * one, or partly where the bytes of this one are. */
 static bool try_bit(const struct source *s, uint32_t number, const struct pfs_slot_disk *disk,
 		    unsigned bit, struct pfs_slot_disk *out, struct pfs_check_value *value)
 {
@@ -78,6 +78,11 @@ static bool try_bit(const struct source *s, uint32_t number, const struct pfs_sl
 	    is_taken(s, number, after.off, value->c.header_len + value->c.body_len))
 		return false;
 	if (!decode(s, disk, &before) || before.off == after.off)
+		return true;
+	/* What is there would have been written over by the container that the slot seems to say.
+	 */
+	if (before.off < after.off + value->c.header_len + value->c.body_len &&
+	    after.off < before.off + before.len)
 		return true;
 	return (s->repair->check.clean && before.off < header->floor) ||
 	       is_taken(s, number, before.off, before.len);
