@@ -399,9 +399,12 @@ static void damaged_value(struct paging *p, const struct live *live,
 		pfs_check_guess(check, p->file, &p->page->header, &live->slot, &key);
 	fault(p, PFS_FAULT_VALUE, live->number)->off = live->slot.off;
 	check->fault.len = live->slot.len;
-	/* Blocks may be being written over in place: the header comes last. */
-	if ((!value->verified || value->bad_blocks) && !is_anothers(live, identity, &key) &&
-	    is_excused(check, live->slot.kind, live->slot.tag)) {
+	/* Blocks may be being written over in place: the header comes last. What was renamed can be
+	 * written over under its new name, before its slot says that. */
+	if ((!value->verified || value->bad_blocks) &&
+	    is_excused(check, live->slot.kind, live->slot.tag) &&
+	    (!is_anothers(live, identity, &key) ||
+	     is_excused(check, key.kind, pfs_key_tag(&key)))) {
 		suspect(check, pfs_check_hash(live->slot.kind, live->slot.tag), &key);
 		return;
 	}

@@ -8,15 +8,16 @@
 struct images {
 	struct pfs_sim *sim, *at[STEPS_MAX];
 	size_t count, max;
+	const char *from; /* beginning of the file's name */
 };
 
-/* From the first write of the superblock on: up to there any death is one of an open store. */
+/* From the first write of the file on. */
 static int take_image(void *arg, const struct pfs_sim_step *step)
 {
 	struct images *images = arg;
 
 	if (images->count == images->max ||
-	    (images->count == 0 && strcmp(step->name, PFS_SUPER_NAME) != 0))
+	    (images->count == 0 && strncmp(step->name, images->from, strlen(images->from)) != 0))
 		return 0;
 	assert_true(images->count < STEPS_MAX);
 	images->at[images->count] = pfs_sim_kill(images->sim);
@@ -73,7 +74,7 @@ static void expect_documents(struct pfs_sim *sim)
 /* Opens what the first death has left, and dies again at each step of that. */
 static size_t die_while_opening(struct pfs_sim *sim)
 {
-	struct images images = {.sim = sim, .max = 8};
+	struct images images = {.sim = sim, .max = 8, .from = PFS_SUPER_NAME};
 	struct pfs_store *store;
 
 	expect_no_fault(sim);
@@ -93,7 +94,7 @@ static size_t die_while_opening(struct pfs_sim *sim)
  * dies before it has made use of them; what was removed or rewritten stays so. */
 static void death_while_closing_and_again_while_opening(void **state)
 {
-	struct images images = {.sim = pfs_sim_new(), .max = STEPS_MAX};
+	struct images images = {.sim = pfs_sim_new(), .max = STEPS_MAX, .from = PFS_SUPER_NAME};
 	struct pfs_key from = pfs_key_num(5), to = pfs_key_num(4), gone = pfs_key_num(3);
 	struct pfs_store *store;
 	size_t again = 0;
@@ -122,6 +123,40 @@ static void death_while_closing_and_again_while_opening(void **state)
 		pfs_sim_free(images.at[i]);
 	}
 	assert_true(again > images.count);
+	pfs_sim_free(images.sim);
+}
+
+/* Proves: a document that is written over in place under the name that it got meanwhile, by a
+ * checkpoint that is cut off, is no fault for the check, and is there after the next opening. */
+static void renamed_and_written_over_in_place(void **state)
+{
+	struct images images = {.sim = pfs_sim_new(), .max = STEPS_MAX, .from = "page-"};
+	struct pfs_key a = pfs_key_num(1), b = pfs_key_num(2);
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(images.sim, 64 * PFS_KIB, 16);
+	store = open_store(images.sim);
+	put_document(store, &a, 3000, 1);
+	put_document(store, &b, 2000, 1);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	assert_int_equal(pfs_put(store, &a, "", 0, NULL, 0, NULL), 0);
+	put_text(store, 2, "second");
+	assert_int_equal(pfs_rename(store, &a, &b, PFS_RENAME_EXCHANGE, NULL), 0);
+	pfs_sim_on_step(images.sim, take_image, &images);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	pfs_sim_on_step(images.sim, NULL, NULL);
+	assert_int_equal(pfs_store_close(store), 0);
+	assert_true(images.count > 5);
+	for (size_t i = 0; i < images.count; i++) {
+		expect_no_fault(images.at[i]);
+		store = open_store(images.at[i]);
+		expect_text(store, 1, "second");
+		expect_text(store, 2, "");
+		assert_int_equal(pfs_store_close(store), 0);
+		expect_healthy(images.at[i]);
+		pfs_sim_free(images.at[i]);
+	}
 	pfs_sim_free(images.sim);
 }
 
@@ -159,6 +194,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(death_while_closing_and_again_while_opening),
+		cmocka_unit_test(renamed_and_written_over_in_place),
 		cmocka_unit_test(stale_bytes_behind_the_tail),
 	};
 
