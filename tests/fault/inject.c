@@ -27,6 +27,7 @@ struct block {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* all below */
 static struct fault *fault;
 static bool armed;
+static _Thread_local bool exempt;
 static struct block blocks[BLOCKS_MAX];
 static size_t block_count;
 
@@ -42,7 +43,7 @@ static bool fails(unsigned kind, const char *name, const void *by)
 	bool hit = false;
 
 	pthread_mutex_lock(&lock);
-	if (fault && armed && !fault->over && fault->kind == kind) {
+	if (fault && armed && !exempt && !fault->over && fault->kind == kind) {
 		fault->seen++;
 		hit = fault->at && (fault->seen == fault->at ||
 				    (fault->from_then_on && fault->seen > fault->at));
@@ -99,6 +100,11 @@ void fault_disarm(void)
 	set_armed(false);
 }
 
+void fault_exempt(bool on)
+{
+	exempt = on;
+}
+
 /* ---- blocks ---- */
 
 static size_t place_of(const void *p)
@@ -111,7 +117,7 @@ static void note(const void *p, const void *by)
 	size_t at = place_of(p);
 
 	pthread_mutex_lock(&lock);
-	if (armed && p && block_count < BLOCKS_MAX / 2) {
+	if (armed && !exempt && p && block_count < BLOCKS_MAX / 2) {
 		while (blocks[at].at)
 			at = (at + 1) % BLOCKS_MAX;
 		blocks[at] = (struct block){p, by};

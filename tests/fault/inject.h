@@ -31,6 +31,9 @@ void fault_watch(struct pfs_sim *sim);
 void fault_arm(void);
 void fault_disarm(void);
 
+/* Whether what this thread calls is left out all the same: it is not the one that is tested. */
+void fault_exempt(bool on);
+
 /* Blocks that were got while armed and not freed since; prints where they were got. */
 size_t fault_live_blocks(bool print);
 /* A block that the engine has given away is the test's from now on. */
