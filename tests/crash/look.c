@@ -1,91 +1,9 @@
 /* Looking at what a crash leaves. */
-#include <malloc.h>
-#include <time.h>
-
 #include "tests/crash/world.h"
 
 #define STORE "/s"
-#define LOG_LINES 8
 #define CUTS_WHILE_OPENING 2 /* images of each step of an opening */
 #define GOES_ON_LEN 500
-
-/* ---- saying what is wrong ---- */
-
-/* The last lines that the store on an image has logged. */
-static struct {
-	char lines[LOG_LINES][PFS_LOG_LINE_MAX];
-	unsigned count, faults;
-} logged;
-
-static void remember_line(void *arg, enum pfs_log_level level, const char *line)
-{
-	(void)arg;
-	if (level > PFS_LOG_WARNING)
-		return;
-	logged.faults++;
-	snprintf(logged.lines[logged.count++ % LOG_LINES], PFS_LOG_LINE_MAX, "%s", line);
-}
-
-static const struct pfs_logger logger = {.fn = remember_line};
-
-/* With CRASH_DUMP=DIRECTORY: the image that is looked at, as it was before. */
-static struct pfs_sim *dumped;
-
-static int dump_file(void *arg, const char *name)
-{
-	static uint8_t bytes[4 * PFS_MIB];
-	struct pfs_dir *dir = arg;
-	struct pfs_file *file;
-	char path[512];
-	FILE *out;
-	ssize_t n;
-
-	assert_int_equal(dir->ops->open(dir, name, 0, &file), 0);
-	n = file->ops->read(file, bytes, sizeof(bytes), 0);
-	file->ops->close(file);
-	snprintf(path, sizeof(path), "%s/%s", getenv("CRASH_DUMP"), name);
-	out = fopen(path, "w");
-	if (!out || n < 0 || fwrite(bytes, 1, (size_t)n, out) != (size_t)n || fclose(out) != 0)
-		fail_msg("%s: can't be written", path);
-	return 0;
-}
-
-static void dump(void)
-{
-	struct pfs_dir *dir;
-
-	if (!dumped)
-		return;
-	assert_int_equal(pfs_sim_io(dumped)->ops->open_dir(pfs_sim_io(dumped), STORE, 0, &dir), 0);
-	assert_int_equal(dir->ops->list(dir, dump_file, dir), 0);
-	dir->ops->close_dir(dir);
-}
-
-static void keep_for_dump(struct pfs_sim *image)
-{
-	if (!getenv("CRASH_DUMP"))
-		return;
-	pfs_sim_free(dumped);
-	dumped = pfs_sim_kill(image);
-}
-
-static void bad_image(const struct world *w, const char *fmt, ...) PFS_PRINTF(2, 3);
-
-static void bad_image(const struct world *w, const char *fmt, ...)
-{
-	char text[400];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	dump();
-	for (unsigned i = logged.count > LOG_LINES ? logged.count - LOG_LINES : 0; i < logged.count;
-	     i++)
-		print_message("  log: %s\n", logged.lines[i % LOG_LINES]);
-	fail_msg("%s\n  before: %s\n  again with: %s %s", text, w->before ? w->before : "?",
-		 w->name, w->image);
-}
 
 /* ---- reading everything ---- */
 
@@ -286,18 +204,20 @@ static void know(uint64_t image, uint64_t shown)
 
 static struct pfs_store *open_image(const struct world *w, struct pfs_sim *image, bool read_only)
 {
-	struct pfs_open_options options = {
-		.io = pfs_sim_io(image), .manual = true, .read_only = read_only, .logger = logger};
+	struct pfs_open_options options = {.io = pfs_sim_io(image),
+					   .manual = true,
+					   .read_only = read_only,
+					   .logger = report_logger};
 	struct pfs_store *store;
 	struct pfs_reason reason;
 	int err;
 
-	logged.count = logged.faults = 0;
+	report_clear();
 	err = pfs_store_open(&store, STORE, &options, &reason);
 	if (err)
 		bad_image(w, "opening%s: %d %s", read_only ? " read-only" : "", err, reason.text);
 	/* A power cut is no damage, and nobody has to do anything about it. */
-	if (logged.faults)
+	if (report_faults())
 		bad_image(w, "opening complains");
 	return store;
 }
@@ -310,7 +230,7 @@ static void remember_finding(void *arg, const struct pfs_finding *finding)
 		return;
 	snprintf(line, sizeof(line), "%s at %llu: %s", finding->where,
 		 (unsigned long long)finding->offset, finding->text);
-	remember_line(NULL, PFS_LOG_ERROR, line);
+	report_line(NULL, PFS_LOG_ERROR, line);
 }
 
 static void check_image(const struct world *w, struct pfs_sim *image, bool closed)
@@ -318,11 +238,11 @@ static void check_image(const struct world *w, struct pfs_sim *image, bool close
 	struct pfs_check_result result;
 	struct pfs_reason reason;
 
-	logged.count = logged.faults = 0;
-	if (pfs_check(STORE, pfs_sim_io(image), &logger, remember_finding, NULL, &closed, &result,
-		      &reason) != 0)
+	report_clear();
+	if (pfs_check(STORE, pfs_sim_io(image), &report_logger, remember_finding, NULL, &closed,
+		      &result, &reason) != 0)
 		bad_image(w, "checking: %s", reason.text);
-	if (logged.faults)
+	if (report_faults())
 		bad_image(w, "the check finds faults %s", closed ? "afterwards" : "in the image");
 }
 
@@ -429,7 +349,7 @@ static uint64_t explore(struct world *w, struct pfs_sim *image, uint64_t hash,
 	struct state state, again;
 
 	w->tally.opened++;
-	keep_for_dump(image);
+	report_image(image);
 	if (all || hash % 8 == 0)
 		check_image(w, image, false);
 	if (all || (hash >> 8) % 8 == 0) {
@@ -532,7 +452,7 @@ void look_at_kill(struct world *w, struct moment *moment)
 	w->tally.opened++;
 	w->tally.kills++;
 	image = o.image = pfs_sim_kill(moment->disk);
-	keep_for_dump(image);
+	report_image(image);
 	pfs_sim_on_step(image, opening_step, &o);
 	store = open_image(w, image, false);
 	pfs_sim_on_step(image, NULL, NULL);
@@ -575,54 +495,11 @@ struct pfs_sim *look_and_keep(struct world *w, struct moment *moment, bool kill,
 		 kill ? "process death" : "power cut");
 	w->tally.images++;
 	w->tally.opened++;
-	keep_for_dump(image);
+	report_image(image);
 	store = open_image(w, copy, false);
 	read_state(w, store, state, false);
 	expect_allowed(w, &allowed, state);
 	goes_on(w, copy, store, state, true);
 	pfs_sim_free(copy);
 	return image;
-}
-
-/* ---- settings ---- */
-
-double now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-uint64_t setting(const char *name, uint64_t otherwise)
-{
-	const char *value = getenv(name);
-
-	return value ? strtoull(value, NULL, 10) : otherwise;
-}
-
-void world_settings(struct world *w, bool *is_long)
-{
-	/* Opening and closing stores all the time, the heap must not go back to the kernel each
-	 * time, and what is large and hardly touched must not be cleared by hand. */
-	mallopt(M_TRIM_THRESHOLD, 256 << 20);
-	mallopt(M_MMAP_THRESHOLD, 256 << 10);
-	*is_long = setting("CRASH_LONG", 0);
-	w->logger = logger;
-	w->effort.pending_max = 10;
-	w->only_step = setting("CRASH_STEP", UINT64_MAX);
-	w->only_index = setting("CRASH_INDEX", UINT64_MAX);
-	w->only_seed = setting("CRASH_IMAGE", UINT64_MAX);
-	w->only_kill = setting("CRASH_KILL", 0);
-	w->verbose = w->only_step != UINT64_MAX;
-}
-
-void print_tally(const struct world *w, const char *what, uint64_t n, double seconds)
-{
-	print_message("crash points %llu, images %llu (opened %llu), %s %llu, process deaths %llu, "
-		      "openings cut again %llu, failed syncs %llu, failures 0, %.0f s\n",
-		      (unsigned long long)w->tally.points, (unsigned long long)w->tally.images,
-		      (unsigned long long)w->tally.opened, what, (unsigned long long)n,
-		      (unsigned long long)w->tally.kills, (unsigned long long)w->tally.recuts,
-		      (unsigned long long)w->tally.failed_syncs, seconds);
 }

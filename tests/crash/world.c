@@ -1,12 +1,10 @@
-/* The operations and the oracle. */
-#include "tests/crash/world.h"
+/* The oracle, the moments, and the worlds. */
+#include "tests/crash/world_internal.h"
 
 #include "storage/crc.h"
 #include "storage/super.h"
 
 #define STORE "/s"
-#define MODE_PUT 0600
-#define MODE_CREATED 0640
 
 /* ---- documents ---- */
 
@@ -45,7 +43,7 @@ uint32_t quiet_hash(unsigned i)
 }
 
 /* Text that shrinks a little when it is packed, and says who it is. */
-static uint8_t *fresh_bytes(uint32_t tag, size_t len)
+uint8_t *world_fresh_bytes(uint32_t tag, size_t len)
 {
 	uint8_t *bytes = malloc(len + 1);
 	uint64_t random = tag;
@@ -62,12 +60,12 @@ static uint8_t *fresh_bytes(uint32_t tag, size_t len)
 
 /* ---- states ---- */
 
-static const struct state *newest(const struct world *w)
+const struct state *world_newest(const struct world *w)
 {
 	return &w->states[w->count - 1];
 }
 
-static struct state *push_state(struct world *w)
+struct state *world_push(struct world *w)
 {
 	if (w->count == w->cap) {
 		w->cap = w->cap ? 2 * w->cap : 16;
@@ -90,34 +88,34 @@ static void forget_states(struct world *w)
 	w->durable = 0;
 }
 
-static void set_bytes(struct world *w, unsigned i, uint8_t *bytes)
+void world_set_bytes(struct world *w, unsigned i, uint8_t *bytes)
 {
 	free(w->bytes[i]);
 	w->bytes[i] = bytes;
 }
 
-static void see(struct world *w, unsigned i, const struct doc *doc, uint8_t *bytes)
+void world_see(struct world *w, unsigned i, const struct doc *doc, uint8_t *bytes)
 {
 	w->seen[i] = *doc;
-	set_bytes(w, i, bytes);
+	world_set_bytes(w, i, bytes);
 }
 
 /* The record that says what is held of a document. */
-static void push_held(struct world *w, unsigned i)
+void world_push_held(struct world *w, unsigned i)
 {
 	if (!w->held[i].is)
 		return;
-	push_state(w)->docs[i] = w->seen[i];
+	world_push(w)->docs[i] = w->seen[i];
 	w->held[i].is = false;
 }
 
-static void hold(struct world *w, unsigned i)
+void world_hold(struct world *w, unsigned i)
 {
 	w->held[i] = (struct held){.is = true, .order = ++w->hold_order};
 }
 
 /* Those held in the order in which they are logged; returns how many. */
-static unsigned held_in_order(const struct world *w, unsigned out[DOCS])
+unsigned world_held_in_order(const struct world *w, unsigned out[DOCS])
 {
 	unsigned n = 0;
 
@@ -134,12 +132,12 @@ static unsigned held_in_order(const struct world *w, unsigned out[DOCS])
 	return n;
 }
 
-static void push_all_held(struct world *w)
+void world_push_all_held(struct world *w)
 {
-	unsigned order[DOCS], n = held_in_order(w, order);
+	unsigned order[DOCS], n = world_held_in_order(w, order);
 
 	for (unsigned i = 0; i < n; i++)
-		push_held(w, order[i]);
+		world_push_held(w, order[i]);
 }
 
 /* ---- moments ---- */
@@ -178,7 +176,7 @@ static int on_step(void *arg, const struct pfs_sim_step *step)
 	return -EIO;
 }
 
-static void drain(struct world *w)
+void world_drain(struct world *w)
 {
 	for (size_t i = 0; i < w->moment_count; i++) {
 		struct moment *m = &w->moments[i];
@@ -194,16 +192,16 @@ static void drain(struct world *w)
 	w->moment_count = 0;
 }
 
-static void begin(struct world *w)
+void world_begin_op(struct world *w)
 {
 	w->step = w->syncs = 0;
 	w->err = 0;
 }
 
 /* The operation has returned: what was in flight is acknowledged, if it did not fail. */
-static bool finish(struct world *w, int err, bool durable)
+bool world_finish_op(struct world *w, int err, bool durable)
 {
-	drain(w);
+	world_drain(w);
 	w->err = err;
 	/* The world goes on from a moment before the end of the operation. */
 	if (w->stop)
@@ -214,295 +212,16 @@ static bool finish(struct world *w, int err, bool durable)
 		w->durable = w->acked;
 	if (w->cutting) {
 		take_moment(w, NULL);
-		drain(w);
+		world_drain(w);
 	}
 	if (!w->stop)
 		forget_states(w);
 	return true;
 }
 
-/* ---- operations ---- */
+/* ---- worlds ---- */
 
-static uint32_t object_of(struct world *w, unsigned i)
-{
-	struct pfs_key key = doc_key(i);
-	uint32_t object;
-
-	assert_int_equal(pfs_lookup(w->store, &key, &object, NULL), 0);
-	return object;
-}
-
-static int set(struct world *w, unsigned i, unsigned mask, const struct pfs_attr *attr)
-{
-	return pfs_setattr(w->store, object_of(w, i), mask, attr, NULL);
-}
-
-bool op_put(struct world *w, unsigned i, size_t len, bool new_object)
-{
-	struct pfs_attr attr = {.mode = MODE_PUT, .mtime_ns = ++w->tag};
-	uint8_t *bytes = fresh_bytes(w->tag, len);
-	struct pfs_key key = doc_key(i);
-	struct doc doc = {true, bytes_hash(bytes, len), MODE_PUT, len, w->tag};
-
-	begin(w);
-	push_state(w)->docs[i] = doc;
-	w->err = pfs_put(w->store, &key, bytes, len, &attr, new_object ? PFS_PUT_NEW_OBJECT : 0,
-			 NULL);
-	see(w, i, &doc, bytes);
-	w->held[i].is = false;
-	return finish(w, w->err, false);
-}
-
-bool op_patch(struct world *w, unsigned i, uint64_t off, size_t len)
-{
-	struct doc doc = w->seen[i];
-	uint8_t *part, *bytes;
-
-	if (!doc.there)
-		return false;
-	begin(w);
-	doc.mtime_ns = ++w->tag;
-	part = fresh_bytes(w->tag, len);
-	doc.len = pfs_max_u64(doc.len, off + len);
-	bytes = calloc(1, doc.len + 1);
-	assert_non_null(bytes);
-	memcpy(bytes, w->bytes[i], w->seen[i].len);
-	memcpy(bytes + off, part, len);
-	doc.hash = bytes_hash(bytes, doc.len);
-	push_state(w)->docs[i] = doc;
-	w->err = pfs_write(w->store, object_of(w, i), off, part, len, doc.mtime_ns);
-	free(part);
-	see(w, i, &doc, bytes);
-	w->held[i].is = false;
-	return finish(w, w->err, false);
-}
-
-bool op_resize(struct world *w, unsigned i, uint64_t size)
-{
-	struct pfs_attr attr = {.size = size};
-	struct doc doc = w->seen[i];
-	uint8_t *bytes;
-
-	if (!doc.there || size == 0 || size == doc.len)
-		return false;
-	begin(w);
-	push_held(w, i);
-	bytes = calloc(1, size + 1);
-	assert_non_null(bytes);
-	memcpy(bytes, w->bytes[i], pfs_min_u64(size, doc.len));
-	doc.len = size;
-	doc.hash = bytes_hash(bytes, size);
-	push_state(w)->docs[i] = doc;
-	w->err = set(w, i, PFS_ATTR_SIZE, &attr);
-	see(w, i, &doc, bytes);
-	return finish(w, w->err, false);
-}
-
-/* A truncation to zero is held; nothing says so but memory. */
-static void truncate_seen(struct world *w, unsigned i)
-{
-	if (!w->held[i].is && w->seen[i].len == 0)
-		return;
-	hold(w, i);
-	w->seen[i].len = 0;
-	w->seen[i].hash = bytes_hash("", 0);
-	set_bytes(w, i, calloc(1, 1));
-}
-
-bool op_truncate(struct world *w, unsigned i)
-{
-	struct pfs_attr attr = {0};
-
-	if (!w->seen[i].there)
-		return false;
-	begin(w);
-	w->err = set(w, i, PFS_ATTR_SIZE, &attr);
-	truncate_seen(w, i);
-	return finish(w, w->err, false);
-}
-
-bool op_rewrite(struct world *w, unsigned i, size_t len)
-{
-	struct pfs_attr attr = {0};
-	struct doc doc = w->seen[i];
-	uint8_t *bytes;
-
-	if (!doc.there)
-		return false;
-	begin(w);
-	doc.mtime_ns = ++w->tag;
-	bytes = fresh_bytes(w->tag, len);
-	doc.len = len;
-	doc.hash = bytes_hash(bytes, len);
-	w->err = set(w, i, PFS_ATTR_SIZE, &attr);
-	push_state(w)->docs[i] = doc;
-	if (!w->err)
-		w->err = pfs_write(w->store, object_of(w, i), 0, bytes, len, doc.mtime_ns);
-	see(w, i, &doc, bytes);
-	w->held[i].is = false;
-	return finish(w, w->err, false);
-}
-
-bool op_create(struct world *w, unsigned i)
-{
-	struct pfs_attr attr = {.mode = MODE_CREATED, .mtime_ns = w->tag + 1};
-	struct pfs_key key = doc_key(i);
-	struct doc doc = {true, bytes_hash("", 0), MODE_CREATED, 0, attr.mtime_ns};
-
-	if (w->seen[i].there)
-		return false;
-	begin(w);
-	w->tag++;
-	w->err = pfs_create(w->store, &key, &attr, NULL, NULL);
-	see(w, i, &doc, calloc(1, 1));
-	hold(w, i);
-	return finish(w, w->err, false);
-}
-
-bool op_remove(struct world *w, unsigned i)
-{
-	struct pfs_key key = doc_key(i);
-
-	if (!w->seen[i].there)
-		return false;
-	begin(w);
-	if (newest(w)->docs[i].there)
-		push_state(w)->docs[i] = (struct doc){0};
-	w->err = pfs_remove(w->store, &key, NULL);
-	see(w, i, &(struct doc){0}, calloc(1, 1));
-	w->held[i].is = false;
-	return finish(w, w->err, false);
-}
-
-bool op_rename(struct world *w, unsigned i, unsigned j, bool exchange)
-{
-	struct pfs_key from = doc_key(i), to = doc_key(j);
-	struct doc a = w->seen[i], b = exchange ? w->seen[j] : (struct doc){0};
-	uint8_t *a_bytes = w->bytes[i], *b_bytes = w->bytes[j];
-	struct state *state;
-
-	if (i == j || !a.there || (exchange && !b.there))
-		return false;
-	begin(w);
-	push_held(w, i);
-	if (exchange)
-		push_held(w, j);
-	state = push_state(w);
-	state->docs[i] = b;
-	state->docs[j] = a;
-	w->err = pfs_rename(w->store, &from, &to, exchange ? PFS_RENAME_EXCHANGE : 0, NULL);
-	w->bytes[j] = a_bytes;
-	w->bytes[i] = b_bytes;
-	if (!exchange)
-		set_bytes(w, i, calloc(1, 1));
-	w->seen[i] = b;
-	w->seen[j] = a;
-	w->held[i].is = w->held[j].is = false;
-	return finish(w, w->err, false);
-}
-
-bool op_mode(struct world *w, unsigned i)
-{
-	struct pfs_attr attr;
-
-	if (!w->seen[i].there)
-		return false;
-	begin(w);
-	attr.mode = 0400 | (++w->tag & 0177);
-	push_held(w, i);
-	w->seen[i].mode = attr.mode;
-	push_state(w)->docs[i] = w->seen[i];
-	w->err = set(w, i, PFS_ATTR_MODE, &attr);
-	return finish(w, w->err, false);
-}
-
-bool op_mtime(struct world *w, unsigned i)
-{
-	struct pfs_attr attr = {.mtime_ns = w->tag + 1};
-
-	if (!w->seen[i].there)
-		return false;
-	begin(w);
-	w->tag++;
-	w->seen[i].mtime_ns = attr.mtime_ns;
-	/* What is held stays so: the kernel sets times between a truncation and its write. */
-	if (w->held[i].is)
-		hold(w, i);
-	else
-		push_state(w)->docs[i] = w->seen[i];
-	w->err = set(w, i, PFS_ATTR_MTIME, &attr);
-	return finish(w, w->err, false);
-}
-
-bool op_fsync(struct world *w, unsigned i)
-{
-	if (!w->seen[i].there)
-		return false;
-	begin(w);
-	push_held(w, i);
-	w->err = pfs_sync_object(w->store, object_of(w, i));
-	return finish(w, w->err, true);
-}
-
-bool op_sync(struct world *w)
-{
-	begin(w);
-	push_all_held(w);
-	w->err = pfs_sync(w->store);
-	return finish(w, w->err, true);
-}
-
-bool op_tick(struct world *w)
-{
-	unsigned order[DOCS], n = held_in_order(w, order);
-
-	begin(w);
-	for (unsigned i = 0; i < n; i++) {
-		if (++w->held[order[i]].ticks >= PFS_HOLD_TICKS)
-			push_held(w, order[i]);
-	}
-	w->err = pfs_store_tick(w->store);
-	return finish(w, w->err, true);
-}
-
-/* It makes the journal durable before it touches a page. */
-bool op_checkpoint(struct world *w)
-{
-	begin(w);
-	w->err = pfs_store_checkpoint(w->store);
-	return finish(w, w->err, true);
-}
-
-static uint64_t checkpoints(struct world *w)
-{
-	struct pfs_store_stat stat;
-
-	assert_int_equal(pfs_store_stat(w->store, &stat), 0);
-	return stat.checkpoints;
-}
-
-/* What is moved is the same as it was. A checkpoint among the steps makes all durable. */
-bool op_compact(struct world *w)
-{
-	uint64_t before = checkpoints(w);
-
-	begin(w);
-	do {
-		w->err = pfs_store_compact_step(w->store, true);
-	} while (w->err == 1);
-	return finish(w, w->err, checkpoints(w) > before);
-}
-
-bool op_compact_all(struct world *w)
-{
-	struct pfs_compact_result result;
-
-	begin(w);
-	w->err = pfs_store_compact(w->store, NULL, NULL, NULL, &result);
-	return finish(w, w->err, true);
-}
-
-static int open_store(struct world *w)
+int world_open_store(struct world *w)
 {
 	struct pfs_open_options options = {.io = pfs_sim_io(w->sim),
 					   .manual = true,
@@ -512,22 +231,6 @@ static int open_store(struct world *w)
 
 	return pfs_store_open(&w->store, STORE, &options, &reason);
 }
-
-bool op_reopen(struct world *w)
-{
-	begin(w);
-	push_all_held(w);
-	w->err = pfs_store_close(w->store);
-	w->store = NULL;
-	drain(w);
-	if (w->err || w->stop)
-		return finish(w, w->err, false);
-	w->acked = w->durable = w->count - 1;
-	w->err = open_store(w);
-	return finish(w, w->err, true);
-}
-
-/* ---- worlds ---- */
 
 static void put_new(struct pfs_store *store, struct pfs_key key, const void *bytes, size_t len)
 {
@@ -593,15 +296,15 @@ static void make_base(void)
 	create.io = pfs_sim_io(w.sim);
 	assert_int_equal(pfs_store_create(STORE, &create, &reason), 0);
 	fix_identity(w.sim);
-	push_state(&w);
+	world_push(&w);
 	for (unsigned i = 0; i < DOCS; i++)
 		w.bytes[i] = calloc(1, 1);
-	assert_int_equal(open_store(&w), 0);
+	assert_int_equal(world_open_store(&w), 0);
 	fill_base(&w);
 	assert_int_equal(pfs_store_close(w.store), 0);
 	pfs_sim_settle(w.sim);
 	base.disk = w.sim;
-	base.state = *newest(&w);
+	base.state = *world_newest(&w);
 	base.tag = w.tag;
 	memcpy(base.bytes, w.bytes, sizeof(base.bytes));
 	free(w.states);
@@ -618,16 +321,16 @@ void world_begin(struct world *w)
 {
 	w->sim = pfs_sim_kill(base_disk());
 	w->count = w->acked = w->durable = 0;
-	*push_state(w) = base.state;
+	*world_push(w) = base.state;
 	memcpy(w->seen, base.state.docs, sizeof(w->seen));
 	memset(w->held, 0, sizeof(w->held));
 	for (unsigned i = 0; i < DOCS; i++) {
-		set_bytes(w, i, malloc(w->seen[i].len + 1));
+		world_set_bytes(w, i, malloc(w->seen[i].len + 1));
 		memcpy(w->bytes[i], base.bytes[i], w->seen[i].len);
 	}
 	w->tag = base.tag;
 	w->cutting = w->stop = false;
-	assert_int_equal(open_store(w), 0);
+	assert_int_equal(world_open_store(w), 0);
 	op_put(w, 1, 300, false);
 	op_patch(w, 4, 100, 60);
 	assert_int_equal(w->err, 0);
@@ -646,7 +349,7 @@ static void read_bytes(struct world *w)
 
 		if (w->seen[i].there)
 			assert_int_equal(pfs_get(w->store, &key, &bytes, &len, NULL), 0);
-		set_bytes(w, i, bytes ? bytes : calloc(1, 1));
+		world_set_bytes(w, i, bytes ? bytes : calloc(1, 1));
 	}
 }
 
@@ -656,17 +359,17 @@ bool world_resume(struct world *w, struct pfs_sim *disk, const struct state *sta
 	w->sim = disk;
 	if (!killed)
 		w->count = w->durable = 0;
-	*push_state(w) = *state;
+	*world_push(w) = *state;
 	w->acked = w->count - 1;
 	memcpy(w->seen, state->docs, sizeof(w->seen));
 	memset(w->held, 0, sizeof(w->held));
 	w->stop = false;
 	pfs_sim_on_step(w->sim, on_step, w);
-	begin(w);
-	w->err = open_store(w);
+	world_begin_op(w);
+	w->err = world_open_store(w);
 	if (w->err)
 		w->store = NULL;
-	finish(w, w->err, true);
+	world_finish_op(w, w->err, true);
 	if (w->stop || w->err)
 		return false;
 	read_bytes(w);

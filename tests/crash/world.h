@@ -155,6 +155,18 @@ struct pfs_sim *look_and_keep(struct world *w, struct moment *moment, bool kill,
 /* The store has failed a sync: fails unless it is read-only and says so. */
 void expect_read_only(struct world *w);
 
+/* ---- report.c ---- */
+
+/* Keeps the last warnings and errors, and counts them. */
+extern const struct pfs_logger report_logger;
+void report_line(void *arg, enum pfs_log_level level, const char *line);
+void report_clear(void);
+unsigned report_faults(void);
+/* The image that is looked at from now on, for CRASH_DUMP. */
+void report_image(struct pfs_sim *image);
+/* Fails the test, and says how to see it fail again. */
+void bad_image(const struct world *w, const char *fmt, ...) PFS_PRINTF(2, 3);
+
 uint64_t setting(const char *name, uint64_t otherwise);
 /* Effort and what to run again, from the environment. */
 void world_settings(struct world *w, bool *is_long);
