@@ -57,10 +57,11 @@ enum pfs_op {
 /* clang-format on */
 
 #define PFS_WRITE_STRIPES 1024
-/* The kernel sends at most this many WRITEs of write-back at once, in the order in which they were written;
- * each may be held up by the store. So many that those of one large file, of which the kernel queues no more
- * than a hundredth of its memory for dirty pages (some 45 MiB on a machine of 24 GiB), do not stand before
- * those of others: with 12 a small write beside a copy waited for a checkpoint of the copy. */
+/* The kernel sends at most this many WRITEs of write-back at once, in the order in which they were
+ * written; each may be held up by the store. So many that those of one large file, of which the
+ * kernel queues no more than a hundredth of its memory for dirty pages (some 45 MiB on a machine of
+ * 24 GiB), do not stand before those of others: with 12 a small write beside a copy waited for a
+ * checkpoint of the copy. */
 #define PFS_BACKGROUND_MAX 64
 
 struct pfs_fs {

@@ -130,6 +130,9 @@ static void rewrite(struct client *c, int at)
 	fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC, 0644);
 	if (fd < 0)
 		err = errno;
+	/* A program that takes its time between the two. */
+	if (roll(c, 12) == 0)
+		usleep((useconds_t)roll(c, 10000));
 	if (!err && synced) {
 		const uint8_t *full = part->bytes;
 		uint32_t full_len = part->len;
