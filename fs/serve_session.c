@@ -356,6 +356,44 @@ static int do_check(struct session *s, struct pfs_wire_in *in)
 	return pfs_conn_send(s->conn);
 }
 
+/* A compaction whose progress is being sent. */
+struct compact_stream {
+	struct check_stream to;
+	bool stop;
+};
+
+static void send_moved(void *arg, uint64_t done, uint64_t total)
+{
+	struct compact_stream *stream = arg;
+
+	send_progress(&stream->to, done, total);
+	if (stream->to.err || pfs_conn_stopping(stream->to.conn))
+		__atomic_store_n(&stream->stop, true, __ATOMIC_RELAXED);
+}
+
+static int do_compact(struct session *s, struct pfs_wire_in *in)
+{
+	struct pfs_wire_out *out = &s->conn->out;
+	struct compact_stream stream = {.to.conn = s->conn};
+	struct pfs_compact_result result;
+	int err;
+
+	if (pfs_wire_done(in))
+		return -EPROTO;
+	err = pfs_store_compact(s->env->store, send_moved, &stream, &stream.stop, &result);
+	if (stream.to.err)
+		return stream.to.err;
+	if (err == -EBUSY)
+		return pfs_conn_reply(s->conn, err, "the store is being compacted already");
+	if (err)
+		return reply(s, err);
+	pfs_wire_begin(out, PFS_WIRE_REPLY, 0);
+#define PUT(field) pfs_wire_u64(out, (uint64_t)result.field);
+	PFS_WIRE_COMPACT_FIELDS(PUT)
+#undef PUT
+	return pfs_conn_send(s->conn);
+}
+
 static int do_sync(struct session *s, struct pfs_wire_in *in)
 {
 	if (pfs_wire_done(in))
@@ -422,6 +460,7 @@ static int dispatch(struct session *s, const struct pfs_wire_header *header)
 	case PFS_WIRE_CHECK: return do_check(s, &in);
 	case PFS_WIRE_SYNC: return do_sync(s, &in);
 	case PFS_WIRE_TRAIN: return do_train(s, &in);
+	case PFS_WIRE_COMPACT: return do_compact(s, &in);
 	case PFS_WIRE_UNMOUNT: return do_unmount(s, &in);
 	default:
 		return pfs_conn_reply(s->conn, -EOPNOTSUPP,

@@ -66,6 +66,9 @@ enum pfs_wire_type {
 	/* u8 force. REPLY: status 0, u32 the status of the training, the fields of
 	 * pfs_train_result */
 	PFS_WIRE_TRAIN = 17,
+	/* empty. Parts: PROGRESS. REPLY: the fields of pfs_compact_result. Ends when the client
+	 * goes away */
+	PFS_WIRE_COMPACT = 18,
 
 	/* Answers. */
 

@@ -12,11 +12,12 @@
 
 /* struct pfs_store_stat */
 #define PFS_WIRE_STAT_FIELDS(F) \
-	F(points) F(scratch) F(raw_bytes) F(container_bytes) F(slot_bytes) F(free_bytes) \
-	F(disk_bytes) F(pages) F(page_size) F(min_value_size) F(journal_bytes) F(sequence) \
-	F(durable_sequence) F(blocks_decoded) F(records) F(syncs) F(checkpoints) F(relocations) \
-	F(in_place) F(space_total) F(space_available) F(index_bytes) F(format_version) \
-	F(dictionaries) F(dictionary) F(dictionary_users) \
+	F(points) F(scratch) F(raw_bytes) F(container_bytes) F(slot_bytes) F(used_bytes) \
+	F(hole_bytes) F(gap_bytes) F(free_bytes) F(disk_bytes) F(page_bytes) F(pages) \
+	F(page_size) F(min_value_size) F(journal_bytes) F(sequence) F(durable_sequence) \
+	F(blocks_decoded) F(records) F(syncs) F(checkpoints) F(relocations) F(in_place) \
+	F(moved_values) F(moved_bytes) F(retired_pages) F(space_total) F(space_available) \
+	F(index_bytes) F(format_version) F(dictionaries) F(dictionary) F(dictionary_users) \
 	F(read_only) F(defaults.mode) F(defaults.uid) F(defaults.gid)
 
 /* struct pfs_attr */
@@ -34,6 +35,10 @@
 /* struct pfs_train_result */
 #define PFS_WIRE_TRAIN_FIELDS(F) \
 	F(samples) F(sample_bytes) F(raw) F(before) F(packed) F(number) F(length)
+
+/* struct pfs_compact_result */
+#define PFS_WIRE_COMPACT_FIELDS(F) \
+	F(values) F(bytes) F(pages_before) F(pages_after) F(disk_before) F(disk_after)
 
 /* clang-format on */
 

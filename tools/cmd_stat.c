@@ -49,6 +49,8 @@ static void print_store(const struct target *target, const struct pfs_store_stat
 		print_line("dictionaries",
 			   "%" PRIu32 ", needed by %s documents; new ones use number %" PRIu32,
 			   s->dictionaries, group_digits(s->dictionary_users).text, s->dictionary);
+	print_line("pages", "%s in use, %s in holes, %s never used", size_text(s->used_bytes).text,
+		   size_text(s->hole_bytes).text, size_text(s->gap_bytes).text);
 	print_line("journal", "%s not yet in the pages", size_text(s->journal_bytes).text);
 	print_line("sequence", "%" PRIu64 ", durable up to %" PRIu64, s->sequence,
 		   s->durable_sequence);
@@ -63,9 +65,10 @@ static void print_store(const struct target *target, const struct pfs_store_stat
 		print_line("since mount",
 			   "%" PRIu64 " records, %" PRIu64 " syncs, %" PRIu64
 			   " checkpoints, %" PRIu64 " updates in place, %" PRIu64
-			   " relocated, %" PRIu64 " blocks decoded",
+			   " relocated, %" PRIu64 " moved by compaction, %" PRIu64
+			   " pages given back, %" PRIu64 " blocks decoded",
 			   s->records, s->syncs, s->checkpoints, s->in_place, s->relocations,
-			   s->blocks_decoded);
+			   s->moved_values, s->retired_pages, s->blocks_decoded);
 	if (s->read_only && target->daemon_mountpoint)
 		print_line("state", "read-only");
 }
@@ -88,8 +91,12 @@ static void print_store_json(const struct target *target, const struct pfs_store
 	NUMBER(raw_bytes)
 	NUMBER(container_bytes)
 	NUMBER(slot_bytes)
+	NUMBER(used_bytes)
+	NUMBER(hole_bytes)
+	NUMBER(gap_bytes)
 	NUMBER(free_bytes)
 	NUMBER(disk_bytes)
+	NUMBER(page_bytes)
 	NUMBER(pages)
 	NUMBER(page_size)
 	NUMBER(min_value_size)
@@ -102,6 +109,9 @@ static void print_store_json(const struct target *target, const struct pfs_store
 	NUMBER(checkpoints)
 	NUMBER(relocations)
 	NUMBER(in_place)
+	NUMBER(moved_values)
+	NUMBER(moved_bytes)
+	NUMBER(retired_pages)
 	NUMBER(space_total)
 	NUMBER(space_available)
 	NUMBER(index_bytes)

@@ -336,6 +336,13 @@ int target_check(struct target *t, pfs_finding_fn *fn, pfs_progress_fn *progress
 	return t->ops->check(t, fn, progress, arg, result);
 }
 
+int target_compact(struct target *t, pfs_progress_fn *progress, void *arg,
+		   struct pfs_compact_result *result)
+{
+	fresh(t);
+	return t->ops->compact(t, progress, arg, result);
+}
+
 int target_sync(struct target *t)
 {
 	fresh(t);

@@ -69,6 +69,8 @@ struct target_ops {
 		     struct pfs_place *place);
 	int (*check)(struct target *t, pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
 		     struct pfs_check_result *result);
+	int (*compact)(struct target *t, pfs_progress_fn *progress, void *arg,
+		       struct pfs_compact_result *result);
 	int (*sync)(struct target *t);
 	int (*train)(struct target *t, bool force, struct pfs_train_result *result);
 	int (*unmount)(struct target *t, int timeout_ms);
@@ -140,6 +142,8 @@ int target_place(struct target *t, const struct pfs_key *key, struct pfs_attr *a
 		 struct pfs_place *place);
 int target_check(struct target *t, pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
 		 struct pfs_check_result *result);
+int target_compact(struct target *t, pfs_progress_fn *progress, void *arg,
+		   struct pfs_compact_result *result);
 int target_sync(struct target *t);
 int target_train(struct target *t, bool force, struct pfs_train_result *result);
 

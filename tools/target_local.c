@@ -250,6 +250,12 @@ static int local_train(struct target *t, bool force, struct pfs_train_result *re
 	return pfs_train(local_of(t)->store, force, result);
 }
 
+static int local_compact(struct target *t, pfs_progress_fn *progress, void *arg,
+			 struct pfs_compact_result *result)
+{
+	return pfs_store_compact(local_of(t)->store, progress, arg, NULL, result);
+}
+
 static int local_sync(struct target *t)
 {
 	return pfs_sync(local_of(t)->store);
@@ -278,6 +284,7 @@ static const struct target_ops local_ops = {
 	.stat = local_stat,
 	.place = local_place,
 	.check = local_check,
+	.compact = local_compact,
 	.sync = local_sync,
 	.train = local_train,
 	.unmount = local_unmount,

@@ -172,6 +172,46 @@ static int remote_check(struct target *t, pfs_finding_fn *fn, pfs_progress_fn *p
 	return remote_finished(r, 0);
 }
 
+struct compacting {
+	pfs_progress_fn *progress;
+	void *arg;
+};
+
+static int compact_part(void *arg, struct client *c)
+{
+	struct compacting *compacting = arg;
+	uint64_t done, total;
+
+	if (c->header.type != PFS_WIRE_PROGRESS)
+		return -EPROTO;
+	done = pfs_wire_get_u64(&c->in);
+	total = pfs_wire_get_u64(&c->in);
+	if (pfs_wire_done(&c->in))
+		return -EPROTO;
+	compacting->progress(compacting->arg, done, total);
+	return 0;
+}
+
+static int remote_compact(struct target *t, pfs_progress_fn *progress, void *arg,
+			  struct pfs_compact_result *result)
+{
+	struct remote *r = remote_of(t);
+	struct compacting compacting = {progress, arg};
+	struct pfs_wire_in *in = &r->client.in;
+	int err = remote_begin(r, PFS_WIRE_COMPACT);
+
+	memset(result, 0, sizeof(*result));
+	if (err)
+		return err;
+	err = client_request(&r->client, compact_part, &compacting);
+	if (err)
+		return remote_noted(r, err);
+#define GET(field) result->field = pfs_wire_get_u64(in);
+	PFS_WIRE_COMPACT_FIELDS(GET)
+#undef GET
+	return remote_finished(r, 0);
+}
+
 static int remote_sync(struct target *t)
 {
 	struct remote *r = remote_of(t);
@@ -267,6 +307,7 @@ static const struct target_ops remote_ops = {
 	.stat = remote_stat,
 	.place = remote_place,
 	.check = remote_check,
+	.compact = remote_compact,
 	.sync = remote_sync,
 	.train = remote_train,
 	.unmount = remote_unmount,

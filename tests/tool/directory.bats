@@ -3,7 +3,7 @@
 # shellcheck disable=SC2030,SC2031,SC2154 # bats runs each test in its own shell, and sets output and stderr
 load lib
 
-commands=(create import export get put rm stat check quarantine sync train umount)
+commands=(create import export get put rm stat check quarantine compact sync train umount)
 
 @test "help and version are printed, for every command" {
 	local command
@@ -33,7 +33,7 @@ commands=(create import export get put rm stat check quarantine sync train umoun
 	for command in get put rm; do
 		fails 2 "ID" payloadctl "$command" "$S"
 	done
-	for command in create export check sync train umount; do
+	for command in create export check compact sync train umount; do
 		fails 2 "one" payloadctl "$command" "$S" "$S"
 	done
 	fails 2 "at most one FILE" payloadctl put "$S" 1 a b

@@ -300,3 +300,24 @@ fails() {
 	run -0 ctl check --repair "$S"
 	[[ $output == "nothing to repair: 20 documents, no faults" ]]
 }
+
+@test "a live store is compacted under readers and writers, who notice nothing" {
+	local i before now
+	documents 1 9000 abcdefgh | ctl import -q "$M"
+	seq 1 9000 | awk '$1 % 4' | xargs payloadctl rm -q "$M"
+	before=$(ctl export -q "$M" | sort | sha256sum)
+	(for i in {1..200}; do printf 'file %s' "$i" >"$M/$((20000 + i))" || exit 1; done) 3>&- &
+	(for i in {4..2000..4}; do cat "$M/$i" >/dev/null || exit 1; done) 3>&- &
+	ctl compact "$M" >"$T/out"
+	[[ $(<"$T/out") == "moved "*" take "* ]]
+	wait -n
+	wait -n
+	now=$(seq 20001 20200 | xargs payloadctl rm -q "$S" && ctl export -q "$M" | sort | sha256sum)
+	[[ $now == "$before" ]]
+	[[ $(stat -c %s "$M/4000") == $(ctl stat --json "$M" 4000 | jq '.[0].size') ]]
+	run -0 ctl check "$M"
+	[[ $output == *"no faults" ]]
+	ctl umount "$M"
+	run -0 ctl check "$S"
+	[[ $output == *"no faults" ]]
+}
