@@ -343,7 +343,8 @@ int pfs_store_compact_step(struct pfs_store *store, bool eager)
 
 	if (!pfs_store_is_writable(store))
 		return -EROFS;
-	if (pthread_mutex_trylock(&store->compact_lock) != 0)
+	if (__atomic_load_n(&store->packing, __ATOMIC_ACQUIRE) ||
+	    pthread_mutex_trylock(&store->compact_lock) != 0)
 		return 0;
 	if (!store->compaction.victim)
 		err = choose(store, eager);
@@ -554,8 +555,9 @@ int pfs_store_compact(struct pfs_store *store, pfs_progress_fn *progress, void *
 	*result = (struct pfs_compact_result){0};
 	if (!pfs_store_is_writable(store))
 		return -EROFS;
-	if (pthread_mutex_trylock(&store->compact_lock) != 0)
+	if (__atomic_exchange_n(&store->packing, true, __ATOMIC_ACQ_REL))
 		return -EBUSY;
+	pthread_mutex_lock(&store->compact_lock);
 	err = stat_now(store, &before);
 	if (!err)
 		err = pack_everything(store, progress, arg, stop);
@@ -569,5 +571,6 @@ int pfs_store_compact(struct pfs_store *store, pfs_progress_fn *progress, void *
 			.disk_after = after.page_bytes,
 		};
 	pthread_mutex_unlock(&store->compact_lock);
+	__atomic_store_n(&store->packing, false, __ATOMIC_RELEASE);
 	return err;
 }

@@ -101,6 +101,7 @@ struct pfs_store {
 	pthread_mutex_t train_lock;
 	pthread_mutex_t compact_lock;
 	struct pfs_compaction compaction;
+	bool packing; /* atomic: a full compaction is at work, or waits for a step to end */
 	pthread_mutex_t checkpoint_lock;
 	pthread_mutex_t commit;
 	unsigned waiting; /* atomic: threads that want to change something */
