@@ -15,7 +15,7 @@
 #define WRITERS 2
 #define READERS 2
 #define KEYS_EACH 150
-#define ROUNDS 2500
+#define ROUNDS 1200
 #define LINE 16
 
 struct shared {
