@@ -9,6 +9,7 @@
 
 #define RAW_MAX (6 * PFS_BLOCK_LEN)
 #define RANGES 4
+#define MORE (2 * PFS_BLOCK_LEN) /* bytes that may follow on those of the input */
 
 static void seal(uint8_t *body, size_t body_len, uint64_t raw_len, uint64_t content)
 {
@@ -60,8 +61,8 @@ static void read_ranges(struct pfs_store *store, const struct blocks *b, struct 
 	}
 }
 
-/* u8 bit 0 the checksums are made right; u32 raw length; u64 content number; four ranges of u32
- * offset and length; the body. */
+/* u8 bit 0 the checksums are made right, bit 1 the body goes on with zeros; u32 raw length; u64
+ * content number; four ranges of u32 offset and length; the body. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct pfs_store store; /* a counter of it is used */
@@ -78,13 +79,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	b.content = fuzz_int(&in, 8);
 	at = fuzz_bytes(&in, RANGES * 8, &len);
 	ranges = fuzz_in(at, len);
-	b.body_len = fuzz_left(&in);
+	b.body_len = fuzz_left(&in) + (flags & 2 ? MORE : 0);
 	if (b.body_len < n * PFS_BLOCK_ENTRY_LEN) /* refused with the container's header */
 		return 0;
-	body = malloc(b.body_len);
+	body = calloc(1, b.body_len);
 	whole = malloc(b.raw_len);
 	FUZZ_CHECK(body && whole);
-	memcpy(body, in.at, b.body_len);
+	if (fuzz_left(&in))
+		memcpy(body, in.at, fuzz_left(&in));
 	b.map = body;
 	if (flags & 1)
 		seal(body, b.body_len, b.raw_len, b.content);

@@ -103,6 +103,8 @@ static void check_container(struct fuzz_in *in)
 	container_len = len + (cut & 1 ? (uint64_t)cut << 12 : 0);
 	if (pfs_container_header_decode(&c, bytes, len, container_len, &base) == 0) {
 		FUZZ_CHECK(c.header_len <= len && c.body_len <= container_len - c.header_len);
+		FUZZ_CHECK(!(c.flags & PFS_CONTAINER_BLOCKS) || (c.flags & PFS_CONTAINER_LOST) ||
+			   c.body_len >= pfs_block_count(c.raw_len) * PFS_BLOCK_ENTRY_LEN);
 		encode_again(&c, &base);
 		if (c.flags & PFS_CONTAINER_BLOCKS || c.header_len + c.body_len <= len) {
 			size_t covered =
