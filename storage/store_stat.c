@@ -3,7 +3,7 @@
 
 #include "storage/store_internal.h"
 
-#define STAT_WAIT_NS 50000000 /* for the commit lock */
+#define STAT_WAIT_NS 20000000 /* for the commit lock */
 
 int pfs_stat_locked(struct pfs_store *store, struct pfs_store_stat *out)
 {
