@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "storage/store.h"
+#include "storage/store_internal.h"
 #include "tests/sim/sim.h"
 
 #define WRITERS 3
@@ -170,6 +170,25 @@ static void *reader(void *arg)
 	return NULL;
 }
 
+/* Changes the dictionary under everybody, and takes those away that nobody needs any more. */
+static void *trainer(void *arg)
+{
+	struct worker *w = arg;
+	struct pfs_store_stat stat;
+	uint8_t bytes[64 * LINE];
+
+	do {
+		fill(bytes, 64, id_of((unsigned)roll(w, WRITERS), (unsigned)roll(w, KEYS_EACH)),
+		     (uint32_t)roll(w, ROUNDS));
+		if (pfs_store_stat(w->shared->store, &stat) != 0 ||
+		    (stat.dictionaries < 8 &&
+		     pfs_dict_add(w->shared->store, bytes, sizeof(bytes), 0, 0) != 0) ||
+		    pfs_store_checkpoint(w->shared->store) != 0)
+			__atomic_fetch_add(&w->shared->errors, 1, __ATOMIC_RELAXED);
+	} while (!__atomic_load_n(&w->shared->done, __ATOMIC_ACQUIRE));
+	return NULL;
+}
+
 static void compare(struct shared *shared)
 {
 	for (unsigned n = 0; n < WRITERS; n++) {
@@ -201,24 +220,26 @@ static void run(bool hold)
 		.page_size = 256 * PFS_KIB, .min_value_size = 64, .io = pfs_sim_io(sim)};
 	struct pfs_open_options options = {
 		.io = pfs_sim_io(sim), .commit_ms = 5, .journal_max = 4 * PFS_MIB};
-	struct worker workers[WRITERS + READERS];
-	pthread_t threads[WRITERS + READERS];
+	struct worker workers[WRITERS + READERS + 1];
+	pthread_t threads[WRITERS + READERS + 1];
 	struct shared shared = {.hold = hold};
 	struct pfs_reason reason;
 
 	options.hold_objects = hold;
 	assert_int_equal(pfs_store_create("/s", &create, &reason), 0);
 	assert_int_equal(pfs_store_open(&shared.store, "/s", &options, &reason), 0);
-	for (unsigned i = 0; i < WRITERS + READERS; i++) {
+	for (unsigned i = 0; i < WRITERS + READERS + 1; i++) {
+		void *(*fn)(void *) = i < WRITERS	      ? writer
+				      : i < WRITERS + READERS ? reader
+							      : trainer;
+
 		workers[i] = (struct worker){&shared, i, i + 1};
-		assert_int_equal(pthread_create(&threads[i], NULL, i < WRITERS ? writer : reader,
-						&workers[i]),
-				 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, fn, &workers[i]), 0);
 	}
 	for (unsigned i = 0; i < WRITERS; i++)
 		pthread_join(threads[i], NULL);
 	__atomic_store_n(&shared.done, true, __ATOMIC_RELEASE);
-	for (unsigned i = WRITERS; i < WRITERS + READERS; i++)
+	for (unsigned i = WRITERS; i < WRITERS + READERS + 1; i++)
 		pthread_join(threads[i], NULL);
 	assert_int_equal(shared.mixed, 0);
 	assert_int_equal(shared.errors, 0);
@@ -231,9 +252,9 @@ static void run(bool hold)
 	pfs_sim_free(sim);
 }
 
-/* Proves: readers beside writers, commits and checkpoints see whole versions of the document they
- * asked for and no errors, and the last of each writer is there afterwards, also after opening
- * again. */
+/* Proves: readers beside writers, commits, checkpoints and changes of the dictionary see whole
+ * versions of the document they asked for and no errors, and the last of each writer is there
+ * afterwards, also after opening again. */
 static void readers_see_whole_versions(void **state)
 {
 	(void)state;
