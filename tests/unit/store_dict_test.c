@@ -505,22 +505,26 @@ static void dictionaries_in_use_stay(void **state)
 	assert_int_equal(pfs_pack(store, &packed, doc, len, true), 0);
 	assert_ptr_equal(packed.dict, store->dict);
 	add_dict(store, 2);
+	for (unsigned i = 0; i < 3; i++) {
+		put_doc(store, 1, 1);
+		assert_int_equal(pfs_store_checkpoint(store), 0);
+	}
+	assert_int_equal(pfs_dict_find(store, 1)->users, 0);
+	assert_true(has_file(sim, 1));
+	pfs_packed_free(&packed);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	assert_false(has_file(sim, 1));
+	add_dict(store, 3);
 	assert_int_equal(pfs_store_checkpoint(store), 0);
 	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
 	assert_int_equal(pfs_setattr(store, object, PFS_ATTR_SIZE, &attr, NULL), 0);
-	/* Its base names the first dictionary, and it is too young for a checkpoint. */
-	assert_int_equal(pfs_dict_find(store, 1)->users, 0);
+	/* Its base names the second dictionary, and it is too young for a checkpoint. */
+	assert_int_equal(pfs_dict_find(store, 2)->users, 0);
 	for (unsigned i = 0; i < 3; i++) {
 		put_doc(store, 2, i);
 		assert_int_equal(pfs_store_checkpoint(store), 0);
 	}
-	assert_true(has_file(sim, 1));
-	pfs_packed_free(&packed);
-	for (unsigned i = 0; i < 3; i++) {
-		put_doc(store, 2, i);
-		assert_int_equal(pfs_store_checkpoint(store), 0);
-	}
-	assert_true(has_file(sim, 1));
+	assert_true(has_file(sim, 2));
 	killed = pfs_sim_kill(sim);
 	assert_int_equal(pfs_store_close(store), 0);
 	store = open_store(killed);
