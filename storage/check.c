@@ -380,6 +380,8 @@ void pfs_check_end(struct pfs_check *check)
 	pfs_check_set_free(&check->twice);
 	check->pages = NULL;
 	check->segments = NULL;
+	check->suspects = NULL;
+	check->suspect_count = check->suspect_cap = 0;
 	check->page_count = check->page_cap = check->segment_count = check->segment_cap = 0;
 	check->raw = check->probe = NULL;
 }

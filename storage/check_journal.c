@@ -163,6 +163,11 @@ static void read_headers(struct journal *j)
 		int err =
 			load_sized(check, segment.file, j->bytes, PFS_SEGMENT_DATA, &segment.size);
 
+		/* A device may fail to read what it reads at the next try. */
+		if (err == -EIO)
+			err = load_sized(check, segment.file, j->bytes, PFS_SEGMENT_DATA,
+					 &segment.size);
+
 		name_of(name, segment.file);
 		if (err) {
 			fault(check, PFS_FAULT_SEGMENT, segment.file, 0, 0);

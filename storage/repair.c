@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "storage/dict.h"
+
 #define ASIDE_MAX 1000 /* files of one name that are set aside */
 #define ROUNDS_MAX 10000
 #define SAME_MAX 3 /* rounds that find the same, after which it is given up */
@@ -161,6 +163,17 @@ static int look(struct pfs_repair *repair, struct pfs_check_result *result)
 	return err;
 }
 
+/* Whether a dictionary can't be read: then nothing can be said of what needs it, before it is known
+ * that this stays so. */
+static bool has_dict_items(const struct pfs_repair *repair)
+{
+	for (size_t i = 0; i < repair->count; i++) {
+		if (repair->items[i].fault.kind == PFS_FAULT_DICT)
+			return true;
+	}
+	return false;
+}
+
 /* Whether a fault of a slot or its container is among the items: what else is wrong with the page
  * may only seem so. */
 static bool has_slot_items(const struct pfs_repair *repair)
@@ -181,7 +194,7 @@ static bool has_slot_items(const struct pfs_repair *repair)
 /* What is to be done about items that are not about a slot. */
 static void decide(struct pfs_repair *repair)
 {
-	bool slots = has_slot_items(repair);
+	bool slots = has_slot_items(repair), dicts = has_dict_items(repair);
 
 	for (size_t i = 0; i < repair->count; i++) {
 		struct pfs_repair_item *item = &repair->items[i];
@@ -194,6 +207,7 @@ static void decide(struct pfs_repair *repair)
 		case PFS_FAULT_STALE:
 		case PFS_FAULT_TOLD:
 		case PFS_FAULT_GONE: break;
+		case PFS_FAULT_VALUE: item->deed = dicts ? PFS_DEED_LATER : PFS_DEED_MEND; break;
 		case PFS_FAULT_OVERLAP:
 		case PFS_FAULT_SMALL:
 		case PFS_FAULT_DUPLICATE:
@@ -226,6 +240,17 @@ static int keep_records(struct pfs_repair *repair, struct pfs_repair_item *item)
 	return err;
 }
 
+static bool is_good_now(struct pfs_repair *repair, const struct pfs_fault *fault)
+{
+	struct pfs_dict_file file;
+
+	if (fault->kind != PFS_FAULT_DICT ||
+	    pfs_dict_read(repair->dir, repair->super.uuid, fault->number, &file) != 0)
+		return false;
+	free(file.bytes);
+	return true;
+}
+
 /* The file of a segment, or of a dictionary; what needs that is found without it next time. */
 static int set_aside(struct pfs_repair *repair, struct pfs_repair_item *item)
 {
@@ -236,8 +261,9 @@ static int set_aside(struct pfs_repair *repair, struct pfs_repair_item *item)
 		snprintf(name, sizeof(name), PFS_DICT_NAME_FMT, item->fault.number);
 	else
 		snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, item->fault.number);
-	/* Both copies of its header are said to be damaged. */
-	if (!exists(repair->dir, name))
+	/* Both copies of its header are said to be damaged; a device may fail to read what it reads
+	 * at the next try. */
+	if (!exists(repair->dir, name) || is_good_now(repair, &item->fault))
 		return 0;
 	err = pfs_repair_aside_name(repair, name, aside);
 	if (!err)
