@@ -184,14 +184,11 @@ static int sync_segments(struct pfs_journal *journal, uint64_t *target)
 {
 	struct pfs_segment *segment;
 	uint64_t to, from = 0;
-	bool dir_dirty;
 	int err = 0;
 
 	pthread_mutex_lock(&journal->lock);
 	*target = journal->appended;
 	to = journal->last ? journal->last->number : 0;
-	dir_dirty = journal->dir_dirty;
-	journal->dir_dirty = false;
 	while (!err && (segment = unsynced(journal, from, to)) != NULL) {
 		uint64_t used = segment->used;
 
@@ -205,8 +202,6 @@ static int sync_segments(struct pfs_journal *journal, uint64_t *target)
 			segment->synced = used;
 	}
 	pthread_mutex_unlock(&journal->lock);
-	if (!err && dir_dirty)
-		err = pfs_dir_sync(journal->dir);
 	return err;
 }
 
@@ -269,14 +264,7 @@ int pfs_journal_declare(struct pfs_journal *journal, uint64_t below)
 
 int pfs_journal_sync_declared(struct pfs_journal *journal)
 {
-	struct pfs_segment *segment = journal->declared;
-	int err = pfs_file_sync(segment->file);
-
-	if (!err && !segment->name_synced) {
-		err = pfs_dir_sync(journal->dir);
-		segment->name_synced = !err;
-	}
-	return err;
+	return pfs_file_sync(journal->declared->file);
 }
 
 void pfs_journal_reuse(struct pfs_journal *journal)

@@ -55,7 +55,7 @@ struct pfs_segment {
 	unsigned file_index; /* in the name */
 	unsigned pins;	     /* stages that refer to it; commit lock */
 	bool full;
-	bool name_synced;
+	bool name_synced; /* at the latest when it is begun; of found ones by the opening */
 };
 
 struct pfs_journal_options {

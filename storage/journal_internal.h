@@ -41,7 +41,6 @@ struct pfs_journal {
 	uint64_t durable;  /* atomic for readers without the lock */
 	bool syncing, failed;
 	const struct pfs_segment *in_sync; /* its file is being synced, without the lock */
-	bool dir_dirty;			   /* a segment file was made and its name not yet synced */
 };
 
 /* ---- journal_segment.c: files and headers of segments; commit lock ---- */

@@ -85,9 +85,6 @@ int pfs_segment_create(struct pfs_journal *journal)
 	segment->next = journal->spare;
 	journal->spare = segment;
 	journal->spare_count++;
-	pthread_mutex_lock(&journal->lock);
-	journal->dir_dirty = true;
-	pthread_mutex_unlock(&journal->lock);
 	return 0;
 }
 
