@@ -198,7 +198,7 @@ static void damaged_records_are_found(void **state)
 	assert_int_equal(n, 1);
 	assert_int_equal(s[0].count, 6);
 	for (size_t r = 0; r < 6; r++) {
-		for (uint64_t byte = 0; byte < s[0].records[r].len; byte++) {
+		for (uint64_t byte = 0; byte < s[0].records[r].len; byte += test_sample()) {
 			uint64_t off = s[0].records[r].off;
 			struct found *found;
 
@@ -216,7 +216,7 @@ static void damaged_records_are_found(void **state)
 			flip_bit(sim, s[0].name, off + byte, byte % 8);
 		}
 	}
-	assert_true(named > 5 * s[0].records[0].len / 2);
+	assert_true(named > 5 * s[0].records[0].len / 2 / test_sample());
 	pfs_sim_free(sim);
 }
 
@@ -402,7 +402,7 @@ static void random_damage_is_never_missed(void **state)
 	unsigned damaged = 0;
 
 	(void)state;
-	for (uint64_t seed = 1; seed <= 150; seed++) {
+	for (uint64_t seed = 1; seed <= 150; seed += test_sample()) {
 		struct pfs_sim *copy = pfs_sim_kill(sim);
 		struct pfs_open_options options = {
 			.read_only = true, .io = pfs_sim_io(copy), .logger = quiet};
@@ -434,7 +434,7 @@ static void random_damage_is_never_missed(void **state)
 		free(found);
 		pfs_sim_free(copy);
 	}
-	assert_true(damaged > 30);
+	assert_true(damaged > 30 / test_sample());
 	pfs_sim_free(sim);
 }
 

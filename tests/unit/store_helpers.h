@@ -19,6 +19,16 @@
 #define STORE "store"
 #define FOUND_MAX 4096
 
+/* Of many cases that are alike every so many is tried: TEST_SAMPLE=N in the environment, where each
+ * takes long (sanitizers); else 1. */
+static inline unsigned test_sample(void)
+{
+	const char *sample = getenv("TEST_SAMPLE");
+	unsigned n = sample ? (unsigned)strtoul(sample, NULL, 10) : 1;
+
+	return n ? n : 1;
+}
+
 struct found {
 	struct pfs_finding at[FOUND_MAX];
 	size_t count, fatal;
