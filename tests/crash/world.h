@@ -23,7 +23,7 @@
 #include "tests/sim/sim.h"
 
 #define DOCS 6	 /* documents that are changed */
-#define QUIET 24 /* small ones that are not: so many that slots cross a sector's end */
+#define QUIET 27 /* small ones that are not: so many that slots cross a sector's end */
 #define QUIET_FIRST 1000
 #define EXTRA 77 /* made on an image, to see that the store goes on working */
 
