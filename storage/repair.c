@@ -191,14 +191,45 @@ static bool has_slot_items(const struct pfs_repair *repair)
 	return repair->count == PFS_REPAIR_ITEMS_MAX;
 }
 
+/* Whether something is to be done about pages or dictionaries. What the journal changes of them is
+ * replayed only when a later round finds nothing of that kind: what the replay can't use it takes
+ * away. */
+static bool has_page_items(const struct pfs_repair *repair)
+{
+	for (size_t i = 0; i < repair->count; i++) {
+		enum pfs_fault_kind kind = repair->items[i].fault.kind;
+
+		if (kind == PFS_FAULT_DICT || pfs_repair_is_about_page(kind))
+			return true;
+	}
+	return false;
+}
+
+static bool is_about_journal(const struct pfs_repair_item *item)
+{
+	switch (item->fault.kind) {
+	case PFS_FAULT_RECORDS:
+	case PFS_FAULT_SEGMENT:
+	case PFS_FAULT_TWICE: return true;
+	case PFS_FAULT_GONE:
+	case PFS_FAULT_TOLD: return strncmp(item->finding.where, "journal", 7) == 0;
+	default: return false;
+	}
+}
+
 /* What is to be done about items that are not about a slot. */
 static void decide(struct pfs_repair *repair)
 {
 	bool slots = has_slot_items(repair), dicts = has_dict_items(repair);
+	bool pages = has_page_items(repair);
 
 	for (size_t i = 0; i < repair->count; i++) {
 		struct pfs_repair_item *item = &repair->items[i];
 
+		if (!repair->check.clean && pages && is_about_journal(item)) {
+			item->deed = PFS_DEED_LATER;
+			continue;
+		}
 		switch (item->fault.kind) {
 		case PFS_FAULT_SEGMENT:
 		case PFS_FAULT_DICT:
@@ -305,7 +336,7 @@ static void tell_rest(struct pfs_repair *repair)
 		bool known = found->key.kind != PFS_KEY_NONE, lost = false;
 		const char *done = "";
 
-		if (item->spared)
+		if (item->spared || item->deed == PFS_DEED_LATER)
 			continue;
 		switch (item->fault.kind) {
 		case PFS_FAULT_GONE: lost = pfs_repair_count_lost(repair, &found->key); break;
@@ -401,7 +432,8 @@ static int act(struct pfs_repair *repair)
 
 	decide(repair);
 	for (size_t i = 0; i < repair->count && !err; i++) {
-		if (repair->items[i].fault.kind == PFS_FAULT_RECORDS)
+		if (repair->items[i].fault.kind == PFS_FAULT_RECORDS &&
+		    repair->items[i].deed != PFS_DEED_LATER)
 			err = keep_records(repair, &repair->items[i]);
 	}
 	if (!err)
@@ -443,14 +475,17 @@ static int go_round(struct pfs_repair *repair)
 		repair->result->faults++;
 		err = pfs_super_write(repair->dir, &repair->super);
 	} else if (!err) {
-		repair->result->faults += repair->count;
+		bool ready = clean || !has_page_items(repair);
+
 		if (repair->count || repair->rebuilt)
 			err = act(repair);
-		if (!err && !clean)
+		for (size_t i = 0; i < repair->count; i++)
+			repair->result->faults += repair->items[i].deed != PFS_DEED_LATER;
+		if (!err && ready && !clean)
 			err = pfs_repair_rehearse(repair);
 		if (!err)
 			err = pfs_quarantine_sync(&repair->quarantine);
-		if (!err)
+		if (!err && ready)
 			err = settle(repair);
 	}
 	pfs_check_end(&repair->check);

@@ -91,7 +91,9 @@ int pfs_repair_keep_slot(struct pfs_repair *repair, struct pfs_file *file,
 			 const struct pfs_checked_page *page, uint32_t number,
 			 const struct pfs_key *key, const char *reason);
 
-/* repair_page.c: decides and keeps aside for all items about pages; then does it. */
+/* repair_page.c: whether it is a page's file, header, slot or container. */
+bool pfs_repair_is_about_page(enum pfs_fault_kind kind);
+/* Decides and keeps aside for all items about pages; then does it. */
 int pfs_repair_plan_pages(struct pfs_repair *repair);
 int pfs_repair_pages(struct pfs_repair *repair);
 

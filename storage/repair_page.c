@@ -48,9 +48,10 @@ static bool is_about_slot(enum pfs_fault_kind kind)
 	}
 }
 
-/* Runs fn with the page file open for each item that it is for. */
-typedef int item_fn(struct pfs_repair *repair, struct pfs_file *file,
-		    const struct pfs_checked_page *page, struct pfs_repair_item *item);
+bool pfs_repair_is_about_page(enum pfs_fault_kind kind)
+{
+	return is_about_page(kind) || is_about_slot(kind);
+}
 
 struct opened {
 	struct pfs_file *file;
