@@ -155,8 +155,10 @@ struct pfs_check {
 	/* Of containers that verify; of tombstones. container_min 0: there is none. */
 	uint64_t seq_max, content_max, container_min, tombstone_max;
 	uint64_t trials; /* bytes left for the search of a damaged bit */
-	uint8_t *probe;	 /* PFS_CHECK_PREFIX bytes, for that search */
-	uint8_t *raw;	 /* PFS_BLOCK_LEN bytes */
+	uint64_t
+		identified_seq; /* of the container that the last identified slot should have had */
+	uint8_t *probe;		/* PFS_CHECK_PREFIX bytes, for that search */
+	uint8_t *raw;		/* PFS_BLOCK_LEN bytes */
 };
 
 /* Checks everything. dir, which is locked, super and clean are set. An error: it could not be done.

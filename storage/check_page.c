@@ -404,7 +404,8 @@ static void damaged_value(struct paging *p, const struct live *live,
 	if ((!value->verified || value->bad_blocks) &&
 	    is_excused(check, live->slot.kind, live->slot.tag) &&
 	    (!is_anothers(live, identity, &key) ||
-	     is_excused(check, key.kind, pfs_key_tag(&key)))) {
+	     (check->identified_seq >= check->window &&
+	      is_excused(check, key.kind, pfs_key_tag(&key))))) {
 		suspect(check, pfs_check_hash(live->slot.kind, live->slot.tag), &key);
 		return;
 	}

@@ -223,10 +223,15 @@ enum pfs_identity pfs_check_identify(struct pfs_check *check, struct pfs_file *f
 		.buf = check->probe,
 		.budget = check->trials,
 	};
+	struct pfs_check_value value;
 	struct pfs_identified found;
 	enum pfs_identity identity = pfs_identify(&by, disk, &found);
 
 	check->trials = by.budget;
+	check->identified_seq = 0;
+	if (identity == PFS_IDENTITY_SLOT &&
+	    pfs_check_header(check, file, page, &found.decoded, &value))
+		check->identified_seq = value.c.seq;
 	*key = found.key;
 	return identity;
 }
