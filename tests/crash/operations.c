@@ -265,8 +265,11 @@ bool op_compact(struct world *w)
 	uint64_t before = checkpoints(w);
 
 	world_begin_op(w);
+	unsigned steps = 0;
+
 	do {
 		w->err = pfs_store_compact_step(w->store, true);
+		assert_true(steps++ < 300);
 	} while (w->err == 1);
 	return world_finish_op(w, w->err, checkpoints(w) > before);
 }

@@ -201,6 +201,7 @@ struct meanwhile {
 	struct world *w;
 	size_t len;
 	bool done;
+	struct pfs_sim *image;
 };
 
 static int put_meanwhile(void *arg, const struct pfs_sim_step *step)
@@ -223,7 +224,7 @@ static void changes_during_a_checkpoint_lose_no_space(void **state)
 	(void)state;
 	for (unsigned i = 0; i < pfs_array_len(first) * pfs_array_len(then); i++) {
 		struct world *w = new_world(64 * PFS_KIB, 16, 2);
-		struct meanwhile m = {w, then[i % pfs_array_len(then)], false};
+		struct meanwhile m = {w, then[i % pfs_array_len(then)], false, NULL};
 
 		for (unsigned k = 0; k < 3; k++)
 			put(w, k, 1000);
@@ -514,6 +515,54 @@ static void removing_everything_gives_everything_back(void **state)
 	end_world(w);
 }
 
+/* ---- giving back ---- */
+
+static int keep_before_unlink(void *arg, const struct pfs_sim_step *step)
+{
+	struct meanwhile *m = arg;
+
+	if (step->kind == PFS_SIM_UNLINK && strncmp(step->name, "page-", 5) == 0 && !m->done) {
+		m->done = true;
+		m->image = pfs_sim_kill(m->w->sim);
+	}
+	return 0;
+}
+
+/* Proves: a page file that a crash left after it was counted out is removed by the next opening,
+ * and nothing is put there before. */
+static void a_page_that_was_counted_out_is_not_used(void **state)
+{
+	struct world *w = new_world(64 * PFS_KIB, 16, 8);
+	struct meanwhile m = {.w = w};
+	struct pfs_store *store;
+	struct found *found;
+
+	(void)state;
+	for (unsigned i = 0; i < 200; i++)
+		put(w, i, 1000);
+	checkpoint(w);
+	for (unsigned i = 0; i < 200; i += 2)
+		drop(w, i);
+	checkpoint(w);
+	pfs_sim_on_step(w->sim, keep_before_unlink, &m);
+	compact(w, true, 200);
+	pfs_sim_on_step(w->sim, NULL, NULL);
+	assert_non_null(m.image);
+	found = check_store(m.image);
+	assert_true(found->count == 1 && found->fatal == 0); /* the file that is left */
+	free(found);
+	store = open_store(m.image);
+	for (unsigned i = 1000; i < 1100; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		put_document(store, &key, 1000, 1);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(m.image);
+	pfs_sim_free(m.image);
+	end_world(w);
+}
+
 /* ---- what can't be moved ---- */
 
 /* Proves: a page with a damaged document is given up after a few passes and not tried again before
@@ -598,6 +647,7 @@ int main(void)
 		cmocka_unit_test(churn_stays_within_bounds),
 		cmocka_unit_test(overwriting_one_key_takes_no_room),
 		cmocka_unit_test(removing_everything_gives_everything_back),
+		cmocka_unit_test(a_page_that_was_counted_out_is_not_used),
 		cmocka_unit_test(a_page_that_can_not_be_emptied_is_left),
 		cmocka_unit_test(an_open_document_keeps_its_page),
 	};
