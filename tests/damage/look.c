@@ -126,6 +126,11 @@ static void look_at(struct looking *l, size_t i)
 		n = pfs_read(l->store, object, 0, bytes, attr.size + 1);
 		judge(l, i, n < 0 ? (int)n : 0, bytes, n < 0 ? 0 : (size_t)n, &attr);
 		err = n < 0 ? (int)n : 0;
+		/* Through a mount nobody reads what is empty: there would be no error. */
+		if (err && attr.size == 0) {
+			l->count->wrong++;
+			complain(l, key, "can't be read, and looks empty");
+		}
 		other = pfs_get(l->store, key, &data, &len, &got);
 		if (other != err || (!err && (len != (size_t)n || memcmp(data, bytes, len) != 0))) {
 			l->count->wrong++;
