@@ -34,6 +34,8 @@ static const char *kind_of(const char *name, const struct damage_world *w)
 		return "journal";
 	if (strncmp(name, "journal-", 8) == 0)
 		return "other journal";
+	if (damage_is_dict(name))
+		return "dictionary";
 	return name;
 }
 
@@ -74,6 +76,8 @@ static bool is_interesting(const struct damage_world *w, const char *name, uint6
 
 	if (strcmp(name, "reserve") == 0)
 		return len % 65536 == 0;
+	if (damage_is_dict(name))
+		return len % 65536 == 0 || (damage_in_dict(w, name, len) && len % LENGTH_STEP == 0);
 	if (strncmp(name, "journal-", 8) != 0)
 		return len <= 4200 || len + 4200 > size || len % LENGTH_STEP == 0;
 	if (strcmp(name, w->segment) != 0)
@@ -127,17 +131,36 @@ static void short_files_of_a_killed_store(void **state)
 
 /* ---- missing files ---- */
 
+/* A dictionary of which no copy is whole serves no better than none. */
+static void spoil_both_copies(const struct damage_world *w, const char *name,
+			      struct damage_count *count)
+{
+	static const uint8_t zeros[PFS_DICT_STRIDE + SECTOR];
+	struct damage damage = {.kind = DAMAGE_BYTES,
+				.file = name,
+				.from = 100,
+				.to = 100 + sizeof(zeros),
+				.bytes = zeros};
+
+	damage_look(w, &damage, DAMAGE_CHECK | DAMAGE_NAMED | DAMAGE_WRITE, count);
+}
+
 static void miss_all(const struct damage_world *w)
 {
 	struct damage_count counts[COUNTS_MAX] = {{.cases = 0}};
 	char names[32][64];
 	size_t n = list(w, names);
+	unsigned users = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		struct damage damage = {.kind = DAMAGE_GONE, .file = names[i]};
+		struct damage_count *count = count_of(counts, kind_of(names[i], w));
 
-		damage_look(w, &damage, DAMAGE_CHECK | DAMAGE_WRITE,
-			    count_of(counts, kind_of(names[i], w)));
+		if (damage_is_dict(names[i]))
+			users += damage_dict_users(w, names[i]);
+		damage_look(w, &damage, DAMAGE_CHECK | DAMAGE_WRITE, count);
+		if (damage_is_dict(names[i]))
+			spoil_both_copies(w, names[i], count);
 	}
 	print_message("%s store: a file is missing\n", w->name);
 	damage_print(counts, COUNTS_MAX);
@@ -147,6 +170,9 @@ static void miss_all(const struct damage_world *w)
 	assert_int_equal(count_of(counts, PFS_INDEX_NAME)->error, 0);
 	assert_int_equal(count_of(counts, "other journal")->error, 0);
 	assert_int_equal(count_of(counts, PFS_SUPER_NAME)->refused, 1);
+	/* Exactly what is packed with a dictionary needs it. */
+	assert_true(users > 10);
+	assert_int_equal(count_of(counts, "dictionary")->error, 2 * users);
 	if (w->record_count)
 		assert_int_equal(count_of(counts, "journal")->refused, 1);
 }

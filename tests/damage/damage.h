@@ -88,6 +88,7 @@ enum damage_checks {
 	DAMAGE_WRITE = 4,	 /* then open it for writing, change something, close, look again */
 	DAMAGE_UNTOLD = 8,	 /* "not found", and an error that the check does not say, are only
 				    counted: untold */
+	DAMAGE_NAMED = 16, /* with DAMAGE_CHECK: it names the file, if there are errors or not */
 };
 
 /* Damages the world's store, opens it read-only and looks at every document, the listing, and what
@@ -105,6 +106,13 @@ void damage_expect(const struct damage_count *counts, size_t n);
 /* ---- the files of the sim, beside its operations ---- */
 
 struct sim_inode *damage_file(const struct pfs_sim *sim, const char *name);
+
+/* Whether the file is a dictionary, and the byte part of one of its two copies. */
+bool damage_is_dict(const char *file);
+bool damage_in_dict(const struct damage_world *world, const char *file, uint64_t at);
+
+/* How many documents of the whole store need the dictionary. */
+unsigned damage_dict_users(const struct damage_world *world, const char *file);
 
 /* ---- how much ---- */
 

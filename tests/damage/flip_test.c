@@ -61,6 +61,19 @@ static void add_segment(struct parts *parts, const struct damage_world *w, const
 	add(parts, name, "journal unused", used + 4096, inode->len, 400000, SPARSE);
 }
 
+static void add_dict(struct parts *parts, const char *name, const struct sim_inode *inode)
+{
+	for (uint64_t at = 0; at < inode->len; at += PFS_DICT_STRIDE) {
+		uint64_t bytes = at + PFS_DICT_HEADER_LEN;
+		uint64_t end = at + inode->len - PFS_DICT_STRIDE;
+
+		add(parts, name, "dictionary header", at, bytes, 8, 1);
+		add(parts, name, "dictionary", bytes, end, 200, 1);
+		if (at == 0)
+			add(parts, name, "dictionary gap", end, PFS_DICT_STRIDE, 100000, SPARSE);
+	}
+}
+
 static void find_parts(struct parts *parts, const struct damage_world *w)
 {
 	const struct sim_names *names =
@@ -79,6 +92,8 @@ static void find_parts(struct parts *parts, const struct damage_world *w)
 			add_page(parts, name, inode);
 		} else if (strncmp(name, "journal-", 8) == 0) {
 			add_segment(parts, w, name, inode);
+		} else if (damage_is_dict(name)) {
+			add_dict(parts, name, inode);
 		} else if (strcmp(name, PFS_INDEX_NAME) == 0) {
 			add(parts, name, "index", 0, inode->len, 4, 1);
 		} else {
@@ -113,6 +128,8 @@ static void flip_part(const struct damage_world *w, const struct part *p,
 		if (!damage_sampled(number, p->step) ||
 		    (p->full_step > 1 && pfs_mix64(bit) % p->full_step))
 			continue;
+		if (damage_is_dict(p->file) && damage_in_dict(w, p->file, bit / 8))
+			checks = DAMAGE_CHECK | DAMAGE_NAMED;
 		if (flips++ % WRITE_STEP == 0)
 			checks |= DAMAGE_WRITE;
 		damage_look(w, &damage, checks, count);
@@ -136,6 +153,9 @@ static void flip_all(const struct damage_world *w)
 	print_message("%s store: one bit\n", w->name);
 	damage_print(counts, n);
 	damage_expect(counts, n);
+	/* There are two of each, so that one bit of a dictionary takes nothing away. */
+	assert_int_equal(count_of(counts, &n, "dictionary header")->error, 0);
+	assert_int_equal(count_of(counts, &n, "dictionary")->error, 0);
 }
 
 static struct damage_world closed, killed;

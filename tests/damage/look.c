@@ -208,6 +208,10 @@ static void look_at_check(struct looking *l)
 	}
 	for (size_t k = 0; k < l->finding_count; k++)
 		place |= strcmp(l->findings[k].where, l->damage->file) == 0;
+	if ((l->checks & DAMAGE_NAMED) && !place) {
+		l->count->unnamed++;
+		complain(l, NULL, "the check does not name the file");
+	}
 	if (l->refused && !place && l->finding_count == 0) {
 		l->count->unnamed++;
 		complain(l, NULL, "opening is refused, and the check finds nothing");
@@ -274,7 +278,7 @@ static void write_and_look(struct looking *l)
 	damage_apply(image, l->damage);
 	again.sim = image;
 	again.count = &count;
-	again.checks &= ~(unsigned)(DAMAGE_CHECK | DAMAGE_CHECK_ERRORS);
+	again.checks &= ~(unsigned)(DAMAGE_CHECK | DAMAGE_CHECK_ERRORS | DAMAGE_NAMED);
 	memset(again.right, 0, sizeof(again.right));
 	memset(again.error, 0, sizeof(again.error));
 	if (open_as(&again, false) == 0) {

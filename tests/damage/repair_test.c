@@ -187,6 +187,8 @@ static void repair_all(const struct damage_world *w)
 					   (uint8_t)(1u << (bit % 8)),
 					   NULL};
 
+			if (damage_is_dict(names[i]) && !damage_in_dict(w, names[i], bit / 8))
+				continue;
 			if (full ? pfs_mix64(bit) % 64 == 0 && damage_mine(pfs_mix64(bit) / 64)
 				 : pfs_mix64(bit + i) % (bit < 8 * SLOTS_END ? SLOT_STEP : step) ==
 					    0)

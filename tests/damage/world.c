@@ -1,6 +1,8 @@
 /* The store that is damaged. */
+#include "storage/store_internal.h"
 #include "tests/damage/damage.h"
 
+#define DICT_LEN 1200
 #define BIG (2 * PFS_BLOCK_LEN + 9000) /* a block that packs, one of zeros, one that does not */
 
 struct builder {
@@ -68,6 +70,16 @@ static void put(struct builder *b, const char *name, size_t len, uint64_t seed)
 	assert_int_equal(pfs_put(b->store, &key, bytes, len, &attr, 0, NULL), 0);
 	free(bytes);
 	note(b, name);
+}
+
+/* New values are packed with it from now on. */
+static void add_dict(struct builder *b, uint64_t seed)
+{
+	uint8_t bytes[DICT_LEN];
+
+	fill(bytes, sizeof(bytes), 2 * seed + 1);
+	fill(bytes + DICT_LEN / 2, DICT_LEN / 2, 2 * seed);
+	assert_int_equal(pfs_dict_add(b->store, bytes, sizeof(bytes), 1000, 300), 0);
 }
 
 static uint32_t object_of(struct builder *b, const char *name)
@@ -145,17 +157,21 @@ static const char *name_of(unsigned i)
 	return name;
 }
 
-/* Three pages of documents, some of which were changed or removed before they came there. */
+/* Three pages of documents, some of which were changed or removed before they came there, and some
+ * are packed with dictionary 1. */
 static void in_pages(struct builder *b)
 {
 	struct pfs_store_stat stat;
 
-	for (unsigned i = 0; i < 44; i++)
+	for (unsigned i = 0; i < 44; i++) {
+		if (i == 20)
+			add_dict(b, 1);
 		put(b, name_of(i),
 		    i % 4 == 0	 ? 20 + 7 * i
 		    : i % 4 == 1 ? 7600 + 10 * i
 				 : 2500 + 40 * i,
 		    i % 4 == 3 ? 2 * i : 2 * i + 1);
+	}
 	put(b, "100", BIG, 10);
 	put(b, "101", 0, 10);
 	assert_int_equal(pfs_store_checkpoint(b->store), 0);
@@ -173,9 +189,10 @@ static void in_pages(struct builder *b)
 	assert_int_equal(stat.pages, 3);
 }
 
-/* What is in the journal and nowhere else. */
+/* What is in the journal and nowhere else, some of it packed with dictionary 2. */
 static void in_journal(struct builder *b)
 {
+	add_dict(b, 2);
 	put(b, "7100", 150, 60);
 	put(b, name_of(16), 4000, 61); /* over another */
 	put(b, name_of(7), 50, 62);
@@ -302,4 +319,33 @@ struct sim_inode *damage_file(const struct pfs_sim *sim, const char *name)
 {
 	return sim_names_get(&sim_node_find((struct pfs_sim *)(uintptr_t)sim, DAMAGE_STORE)->names,
 			     name);
+}
+
+bool damage_is_dict(const char *file)
+{
+	return strncmp(file, "dict-", 5) == 0;
+}
+
+bool damage_in_dict(const struct damage_world *world, const char *file, uint64_t at)
+{
+	uint64_t copy_len = damage_file(world->sim, file)->len - PFS_DICT_STRIDE;
+
+	return at % PFS_DICT_STRIDE < copy_len;
+}
+
+unsigned damage_dict_users(const struct damage_world *world, const char *file)
+{
+	struct pfs_open_options options = {
+		.manual = true, .read_only = true, .io = pfs_sim_io(world->sim)};
+	unsigned number = (unsigned)strtoul(file + 5, NULL, 16), users = 0;
+	struct pfs_store *store;
+	struct pfs_reason reason;
+	struct pfs_place place;
+
+	assert_int_equal(pfs_store_open(&store, DAMAGE_STORE, &options, &reason), 0);
+	for (size_t i = 0; i < world->count; i++)
+		users += pfs_place(store, &world->docs[i].key, &place) == 0 &&
+			 place.dictionary == number;
+	assert_int_equal(pfs_store_close(store), 0);
+	return users;
 }
