@@ -14,30 +14,18 @@
  * failure turns the store read-only. */
 #include <stdlib.h>
 
-#include "storage/codec.h"
 #include "storage/epoch.h"
+#include "storage/store_apply.h"
 #include "storage/store_internal.h"
 
-#define GATHER_LEN (256 * PFS_KIB)
-#define PACK_BLOCKS 16u /* blocks of a large document that are read at a time: a record's worth */
-#define FLIP_STEP 256	/* versions a lock hold */
-
-/* Writes that touch one another are gathered into one. */
-struct gather {
-	struct pfs_store *store;
-	struct pfs_page *page;
-	uint64_t off;
-	size_t len;
-	uint8_t *buf; /* GATHER_LEN */
-	bool failed;  /* a write to a page */
-};
+#define FLIP_STEP 256 /* versions a lock hold */
 
 struct checkpoint {
 	struct pfs_store *store;
 	struct pfs_version **versions; /* the batch, by page and offset of their targets */
 	size_t count;
 	uint64_t below; /* segments that can be recycled */
-	struct gather gather;
+	struct pfs_gather gather;
 };
 
 void pfs_commit_lock_cb(void *arg, bool on)
@@ -48,307 +36,6 @@ void pfs_commit_lock_cb(void *arg, bool on)
 		pthread_mutex_lock(&store->commit);
 	else
 		pthread_mutex_unlock(&store->commit);
-}
-
-/* ---- gathering ---- */
-
-/* Errors of writing are remembered, to be told from those of reading what is to be written. */
-static int write_page(struct gather *g, struct pfs_page *page, const void *bytes, size_t len,
-		      uint64_t off)
-{
-	int err = pfs_pager_write(g->store->pager, page, bytes, len, off);
-
-	g->failed = g->failed || err;
-	return err;
-}
-
-static int gather_flush(struct gather *g)
-{
-	int err = g->len ? write_page(g, g->page, g->buf, g->len, g->off) : 0;
-
-	g->len = 0;
-	return err;
-}
-
-/* Room for len bytes at off of page, where the caller puts them. */
-static int gather_room(struct gather *g, struct pfs_page *page, uint64_t off, size_t len,
-		       uint8_t **out)
-{
-	int err = 0;
-
-	if (g->len && (g->page != page || g->off + g->len != off || g->len + len > GATHER_LEN))
-		err = gather_flush(g);
-	if (err)
-		return err;
-	if (g->len == 0) {
-		g->page = page;
-		g->off = off;
-	}
-	*out = g->buf + g->len;
-	g->len += len;
-	return 0;
-}
-
-/* ---- containers ---- */
-
-static struct pfs_container container_of_version(const struct pfs_version *v)
-{
-	struct pfs_container c;
-
-	(void)pfs_version_need(v, &c);
-	return c;
-}
-
-/* Writes a container whose body is at hand. */
-static int write_small(struct checkpoint *cp, struct pfs_version *v, struct pfs_container *c,
-		       const uint8_t *body)
-{
-	struct pfs_page *page = pfs_pager_find(cp->store->pager, v->target.page);
-	struct pfs_container_base base = pfs_page_base(page, v->kind, v->tag);
-	uint64_t len = v->target.len;
-	uint8_t *out;
-	size_t header;
-	int err;
-
-	/* What was reserved for a stage may be much more than it takes in the end. */
-	len = pfs_min_u64(len, pfs_container_len(c, &base, cp->store->super.min_value_size));
-	if (PFS_NEVER(&cp->store->logger, len > GATHER_LEN))
-		return -EINVAL;
-	err = gather_room(&cp->gather, page, v->target.off, len, &out);
-	if (err)
-		return err;
-	header = pfs_container_header_encode(out, c, &base, len);
-	if (PFS_NEVER(&cp->store->logger, header + c->body_len > len))
-		return -EINVAL;
-	if (c->body_len)
-		memcpy(out + header, body, c->body_len);
-	memset(out + header + c->body_len, 0, len - header - c->body_len);
-	pfs_container_seal(out, header, c->body_len, out[4], c->seq, &base);
-	v->applied_len = len;
-	return 0;
-}
-
-/* The payload can't be had any more: the container says so, and every read of it is an error. */
-static int write_lost(struct checkpoint *cp, struct pfs_version *v)
-{
-	struct pfs_container c = container_of_version(v);
-
-	c.flags = (c.flags & PFS_CONTAINER_ATTR) | PFS_CONTAINER_LOST;
-	c.body_len = 0;
-	c.content = 0;
-	pfs_logf(&cp->store->logger, PFS_LOG_ERROR,
-		 "a document's content is lost; reading it gives an error");
-	return write_small(cp, v, &c, NULL);
-}
-
-/* A body that fits one block: as it is stored where that is known (it is verified on its way, so
- * that no damage gets a fresh checksum), or packed from a stage that has shrunk. */
-static int apply_small(struct checkpoint *cp, struct pfs_version *v)
-{
-	struct pfs_container c = container_of_version(v);
-	struct pfs_packed packed = {0};
-	const uint8_t *body = NULL;
-	uint8_t *buf;
-	int err;
-
-	if (v->source.kind == PFS_SOURCE_EMPTY)
-		return write_small(cp, v, &c, NULL);
-	buf = malloc(PFS_PACKED_ROOM);
-	if (!buf)
-		return -ENOMEM;
-	if (v->source.kind == PFS_SOURCE_STAGE) {
-		err = pfs_source_read(cp->store, &v->source, 0, buf, v->size);
-		if (!err)
-			err = pfs_pack(cp->store, &packed, buf, v->size, false);
-		c.flags = (c.flags & PFS_CONTAINER_ATTR) | packed.flags;
-		c.body_len = packed.body_len;
-		c.content = 0;
-		body = packed.body;
-	} else {
-		err = pfs_source_packed(cp->store, &v->source, buf, &body);
-	}
-	if (!err)
-		err = write_small(cp, v, &c, body);
-	pfs_packed_free(&packed);
-	free(buf);
-	return err;
-}
-
-/* Table and blocks that stand somewhere in stored form are copied as they are: their checksums are
- * bound to the content number, not to the key. */
-static int copy_blocks(struct checkpoint *cp, struct pfs_page *page, uint64_t off,
-		       const uint8_t *from, uint64_t len)
-{
-	uint8_t *buf = cp->gather.buf;
-	int err = gather_flush(&cp->gather);
-
-	for (uint64_t done = 0; done < len && !err; done += GATHER_LEN) {
-		size_t part = pfs_min_u64(GATHER_LEN, len - done);
-
-		err = pfs_map_copy(buf, from + done, part);
-		if (!err)
-			err = write_page(&cp->gather, page, buf, part, off + done);
-	}
-	return err;
-}
-
-struct packing {
-	struct pfs_page *page;
-	uint64_t at; /* where the next stored block goes */
-	uint64_t content;
-	uint32_t end;
-	uint8_t *table;
-	bool lost[PACK_BLOCKS]; /* of the blocks at hand, those that could not be read */
-	uint8_t raw[PACK_BLOCKS * PFS_BLOCK_LEN], stored[PFS_BLOCK_LEN];
-};
-
-static bool is_zero(const uint8_t *bytes, size_t len)
-{
-	return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
-}
-
-/* Reads n blocks from the first on; where that fails, one by one, to lose no more than is damaged.
- */
-static int read_ahead(struct checkpoint *cp, struct pfs_version *v, struct packing *p,
-		      uint64_t first, uint64_t n)
-{
-	uint64_t off = first * PFS_BLOCK_LEN;
-	int err = pfs_source_read(cp->store, &v->source, off, p->raw,
-				  pfs_min_u64(n * PFS_BLOCK_LEN, v->size - off));
-
-	memset(p->lost, 0, sizeof(p->lost));
-	if (err != -EIO)
-		return err;
-	for (uint64_t i = 0; i < n; i++) {
-		err = pfs_source_read(cp->store, &v->source, off + i * PFS_BLOCK_LEN,
-				      p->raw + i * PFS_BLOCK_LEN,
-				      pfs_block_raw_len(v->size, first + i));
-		if (err && err != -EIO)
-			return err;
-		p->lost[i] = err == -EIO;
-	}
-	return 0;
-}
-
-static int pack_block(struct checkpoint *cp, struct pfs_version *v, struct packing *p, uint32_t i)
-{
-	const uint64_t target_end = v->target.off + v->target.len;
-	uint32_t raw_len = pfs_block_raw_len(v->size, i), crc;
-	const uint8_t *raw = p->raw + (uint64_t)(i % PACK_BLOCKS) * PFS_BLOCK_LEN;
-	const uint8_t *stored = p->stored;
-	bool lost = p->lost[i % PACK_BLOCKS];
-	size_t len = 0;
-	int err;
-
-	if (!lost && !is_zero(raw, raw_len)) {
-		len = pfs_codec_pack(p->stored, raw_len, raw, raw_len, NULL);
-		if (len == 0) {
-			stored = raw;
-			len = raw_len;
-		}
-	}
-	if (PFS_NEVER(&cp->store->logger, p->at + len > target_end))
-		return -EINVAL;
-	err = len ? write_page(&cp->gather, p->page, stored, len, p->at) : 0;
-	p->at += len;
-	p->end += (uint32_t)len;
-	crc = pfs_block_crc(p->content, i, p->end, stored, len);
-	pfs_put_le32(p->table + (uint64_t)i * PFS_BLOCK_ENTRY_LEN, p->end);
-	/* A block that could not be read must not verify. */
-	pfs_put_le32(p->table + (uint64_t)i * PFS_BLOCK_ENTRY_LEN + 4, lost ? ~crc : crc);
-	return err;
-}
-
-/* Packs the payload block by block into its place; *body_len and *content become known by it. */
-static int pack_blocks(struct checkpoint *cp, struct pfs_version *v, struct pfs_page *page,
-		       uint64_t off, uint64_t *body_len, uint64_t content)
-{
-	uint64_t blocks = pfs_block_count(v->size), table_len = blocks * PFS_BLOCK_ENTRY_LEN;
-	struct packing *p = malloc(sizeof(*p));
-	int err = gather_flush(&cp->gather);
-
-	if (!p)
-		return -ENOMEM;
-	p->page = page;
-	p->at = off + table_len;
-	p->content = content;
-	p->end = 0;
-	p->table = malloc(table_len);
-	if (!p->table)
-		err = -ENOMEM;
-	for (uint64_t i = 0; i < blocks && !err; i++) {
-		if (i % PACK_BLOCKS == 0)
-			err = read_ahead(cp, v, p, i, pfs_min_u64(PACK_BLOCKS, blocks - i));
-		if (!err)
-			err = pack_block(cp, v, p, (uint32_t)i);
-	}
-	if (!err)
-		err = write_page(&cp->gather, page, p->table, table_len, off);
-	*body_len = table_len + p->end;
-	free(p->table);
-	free(p);
-	return err;
-}
-
-/* A stage's blocks are packed on their way to the page; the header is written last, in bytes whose
- * number is known before. */
-static int apply_stage(struct checkpoint *cp, struct pfs_version *v, struct pfs_page *page,
-		       struct pfs_container *c, const struct pfs_container_base *base)
-{
-	uint8_t header[PFS_CONTAINER_HEADER_MAX];
-	uint64_t min = cp->store->super.min_value_size;
-	size_t header_len;
-	int err;
-
-	c->content = __atomic_fetch_add(&cp->store->next_content, 1, __ATOMIC_RELAXED);
-	c->body_len = pfs_min_u64(pfs_blocks_bound(v->size), v->target.len);
-	c->len_width = (unsigned)pfs_put_varint(header, c->body_len);
-	header_len = pfs_container_header_encode(header, c, base, v->target.len);
-	err = pack_blocks(cp, v, page, v->target.off + header_len, &c->body_len, c->content);
-	if (err)
-		return err;
-	v->applied_len = pfs_slot_len_round(pfs_max_u64(header_len + c->body_len, min));
-	if (PFS_NEVER(&cp->store->logger, v->applied_len > v->target.len))
-		return -EINVAL;
-	pfs_container_header_encode(header, c, base, v->applied_len);
-	pfs_container_seal(header, header_len, c->body_len, header[4], c->seq, base);
-	return write_page(&cp->gather, page, header, header_len, v->target.off);
-}
-
-static int apply_blocks(struct checkpoint *cp, struct pfs_version *v, struct pfs_page *page,
-			struct pfs_container *c, const struct pfs_container_base *base)
-{
-	const uint8_t *blocks = pfs_source_blocks(cp->store, &v->source, &c->body_len, &c->content);
-	uint8_t header[PFS_CONTAINER_HEADER_MAX];
-	size_t header_len;
-	uint64_t len;
-	int err;
-
-	if (!blocks)
-		return -EIO;
-	len = pfs_min_u64(v->target.len,
-			  pfs_container_len(c, base, cp->store->super.min_value_size));
-	header_len = pfs_container_header_encode(header, c, base, len);
-	if (PFS_NEVER(&cp->store->logger, header_len + c->body_len > len))
-		return -EINVAL;
-	err = copy_blocks(cp, page, v->target.off + header_len, blocks, c->body_len);
-	if (err)
-		return err;
-	pfs_container_seal(header, header_len, c->body_len, header[4], c->seq, base);
-	v->applied_len = len;
-	return write_page(&cp->gather, page, header, header_len, v->target.off);
-}
-
-static int apply_large(struct checkpoint *cp, struct pfs_version *v)
-{
-	struct pfs_page *page = pfs_pager_find(cp->store->pager, v->target.page);
-	struct pfs_container_base base = pfs_page_base(page, v->kind, v->tag);
-	struct pfs_container c = container_of_version(v);
-
-	c.flags = (c.flags & PFS_CONTAINER_ATTR) | PFS_CONTAINER_BLOCKS;
-	if (v->source.kind == PFS_SOURCE_STAGE)
-		return apply_stage(cp, v, page, &c, &base);
-	return apply_blocks(cp, v, page, &c, &base);
 }
 
 /* ---- the batch ---- */
@@ -451,20 +138,13 @@ static int write_containers(struct checkpoint *cp)
 
 		if (!v->target.page)
 			continue;
-		pfs_epoch_enter();
-		if (v->source.kind == PFS_SOURCE_LOST)
-			err = write_lost(cp, v);
-		else
-			err = v->size > PFS_BLOCK_LEN ? apply_large(cp, v) : apply_small(cp, v);
-		if (err == -EIO && !cp->gather.failed)
-			err = write_lost(cp, v);
-		pfs_epoch_leave();
+		err = pfs_apply(&cp->gather, v);
 		if (in_place(v))
 			pfs_count(&cp->store->counters.in_place);
 		else if (v->home.page)
 			pfs_count(&cp->store->counters.relocations);
 	}
-	return err ? err : gather_flush(&cp->gather);
+	return err ? err : pfs_gather_flush(&cp->gather);
 }
 
 static int write_slots(struct checkpoint *cp)
@@ -482,12 +162,12 @@ static int write_slots(struct checkpoint *cp)
 
 		if (!v->target.page)
 			continue;
-		err = gather_room(&cp->gather, pfs_pager_find(cp->store->pager, v->target.page),
-				  pfs_slot_offset(v->target.slot), PFS_SLOT_LEN, &out);
+		err = pfs_gather_room(&cp->gather, pfs_pager_find(cp->store->pager, v->target.page),
+				      pfs_slot_offset(v->target.slot), PFS_SLOT_LEN, &out);
 		if (!err)
 			pfs_slot_encode((struct pfs_slot_disk *)out, &slot);
 	}
-	return err ? err : gather_flush(&cp->gather);
+	return err ? err : pfs_gather_flush(&cp->gather);
 }
 
 int pfs_write_tombstone(struct pfs_store *store, const struct pfs_extent_at *at, uint64_t tag,
@@ -822,7 +502,7 @@ static int checkpoint_batch(struct pfs_store *store, bool force, bool *more)
 	}
 	if (!err) {
 		pfs_epoch_collect(store);
-		cp.gather.buf = malloc(GATHER_LEN);
+		cp.gather.buf = malloc(PFS_GATHER_LEN);
 		err = cp.gather.buf ? list_batch(&cp) : -ENOMEM;
 	}
 	if (!err)

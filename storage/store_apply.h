@@ -1,0 +1,32 @@
+/* Rank 5: writing the containers of versions into the pages, for a checkpoint. Checkpoint lock. */
+#ifndef PFS_STORE_APPLY_H
+#define PFS_STORE_APPLY_H
+
+#include "storage/store_internal.h"
+
+#define PFS_GATHER_LEN (256 * PFS_KIB)
+
+/* Writes that touch one another are gathered into one. */
+struct pfs_gather {
+	struct pfs_store *store;
+	struct pfs_page *page;
+	uint64_t off;
+	size_t len;
+	uint8_t *buf; /* PFS_GATHER_LEN, the caller's */
+	bool failed;  /* a write to a page */
+};
+
+/* Writes what is gathered. An error is that of pfs_pager_write. */
+int pfs_gather_flush(struct pfs_gather *g);
+
+/* Room for len bytes, up to PFS_GATHER_LEN, at off of page, where the caller puts them; they are
+ * written at the latest by a flush. An error is that of writing what was gathered before. */
+int pfs_gather_room(struct pfs_gather *g, struct pfs_page *page, uint64_t off, size_t len,
+		    uint8_t **out);
+
+/* Writes the container of the version, which has a target, in part into what is gathered, and sets
+ * its applied_len. A payload that can't be read becomes one that is lost. -ENOSPC, -ENOMEM, -EIO.
+ */
+int pfs_apply(struct pfs_gather *g, struct pfs_version *v);
+
+#endif
