@@ -167,7 +167,7 @@ int pfs_store_fail(struct pfs_store *store, const char *what, int err);
 void pfs_limbo(struct pfs_store *store, struct pfs_version *version);
 void pfs_limbo_stage(struct pfs_store *store, struct pfs_stage *stage);
 
-/* ---- store_read.c: inside an epoch section or under the commit lock ---- */
+/* ---- store_source.c, store_read.c: inside an epoch section or under the commit lock ---- */
 
 /* A document as it stands in one place. */
 struct pfs_view {
@@ -195,6 +195,17 @@ struct pfs_loaded {
 
 /* -EIO: damaged, logged. */
 int pfs_load(struct pfs_store *store, uint32_t page, uint32_t slot, struct pfs_loaded *out);
+
+/* Reads [off, off + len) of the payload of what was loaded; the range lies inside. -EIO: lost, or
+ * damaged and logged; -ENOMEM. */
+int pfs_loaded_read(struct pfs_store *store, const struct pfs_loaded *loaded, uint64_t off,
+		    void *buf, size_t len);
+
+/* Reports damage at off of the page. Returns -EIO. */
+int pfs_page_damaged(struct pfs_store *store, uint32_t page, uint64_t off, const char *why);
+
+/* The same of a slot: the file ends before it, or the device does not give it. */
+int pfs_slot_unreadable(struct pfs_store *store, uint32_t page, uint32_t slot);
 
 /* The same for a slot as it stands in the page, which may be any bytes; nothing is logged.
  * -EUCLEAN, -EIO; out->slot is set when it is a plausible one. */

@@ -5,7 +5,7 @@
 #include "tests/fuzz/fuzz.h"
 
 /* The reader of blocks is its own. */
-#include "storage/store_read.c"
+#include "storage/store_source.c"
 
 #define RAW_MAX (6 * PFS_BLOCK_LEN)
 #define RANGES 4
