@@ -151,10 +151,28 @@ static inline void pfs_count(uint64_t *counter)
 	__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
 }
 
+/* ---- store_open.c ---- */
+
 /* For a repair, which has locked dir and keeps it: opens the store in it, over damage that another
  * opening refuses because of what it could not know then. options->io is not used. */
 int pfs_store_open_in(struct pfs_store **out, struct pfs_dir *dir, const char *path,
 		      const struct pfs_open_options *options, struct pfs_reason *reason);
+
+/* ---- store_threads.c ---- */
+
+/* On an error no thread runs. */
+int pfs_threads_start(struct pfs_store *store);
+/* Returns when they have ended, if there are any. */
+void pfs_threads_stop(struct pfs_store *store);
+
+/* ---- store.c ---- */
+
+/* Takes space that a change which must work on a full disk can have: under the commit lock, or
+ * while the store is opened. -ENOSPC, -EIO. */
+int pfs_make_reserve(struct pfs_store *store);
+
+/* Logs all that is held. Takes the locks. -ENOSPC: some of it stays held. */
+int pfs_log_all_held(struct pfs_store *store);
 
 int64_t pfs_now_realtime(void);
 int64_t pfs_now_monotonic(void);

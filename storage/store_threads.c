@@ -1,0 +1,143 @@
+/* The threads of a store: the committer, which makes durable what is in the journal, at every tick;
+ * and the writer, which trains, compacts and makes checkpoints. */
+#include <time.h>
+
+#include "storage/store_internal.h"
+
+static void wait_ms(struct pfs_store *store, unsigned ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (until.tv_nsec >= PFS_NSEC_PER_SEC) {
+		until.tv_sec++;
+		until.tv_nsec -= PFS_NSEC_PER_SEC;
+	}
+	pthread_cond_timedwait(&store->wake, &store->wake_lock, &until);
+}
+
+static void *committer(void *arg)
+{
+	struct pfs_store *store = arg;
+	int64_t next = pfs_now_monotonic();
+
+	pthread_mutex_lock(&store->wake_lock);
+	while (!store->stopping) {
+		int64_t now = pfs_now_monotonic();
+
+		if (now < next) {
+			wait_ms(store, (unsigned)((next - now) / 1000000) + 1);
+			continue;
+		}
+		next = now + (int64_t)store->commit_ms * 1000000;
+		pthread_mutex_unlock(&store->wake_lock);
+		(void)pfs_store_tick(store);
+		pthread_mutex_lock(&store->wake_lock);
+	}
+	pthread_mutex_unlock(&store->wake_lock);
+	return NULL;
+}
+
+/* Whether there is something to move and nobody has changed anything for a while. */
+static bool is_idle(struct pfs_store *store)
+{
+	int64_t quiet = pfs_now_monotonic() - __atomic_load_n(&store->changed_ns, __ATOMIC_RELAXED);
+	bool work;
+
+	pthread_mutex_lock(&store->commit);
+	work = !pfs_list_empty(&store->pending) || !pfs_list_empty(&store->staged) ||
+	       !pfs_list_empty(&store->batch);
+	pthread_mutex_unlock(&store->commit);
+	return work && quiet > PFS_IDLE_CHECKPOINT_NS;
+}
+
+/* Moves values out of wasteful pages, step by step, as long as nothing else is to be done. */
+static void compact(struct pfs_store *store)
+{
+	bool stopping;
+
+	do {
+		if (pfs_store_compact_step(store, false) <= 0)
+			return;
+		pthread_mutex_lock(&store->wake_lock);
+		stopping = store->stopping || store->checkpoint_wanted;
+		pthread_mutex_unlock(&store->wake_lock);
+	} while (!stopping);
+}
+
+static void *writer(void *arg)
+{
+	struct pfs_store *store = arg;
+
+	pthread_mutex_lock(&store->wake_lock);
+	while (!store->stopping) {
+		bool wanted, force;
+
+		if (store->train_wanted) {
+			pthread_mutex_unlock(&store->wake_lock);
+			pfs_training_run(store);
+			pthread_mutex_lock(&store->wake_lock);
+			__atomic_store_n(&store->train_wanted, false, __ATOMIC_RELAXED);
+		}
+		wanted = store->checkpoint_wanted;
+		if (!wanted) {
+			pthread_mutex_unlock(&store->wake_lock);
+			compact(store);
+			pthread_mutex_lock(&store->wake_lock);
+			if (!store->stopping && !store->checkpoint_wanted && !store->train_wanted)
+				wait_ms(store, 1000);
+			pthread_mutex_unlock(&store->wake_lock);
+			wanted = is_idle(store);
+			pthread_mutex_lock(&store->wake_lock);
+			wanted = wanted || store->checkpoint_wanted;
+		}
+		if (!wanted || store->stopping)
+			continue;
+		force = store->force_wanted;
+		store->force_wanted = false;
+		pthread_mutex_unlock(&store->wake_lock);
+		/* A failure has been logged; on a full disk the next try may find room. */
+		(void)pfs_checkpoint(store, force);
+		pthread_mutex_lock(&store->wake_lock);
+		__atomic_store_n(&store->checkpoint_wanted, false, __ATOMIC_RELEASE);
+		store->checkpoints_done++;
+	}
+	pthread_mutex_unlock(&store->wake_lock);
+	return NULL;
+}
+
+int pfs_threads_start(struct pfs_store *store)
+{
+	int err = -pthread_create(&store->committer, NULL, committer, store);
+
+	if (err)
+		return err;
+	err = -pthread_create(&store->writer, NULL, writer, store);
+	if (err) {
+		pthread_mutex_lock(&store->wake_lock);
+		store->stopping = true;
+		pthread_cond_broadcast(&store->wake);
+		pthread_mutex_unlock(&store->wake_lock);
+		pthread_join(store->committer, NULL);
+		return err;
+	}
+	pthread_mutex_lock(&store->wake_lock);
+	store->threads_running = true;
+	pthread_mutex_unlock(&store->wake_lock);
+	return 0;
+}
+
+void pfs_threads_stop(struct pfs_store *store)
+{
+	if (!store->threads_running)
+		return;
+	pthread_mutex_lock(&store->wake_lock);
+	store->stopping = true;
+	pthread_cond_broadcast(&store->wake);
+	pthread_mutex_unlock(&store->wake_lock);
+	pthread_join(store->committer, NULL);
+	pthread_join(store->writer, NULL);
+	store->threads_running = false;
+}
