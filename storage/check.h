@@ -60,6 +60,12 @@ struct pfs_checked_page {
 	uint8_t *odd;	    /* and: its slot or container is damaged */
 	uint64_t live_sum;  /* of pfs_check_mark over live slots that are not odd */
 	uint64_t index_sum; /* the same of what the index says */
+	/* Of usable pages: the free bytes and the longest free extent between floor and end, and
+	 * the free slots; and what the index says of them (FORMAT.md, "index"). */
+	uint64_t free_bytes, index_free_bytes;
+	uint64_t longest_hole, index_room;
+	uint32_t free_slots, index_free_slots;
+	bool by_copy; /* the header is the copy's: slots and floor may not be what they were */
 	bool in_index;
 	bool said;			     /* there is a finding about it */
 	uint32_t slots_crc, index_slots_crc; /* of the slots: as they are, and as they should be */

@@ -137,6 +137,9 @@ static int check_pages(struct index_check *x)
 		if (page) {
 			page->in_index = true;
 			page->index_slots_crc = pfs_get_le32(disk->slots_crc.b);
+			page->index_room = pfs_get_le32(disk->largest.b);
+			page->index_free_bytes = pfs_get_le64(disk->free_bytes.b);
+			page->index_free_slots = pfs_get_le32(disk->free_slots.b);
 		}
 		if (!page || page->empty)
 			x->lost[x->lost_count++] =
@@ -365,6 +368,45 @@ static void check_slot_sums(struct index_check *x)
 	}
 }
 
+/* The longest container that fits into the page together with a slot for it. */
+static uint64_t room_in(const struct pfs_checked_page *page)
+{
+	uint64_t gap = page->header.floor - pfs_slot_offset(page->header.slot_count);
+
+	if (page->free_slots == 0) {
+		if (gap < PFS_SLOT_LEN || page->header.slot_count > PFS_SLOT_NUMBER_MAX)
+			return 0;
+		gap -= PFS_SLOT_LEN;
+	}
+	return pfs_max_u64(gap, page->longest_hole);
+}
+
+static void check_free(struct index_check *x, const struct pfs_checked_page *page, uint64_t says,
+		       uint64_t counted, const char *what)
+{
+	if (says != counted)
+		pfs_check_say(x->check, true, PFS_INDEX_NAME, x->pages_off, NULL,
+			      "it says %llu %s in page %u, there are %llu",
+			      (unsigned long long)says, what, page->number,
+			      (unsigned long long)counted);
+}
+
+/* What is free in pages that are as they were when the index was saved: what it says too low is not
+ * used, what it says too high is tried in vain. */
+static void check_spaces(struct index_check *x)
+{
+	for (size_t i = 0; i < x->check->page_count; i++) {
+		const struct pfs_checked_page *page = &x->check->pages[i];
+
+		if (!page->usable || !page->in_index || page->by_copy || page->said ||
+		    page->slots_crc != page->index_slots_crc)
+			continue;
+		check_free(x, page, page->index_room, room_in(page), "bytes of room");
+		check_free(x, page, page->index_free_bytes, page->free_bytes, "free bytes");
+		check_free(x, page, page->index_free_slots, page->free_slots, "free slots");
+	}
+}
+
 static int check_objects(struct index_check *x)
 {
 	struct pfs_check *check = x->check;
@@ -395,6 +437,7 @@ static int check_objects(struct index_check *x)
 	if (!err) {
 		each_object(x, found, check_hash);
 		check_slot_sums(x);
+		check_spaces(x);
 	}
 	for (size_t i = 0; found && i < check->page_count; i++)
 		free(found[i]);

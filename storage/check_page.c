@@ -125,7 +125,7 @@ static void use_copy(struct paging *p, struct headers *h)
 	*header = h->back;
 	header->slot_count = count_slots(p, header);
 	header->floor = (uint32_t)pfs_slot_offset(header->slot_count);
-	p->page->usable = true;
+	p->page->usable = p->page->by_copy = true;
 	/* It was being made when the power went: nothing was written to it before both were synced.
 	 */
 	if (h->front_zero && !p->check->clean && header->slot_count == 0)
@@ -268,8 +268,10 @@ static int check_slot(struct paging *p, uint32_t number, const struct pfs_slot_d
 	}
 	if (slot.kind == PFS_SLOT_TOMBSTONE)
 		check->tombstone_max = pfs_max_u64(check->tombstone_max, slot.seq);
-	if (!pfs_slot_is_live(&slot))
+	if (!pfs_slot_is_live(&slot)) {
+		p->page->free_slots++;
 		return 0;
+	}
 	pfs_check_set_bit(p->page->live, number, true);
 	return add_live(p, &slot, number);
 }
@@ -505,12 +507,35 @@ static void check_overlap(struct paging *p, const struct live *live, const struc
 	}
 }
 
+static void count_free(struct pfs_checked_page *page, uint64_t from, uint64_t to)
+{
+	if (to <= from)
+		return;
+	page->free_bytes += to - from;
+	page->longest_hole = pfs_max_u64(page->longest_hole, to - from);
+}
+
+/* What is free between the containers, which are sorted. */
+static void count_holes(struct paging *p)
+{
+	uint64_t at = p->page->header.floor;
+
+	for (size_t i = 0; i < p->count; i++) {
+		const struct pfs_slot *slot = &p->live[i].slot;
+
+		count_free(p->page, at, slot->off);
+		at = pfs_max_u64(at, slot->off + slot->len);
+	}
+	count_free(p->page, at, p->page->header.page_size - PFS_PAGE_TRAILER_LEN);
+}
+
 static int check_values(struct paging *p)
 {
 	int err = 0;
 
 	if (p->count)
 		qsort(p->live, p->count, sizeof(*p->live), by_offset);
+	count_holes(p);
 	for (size_t i = 0; i < p->count && !err; i++) {
 		const struct live *live = &p->live[i];
 		struct pfs_key key;

@@ -79,19 +79,23 @@ static uint64_t gap_of(const struct pfs_page *page)
 	return page->floor - pfs_slot_offset(page->slot_count);
 }
 
-/* The longest container that the page can take together with a slot for it. */
-static uint64_t room_of(const struct pfs_page *page)
+/* The longest container that fits into the page together with a slot for it. */
+static uint64_t room_in(const struct pfs_page *page)
 {
 	uint64_t gap = gap_of(page), hole = pfs_space_longest(&page->space);
 
-	if (page->unusable || page->closed)
-		return 0;
 	if (page->free_slot_count == 0) {
 		if (gap < PFS_SLOT_LEN || page->slot_count > PFS_SLOT_NUMBER_MAX)
 			return 0;
 		gap -= PFS_SLOT_LEN;
 	}
 	return pfs_max_u64(gap, hole);
+}
+
+/* The longest that it can take now. */
+static uint64_t room_of(const struct pfs_page *page)
+{
+	return page->unusable || page->closed ? 0 : room_in(page);
 }
 
 void pfs_pager_update_room(struct pfs_pager *pager, struct pfs_page *page)
@@ -112,6 +116,7 @@ void pfs_pager_set_saved(struct pfs_pager *pager, struct pfs_page *page,
 		return;
 	pfs_fit_remove(&pager->fit, &page->fit);
 	page->fit.room = page->unusable || page->closed ? 0 : saved->room;
+	page->saved_room = saved->room;
 	page->saved_free_bytes = saved->free_bytes;
 	page->saved_free_slots = saved->free_slots;
 	page->saved_slots_crc = saved->slots_crc;
@@ -149,7 +154,7 @@ void pfs_pager_get_saved(const struct pfs_page *page, struct pfs_pager_saved *sa
 	bool as_before = !page->loaded || page->unusable;
 
 	*saved = (struct pfs_pager_saved){
-		.room = page->fit.room,
+		.room = as_before ? page->saved_room : room_in(page),
 		.free_bytes = as_before ? page->saved_free_bytes : page->space.free_bytes,
 		.free_slots = as_before ? page->saved_free_slots : page->free_slot_count,
 		.slots_crc = page->saved_slots_crc,

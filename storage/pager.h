@@ -53,7 +53,7 @@ struct pfs_page {
 	uint64_t stuck_used; /* 1 + used bytes when it could not be emptied; 0: it was not tried */
 	uint64_t packed_run; /* the full compaction that has dealt with it */
 	/* From a saved index. */
-	uint64_t saved_free_bytes;
+	uint64_t saved_room, saved_free_bytes;
 	uint32_t saved_free_slots;
 	uint32_t saved_slots_crc;
 	bool has_saved;
@@ -137,7 +137,9 @@ struct pfs_pager_saved {
 };
 void pfs_pager_set_saved(struct pfs_pager *pager, struct pfs_page *page,
 			 const struct pfs_pager_saved *saved);
-/* What is to be saved of it. No slots have the checksum that is saved of an unusable page. */
+/* What is to be saved of it: exact, whether or not it is closed just now; of a page that was not
+ * read, or could not be, what was saved before. If there was nothing, no slots have the checksum
+ * that is saved of an unusable page. */
 void pfs_pager_get_saved(const struct pfs_page *page, struct pfs_pager_saved *saved);
 
 /* The page is damaged (see there). */

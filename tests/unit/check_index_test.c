@@ -282,6 +282,52 @@ static void counts_of_the_index_are_compared(void **state)
 	expect_healthy(*state);
 }
 
+/* Proves: what the index says of the free space of each page is compared with a recount, to the
+ * byte and the slot, up and down; a page whose slots changed since is only said to have. */
+static void free_space_of_the_index_is_compared(void **state)
+{
+	static const char *const said[] = {"bytes of room in page", "free bytes in page",
+					   "free slots in page"};
+	struct index index = read_index(*state);
+
+	assert_true(index.pages > 1);
+	for (uint64_t i = 0; i < index.pages * 3 * 3; i++) {
+		struct pfs_index_page_disk *page =
+			(struct pfs_index_page_disk *)object_at(&index, index.objects) + i / 9;
+		struct pfs_index_page_disk before = *page;
+		uint8_t *bytes[] = {page->largest.b, page->free_bytes.b, page->free_slots.b};
+		uint32_t is = pfs_get_le32(bytes[i % 3]);
+		uint32_t says[] = {is + 1, is - 1, is ? 0 : 5};
+
+		pfs_put_le32(bytes[i % 3], says[i / 3 % 3]);
+		write_index(*state, &index);
+		assert_string_equal(only_fatal(*state, said[i % 3]).where, PFS_INDEX_NAME);
+		*page = before;
+	}
+	write_index(*state, &index);
+	expect_healthy(*state);
+	free(index.body);
+}
+
+/* Proves: a page that was not read since the index was loaded, and one that is being emptied when
+ * the store is closed, are saved as they are. */
+static void free_space_is_saved_exactly(void **state)
+{
+	struct pfs_store *store = open_store(*state);
+	struct pfs_key key;
+
+	for (unsigned i = 0; i < DOCUMENTS; i += 2) {
+		key = key_number(i);
+		assert_int_equal(pfs_remove(store, &key, NULL), 0);
+	}
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	assert_true(pfs_store_compact_step(store, true) > 0);
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(*state);
+	assert_int_equal(pfs_store_close(open_store(*state)), 0);
+	expect_healthy(*state);
+}
+
 /* Proves: a page that the index does not know is found: the store would not find what it holds. */
 static void pages_that_the_index_lacks_are_found(void **state)
 {
@@ -438,6 +484,8 @@ int main(void)
 		WITH_STORE(slots_that_the_index_lacks_are_named),
 		WITH_STORE(entries_without_a_document_are_found),
 		WITH_STORE(counts_of_the_index_are_compared),
+		WITH_STORE(free_space_of_the_index_is_compared),
+		WITH_STORE(free_space_is_saved_exactly),
 		WITH_STORE(pages_that_the_index_lacks_are_found),
 		WITH_STORE(missing_and_stale_indexes_are_remarks),
 		WITH_STORE(overlapping_containers_are_found),

@@ -267,7 +267,6 @@ static void pages_with_other_slots_take_nothing(void **state)
 		assert_true(pfs_pager_find(w->pager, 1)->unusable == (wrong == 1));
 	}
 	pfs_pager_get_saved(pfs_pager_find(w->pager, 1), &before);
-	assert_int_equal(before.room, 0);
 	reopen(w);
 	pfs_pager_set_saved(w->pager, pfs_pager_find(w->pager, 1), &before);
 	assert_int_equal(pfs_pager_load(w->pager, pfs_pager_find(w->pager, 1)), 0);
