@@ -50,4 +50,23 @@ int pfs_distrust_place(struct pfs_replay_state *state, const struct pfs_extent_a
 int pfs_install(struct pfs_store *store, unsigned kind, uint64_t tag, uint32_t page, uint32_t slot,
 		uint64_t raw_len, uint64_t container_len, uint32_t dict);
 
+/* replay_record.c. All: -ENOMEM, -EIO. */
+
+/* Makes the versions of one record; arg is the state. -EUCLEAN: it makes no sense, which is logged.
+ */
+int pfs_replay_record(void *arg, const struct pfs_record *record);
+/* Reports such a record. Returns -EUCLEAN. */
+int pfs_replay_bad_record(struct pfs_store *store, const struct pfs_record *record);
+/* The document that a record was made to. *present: it is there, as the base. Otherwise the version
+ * that the pages hold of the record's result, if any, is adopted (O4), or the document is lost
+ * until a record replaces it whole. */
+int pfs_replay_base_of(struct pfs_store *store, const struct pfs_key *key, uint64_t base,
+		       struct pfs_view *view, bool *present);
+/* Makes key's document the one that the pages hold with exactly this sequence. *done: there was
+ * one. */
+int pfs_replay_adopt(struct pfs_replay_state *state, const struct pfs_key *key, uint64_t seq,
+		     bool *done);
+/* The object loses its name and is gone; its home is retired. */
+int pfs_replay_drop(struct pfs_store *store, const struct pfs_key *key, uint64_t seq);
+
 #endif

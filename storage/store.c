@@ -1,12 +1,10 @@
-/* What all of a store shares: its clock, its failure, memory that waits for readers, room on a full
- * disk; and what makes its changes durable. */
+/* What all of a store shares: its clock, its failure, memory that waits for readers; and what makes
+ * its changes durable. */
 #include <stdlib.h>
 #include <time.h>
 
 #include "storage/epoch.h"
 #include "storage/store_internal.h"
-
-#define RESERVE_AGAIN (8 * PFS_RESERVE_BYTES) /* free space at which the reserve is made anew */
 
 int64_t pfs_now_realtime(void)
 {
@@ -82,51 +80,6 @@ void pfs_epoch_collect(struct pfs_store *store)
 	pfs_index_reclaim(tables);
 }
 
-/* ---- room ---- */
-
-int pfs_make_reserve(struct pfs_store *store)
-{
-	struct pfs_file *file;
-	int err = store->dir->ops->open(store->dir, PFS_RESERVE_NAME, PFS_IO_WRITE | PFS_IO_CREATE,
-					&file);
-
-	if (err)
-		return err;
-	err = file->ops->allocate(file, 0, PFS_RESERVE_BYTES);
-	file->ops->close(file);
-	return err;
-}
-
-/* The reserve's space becomes free for one change that must work on a full disk. */
-static void open_reserve(struct pfs_store *store)
-{
-	store->reserve_dropped = true;
-	store->dir->ops->unlink(store->dir, PFS_RESERVE_NAME);
-}
-
-static void restore_reserve(struct pfs_store *store)
-{
-	struct pfs_io_space space;
-
-	pthread_mutex_lock(&store->commit);
-	if (store->reserve_dropped && store->dir->ops->space(store->dir, &space) == 0 &&
-	    space.available > RESERVE_AGAIN && pfs_make_reserve(store) == 0)
-		store->reserve_dropped = false;
-	pthread_mutex_unlock(&store->commit);
-}
-
-void pfs_make_room(struct pfs_store *store, bool privileged)
-{
-	(void)pfs_checkpoint(store, true);
-	pfs_compact_for_room(store);
-	pthread_mutex_lock(&store->commit);
-	pfs_compact_yield_room(store);
-	pfs_journal_trim(store->journal, 3);
-	if (privileged)
-		open_reserve(store);
-	pthread_mutex_unlock(&store->commit);
-}
-
 /* ---- durability ---- */
 
 /* Held versions whose time has come are logged. -ENOSPC: some of them stay held. */
@@ -176,7 +129,7 @@ int pfs_store_tick(struct pfs_store *store)
 	/* What there is no room for stays held: the next tick tries again. */
 	if (err && err != -ENOSPC)
 		return err;
-	restore_reserve(store);
+	pfs_restore_reserve(store);
 	err = pfs_journal_sync(store->journal, UINT64_MAX);
 	return err ? pfs_store_fail(store, "syncing the journal", err) : 0;
 }

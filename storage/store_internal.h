@@ -167,10 +167,6 @@ void pfs_threads_stop(struct pfs_store *store);
 
 /* ---- store.c ---- */
 
-/* Takes space that a change which must work on a full disk can have: under the commit lock, or
- * while the store is opened. -ENOSPC, -EIO. */
-int pfs_make_reserve(struct pfs_store *store);
-
 /* Logs all that is held. Takes the locks. -ENOSPC: some of it stays held. */
 int pfs_log_all_held(struct pfs_store *store);
 
@@ -364,6 +360,15 @@ int pfs_log_held(struct pfs_store *store, uint32_t object, struct pfs_version *h
 int pfs_put_object(struct pfs_store *store, uint32_t object, const struct pfs_key *key,
 		   const struct pfs_packed *packed, const struct pfs_attr *attr,
 		   uint64_t displaced);
+
+/* ---- store_enter.c ---- */
+
+/* Takes space that a change which must work on a full disk can have: under the commit lock, or
+ * while the store is opened. -ENOSPC, -EIO. */
+int pfs_make_reserve(struct pfs_store *store);
+
+/* The same for a reserve that was opened, once there is space again. Takes the commit lock. */
+void pfs_restore_reserve(struct pfs_store *store);
 
 /* Commit lock and epoch section, for one change; leave wakes the writer thread when the journal is
  * long. */

@@ -5,8 +5,6 @@
 #include "storage/epoch.h"
 #include "storage/store_internal.h"
 
-#define ROOM_TRIES 3
-
 /* ---- building versions ---- */
 
 static uint64_t next_seq(const struct pfs_store *store)
@@ -166,77 +164,6 @@ static int hold(struct pfs_store *store, uint32_t object, const struct pfs_key *
 	pfs_index_set_word(store->index, object, pfs_word_version(v));
 	pfs_list_append(&store->held, &v->list);
 	return 0;
-}
-
-/* ---- entering and leaving ---- */
-
-static void want_checkpoint(struct pfs_store *store, bool force)
-{
-	pthread_mutex_lock(&store->wake_lock);
-	__atomic_store_n(&store->checkpoint_wanted, true, __ATOMIC_RELEASE);
-	store->force_wanted = store->force_wanted || force;
-	pthread_cond_broadcast(&store->wake);
-	pthread_mutex_unlock(&store->wake_lock);
-}
-
-static void want_training(struct pfs_store *store)
-{
-	pthread_mutex_lock(&store->wake_lock);
-	__atomic_store_n(&store->train_wanted, true, __ATOMIC_RELAXED);
-	pthread_cond_broadcast(&store->wake);
-	pthread_mutex_unlock(&store->wake_lock);
-}
-
-void pfs_write_throttle(struct pfs_store *store, bool large)
-{
-	uint64_t live, staged;
-
-	if (store->manual)
-		return;
-	pthread_mutex_lock(&store->commit);
-	live = pfs_journal_live_bytes(store->journal);
-	staged = pfs_min_u64(store->staged_bytes, live);
-	pthread_mutex_unlock(&store->commit);
-	/* What documents under heavy writing keep in the journal is their writers' to wait for, not
-	 * everybody's. */
-	if (live > PFS_STAGE_JOURNAL_MAX)
-		want_checkpoint(store, true);
-	if (live - staged > store->journal_max)
-		pfs_checkpoint(store, false);
-	else if (large && live > PFS_STAGE_JOURNAL_MAX)
-		pfs_checkpoint(store, true);
-}
-
-void pfs_write_enter(struct pfs_store *store)
-{
-	__atomic_add_fetch(&store->waiting, 1, __ATOMIC_RELAXED);
-	pthread_mutex_lock(&store->commit);
-	__atomic_sub_fetch(&store->waiting, 1, __ATOMIC_RELAXED);
-	pfs_epoch_enter();
-}
-
-void pfs_write_leave(struct pfs_store *store)
-{
-	bool want = !__atomic_load_n(&store->checkpoint_wanted, __ATOMIC_ACQUIRE) &&
-		    pfs_journal_live_bytes(store->journal) > store->journal_kept + PFS_JOURNAL_SOFT;
-	bool train = !__atomic_load_n(&store->train_wanted, __ATOMIC_RELAXED) &&
-		     pfs_training_is_due(store);
-
-	pfs_epoch_leave();
-	pthread_mutex_unlock(&store->commit);
-	if (want && !store->manual)
-		want_checkpoint(store, false);
-	if (train && !store->manual)
-		want_training(store);
-}
-
-/* Whether to try again after err: the first times that there was no room, having made some. */
-bool pfs_write_again(struct pfs_store *store, int err, unsigned *tries, bool privileged)
-{
-	if (err != -ENOSPC || ++*tries >= ROOM_TRIES)
-		return false;
-	pfs_make_room(store, privileged && *tries > 1);
-	return true;
 }
 
 /* ---- creating and writing ---- */
