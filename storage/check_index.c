@@ -398,7 +398,7 @@ static void check_spaces(struct index_check *x)
 	for (size_t i = 0; i < x->check->page_count; i++) {
 		const struct pfs_checked_page *page = &x->check->pages[i];
 
-		if (!page->usable || !page->in_index || page->by_copy || page->said ||
+		if (!page->usable || !page->in_index || page->by_copy ||
 		    page->slots_crc != page->index_slots_crc)
 			continue;
 		check_free(x, page, page->index_room, room_in(page), "bytes of room");

@@ -48,7 +48,6 @@ struct pfs_page {
 	bool unusable;
 	bool closed;	     /* takes nothing: its values are being moved away */
 	bool retiring;	     /* closed for good, to be removed */
-	bool uncounted;	     /* a crash came when the page set had lost it already */
 	bool inexact;	     /* for lack of memory something free is not known to be */
 	uint64_t stuck_used; /* 1 + used bytes when it could not be emptied; 0: it was not tried */
 	uint64_t packed_run; /* the full compaction that has dealt with it */
@@ -82,8 +81,9 @@ struct pfs_pager_options {
  * not with what there is, does fail it, unless read-only. */
 int pfs_pager_open(struct pfs_pager **out, const struct pfs_pager_options *options,
 		   uint64_t *damaged);
-/* Removes the file of a page that was counted out, so that there is never more than one. After the
- * superblock has been written and synced anew: what was read of it may not be on the disk. */
+/* Removes the file of a page that was counted out, so that there is never more than one: before any
+ * place is looked for, because nothing may be put there. After the superblock has been written and
+ * synced anew: what was read of it may not be on the disk. */
 int pfs_pager_remove_uncounted(struct pfs_pager *pager);
 void pfs_pager_close(struct pfs_pager *pager);
 

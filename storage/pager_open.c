@@ -250,7 +250,6 @@ static void check_set(struct pfs_pager *pager)
 		number++;
 	page = number <= set->highest ? pfs_pager_find(pager, number) : NULL;
 	if (seen->count == set->count + 1 && page) {
-		page->uncounted = page->retiring = page->closed = true;
 		pager->uncounted = page;
 		return;
 	}

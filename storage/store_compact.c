@@ -55,7 +55,7 @@ static int count_out(struct pfs_store *store, const struct pfs_page *page)
 	struct pfs_page_set *set = &store->super.pages, before = *set;
 	int err;
 
-	if (page->uncounted || page->number > set->highest)
+	if (page->number > set->highest)
 		return 0;
 	pfs_page_set_remove(set, page->number);
 	err = pfs_super_write(store->dir, &store->super);

@@ -528,14 +528,27 @@ static int keep_before_unlink(void *arg, const struct pfs_sim_step *step)
 	return 0;
 }
 
+/* Nothing is put anywhere while the file is there. */
+static int expect_removal_first(void *arg, const struct pfs_sim_step *step)
+{
+	bool *removed = arg;
+
+	if (step->kind == PFS_SIM_UNLINK && strncmp(step->name, "page-", 5) == 0)
+		*removed = true;
+	else if (step->kind == PFS_SIM_WRITE && strcmp(step->name, PFS_SUPER_NAME) != 0)
+		assert_true(*removed);
+	return 0;
+}
+
 /* Proves: a page file that a crash left after it was counted out is removed by the next opening,
- * and nothing is put there before. */
+ * before anything but the superblock is written. */
 static void a_page_that_was_counted_out_is_not_used(void **state)
 {
 	struct world *w = new_world(64 * PFS_KIB, 16, 8);
 	struct meanwhile m = {.w = w};
 	struct pfs_store *store;
 	struct found *found;
+	bool removed = false;
 
 	(void)state;
 	for (unsigned i = 0; i < 200; i++)
@@ -551,7 +564,10 @@ static void a_page_that_was_counted_out_is_not_used(void **state)
 	found = check_store(m.image);
 	assert_true(found->count == 1 && found->fatal == 0); /* the file that is left */
 	free(found);
+	pfs_sim_on_step(m.image, expect_removal_first, &removed);
 	store = open_store(m.image);
+	pfs_sim_on_step(m.image, NULL, NULL);
+	assert_true(removed);
 	for (unsigned i = 1000; i < 1100; i++) {
 		struct pfs_key key = pfs_key_num(i);
 
