@@ -142,6 +142,104 @@ static void lengths_of_puts_fit(void **state)
 	}
 }
 
+/* ---- files that end early, or are not there ---- */
+
+/* A journal with three durable records in a segment of epoch 1. *end: where the second ends. */
+static struct pfs_sim *three_records(uint64_t *end)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_journal_pos pos;
+	struct log log;
+
+	log_open(&log, sim);
+	append_many(&log, 2);
+	pos = append(&log);
+	*end = pos.off;
+	assert_int_equal(pfs_journal_sync(log.journal, UINT64_MAX), 0);
+	log_close(&log);
+	return sim;
+}
+
+/* How many records are replayed when the superblock says so of the journal's epoch; negative: none,
+ * because something is missing. */
+static int replay_as(struct pfs_sim *sim, uint64_t begun_epoch)
+{
+	struct pfs_dir *dir = open_dir(sim);
+	struct pfs_journal_options options = {
+		.dir = dir, .uuid = uuid, .logger = &quiet, .begun_epoch = begun_epoch};
+	struct pfs_journal *journal;
+	struct log log = {.count = 0};
+	int err;
+
+	assert_int_equal(pfs_journal_open(&journal, &options), 0);
+	err = pfs_journal_replay(journal, keep_record, &log, &log.result);
+	pfs_journal_close(journal);
+	dir->ops->close_dir(dir);
+	return err ? err : (int)log.count;
+}
+
+static void cut_segment(struct pfs_sim *sim, uint64_t len)
+{
+	struct pfs_dir *dir = open_dir(sim);
+	char name[32];
+	struct pfs_file *file;
+
+	snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, 0u);
+	file = open_file(dir, name);
+	assert_int_equal(file->ops->truncate(file, len), 0);
+	file->ops->close(file);
+	dir->ops->close_dir(dir);
+}
+
+/* Proves: a segment's file that ends where a record would be, or in it, was cut after it was whole
+ * (W8): that is no tail, and the replay is refused. Zeros in a file that is whole are a tail. */
+static void short_segments_are_refused(void **state)
+{
+	uint64_t off, lens[8];
+	struct pfs_sim *sim = three_records(&off);
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(replay_as(sim, 1), 3);
+	lens[n++] = off + 40;
+	lens[n++] = off + 39;
+	lens[n++] = off + 4;
+	lens[n++] = off + 3;
+	lens[n++] = off;
+	lens[n++] = off - 8;
+	lens[n++] = PFS_SEGMENT_DATA + 1;
+	lens[n++] = PFS_SEGMENT_DATA;
+	for (size_t i = 0; i < n; i++) {
+		cut_segment(sim, lens[i]);
+		assert_int_equal(replay_as(sim, 1), -EUCLEAN);
+	}
+	/* Its making may have been cut off, when nobody says that it was begun. */
+	assert_int_equal(replay_as(sim, 0), 0);
+	cut_segment(sim, PFS_SEGMENT_SIZE);
+	assert_int_equal(replay_as(sim, 1), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: when the superblock says that a segment of an epoch was begun, there must be one. */
+static void a_missing_newest_segment_is_refused(void **state)
+{
+	uint64_t off;
+	struct pfs_sim *sim = three_records(&off);
+	struct pfs_dir *dir;
+	char name[32];
+
+	(void)state;
+	assert_int_equal(replay_as(sim, 1), 3);
+	assert_int_equal(replay_as(sim, 2), -EUCLEAN); /* there is an older one alone */
+	dir = open_dir(sim);
+	snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, 0u);
+	assert_int_equal(dir->ops->unlink(dir, name), 0);
+	dir->ops->close_dir(dir);
+	assert_int_equal(replay_as(sim, 1), -EUCLEAN);
+	assert_int_equal(replay_as(sim, 0), 0);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -149,6 +247,8 @@ int main(void)
 		cmocka_unit_test(sequences_end),
 		cmocka_unit_test(forged_segments_are_given_up),
 		cmocka_unit_test(lengths_of_puts_fit),
+		cmocka_unit_test(short_segments_are_refused),
+		cmocka_unit_test(a_missing_newest_segment_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("journal forged", tests, NULL, NULL);

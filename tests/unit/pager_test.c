@@ -190,6 +190,154 @@ static void documents_go_to_the_best_fitting_page(void **state)
 	assert_true(chosen > 500);
 }
 
+/* Gives out a container of exactly len bytes, in whatever page: the number of that. */
+static uint32_t give_exactly(struct world *w, uint64_t len)
+{
+	struct given next = {.key = w->next_key + 1};
+	struct pfs_pager_need need = need_of(&next);
+	struct pfs_page *page = pfs_pager_find(w->pager, 1);
+	uint64_t body = len;
+
+	do {
+		body--;
+		next.c = (struct pfs_container){
+			.raw_len = body, .body_len = body, .seq = next.key, .mtime_ns = 5};
+	} while (pfs_pager_len(w->pager, page, &need) > len);
+	assert_int_equal(pfs_pager_len(w->pager, page, &need), len);
+	assert_int_equal(give(w, body), 0);
+	return w->given[w->count - 1].at.page;
+}
+
+#define BODY 3000 /* bytes of a container */
+
+/* One page of 64 KiB with containers of BODY bytes, and a gap of so many bytes between the slots
+ * and them, without a free slot. */
+static struct world *page_with_gap(uint64_t gap)
+{
+	struct world *w = new_world(64 * PFS_KIB, 16);
+	struct pfs_page *page;
+	uint64_t have;
+
+	assert_int_equal(give(w, BODY - 20), 0); /* makes the page */
+	page = pfs_pager_find(w->pager, 1);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(give_exactly(w, BODY), 1);
+	have = page->floor - pfs_slot_offset(page->slot_count);
+	for (; have > gap + 12000; have -= BODY + PFS_SLOT_LEN)
+		assert_int_equal(give_exactly(w, BODY), 1);
+	assert_int_equal(give_exactly(w, have - gap - PFS_SLOT_LEN), 1);
+	assert_int_equal(page->floor - pfs_slot_offset(page->slot_count), gap);
+	assert_int_equal(page->free_slot_count, 0);
+	return w;
+}
+
+enum edge { EDGE_GAP, EDGE_GAP_WITH_SLOT, EDGE_HOLE, EDGE_HOLE_WITHOUT_SLOT, EDGES };
+
+/* Makes the page, and says what is the longest container that it can take. */
+static struct world *make_edge(enum edge edge, uint64_t gap, uint64_t *room)
+{
+	struct world *w = page_with_gap(gap);
+
+	switch (edge) {
+	case EDGE_GAP: *room = gap - PFS_SLOT_LEN; break;
+	case EDGE_GAP_WITH_SLOT:
+		take_back(w, 5);
+		assert_true(gap > BODY);
+		*room = gap;
+		break;
+	case EDGE_HOLE: /* two neighbours; the gap is of no use to it */
+		take_back(w, 6);
+		take_back(w, 5);
+		*room = 2 * BODY;
+		break;
+	default:
+		pfs_pager_free_bytes(w->pager, 1, w->given[5].at.off + 100, BODY - 100);
+		w->given[5].at.len = 100;
+		*room = gap < PFS_SLOT_LEN ? 0 : BODY - 100;
+		break;
+	}
+	return w;
+}
+
+/* Proves: a page takes what is as long as its room, in the gap with the slot that this needs or
+ * without, or in a hole, and not a byte more, for which a page is made. With less than a slot's
+ * bytes between slots and containers, and no free slot, it takes nothing. */
+static void a_page_is_filled_to_the_byte(void **state)
+{
+	static const struct {
+		enum edge edge;
+		uint64_t gap;
+	} cases[] = {
+		{EDGE_GAP, 5000},
+		{EDGE_GAP, 5001},
+		{EDGE_GAP, 40},
+		{EDGE_GAP_WITH_SLOT, 5000},
+		{EDGE_HOLE, 300},
+		{EDGE_HOLE, 0},
+		{EDGE_HOLE, 5},
+		{EDGE_HOLE_WITHOUT_SLOT, 300},
+		{EDGE_HOLE_WITHOUT_SLOT, 16},
+		{EDGE_HOLE_WITHOUT_SLOT, 15},
+		{EDGE_HOLE_WITHOUT_SLOT, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases) * 3; i++) {
+		unsigned less = i % 3; /* than one byte too much */
+		uint64_t room, gap = cases[i / 3].gap;
+		struct world *w = make_edge(cases[i / 3].edge, gap, &room);
+		struct pfs_page *page = pfs_pager_find(w->pager, 1);
+		uint64_t len = room ? room + 1 - less : 16;
+
+		assert_int_equal(give_exactly(w, len), less && room ? 1 : 2);
+		if (less == 1 && cases[i / 3].edge == EDGE_GAP)
+			assert_int_equal(page->floor, pfs_slot_offset(page->slot_count));
+		expect_as_counted(w);
+		free_world(w);
+	}
+}
+
+#define LARGE 6000 /* so few of them that sequences take one byte in every page */
+
+/* Proves: of the pages that can take a container the fullest one does, where one byte more or less
+ * makes the difference; only when it fits into none a page is made. */
+static void the_fullest_page_that_fits_is_taken(void **state)
+{
+	/* Adjacent pieces that are free in the pages 1 to 3. */
+	static const unsigned holes[] = {3, 1, 2};
+	static const struct {
+		uint64_t len;
+		uint32_t page;
+	} cases[] = {
+		{LARGE - 1, 2}, {LARGE, 2},	    {LARGE + 1, 3}, {2 * LARGE - 1, 3},
+		{2 * LARGE, 3}, {2 * LARGE + 1, 1}, {3 * LARGE, 1}, {3 * LARGE + 1, 4},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct world *w = new_world(64 * PFS_KIB, 16);
+
+		assert_int_equal(give(w, LARGE - 20), 0);
+		while (pfs_pager_last(w->pager) < 4)
+			give_exactly(w, LARGE);
+		take_back(w, w->count - 1); /* page 4 is empty, and takes what fits nowhere */
+		for (uint32_t page = 1; page <= 3; page++) {
+			unsigned left = holes[page - 1];
+
+			/* Not the first of a page, which has another length. */
+			for (size_t g = w->count; g-- > 0 && left;) {
+				if (w->given[g].at.page != page)
+					continue;
+				take_back(w, g);
+				left--;
+			}
+		}
+		assert_int_equal(give_exactly(w, cases[i].len), cases[i].page);
+		expect_as_counted(w);
+		free_world(w);
+	}
+}
+
 /* Proves: space that was given back is used before the files grow: any number of rewrites of as
  * many documents leaves the pages as few as they were. */
 static void freed_space_is_used_again(void **state)
@@ -381,6 +529,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(accounting_equals_a_recount),
 		cmocka_unit_test(documents_go_to_the_best_fitting_page),
+		cmocka_unit_test(a_page_is_filled_to_the_byte),
+		cmocka_unit_test(the_fullest_page_that_fits_is_taken),
 		cmocka_unit_test(freed_space_is_used_again),
 		cmocka_unit_test(large_documents_get_larger_pages),
 		cmocka_unit_test(saved_rooms_are_not_trusted),
