@@ -105,6 +105,45 @@ static bool have_hardware(void)
 
 #endif
 
+/* A CRC is a polynomial modulo that of the kind, the highest bit being the coefficient of x^0;
+ * powers[k][d] is x^(8 * d * 256^k), by which d * 256^k zero bytes multiply it. */
+#define ONE (UINT32_C(1) << 31)
+static uint32_t powers[sizeof(size_t)][256];
+static pthread_once_t powers_once = PTHREAD_ONCE_INIT;
+
+static uint32_t multiply(uint32_t a, uint32_t b)
+{
+	uint32_t product = 0;
+
+	for (; a; a <<= 1) {
+		product ^= a & ONE ? b : 0;
+		b = b >> 1 ^ (b & 1 ? CRC32C_POLY : 0);
+	}
+	return product;
+}
+
+static void fill_powers(void)
+{
+	uint32_t step = ONE >> 8;
+
+	for (size_t k = 0; k < pfs_array_len(powers); k++) {
+		powers[k][0] = ONE;
+		for (int d = 1; d < 256; d++)
+			powers[k][d] = multiply(powers[k][d - 1], step);
+		step = multiply(powers[k][255], step);
+	}
+}
+
+uint32_t pfs_crc32c_shift(uint32_t crc, size_t len)
+{
+	pthread_once(&powers_once, fill_powers);
+	for (size_t k = 0; len; k++, len >>= 8) {
+		if (len & 0xff)
+			crc = multiply(crc, powers[k][len & 0xff]);
+	}
+	return crc;
+}
+
 /* What was in the register before a zero byte made it `crc`. */
 static uint32_t step_back(const uint8_t *indexes, uint32_t crc)
 {

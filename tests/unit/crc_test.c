@@ -83,6 +83,35 @@ static void continues_at_any_place(void **state)
 				 whole);
 }
 
+/* Proves: zero bytes shift as they sum, at lengths with every digit, and shifts add up; so that the
+ * CRC of two parts follows from theirs, whatever their lengths and whatever it continues. */
+static void parts_combine(void **state)
+{
+	static uint8_t buf[70000];
+	uint32_t sums[3];
+
+	(void)state;
+	fill(buf, sizeof(buf));
+	for (uint64_t i = 0; i < 2000; i++) {
+		size_t cut = pfs_mix64(3 * i) % (i < 1000 ? 600 : sizeof(buf));
+		size_t end = cut + pfs_mix64(3 * i + 1) % (i < 1000 ? 600 : sizeof(buf) - cut);
+		uint32_t seed = (uint32_t)pfs_mix64(3 * i + 2);
+
+		sums[0] = pfs_crc32c(0, buf, cut);
+		sums[1] = pfs_crc32c(0, buf + cut, end - cut);
+		sums[2] = ~crc_table(~UINT32_C(0), buf, end);
+		assert_int_equal(pfs_crc32c_shift(sums[0], end - cut) ^ sums[1], sums[2]);
+		assert_int_equal(pfs_crc32c_between(seed, sums[0], sums[2], end - cut),
+				 ~crc_table(~seed, buf + cut, end - cut));
+		assert_int_equal(pfs_crc32c_shift(seed, cut + end),
+				 pfs_crc32c_shift(pfs_crc32c_shift(seed, end), cut));
+	}
+	assert_int_equal(pfs_crc32c_shift(0x12345678, 0), 0x12345678);
+	assert_int_equal(pfs_crc32c_shift(0x12345678, 1), slices[0][0x78] ^ 0x123456);
+	/* The order of x is 2^31 - 1 (the polynomial is x + 1 times a primitive one). */
+	assert_int_equal(pfs_crc32c_shift(0x12345678, (UINT32_C(1) << 31) - 1), 0x12345678);
+}
+
 static void *first_use(void *arg)
 {
 	uint32_t *crc = arg;
@@ -115,6 +144,7 @@ int main(void)
 		cmocka_unit_test(known_values),
 		cmocka_unit_test(all_ways_agree),
 		cmocka_unit_test(continues_at_any_place),
+		cmocka_unit_test(parts_combine),
 	};
 
 	return cmocka_run_group_tests_name("crc", tests, NULL, NULL);
