@@ -45,7 +45,7 @@ flags_tsan = -O1 -DPFS_DEBUG -fsanitize=thread -fno-omit-frame-pointer
 # libFuzzer comes with clang only, so this variant has a compiler of its own.
 FUZZ_CC := $(if $(findstring clang,$(CC)),$(CC),clang)
 build/fuzz/%: private CC = $(FUZZ_CC)
-flags_fuzz = -O2 -DPFS_DEBUG -DPFS_SEARCH_BYTES_MAX=PFS_SEGMENT_SIZE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+flags_fuzz = -O2 -DPFS_DEBUG -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 # The loop over bytes has nothing to tell about coverage.
 build/fuzz/storage/crc.o: private extra_cflags = -fno-sanitize=fuzzer-no-link,undefined

@@ -6,14 +6,16 @@
 #include "storage/crc.h"
 #include "storage/record.h"
 #include "storage/salvage.h"
+#include "storage/search.h"
 #include "storage/journal.h"
 
 #define HEADER_CRC_AT 12
-#define SCAN_LEN 4096
 
 struct segment {
 	uint32_t file;
+	bool proof_known; /* it was searched, or can't be read */
 	uint64_t number, first_seq, oldest_live, epoch, size;
+	uint64_t proof; /* pfs_search_proof of all of it */
 };
 
 #define MOVES_MAX 4096 /* remembered; what is behind them may look worse than it is */
@@ -30,10 +32,11 @@ struct journal {
 	size_t count;
 	uint8_t *bytes, *other; /* PFS_SEGMENT_SIZE each */
 	uint64_t expected;	/* sequence of the next record */
-	uint64_t proof_cost;	/* up to PFS_SEARCH_BYTES_MAX */
-	char name[32];		/* of the segment that is in bytes */
-	uint32_t file;		/* its number */
-	struct move *moves;	/* MOVES_MAX, in the order of the records */
+	struct pfs_search search;
+	const struct segment *searched; /* from its first damage on: that is in search */
+	char name[32];			/* of the segment that is in bytes */
+	uint32_t file;			/* its number */
+	struct move *moves;		/* MOVES_MAX, in the order of the records */
 	size_t move_count;
 };
 
@@ -234,12 +237,10 @@ static uint32_t seed_of(const struct journal *j, const struct segment *segment)
 	return pfs_crc32c(0, seed, sizeof(seed));
 }
 
-/* Length of the verified record at off, 0: there is none. *cost: bytes read for its checksum. */
-static size_t record_at(const struct journal *j, const struct segment *segment,
-			const uint8_t *bytes, uint64_t off, uint64_t *cost)
+/* Length of the verified record at off, 0: there is none. */
+static size_t record_at(const struct journal *j, const struct segment *segment, uint64_t off)
 {
-	const struct pfs_record_disk *head = (const struct pfs_record_disk *)(bytes + off);
-	uint32_t crc;
+	const struct pfs_record_disk *head = (const struct pfs_record_disk *)(j->bytes + off);
 	size_t len;
 
 	if (off + PFS_RECORD_LEN_MIN > PFS_SEGMENT_SIZE)
@@ -247,9 +248,8 @@ static size_t record_at(const struct journal *j, const struct segment *segment,
 	len = pfs_get_le32(head->len.b);
 	if (len < PFS_RECORD_LEN_MIN || len % 8 != 0 || len > PFS_SEGMENT_SIZE - off)
 		return 0;
-	crc = pfs_crc32c(seed_of(j, segment), bytes + off, 4);
-	*cost += len;
-	return pfs_crc32c(crc, bytes + off + 8, len - 8) == pfs_get_le32(head->crc.b) &&
+	return pfs_record_crc(seed_of(j, segment), j->bytes + off, len) ==
+				       pfs_get_le32(head->crc.b) &&
 			       pfs_get_le64(head->seq.b) <= PFS_SEQ_MAX
 		       ? len
 		       : 0;
@@ -391,50 +391,46 @@ static int check_record(struct journal *j, uint64_t off, size_t len)
 
 /* ---- damage behind which there is more ---- */
 
-/* Whether a record from off on says that the expected one was durable. *first: the first one there
- * that verifies, or 0. */
-static bool proof_in(struct journal *j, const struct segment *segment, const uint8_t *bytes,
-		     uint64_t off, uint64_t *first)
+/* Whether a later segment has a record that proves that the expected one was durable. 1, 0 or
+ * -ENOMEM. */
+static int is_proven_from(struct journal *j, size_t from)
 {
-	size_t len;
+	for (size_t i = from; i < j->count; i++) {
+		struct segment *segment = &j->at[i];
+		struct pfs_search search = {.count = 0};
+		int err = 0;
 
-	*first = 0;
-	while (off + PFS_RECORD_LEN_MIN <= PFS_SEGMENT_SIZE &&
-	       j->proof_cost < PFS_SEARCH_BYTES_MAX) {
-		const struct pfs_record_disk *head = (const struct pfs_record_disk *)(bytes + off);
-
-		/* Most of what is behind a tail is zeros. */
-		if (off % SCAN_LEN == 0 && off + SCAN_LEN <= PFS_SEGMENT_SIZE &&
-		    is_zero(bytes + off, SCAN_LEN)) {
-			off += SCAN_LEN;
-			j->proof_cost += SCAN_LEN / PFS_SEARCH_CHEAP;
-			continue;
+		if (!segment->proof_known &&
+		    load(j->check, segment->file, j->other, PFS_SEGMENT_SIZE) == 0) {
+			err = pfs_search_add(&search, j->other, PFS_SEGMENT_DATA, PFS_SEGMENT_SIZE,
+					     seed_of(j, segment));
+			segment->proof = pfs_search_proof(&search, PFS_SEGMENT_DATA);
+			pfs_search_free(&search);
 		}
-		len = pfs_record_is_plausible(head, PFS_SEGMENT_SIZE - off) &&
-				      pfs_get_le64(head->seq.b) >= j->expected
-			      ? record_at(j, segment, bytes, off, &j->proof_cost)
-			      : 0;
-		j->proof_cost++;
-		if (len && *first == 0)
-			*first = off;
-		if (len && pfs_get_le64(head->durable.b) >= j->expected)
-			return true;
-		off += len ? len : 8;
+		segment->proof_known = !err;
+		if (err || segment->proof > j->expected)
+			return err ? err : 1;
 	}
-	return false;
+	return 0;
 }
 
-/* Whether a later segment has such a record. */
-static bool proof_behind(struct journal *j, size_t from)
+/* Whether a record from off of the segment in j->bytes on, or in a later one, proves that the
+ * expected one was durable. Each segment is searched once. 1, 0 or -ENOMEM. */
+static int is_proven_behind(struct journal *j, const struct segment *segment, uint64_t off)
 {
-	uint64_t first;
+	int err = 0;
 
-	for (size_t i = from; i < j->count; i++) {
-		if (load(j->check, j->at[i].file, j->other, PFS_SEGMENT_SIZE) == 0 &&
-		    proof_in(j, &j->at[i], j->other, PFS_SEGMENT_DATA, &first))
-			return true;
+	if (j->searched != segment) {
+		pfs_search_free(&j->search);
+		err = pfs_search_add(&j->search, j->bytes, off, PFS_SEGMENT_SIZE,
+				     seed_of(j, segment));
+		j->searched = err ? NULL : segment;
 	}
-	return false;
+	if (err)
+		return err;
+	return pfs_search_proof(&j->search, off) > j->expected
+		       ? 1
+		       : is_proven_from(j, (size_t)(segment - j->at) + 1);
 }
 
 /* Records in [off, next) do not verify although they were durable; next 0: up to the end. Whose
@@ -491,16 +487,13 @@ static bool is_cut(const struct journal *j, const struct segment *segment, bool 
 static int check_hole(struct journal *j, const struct segment *segment, bool after_end,
 		      uint64_t *off)
 {
-	uint64_t next;
-	int err;
+	const struct pfs_found *found;
+	int err = is_proven_behind(j, segment, *off + 8);
 
-	if (!proof_in(j, segment, j->bytes, *off + 8, &next) &&
-	    !proof_behind(j, (size_t)(segment - j->at) + 1)) {
-		if (j->proof_cost >= PFS_SEARCH_BYTES_MAX) {
-			fault(j->check, PFS_FAULT_GONE, segment->file, *off, 0);
-			pfs_check_say(j->check, true, j->name, *off, NULL,
-				      "what is damaged is too much to look for records behind it");
-		} else if (is_cut(j, segment, after_end, *off)) {
+	if (err < 0)
+		return err;
+	if (!err) {
+		if (is_cut(j, segment, after_end, *off)) {
 			fault(j->check, PFS_FAULT_GONE, segment->file, *off, 0);
 			pfs_check_say(j->check, true, j->name, *off, NULL,
 				      "the file ends early: whose records are missing can't be "
@@ -508,11 +501,14 @@ static int check_hole(struct journal *j, const struct segment *segment, bool aft
 		}
 		return 1;
 	}
-	err = next ? report_damage(j, segment, *off, next) : 0;
-	if (next)
-		j->expected =
-			pfs_get_le64(((const struct pfs_record_disk *)(j->bytes + next))->seq.b);
-	*off = next;
+	found = pfs_search_next(&j->search, *off + 8, j->expected);
+	if (!found) {
+		*off = 0;
+		return 0;
+	}
+	err = report_damage(j, segment, *off, found->off);
+	j->expected = found->seq;
+	*off = found->off;
 	return err;
 }
 
@@ -522,14 +518,13 @@ static int check_segment(struct journal *j, const struct segment *segment, bool 
 			 uint64_t *off)
 {
 	bool after_end = *ended;
-	uint64_t cost = 0;
 	int err = 0;
 
 	*ended = false;
 	for (*off = PFS_SEGMENT_DATA; !*ended && !err;) {
 		const struct pfs_record_disk *head =
 			(const struct pfs_record_disk *)(j->bytes + *off);
-		size_t len = record_at(j, segment, j->bytes, *off, &cost);
+		size_t len = record_at(j, segment, *off);
 		uint64_t seq = len ? pfs_get_le64(head->seq.b) : 0, at = *off;
 
 		if (seq != j->expected) {
@@ -557,12 +552,13 @@ static int goes_on(struct journal *j, size_t i, bool ended, uint64_t off)
 {
 	const struct segment *segment = &j->at[i], *before = segment - 1;
 	bool complete = segment->number == before->number + 1 && segment->first_seq == j->expected;
-	int err = 0;
+	int err = 0, proven;
 
 	if (complete && ended)
 		return 1;
-	if (!ended && !proof_behind(j, i))
-		return complete;
+	proven = ended ? 1 : is_proven_from(j, i);
+	if (proven <= 0)
+		return proven ? proven : complete;
 	if (segment->number > before->number + 1) {
 		fault(j->check, PFS_FAULT_GONE, segment->file, 0, 0);
 		pfs_check_say(j->check, true, j->name, off, NULL,
@@ -637,6 +633,7 @@ int pfs_check_journal(struct pfs_check *check)
 		keep_live(&j);
 		err = check_live(&j);
 	}
+	pfs_search_free(&j.search);
 	free(j.at);
 	free(j.bytes);
 	free(j.other);

@@ -30,16 +30,6 @@
 #define PFS_SEGMENT_SIZE (2 * PFS_MIB)
 #define PFS_RECORD_LEN_MAX (PFS_SEGMENT_SIZE - PFS_SEGMENT_DATA - PFS_RECORD_LEN_MIN)
 
-/* What one replay, or one check, spends on the search for records behind damage (O7), in bytes of
- * which the checksum turns out wrong; others are cheaper. Without a limit a forged segment, in
- * which each word is the length of a record, takes hours. When it is used up, that counts as
- * damage: what unsynced writing and a power cut can leave takes less. */
-#ifndef PFS_SEARCH_BYTES_MAX
-#define PFS_SEARCH_BYTES_MAX (128 * PFS_SEGMENT_SIZE)
-#endif
-#define PFS_SEARCH_CHEAP \
-	16 /* bytes that are only looked at, or in a record that verifies, for one */
-
 struct pfs_journal;
 
 struct pfs_segment {
@@ -52,6 +42,8 @@ struct pfs_segment {
 	uint64_t epoch;
 	uint64_t used;	     /* append offset */
 	uint64_t synced;     /* bytes known to be durable */
+	uint64_t proof;	     /* pfs_search_proof of all of it, */
+	bool proof_known;    /* once the replay has searched it */
 	unsigned file_index; /* in the name */
 	unsigned pins;	     /* stages that refer to it; commit lock */
 	bool full;

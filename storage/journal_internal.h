@@ -5,6 +5,8 @@
 #include <pthread.h>
 
 #include "storage/journal.h"
+#include "storage/record.h"
+#include "storage/search.h"
 
 #define SEGMENT_FILES_MAX 0x10000u
 
@@ -28,7 +30,11 @@ struct pfs_journal {
 	uint64_t epoch_seen, clean_epoch;
 	/* For the replay: what there must be, and the highest epoch of a live segment. */
 	uint64_t begun_epoch, oldest_live, live_epoch;
-	uint64_t search_left; /* of PFS_SEARCH_BYTES_MAX, in a replay */
+	/* In a replay: what is behind the first damage of the segment `searched`, and what all
+	 * searches took. */
+	struct pfs_search search;
+	const struct pfs_segment *searched;
+	uint64_t search_summed;
 	bool repairing;
 	uint64_t live_bytes;
 	uint8_t *buf;
@@ -45,9 +51,8 @@ struct pfs_journal {
 
 /* ---- journal_segment.c: files and headers of segments; commit lock ---- */
 
-/* What the checksum of a segment's records begins with, and the checksum of one. */
+/* What the checksums of a segment's records begin with (pfs_record_crc). */
 uint32_t pfs_record_seed(const struct pfs_journal *journal, const struct pfs_segment *segment);
-uint32_t pfs_record_crc(uint32_t seed, const uint8_t *bytes, size_t len);
 
 void pfs_segment_free(struct pfs_segment *segment);
 int pfs_segment_open(struct pfs_journal *journal, unsigned index, bool create,

@@ -170,78 +170,77 @@ static int record_load(struct pfs_journal *journal, const struct pfs_segment *se
 	       pfs_get_le64(loaded_head(journal)->seq.b) <= PFS_SEQ_MAX;
 }
 
-/* The first offset from `off` on at which a record from the sequence on may begin because its head
- * makes sense, or PFS_SEGMENT_SIZE. Most of what is behind a tail is zeros, or older. */
-static uint64_t next_head(const struct pfs_segment *segment, uint64_t off, uint64_t seq)
+/* Searches the segment from off on. What can't be read belongs to no record. */
+static int search_segment(struct pfs_journal *journal, const struct pfs_segment *segment,
+			  uint64_t off, struct pfs_search *search)
 {
-	uint64_t end = pfs_min_u64(segment->size, PFS_SEGMENT_SIZE) & ~UINT64_C(7);
-	uint8_t window[SCAN_LEN + sizeof(struct pfs_record_disk)];
+	uint64_t end = pfs_min_u64(segment->size, PFS_SEGMENT_SIZE), from = off, next;
+	uint32_t seed = pfs_record_seed(journal, segment);
+	uint8_t *bytes = malloc(PFS_SEGMENT_SIZE);
+	int err = bytes ? 0 : -ENOMEM;
 
-	while (off + PFS_RECORD_LEN_MIN <= end) {
-		size_t len = pfs_min_u64(SCAN_LEN - off % SCAN_LEN, end - off);
-		size_t have = pfs_min_u64(len + sizeof(struct pfs_record_disk), end - off);
-
-		if (pfs_map_copy(window, segment->map + off, have) != 0 ||
-		    (window[0] == 0 && memcmp(window, window + 1, len - 1) == 0)) {
-			off += len;
+	for (; off < end && !err; off = next) {
+		next = pfs_min_u64(end, off - off % SCAN_LEN + SCAN_LEN);
+		if (pfs_map_copy(bytes + off, segment->map + off, next - off) == 0)
 			continue;
-		}
-		for (size_t i = 0; i < len && i + sizeof(struct pfs_record_disk) <= have; i += 8) {
-			const struct pfs_record_disk *head =
-				(const struct pfs_record_disk *)(window + i);
-			uint64_t record = pfs_get_le64(head->seq.b);
-
-			if (pfs_record_is_plausible(head, end - off - i) && record >= seq &&
-			    record <= PFS_SEQ_MAX)
-				return off + i;
-		}
-		off += len;
+		err = pfs_search_add(search, bytes, from, off, seed);
+		from = next;
 	}
-	return PFS_SEGMENT_SIZE;
+	if (!err)
+		err = pfs_search_add(search, bytes, from, end, seed);
+	free(bytes);
+	journal->search_summed += search->summed;
+	return err;
 }
 
-static void spend(struct pfs_journal *journal, uint64_t bytes)
+/* Searches what is behind damage at off, once in each segment: the next damage is behind the first.
+ */
+static int search_behind(struct pfs_journal *journal, const struct pfs_segment *segment,
+			 uint64_t off)
 {
-	journal->search_left -= pfs_min_u64(journal->search_left, bytes + 1);
+	int err;
+
+	if (journal->searched == segment)
+		return 0;
+	pfs_search_free(&journal->search);
+	journal->searched = NULL;
+	err = search_segment(journal, segment, off, &journal->search);
+	if (!err)
+		journal->searched = segment;
+	return err;
 }
 
-/* The first record from off on that verifies and has the sequence or a later one: its offset, and
- * it is in the buffer; or 0. */
-static uint64_t find_record(struct pfs_journal *journal, const struct pfs_segment *segment,
-			    uint64_t off, uint64_t seq, size_t *len)
+/* Whether a record in the segment, or in a later one, says that the one with the sequence was
+ * durable (O7). 1, 0 or a negative error. */
+static int is_proven_from(struct pfs_journal *journal, struct pfs_segment *segment, uint64_t seq)
 {
-	for (; journal->search_left; off += 8) {
-		uint64_t from = off;
-		int have;
+	for (; segment; segment = segment->next) {
+		struct pfs_search search = {.count = 0};
+		int err = 0;
 
-		off = next_head(segment, off, seq);
-		spend(journal, (off - from) / PFS_SEARCH_CHEAP);
-		if (off >= PFS_SEGMENT_SIZE)
-			break;
-		*len = 0;
-		have = record_load(journal, segment, off, len);
-		spend(journal, have == 1 ? *len / PFS_SEARCH_CHEAP : *len);
-		if (have == 1 && pfs_get_le64(loaded_head(journal)->seq.b) >= seq)
-			return off;
+		if (!segment->proof_known) {
+			err = search_segment(journal, segment, PFS_SEGMENT_DATA, &search);
+			segment->proof = pfs_search_proof(&search, PFS_SEGMENT_DATA);
+			segment->proof_known = !err;
+			pfs_search_free(&search);
+		}
+		if (err || segment->proof > seq)
+			return err ? err : 1;
 	}
 	return 0;
 }
 
-/* Whether a record from off of the segment on, or in a later one, says that the one with the
- * sequence was durable (O7). */
-static bool is_proven(struct pfs_journal *journal, const struct pfs_segment *segment, uint64_t off,
-		      uint64_t seq)
+/* The same of the records from off of the segment on, where the damage is. */
+static int is_proven_behind(struct pfs_journal *journal, const struct pfs_segment *segment,
+			    uint64_t off, uint64_t seq)
 {
-	for (; segment; segment = segment->next, off = PFS_SEGMENT_DATA) {
-		size_t len;
+	int err = search_behind(journal, segment, off);
 
-		while ((off = find_record(journal, segment, off, seq, &len)) != 0) {
-			if (pfs_get_le64(loaded_head(journal)->durable.b) >= seq)
-				return true;
-			off += len;
-		}
-	}
-	return false;
+	if (err)
+		return err;
+	return pfs_search_proof(&journal->search, off) > seq
+		       ? 1
+		       : is_proven_from(journal, segment->next, seq);
 }
 
 /* ---- replaying ---- */
@@ -280,12 +279,6 @@ static int lose(struct replay *replay, const struct pfs_segment *segment, uint64
 	snprintf(result->why, sizeof(result->why), "%s at byte %llu: %s", name,
 		 (unsigned long long)off, what);
 	return -EUCLEAN;
-}
-
-static int lose_search(struct replay *replay, const struct pfs_segment *segment, uint64_t off)
-{
-	return lose(replay, segment, off,
-		    "what is damaged is too much to look for records behind it");
 }
 
 static int replay_record(struct replay *replay, struct pfs_segment *segment, uint64_t off,
@@ -348,9 +341,9 @@ static int replay_damaged(struct replay *replay, struct pfs_segment *segment, ui
  * in this segment. */
 static int pass_damage(struct replay *replay, struct pfs_segment *segment, uint64_t *off)
 {
-	size_t len;
-	uint64_t next = find_record(replay->journal, segment, *off + 8, replay->expected, &len);
-	uint64_t seq = next ? pfs_get_le64(loaded_head(replay->journal)->seq.b) : 0;
+	const struct pfs_found *found =
+		pfs_search_next(&replay->journal->search, *off + 8, replay->expected);
+	uint64_t next = found ? found->off : 0, seq = found ? found->seq : 0;
 	int err = 0;
 
 	if (!next) {
@@ -394,8 +387,8 @@ static int replay_segment(struct replay *replay, struct pfs_segment *segment)
 	int err = 0;
 
 	do {
-		size_t len;
-		int have = record_load(journal, segment, off, &len);
+		size_t len = 0;
+		int have = record_load(journal, segment, off, &len), proven;
 
 		if (have == 1 && pfs_get_le64(loaded_head(journal)->seq.b) != replay->expected)
 			have = 0;
@@ -406,7 +399,10 @@ static int replay_segment(struct replay *replay, struct pfs_segment *segment)
 			end = off += len;
 			continue;
 		}
-		if (is_proven(journal, segment, off + 8, replay->expected)) {
+		proven = is_proven_behind(journal, segment, off + 8, replay->expected);
+		if (proven < 0)
+			return proven;
+		if (proven) {
 			err = pass_damage(replay, segment, &off);
 			end = pfs_max_u64(end, off);
 			replay->ended = false;
@@ -417,9 +413,7 @@ static int replay_segment(struct replay *replay, struct pfs_segment *segment)
 		/* A tail; but not where the disk can't be read. */
 		if (have < 0)
 			return have;
-		if (!journal->search_left)
-			err = lose_search(replay, segment, off);
-		else if (is_cut(replay, segment, off))
+		if (is_cut(replay, segment, off))
 			err = lose(replay, segment, off,
 				   "the file ends early, and whose records are missing can't be "
 				   "told");
@@ -434,16 +428,16 @@ static int replay_segment(struct replay *replay, struct pfs_segment *segment)
 /* Whether the replay goes on with `segment` after the one before (1), or that was the last (0).
  * Without END record it was cut, unless what follows fits to its last record, or shows that more
  * was durable (O7). */
-static int goes_on(struct replay *replay, const struct pfs_segment *segment)
+static int goes_on(struct replay *replay, struct pfs_segment *segment)
 {
 	const struct pfs_segment *before = replay->before;
-	int err;
+	int err, proven;
 
 	if (segment->number == before->number + 1 && segment->first_seq == replay->expected)
 		return 1;
-	if (!replay->ended &&
-	    !is_proven(replay->journal, segment, PFS_SEGMENT_DATA, replay->expected))
-		return replay->journal->search_left ? 0 : lose_search(replay, before, before->used);
+	proven = replay->ended ? 1 : is_proven_from(replay->journal, segment, replay->expected);
+	if (proven <= 0)
+		return proven;
 	err = lose(replay, before, before->used,
 		   "durable records from %llu on, in segment %llu and up to %llu, are damaged or "
 		   "missing",
@@ -501,10 +495,11 @@ int pfs_journal_replay(struct pfs_journal *journal, pfs_record_fn *fn, void *arg
 	int err;
 
 	*result = (struct pfs_replay_result){0};
-	journal->search_left = PFS_SEARCH_BYTES_MAX;
 	if (journal->live)
 		result->first_seq = journal->live->first_seq;
 	err = replay_live(&replay, &rest);
+	pfs_search_free(&journal->search);
+	journal->searched = NULL;
 	if (err)
 		return err;
 	while (*end != rest)

@@ -17,11 +17,6 @@ uint32_t pfs_record_seed(const struct pfs_journal *journal, const struct pfs_seg
 	return pfs_crc32c(0, seed, sizeof(seed));
 }
 
-uint32_t pfs_record_crc(uint32_t seed, const uint8_t *bytes, size_t len)
-{
-	return pfs_crc32c(pfs_crc32c(seed, bytes, 4), bytes + 8, len - 8);
-}
-
 /* ---- segments ---- */
 
 void pfs_segment_free(struct pfs_segment *segment)

@@ -1,5 +1,6 @@
 #include "storage/record.h"
 
+#include "storage/crc.h"
 #include "storage/page.h"
 
 const void *pfs_record_take(struct pfs_record_walk *walk, size_t len)
@@ -79,4 +80,9 @@ int pfs_record_keys(const uint8_t *record, size_t len, struct pfs_key keys[2], s
 	if (end)
 		*end = (size_t)(walk.at - walk.begin);
 	return walk.bad ? -EUCLEAN : count;
+}
+
+uint32_t pfs_record_crc(uint32_t seed, const uint8_t *record, size_t len)
+{
+	return pfs_crc32c(pfs_crc32c(seed, record, 4), record + 8, len - 8);
 }

@@ -28,6 +28,9 @@ void pfs_record_take_key(struct pfs_record_walk *walk, struct pfs_key *key);
  * left in the record for the body. */
 bool pfs_record_put_fits(unsigned flags, uint64_t raw_len, uint64_t body_len, size_t left);
 
+/* The checksum of the len bytes, at least a header's, of a record: all but the checksum itself. */
+uint32_t pfs_record_crc(uint32_t seed, const uint8_t *record, size_t len);
+
 /* The padding to the next multiple of 8. */
 void pfs_record_take_pad(struct pfs_record_walk *walk);
 

@@ -1,6 +1,7 @@
 /* storage/check*.c: stores that were not closed. What a kill or a power cut leaves is no damage;
  * damage in the journal is found. */
 #include "storage/journal.h"
+#include "tests/unit/forged.h"
 #include "tests/unit/store_helpers.h"
 
 #define DOCUMENTS 24
@@ -287,6 +288,46 @@ static void torn_tails_are_normal(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: a tail that somebody has filled with what seem to be heads of records is as normal, for
+ * the check and the opening; a true record behind thousands of them is found by both. */
+static void forged_tails_are_normal(void **state)
+{
+	uint8_t *bytes = malloc(PFS_SEGMENT_SIZE);
+	struct pfs_open_options options = {.manual = true, .logger = quiet};
+	struct pfs_sim *sim = killed_store(6, 60000), *copy;
+	struct pfs_reason reason;
+	struct pfs_store *store;
+	struct segment s[8];
+	struct found *found;
+
+	(void)state;
+	assert_int_equal(read_segments(sim, s, pfs_array_len(s)), 1);
+	for (size_t last = 0; last < 2; last++) {
+		uint64_t from = s[0].records[last ? 1 : 5].off + 64;
+		uint64_t end = last ? s[0].records[5].off : PFS_SEGMENT_SIZE;
+
+		copy = pfs_sim_kill(sim);
+		forge_heads(bytes, from, end);
+		write_at(copy, s[0].name, from, bytes + from, end - from);
+		found = check_store(copy);
+		assert_int_equal(found->fatal, last);
+		if (last) {
+			assert_string_equal(found->at[0].where, s[0].name);
+			assert_int_equal(found->at[0].offset, s[0].records[1].off);
+			options.io = pfs_sim_io(copy);
+			assert_int_equal(pfs_store_open(&store, STORE, &options, &reason),
+					 -EUCLEAN);
+		} else {
+			expect_healthy(copy);
+			assert_int_equal(pfs_store_close(open_store(copy)), 0);
+		}
+		free(found);
+		pfs_sim_free(copy);
+	}
+	free(bytes);
+	pfs_sim_free(sim);
+}
+
 /* Proves: segments that are newer than a superblock which says that the store was closed show that
  * the superblock is an old one. */
 static void journal_newer_than_the_superblock_is_found(void **state)
@@ -445,6 +486,7 @@ int main(void)
 		cmocka_unit_test(damaged_records_are_found),
 		cmocka_unit_test(damage_between_segments_is_found),
 		cmocka_unit_test(torn_tails_are_normal),
+		cmocka_unit_test(forged_tails_are_normal),
 		cmocka_unit_test(journal_newer_than_the_superblock_is_found),
 		cmocka_unit_test(damage_outside_of_the_window_is_fatal),
 		cmocka_unit_test(random_damage_is_never_missed),

@@ -3,6 +3,7 @@
 #include "storage/crc.h"
 #include "storage/journal_internal.h"
 #include "storage/record.h"
+#include "tests/unit/forged.h"
 #include "tests/unit/journal_helpers.h"
 
 /* Proves: a header whose checksum is right, and whose numbers no journal can come to, is none: what
@@ -57,51 +58,131 @@ static void sequences_end(void **state)
 	pfs_sim_free(sim);
 }
 
-static int count_record(void *arg, const struct pfs_record *record)
+static void write_to(struct pfs_sim *sim, unsigned file_index, const void *bytes, size_t len,
+		     uint64_t off)
 {
-	(void)record;
-	((struct log *)arg)->count++;
-	return 0;
+	struct pfs_dir *dir = open_dir(sim);
+	struct pfs_file *file;
+	char name[32];
+
+	snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, file_index);
+	file = open_file(dir, name);
+	assert_int_equal(file->ops->write(file, bytes, len, off), 0);
+	file->ops->close(file);
+	dir->ops->close_dir(dir);
 }
 
-/* Proves: segments that seem to hold a record at each place are not searched for hours: the search
- * ends, and what could not be looked at counts as damage. The guard is the test's time-out. */
-static void forged_segments_are_given_up(void **state)
+/* Makes [from, end) of a segment's file seem to be full of heads. */
+static void forge(struct pfs_sim *sim, unsigned file_index, uint64_t from, uint64_t end)
+{
+	uint8_t *bytes = malloc(PFS_SEGMENT_SIZE);
+
+	forge_heads(bytes, from, end);
+	write_to(sim, file_index, bytes + from, end - from, from);
+	free(bytes);
+}
+
+/* Synced after the first, and after each if `each`. Appends until there are so many segments; how
+ * many records that makes. */
+static uint64_t write_log(struct pfs_sim *sim, unsigned segments, bool each,
+			  struct pfs_journal_pos *last)
+{
+	struct log log;
+
+	log_open(&log, sim);
+	do {
+		*last = append(&log);
+		if (each || last->seq == 1)
+			assert_int_equal(pfs_journal_sync(log.journal, UINT64_MAX), 0);
+	} while (last->segment->file_index + 1 < segments || last->seq % 8 != 6);
+	log_close(&log);
+	return last->seq;
+}
+
+/* Opens it as after a crash: each segment is searched once, and none of the heads is summed. */
+static void expect_cheap(struct pfs_sim *sim, unsigned segments, uint64_t last)
+{
+	struct log log;
+
+	log_open(&log, sim);
+	assert_int_equal(log.result.damaged, 0);
+	assert_int_equal(log.count, last);
+	assert_true(log.journal->search_summed > 0);
+	assert_true(log.journal->search_summed <= (uint64_t)segments * PFS_SEGMENT_SIZE);
+	log_close(&log);
+}
+
+/* Proves: whatever somebody has had written behind the tail, an ordinary crash needs no repair: a
+ * segment full of heads, and three more of them, open without damage, for bounded work. */
+static void forged_tails_open(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
-	uint64_t words[PFS_MIB / 8];
-	struct log log = {.sim = sim};
-	struct pfs_dir *dir;
-	struct pfs_file *file;
-	struct pfs_journal_options options = {.uuid = uuid, .logger = &quiet};
+	struct pfs_journal_pos pos;
+	uint64_t last = write_log(sim, 1, true, &pos);
+
+	(void)state;
+	forge(sim, 0, pos.off + pos.len, PFS_SEGMENT_SIZE);
+	expect_cheap(sim, 1, last);
+	pfs_sim_free(sim);
+
+	/* No record was synced but the first, which is at the head of the first segment. */
+	sim = pfs_sim_new();
+	write_log(sim, 4, false, &pos);
+	for (unsigned i = 0; i < 4; i++)
+		forge(sim, i, PFS_SEGMENT_DATA + (i ? 0 : 40), PFS_SEGMENT_SIZE);
+	expect_cheap(sim, 4, 1);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a true record is found behind thousands of heads, in the segment of the damage and in a
+ * later one: what it proves to be missing is no tail. */
+static void proofs_behind_forged_heads_are_found(void **state)
+{
+	struct pfs_journal_pos pos;
+
+	(void)state;
+	for (unsigned segments = 1; segments <= 3; segments++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		uint64_t last = write_log(sim, segments, true, &pos), from = PFS_SEGMENT_DATA + 64;
+		struct log log;
+
+		for (unsigned i = 0; i < segments; i++)
+			forge(sim, i, from, i + 1 < segments ? PFS_SEGMENT_SIZE : pos.off);
+		expect_refused(sim);
+		log_open_damaged(&log, sim);
+		assert_true(log.result.damaged > 0);
+		assert_int_equal(log.result.last_seq, last);
+		assert_true(log.journal->search_summed <=
+			    (uint64_t)4 * segments * PFS_SEGMENT_SIZE);
+		log_close(&log);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Proves: a segment with much damage is searched once, not from each place of damage on. */
+static void many_holes_are_one_search(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_journal_pos pos;
+	struct log log;
 
 	(void)state;
 	log_open(&log, sim);
-	append_many(&log, 2 * RECORDS_MAX / 3);
+	for (unsigned i = 0; i < 64; i++) {
+		append(&log);
+		pos = append(&log);
+		assert_int_equal(pfs_journal_sync(log.journal, UINT64_MAX), 0);
+		if (i < 63)
+			flip(sim, 0, pos.off + 8, 3);
+	}
+	append(&log);
 	log_close(&log);
-	dir = open_dir(sim);
-	/* Every four words are a record's header: length, sequence, durable, type. */
-	for (size_t i = 0; i < pfs_array_len(words); i += 4) {
-		words[i] = 512 * PFS_KIB;
-		words[i + 1] = words[i + 2] = (uint64_t)1 << 40;
-		words[i + 3] = PFS_RECORD_PUT;
-	}
-	for (unsigned i = 0; i < 4; i++) {
-		char name[32];
-
-		snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, i);
-		file = open_file(dir, name);
-		assert_int_equal(
-			file->ops->write(file, words, sizeof(words), PFS_SEGMENT_DATA + 512), 0);
-		file->ops->close(file);
-	}
-	options.dir = dir;
-	assert_int_equal(pfs_journal_open(&log.journal, &options), 0);
-	assert_int_equal(pfs_journal_replay(log.journal, count_record, &log, &log.result),
-			 -EUCLEAN);
-	assert_non_null(strstr(log.result.why, "too much"));
-	pfs_journal_close(log.journal);
-	dir->ops->close_dir(dir);
+	log_open_damaged(&log, sim);
+	assert_int_equal(log.result.damaged, 63);
+	assert_int_equal(log.result.last_seq, 129);
+	assert_true(log.journal->search_summed > 0);
+	assert_true(log.journal->search_summed <= 2 * PFS_SEGMENT_SIZE);
+	log_close(&log);
 	pfs_sim_free(sim);
 }
 
@@ -245,7 +326,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(numbers_out_of_range_are_no_header),
 		cmocka_unit_test(sequences_end),
-		cmocka_unit_test(forged_segments_are_given_up),
+		cmocka_unit_test(forged_tails_open),
+		cmocka_unit_test(proofs_behind_forged_heads_are_found),
+		cmocka_unit_test(many_holes_are_one_search),
 		cmocka_unit_test(lengths_of_puts_fit),
 		cmocka_unit_test(short_segments_are_refused),
 		cmocka_unit_test(a_missing_newest_segment_is_refused),

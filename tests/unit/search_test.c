@@ -1,0 +1,150 @@
+/* storage/search.c: records among bytes that may be anything. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "storage/journal.h"
+#include "storage/record.h"
+#include "storage/search.h"
+#include "tests/unit/forged.h"
+
+#define SEED 0x5eed
+
+static uint8_t segment[PFS_SEGMENT_SIZE];
+
+static void put_record(uint64_t off, size_t len, uint64_t seq, uint64_t durable)
+{
+	struct pfs_record_disk *head = (struct pfs_record_disk *)(segment + off);
+
+	memset(head, 0, sizeof(*head));
+	pfs_put_le32(head->len.b, (uint32_t)len);
+	pfs_put_le64(head->seq.b, seq);
+	pfs_put_le64(head->durable.b, durable);
+	head->type = PFS_RECORD_PUT;
+	pfs_put_le32(head->crc.b, pfs_record_crc(SEED, segment + off, len));
+}
+
+static void expect_found(const struct pfs_search *search, size_t i, uint64_t off, size_t len)
+{
+	assert_true(i < search->count);
+	assert_int_equal(search->found[i].off, off);
+	assert_int_equal(search->found[i].len, len);
+}
+
+/* Proves: heads at half of all places, each of a record up to the segment's end, cost one sum over
+ * the segment; a true record behind all of them is found. */
+static void forged_heads_cost_little(void **state)
+{
+	struct pfs_search search = {.count = 0};
+	uint64_t last = PFS_SEGMENT_SIZE - 4096, places = (PFS_SEGMENT_SIZE - PFS_SEGMENT_DATA) / 8;
+
+	(void)state;
+	for (unsigned truly = 0; truly < 2; truly++) {
+		forge_heads(segment, PFS_SEGMENT_DATA, PFS_SEGMENT_SIZE);
+		if (truly)
+			put_record(last, 4096, 9, 8);
+		assert_int_equal(
+			pfs_search_add(&search, segment, PFS_SEGMENT_DATA, PFS_SEGMENT_SIZE, SEED),
+			0);
+		assert_int_equal(search.count, truly);
+		assert_true(search.heads > places / 2 - 1024);
+		assert_true(search.summed <= PFS_SEGMENT_SIZE + (truly ? 4096 : 0));
+		if (truly)
+			expect_found(&search, 0, last, 4096);
+		pfs_search_free(&search);
+	}
+}
+
+/* Proves: of any bytes it finds just what walking over them and summing each head's record finds:
+ * records at any distance, of any length, with damaged ones and records within records. */
+static void finds_what_a_walk_finds(void **state)
+{
+	(void)state;
+	for (uint64_t round = 0; round < 40; round++) {
+		uint64_t random = pfs_mix64(round + 1), off, size = 8192 + random % 60000;
+		struct pfs_search search = {.count = 0};
+		size_t n = 0;
+
+		for (size_t i = 0; i < size; i++)
+			segment[i] = (uint8_t)(round % 2 ? pfs_mix64(i + round) : 0);
+		for (off = 0; off + 5000 < size;) {
+			size_t len = 40 + (random = pfs_mix64(random)) % 500 * 8;
+
+			if (random >> 32 & 1)
+				put_record(off + 32, 40, 5, 4);
+			put_record(off, len, 7, 6);
+			if (random >> 33 & 1)
+				segment[off + random % len] ^= 1;
+			off += len + (random >> 34 & 1 ? (random >> 35) % 64 * 8 : 0);
+		}
+		assert_int_equal(pfs_search_add(&search, segment, 0, size, SEED), 0);
+		for (off = 0; off + PFS_RECORD_LEN_MIN <= size;) {
+			const struct pfs_record_disk *head =
+				(const struct pfs_record_disk *)(segment + off);
+			size_t len = pfs_get_le32(head->len.b);
+
+			if (!pfs_record_is_plausible(head, size / 8 * 8 - off) ||
+			    pfs_record_crc(SEED, segment + off, len) != pfs_get_le32(head->crc.b)) {
+				off += 8;
+				continue;
+			}
+			expect_found(&search, n++, off, len);
+			off += len;
+		}
+		assert_true(n > 0 && n == search.count);
+		assert_true(search.summed <= 2 * size);
+		pfs_search_free(&search);
+	}
+}
+
+/* Proves: a record that reaches over the end of what can be read is none; the ones on both sides of
+ * the gap are found, and each proves what it says and nothing of what comes after it. */
+static void gaps_and_proofs(void **state)
+{
+	static const struct {
+		uint64_t off, len, seq, durable, proof;
+	} records[] = {
+		{8, 40, 20, 3, 31},
+		{4000, 200, 21, 20, 31}, /* over the gap */
+		{8192, 48, 30, 1000, 31},
+		{8240, 40, 31, 4, 5},
+	};
+	struct pfs_search search = {.count = 0};
+
+	(void)state;
+	memset(segment, 0, 16384);
+	for (size_t i = 0; i < pfs_array_len(records); i++)
+		put_record(records[i].off, records[i].len, records[i].seq, records[i].durable);
+	assert_int_equal(pfs_search_add(&search, segment, 0, 4096, SEED), 0);
+	assert_int_equal(pfs_search_add(&search, segment, 4096, 4100, SEED), 0);
+	assert_int_equal(pfs_search_add(&search, segment, 8192, 16384, SEED), 0);
+	assert_int_equal(search.count, 3);
+	for (size_t i = 0; i < pfs_array_len(records); i++) {
+		const struct pfs_found *found = pfs_search_next(&search, records[i].off, 0);
+
+		assert_int_equal(found->off, records[i == 1 ? 2 : i].off);
+		assert_int_equal(found->proof, records[i].proof);
+		assert_int_equal(pfs_search_proof(&search, records[i].off), records[i].proof);
+	}
+	assert_int_equal(pfs_search_next(&search, 0, 21)->off, 8192);
+	assert_int_equal(pfs_search_next(&search, 0, 31)->off, 8240);
+	assert_null(pfs_search_next(&search, 0, 32));
+	assert_null(pfs_search_next(&search, 8241, 0));
+	assert_int_equal(pfs_search_proof(&search, 8241), 0);
+	pfs_search_free(&search);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(forged_heads_cost_little),
+		cmocka_unit_test(finds_what_a_walk_finds),
+		cmocka_unit_test(gaps_and_proofs),
+	};
+
+	return cmocka_run_group_tests_name("search", tests, NULL, NULL);
+}
