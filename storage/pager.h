@@ -49,7 +49,7 @@ struct pfs_page {
 	bool closed;	     /* takes nothing: its values are being moved away */
 	bool retiring;	     /* closed for good, to be removed */
 	bool inexact;	     /* for lack of memory something free is not known to be */
-	uint64_t stuck_used; /* 1 + used bytes when it could not be emptied; 0: it was not tried */
+	uint64_t stuck_used; /* 1 + most used bytes since it could not be emptied; 0: it could */
 	uint64_t packed_run; /* the full compaction that has dealt with it */
 	/* From a saved index. */
 	uint64_t saved_room, saved_free_bytes;

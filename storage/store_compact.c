@@ -14,8 +14,8 @@
  * elsewhere fills holes or is laid without any. So each page that is emptied lowers the sum of dead
  * bytes, and compaction ends whatever the sizes of values are. K3: a page that can't be emptied (a
  * document is damaged, held, open without a name, or under heavy writing) is given up after a few
- * passes and not tried again before it has changed. K4: an empty page is taken out of the table,
- * and after an epoch its file is removed. A file that a crash leaves has no live slot; the
+ * passes and not tried again before something has left it. K4: an empty page is taken out of the
+ * table, and after an epoch its file is removed. A file that a crash leaves has no live slot; the
  * sequences of its tombstones are in the past of the journal.
  *
  * When. In steady churn the holes that changes leave are reused by others, and only what does not
@@ -100,9 +100,19 @@ struct waste {
 	uint64_t live, dead;
 };
 
-static bool can_be_emptied(const struct pfs_page *page, const struct pfs_page_space *space)
+/* K3. Only what has left the page is a change: what came there does not make it easier to empty,
+ * and two pages that are stuck would move the same values to and fro for ever. */
+static bool is_stuck(struct pfs_page *page, const struct pfs_page_space *space)
 {
-	return !page->unusable && !page->closed && page->stuck_used != space->used + 1;
+	if (!page->stuck_used)
+		return false;
+	page->stuck_used = pfs_max_u64(page->stuck_used, space->used + 1);
+	return page->stuck_used == space->used + 1;
+}
+
+static bool can_be_emptied(struct pfs_page *page, const struct pfs_page_space *space)
+{
+	return !page->unusable && !page->closed && !is_stuck(page, space);
 }
 
 static struct waste count_waste(struct pfs_store *store)
@@ -181,7 +191,7 @@ static int choose(struct pfs_store *store, bool eager)
 	return err;
 }
 
-/* The page is open again. stuck: it is not tried before it has changed. */
+/* The page is open again. stuck: it is not tried before something has left it. */
 static void give_up(struct pfs_store *store, bool stuck)
 {
 	struct pfs_compaction *c = &store->compaction;

@@ -128,7 +128,7 @@ static void flip_part(const struct damage_world *w, const struct part *p,
 		if (!damage_sampled(number, p->step) ||
 		    (p->full_step > 1 && pfs_mix64(bit) % p->full_step))
 			continue;
-		if (damage_is_dict(p->file) && damage_in_dict(w, p->file, bit / 8))
+		if (damage_is_dict(p->file))
 			checks = DAMAGE_CHECK | DAMAGE_NAMED;
 		if (flips++ % WRITE_STEP == 0)
 			checks |= DAMAGE_WRITE;

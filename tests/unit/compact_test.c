@@ -650,6 +650,65 @@ static void an_open_document_keeps_its_page(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves K3 for two pages that can't be emptied: they do not hand the same values to each other for
+ * ever, and both are given back once they can be. */
+static void two_stuck_pages_end_it(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_open_options options = {
+		.manual = true, .io = pfs_sim_io(sim), .logger = quiet, .hold_objects = true};
+	struct pfs_place places[2];
+	struct pfs_key first = pfs_key_num(0), last = pfs_key_num(79);
+	struct pfs_reason reason;
+	struct pfs_store *store;
+	uint32_t held[80];
+	int steps = 0, used = 0;
+
+	(void)state;
+	create_store(sim, 64 * PFS_KIB, 16);
+	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), 0);
+	for (unsigned i = 0; i < 80; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		put_document(store, &key, 1000, 2 * i + 1);
+	}
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	assert_int_equal(pfs_place(store, &first, &places[0]), 0);
+	assert_int_equal(pfs_place(store, &last, &places[1]), 0);
+	assert_true(places[0].page != places[1].page);
+	for (unsigned i = 0; i < 80; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		assert_int_equal(pfs_remove(store, &key, &held[i]), 0);
+		i += i == 40 ? 6 : 0;
+	}
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	while (pfs_store_compact_step(store, true) == 1)
+		assert_true(++steps < 100);
+	/* In turn, so that the values lie between what is released and what is not. */
+	for (unsigned half = 0; half < 2; half++) {
+		for (unsigned i = half; i < 80; i += 2) {
+			if (i <= 40 || i > 46)
+				pfs_release(store, held[i]);
+		}
+		assert_int_equal(pfs_store_checkpoint(store), 0);
+		while (pfs_store_compact_step(store, true) == 1)
+			assert_true(++steps < 200);
+	}
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	while (pfs_store_compact_step(store, true) == 1)
+		assert_true(++steps < 200);
+	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
+		const struct pfs_page *page = pfs_pager_find(store->pager, n);
+
+		used += page && !pfs_page_is_empty(page);
+	}
+	assert_int_equal(used, 1);
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(sim);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -666,6 +725,7 @@ int main(void)
 		cmocka_unit_test(a_page_that_was_counted_out_is_not_used),
 		cmocka_unit_test(a_page_that_can_not_be_emptied_is_left),
 		cmocka_unit_test(an_open_document_keeps_its_page),
+		cmocka_unit_test(two_stuck_pages_end_it),
 	};
 
 	return cmocka_run_group_tests_name("compaction", tests, NULL, NULL);
