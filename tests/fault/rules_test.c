@@ -139,6 +139,61 @@ static void c2_freed_space_rests_until_its_tombstone_is_synced(void **state)
 	box_free(b);
 }
 
+#define MEANWHILE 100 /* ids of documents that are put while a checkpoint syncs */
+
+struct putting {
+	struct box *b;
+	uint64_t count;
+	bool declared; /* the last one was put at the sync of the journal's header */
+};
+
+static int put_at_syncs(void *arg, const struct pfs_sim_step *step)
+{
+	struct putting *p = arg;
+
+	bool of_page = strncmp(step->name, "page-", 5) == 0;
+	bool of_journal = strncmp(step->name, "journal-", 8) == 0;
+
+	/* The syncs of the journal before those of pages are done by somebody who holds a lock. */
+	if (step->kind != PFS_SIM_SYNC || !(of_page || (of_journal && p->count)))
+		return 0;
+	put_id(p->b, MEANWHILE + p->count++, 2900, 11);
+	p->declared = of_journal;
+	return 0;
+}
+
+/* Proves: until the last sync of a checkpoint, that of the journal's header which calls the records
+ * dead, nobody who writes meanwhile is given what the checkpoint frees; afterwards it is free. */
+static void c2_freed_space_rests_until_the_journal_says_so(void **state)
+{
+	struct box *b = box_new();
+	struct putting p = {.b = b};
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_place freed, now;
+
+	(void)state;
+	put_id(b, 1, 3000, 3);
+	put_id(b, 2, 3000, 5);
+	checkpoint(b);
+	freed = place(b, 1);
+	assert_int_equal(pfs_remove(b->store, &key, NULL), 0);
+	put_id(b, 3, 100, 7); /* something to be written */
+	pfs_sim_on_step(b->sim, put_at_syncs, &p);
+	checkpoint(b);
+	unwatch(b);
+	assert_true(p.count >= 3 && p.declared);
+	checkpoint(b);
+	for (uint64_t i = 0; i < p.count; i++) {
+		now = place(b, MEANWHILE + i);
+		assert_true(now.slot != freed.slot && !overlap(&now, &freed));
+	}
+	put_id(b, 4, 2900, 9);
+	checkpoint(b);
+	now = place(b, 4);
+	assert_true(now.slot == freed.slot && overlap(&now, &freed));
+	box_free(b);
+}
+
 /* ---- C3 ---- */
 
 /* Proves: segments die first in, first out: as long as the oldest is needed by a document under
@@ -407,6 +462,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(c1_in_place_only_with_the_whole_image_in_the_journal),
 		cmocka_unit_test(c2_freed_space_rests_until_its_tombstone_is_synced),
+		cmocka_unit_test(c2_freed_space_rests_until_the_journal_says_so),
 		cmocka_unit_test(c3_segments_die_first_in_first_out),
 		cmocka_unit_test(c3_a_rename_is_one_record),
 		cmocka_unit_test(c3_a_change_is_made_to_its_base_alone),

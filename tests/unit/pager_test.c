@@ -190,6 +190,16 @@ static void documents_go_to_the_best_fitting_page(void **state)
 	assert_true(chosen > 500);
 }
 
+static void save_room(struct world *w, uint32_t number, uint64_t room, uint32_t wrong)
+{
+	struct pfs_page *page = pfs_pager_find(w->pager, number);
+	struct pfs_pager_saved saved;
+
+	pfs_pager_get_saved(page, &saved);
+	saved = (struct pfs_pager_saved){room, 7, 1, saved.slots_crc ^ wrong};
+	pfs_pager_set_saved(w->pager, page, &saved);
+}
+
 /* Gives out a container of exactly len bytes, in whatever page: the number of that. */
 static uint32_t give_exactly(struct world *w, uint64_t len)
 {
@@ -253,6 +263,7 @@ static struct world *make_edge(enum edge edge, uint64_t gap, uint64_t *room)
 	default:
 		pfs_pager_free_bytes(w->pager, 1, w->given[5].at.off + 100, BODY - 100);
 		w->given[5].at.len = 100;
+		w->given[5].c.body_len = w->given[5].c.raw_len = 0;
 		*room = gap < PFS_SLOT_LEN ? 0 : BODY - 100;
 		break;
 	}
@@ -289,6 +300,13 @@ static void a_page_is_filled_to_the_byte(void **state)
 		struct pfs_page *page = pfs_pager_find(w->pager, 1);
 		uint64_t len = room ? room + 1 - less : 16;
 
+		if (less == 0) {
+			/* A saved index may promise that byte; what is read then counts. */
+			write_all(w);
+			reopen(w);
+			page = pfs_pager_find(w->pager, 1);
+			save_room(w, 1, len, 0);
+		}
 		assert_int_equal(give_exactly(w, len), less && room ? 1 : 2);
 		if (less == 1 && cases[i / 3].edge == EDGE_GAP)
 			assert_int_equal(page->floor, pfs_slot_offset(page->slot_count));
@@ -384,16 +402,6 @@ static void large_documents_get_larger_pages(void **state)
 		assert_true(reads_right(w, &w->given[1]));
 		free_world(w);
 	}
-}
-
-static void save_room(struct world *w, uint32_t number, uint64_t room, uint32_t wrong)
-{
-	struct pfs_page *page = pfs_pager_find(w->pager, number);
-	struct pfs_pager_saved saved;
-
-	pfs_pager_get_saved(page, &saved);
-	saved = (struct pfs_pager_saved){room, 7, 1, saved.slots_crc ^ wrong};
-	pfs_pager_set_saved(w->pager, page, &saved);
 }
 
 /* Proves: a page whose slots are not those of the saved index takes nothing, however plausible they
