@@ -9,6 +9,7 @@
 
 #include "storage/crc.h"
 #include "storage/journal.h"
+#include "storage/store_internal.h"
 #include "tests/images/image.h"
 #include "tests/unit/repair_helpers.h"
 
@@ -78,8 +79,17 @@ static void put_version(struct pfs_store *store, const char *name, unsigned vers
 
 /* ---- golden images ---- */
 
-/* Closed: all documents, some of them moved, replaced, removed and made again before. Killed: the
- * same store with a journal that has every kind of record. */
+/* What is put from now on is packed with it. */
+static void add_dictionary(struct pfs_store *store)
+{
+	char *text = document("42", 1);
+
+	assert_int_equal(pfs_dict_add(store, text, strlen(text), 1000, 300), 0);
+	free(text);
+}
+
+/* Closed: all documents, some of them moved, replaced, removed and made again before, and packed
+ * with a dictionary then. Killed: the same store with a journal that has every kind of record. */
 static void make_golden(const char *dir_name)
 {
 	struct pfs_sim *sim = pfs_sim_new(), *killed;
@@ -95,6 +105,7 @@ static void make_golden(const char *dir_name)
 	for (size_t i = 0; i < DOCUMENTS; i++)
 		put_version(store, keys[i], i % 3 ? 1 : 0);
 	assert_int_equal(pfs_store_checkpoint(store), 0);
+	add_dictionary(store);
 	for (size_t i = 0; i < DOCUMENTS; i += 3)
 		put_version(store, keys[i], 1);
 	assert_int_equal(pfs_store_close(store), 0);
