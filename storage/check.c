@@ -40,19 +40,6 @@ void pfs_check_advance(struct pfs_check *check, uint64_t bytes)
 		check->progress(check->arg, check->done, check->total);
 }
 
-static int refuse(struct pfs_reason *reason, int err, const char *fmt, ...) PFS_PRINTF(3, 4);
-
-static int refuse(struct pfs_reason *reason, int err, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	if (reason && !reason->text[0])
-		vsnprintf(reason->text, sizeof(reason->text), fmt, args);
-	va_end(args);
-	return err;
-}
-
 /* ---- superblock ---- */
 
 /* Both copies, one by one: the store opens with one, but then has none to lose. */
@@ -101,7 +88,7 @@ static int read_super(struct pfs_check *check, const char *path, struct pfs_reas
 		char why[sizeof(reason->text)];
 
 		pfs_super_explain(super, err, path, why, sizeof(why));
-		return refuse(reason, err, "%s", why);
+		return pfs_refuse(reason, err, "%s", why);
 	}
 	check->clean = super->open_epoch == super->clean_epoch;
 	return 0;
@@ -348,17 +335,17 @@ static int check_dir(struct pfs_check *check, const char *path, struct pfs_reaso
 		return err;
 	err = check->dir->ops->lock(check->dir, PFS_LOCK_NAME, false);
 	if (err == -EWOULDBLOCK)
-		return refuse(reason, -EBUSY,
-			      "%s: another process is using this store; unmount it or use its "
-			      "mount point",
-			      path);
+		return pfs_refuse(reason, -EBUSY,
+				  "%s: another process is using this store; unmount it or use its "
+				  "mount point",
+				  path);
 	if (err)
-		return refuse(reason, err, "%s: can't be locked: %s", path, strerror(-err));
+		return pfs_refuse(reason, err, "%s: can't be locked: %s", path, strerror(-err));
 	err = read_super(check, path, reason);
 	if (err)
 		return err;
 	err = pfs_check_all(check);
-	return err ? refuse(reason, err, "%s: can't be checked: %s", path, strerror(-err)) : 0;
+	return err ? pfs_refuse(reason, err, "%s: can't be checked: %s", path, strerror(-err)) : 0;
 }
 
 void pfs_check_end(struct pfs_check *check)
@@ -406,10 +393,10 @@ int pfs_check(const char *path, const struct pfs_io *io, const struct pfs_logger
 		io = &pfs_io_file;
 	err = io->ops->open_dir(io, path, 0, &check.dir);
 	if (err)
-		return refuse(reason, err, "%s: %s", path,
-			      err == -ENOENT	? "no such store"
-			      : err == -ENOTDIR ? "not a directory"
-						: strerror(-err));
+		return pfs_refuse(reason, err, "%s: %s", path,
+				  err == -ENOENT    ? "no such store"
+				  : err == -ENOTDIR ? "not a directory"
+						    : strerror(-err));
 	err = check_dir(&check, path, reason);
 	check.dir->ops->close_dir(check.dir);
 	pfs_check_end(&check);

@@ -54,6 +54,18 @@ int pfs_corrupt(const struct pfs_logger *logger, const char *where, uint64_t off
 	return -EUCLEAN;
 }
 
+int pfs_refuse(struct pfs_reason *reason, int err, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!reason || reason->text[0])
+		return err;
+	va_start(ap, fmt);
+	vsnprintf(reason->text, sizeof(reason->text), fmt, ap);
+	va_end(ap);
+	return err;
+}
+
 bool pfs_never(const struct pfs_logger *logger, const char *file, int line, const char *condition)
 {
 	pfs_logf(logger, PFS_LOG_ERROR, "bug: %s:%d: what must never be: %s", file, line,

@@ -28,6 +28,15 @@ void pfs_logf(const struct pfs_logger *logger, enum pfs_log_level level, const c
 int pfs_corrupt(const struct pfs_logger *logger, const char *where, uint64_t off, const char *fmt,
 		...) PFS_PRINTF(4, 5);
 
+/* One line that says what is wrong, where, and what to do; empty on success. */
+struct pfs_reason {
+	char text[512];
+};
+
+/* Fills reason, if it is not NULL and says nothing yet. Returns err, so that callers can
+ * `return pfs_refuse(...)`. */
+int pfs_refuse(struct pfs_reason *reason, int err, const char *fmt, ...) PFS_PRINTF(3, 4);
+
 /* A broken invariant of our own state: logged with its place, counted by nobody; aborts in debug
  * builds (PFS_DEBUG), returns true otherwise so that the caller fails the request. */
 bool pfs_never(const struct pfs_logger *logger, const char *file, int line, const char *condition);

@@ -33,19 +33,6 @@ void pfs_repair_say(struct pfs_repair *repair, bool lost, const char *where, uin
 			 where, (unsigned long long)off, finding.text);
 }
 
-static int refuse(struct pfs_repair *repair, int err, const char *fmt, ...) PFS_PRINTF(3, 4);
-
-static int refuse(struct pfs_repair *repair, int err, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	if (repair->reason && !repair->reason->text[0])
-		vsnprintf(repair->reason->text, sizeof(repair->reason->text), fmt, args);
-	va_end(args);
-	return err;
-}
-
 bool pfs_repair_count_lost(struct pfs_repair *repair, const struct pfs_key *key)
 {
 	if (key->kind == PFS_KEY_NONE) {
@@ -507,9 +494,11 @@ static int give_up(struct pfs_repair *repair)
 	const struct pfs_finding *found = &repair->items[0].finding;
 
 	if (repair->count == 0)
-		return refuse(repair, -EUCLEAN, "%s: can't be closed properly", repair->path);
-	return refuse(repair, -EUCLEAN, "%s: can't be repaired: %s at byte %llu: %s", repair->path,
-		      found->where, (unsigned long long)found->offset, found->text);
+		return pfs_refuse(repair->reason, -EUCLEAN, "%s: can't be closed properly",
+				  repair->path);
+	return pfs_refuse(repair->reason, -EUCLEAN, "%s: can't be repaired: %s at byte %llu: %s",
+			  repair->path, found->where, (unsigned long long)found->offset,
+			  found->text);
 }
 
 static bool is_same(const struct pfs_fault *a, const struct pfs_fault *b)
@@ -550,14 +539,17 @@ static int repair_dir(struct pfs_repair *repair)
 		return err;
 	err = repair->dir->ops->lock(repair->dir, PFS_LOCK_NAME, true);
 	if (err == -EWOULDBLOCK)
-		return refuse(repair, -EBUSY,
-			      "%s: another process is using this store; unmount it first", path);
+		return pfs_refuse(repair->reason, -EBUSY,
+				  "%s: another process is using this store; unmount it first",
+				  path);
 	if (err)
-		return refuse(repair, err, "%s: can't be locked: %s", path, strerror(-err));
+		return pfs_refuse(repair->reason, err, "%s: can't be locked: %s", path,
+				  strerror(-err));
 	repair->items = malloc(PFS_REPAIR_ITEMS_MAX * sizeof(*repair->items));
 	err = repair->items ? go(repair) : -ENOMEM;
-	return err ? refuse(repair, err, "%s: repairing stopped: %s; it can be started again", path,
-			    strerror(-err))
+	return err ? pfs_refuse(repair->reason, err,
+				"%s: repairing stopped: %s; it can be started again", path,
+				strerror(-err))
 		   : 0;
 }
 
@@ -584,10 +576,10 @@ int pfs_repair(const char *path, const struct pfs_io *io, const struct pfs_logge
 		io = &pfs_io_file;
 	err = io->ops->open_dir(io, path, PFS_IO_WRITE, &repair.dir);
 	if (err)
-		return refuse(&repair, err, "%s: %s", path,
-			      err == -ENOENT	? "no such store"
-			      : err == -ENOTDIR ? "not a directory"
-						: strerror(-err));
+		return pfs_refuse(reason, err, "%s: %s", path,
+				  err == -ENOENT    ? "no such store"
+				  : err == -ENOTDIR ? "not a directory"
+						    : strerror(-err));
 	pfs_quarantine_begin(&repair.quarantine, repair.dir);
 	err = repair_dir(&repair);
 	pfs_quarantine_end(&repair.quarantine);

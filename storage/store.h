@@ -49,11 +49,6 @@ typedef void pfs_progress_fn(void *arg, uint64_t done, uint64_t total); /* bytes
 
 /* ---- creating, opening, closing ---- */
 
-/* One line that says what is wrong, where, and what to do; empty on success. */
-struct pfs_reason {
-	char text[512];
-};
-
 /* Owner and permissions of documents that have none of their own; such documents store no attribute
  * bytes. */
 struct pfs_defaults {

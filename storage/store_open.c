@@ -8,19 +8,6 @@
 
 #define LOCK_POLL_MS 20
 
-static int refuse(struct pfs_reason *reason, int err, const char *fmt, ...) PFS_PRINTF(3, 4);
-
-static int refuse(struct pfs_reason *reason, int err, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	if (reason && !reason->text[0])
-		vsnprintf(reason->text, sizeof(reason->text), fmt, args);
-	va_end(args);
-	return err;
-}
-
 /* ---- creating ---- */
 
 /* What a directory holds that is to become a store. */
@@ -47,13 +34,13 @@ static int refuse_contents(struct pfs_dir *dir, const char *path, struct pfs_rea
 	int err = dir->ops->list(dir, look_at_name, &contents);
 
 	if (err)
-		return refuse(reason, err, "%s: can't be listed: %s", path, strerror(-err));
+		return pfs_refuse(reason, err, "%s: can't be listed: %s", path, strerror(-err));
 	if (contents.store)
-		return refuse(reason, -EEXIST, "%s: there is a store already", path);
+		return pfs_refuse(reason, -EEXIST, "%s: there is a store already", path);
 	if (contents.foreign[0])
-		return refuse(reason, -ENOTEMPTY,
-			      "%s: holds other files (%s); give an empty directory", path,
-			      contents.foreign);
+		return pfs_refuse(reason, -ENOTEMPTY,
+				  "%s: holds other files (%s); give an empty directory", path,
+				  contents.foreign);
 	return 0;
 }
 
@@ -61,12 +48,13 @@ static int check_sizes(const struct pfs_super *super, struct pfs_reason *reason)
 {
 	if (!pfs_is_pow2(super->page_size) || super->page_size < PFS_PAGE_SIZE_MIN ||
 	    super->page_size > PFS_PAGE_SIZE_MAX)
-		return refuse(reason, -EINVAL, "page size %llu: give a power of two from 64K to 1G",
-			      (unsigned long long)super->page_size);
+		return pfs_refuse(reason, -EINVAL,
+				  "page size %llu: give a power of two from 64K to 1G",
+				  (unsigned long long)super->page_size);
 	if (super->min_value_size < PFS_MIN_VALUE_MIN || super->min_value_size > PFS_MIN_VALUE_MAX)
-		return refuse(reason, -EINVAL,
-			      "smallest container %u: give a number of bytes from 16 to 4096",
-			      super->min_value_size);
+		return pfs_refuse(reason, -EINVAL,
+				  "smallest container %u: give a number of bytes from 16 to 4096",
+				  super->min_value_size);
 	return 0;
 }
 
@@ -81,17 +69,18 @@ static int create_in(struct pfs_dir *dir, const char *path, struct pfs_super *su
 		return err;
 	err = dir->ops->lock(dir, PFS_LOCK_NAME, true);
 	if (err == -EWOULDBLOCK)
-		return refuse(reason, -EBUSY,
-			      "%s: another process is using this store; wait for it or unmount it",
-			      path);
+		return pfs_refuse(
+			reason, -EBUSY,
+			"%s: another process is using this store; wait for it or unmount it", path);
 	if (err)
-		return refuse(reason, err, "%s: can't be locked: %s", path, strerror(-err));
+		return pfs_refuse(reason, err, "%s: can't be locked: %s", path, strerror(-err));
 	err = refuse_contents(dir, path, reason);
 	if (!err && getrandom(super->uuid, sizeof(super->uuid), 0) != (ssize_t)sizeof(super->uuid))
 		err = -EIO;
 	if (!err)
 		err = pfs_super_create(dir, super);
-	return err ? refuse(reason, err, "%s: making a store failed: %s", path, strerror(-err)) : 0;
+	return err ? pfs_refuse(reason, err, "%s: making a store failed: %s", path, strerror(-err))
+		   : 0;
 }
 
 int pfs_store_create(const char *path, const struct pfs_create_options *options,
@@ -116,8 +105,8 @@ int pfs_store_create(const char *path, const struct pfs_create_options *options,
 		return err;
 	err = io->ops->open_dir(io, path, PFS_IO_WRITE | PFS_IO_CREATE, &dir);
 	if (err)
-		return refuse(reason, err, "%s: can't be made a directory: %s", path,
-			      strerror(-err));
+		return pfs_refuse(reason, err, "%s: can't be made a directory: %s", path,
+				  strerror(-err));
 	err = create_in(dir, path, &super, reason);
 	dir->ops->close_dir(dir);
 	return err;
@@ -183,11 +172,11 @@ static int lock_store(struct pfs_store *store, const char *path, unsigned wait_m
 		waited += LOCK_POLL_MS;
 	}
 	if (err == -EWOULDBLOCK)
-		return refuse(reason, -EBUSY,
-			      "%s: another process is using this store; unmount it or use its "
-			      "mount point",
-			      path);
-	return err ? refuse(reason, err, "%s: can't be locked: %s", path, strerror(-err)) : 0;
+		return pfs_refuse(reason, -EBUSY,
+				  "%s: another process is using this store; unmount it or use its "
+				  "mount point",
+				  path);
+	return err ? pfs_refuse(reason, err, "%s: can't be locked: %s", path, strerror(-err)) : 0;
 }
 
 static int read_super(struct pfs_store *store, const char *path, struct pfs_reason *reason)
@@ -199,11 +188,11 @@ static int read_super(struct pfs_store *store, const char *path, struct pfs_reas
 		char why[sizeof(reason->text)];
 
 		pfs_super_explain(super, err, path, why, sizeof(why));
-		return refuse(reason, err, "%s", why);
+		return pfs_refuse(reason, err, "%s", why);
 	}
 	if ((super->ro_compat & ~PFS_FEATURES_RO_COMPAT) && !store->opened_read_only)
-		return refuse(reason, -EPROTONOSUPPORT,
-			      "%s: this program can open the store only read-only", path);
+		return pfs_refuse(reason, -EPROTONOSUPPORT,
+				  "%s: this program can open the store only read-only", path);
 	return 0;
 }
 
@@ -299,10 +288,10 @@ static int open_dir(struct pfs_store *store, const char *path, const struct pfs_
 				    &store->dir);
 
 	if (err)
-		return refuse(reason, err, "%s: %s", path,
-			      err == -ENOENT	? "no such store"
-			      : err == -ENOTDIR ? "not a directory"
-						: strerror(-err));
+		return pfs_refuse(reason, err, "%s: %s", path,
+				  err == -ENOENT    ? "no such store"
+				  : err == -ENOTDIR ? "not a directory"
+						    : strerror(-err));
 	/* First of all: a directory that is no store is left as it is, without even a lock file. */
 	err = read_super(store, path, reason);
 	return err ? err : lock_store(store, path, o->lock_wait_ms, reason);
@@ -321,9 +310,9 @@ static int open_store(struct pfs_store *store, const char *path, const struct pf
 	clean = store->super.open_epoch == store->super.clean_epoch;
 	err = open_parts(store);
 	if (err)
-		return refuse(reason, err, "%s: opening failed: %s", path, strerror(-err));
+		return pfs_refuse(reason, err, "%s: opening failed: %s", path, strerror(-err));
 	if (clean && pfs_journal_epoch_seen(store->journal) > store->super.clean_epoch)
-		return refuse(
+		return pfs_refuse(
 			reason,
 			pfs_corrupt(&store->logger, PFS_SUPER_NAME, 0, "older than the journal"),
 			"%s: the superblock is older than the journal: run payloadctl check "
@@ -342,13 +331,13 @@ static int open_store(struct pfs_store *store, const char *path, const struct pf
 		err = begin_journal(store);
 	}
 	if (err && store->refusal[0])
-		return refuse(
+		return pfs_refuse(
 			reason, err,
 			"%s: documents could be shown as they were before: %s; run `payloadctl "
 			"check --repair` on it",
 			path, store->refusal);
 	if (err)
-		return refuse(reason, err, "%s: opening failed: %s", path, strerror(-err));
+		return pfs_refuse(reason, err, "%s: opening failed: %s", path, strerror(-err));
 	pfs_training_begin(store);
 	return store->manual || store->opened_read_only ? 0 : pfs_threads_start(store);
 }
@@ -365,7 +354,7 @@ static int open_any(struct pfs_store **out, struct pfs_dir *dir, const char *pat
 	if (reason)
 		reason->text[0] = '\0';
 	if (!store)
-		return refuse(reason, -ENOMEM, "%s: no memory", path);
+		return pfs_refuse(reason, -ENOMEM, "%s: no memory", path);
 	store->io = o->io ? o->io : &pfs_io_file;
 	store->dir = dir;
 	store->repairing = dir != NULL;

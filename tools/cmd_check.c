@@ -212,10 +212,8 @@ static int run(const struct command *command, int argc, char **argv)
 		if (result >= 0)
 			return result;
 	}
-	if (argc - optind != 1)
-		return usage_error(command, "one TARGET is expected");
 	check.quiet = common.quiet;
-	result = open_target(&target, argv[optind], TARGET_CHECK, &common);
+	result = open_only_target(&target, command, argc, argv, TARGET_CHECK, &common);
 	if (result)
 		return result;
 	progress_start(&check.progress, common.quiet, check.repair ? "repair" : "check", NULL, 0);

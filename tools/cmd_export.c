@@ -252,9 +252,7 @@ static int run(const struct command *command, int argc, char **argv)
 				return result;
 		}
 	}
-	if (argc - optind != 1)
-		return usage_error(command, "one TARGET is expected");
-	result = open_target(&export.target, argv[optind], 0, &common);
+	result = open_only_target(&export.target, command, argc, argv, 0, &common);
 	if (result)
 		return result;
 	result = run_export(&export, path && strcmp(path, "-") ? path : NULL, sort, common.quiet);

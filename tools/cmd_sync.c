@@ -14,9 +14,7 @@ static int run(const struct command *command, int argc, char **argv)
 		if (result >= 0)
 			return result;
 	}
-	if (argc - optind != 1)
-		return usage_error(command, "one TARGET is expected");
-	result = open_target(&target, argv[optind], TARGET_WRITE, &common);
+	result = open_only_target(&target, command, argc, argv, TARGET_WRITE, &common);
 	if (result)
 		return result;
 	err = target_sync(target);

@@ -40,9 +40,7 @@ static int run(const struct command *command, int argc, char **argv)
 		if (result >= 0)
 			return result;
 	}
-	if (argc - optind != 1)
-		return usage_error(command, "one TARGET is expected");
-	result = open_target(&target, argv[optind], TARGET_DAEMON, &common);
+	result = open_only_target(&target, command, argc, argv, TARGET_DAEMON, &common);
 	if (result)
 		return result;
 	err = target_unmount(target, timeout_ms == 0 ? -1 : timeout_ms);

@@ -106,6 +106,14 @@ int open_target(struct target **out, const char *name, unsigned flags,
 	return target_open(out, name, &options);
 }
 
+int open_only_target(struct target **out, const struct command *command, int argc, char **argv,
+		     unsigned flags, const struct common_options *common)
+{
+	if (argc - optind != 1)
+		return usage_error(command, "one TARGET is expected");
+	return open_target(out, argv[optind], flags, common);
+}
+
 int close_target(struct target *t, int exit_code)
 {
 	char *name = t ? strdup(t->name) : NULL;

@@ -54,9 +54,12 @@ int parse_seconds_ms(const char *text);
  * returns NULL and *exit_code. */
 struct pfs_key *parse_keys(char **names, size_t count, int *exit_code);
 
-/* Opens argv[optind] as target. Returns 0 or the exit code; complaints are printed. */
+/* Opens what is named as target. Returns 0 or the exit code; complaints are printed. */
 int open_target(struct target **out, const char *name, unsigned flags,
 		const struct common_options *common);
+/* The same for the one TARGET that is left on the command line, which must hold nothing else. */
+int open_only_target(struct target **out, const struct command *command, int argc, char **argv,
+		     unsigned flags, const struct common_options *common);
 
 /* Closes the target and makes the command's exit code worse if that fails (the complaint is
  * printed). */

@@ -154,6 +154,26 @@ static void a_broken_invariant_is_named(void **state)
 	assert_false(PFS_NEVER(NULL, 1 + 1 == 3));
 }
 
+/* Proves: the first that refuses says why, in one bounded line, and those who pass it on do not
+ * replace it; who does not ask gets the error alone. */
+static void the_first_reason_stays(void **state)
+{
+	struct pfs_reason reason = {.text = ""};
+	char longer[2 * sizeof(reason.text)];
+
+	(void)state;
+	memset(longer, 'x', sizeof(longer) - 1);
+	longer[sizeof(longer) - 1] = 0;
+	assert_int_equal(pfs_refuse(&reason, -EBUSY, "%s: in use by %d", "/s", 7), -EBUSY);
+	assert_string_equal(reason.text, "/s: in use by 7");
+	assert_int_equal(pfs_refuse(&reason, -EIO, "opening failed"), -EIO);
+	assert_string_equal(reason.text, "/s: in use by 7");
+	assert_int_equal(pfs_refuse(NULL, -EIO, "opening failed"), -EIO);
+	reason.text[0] = 0;
+	assert_int_equal(pfs_refuse(&reason, -EIO, "%s", longer), -EIO);
+	assert_int_equal(strlen(reason.text), sizeof(reason.text) - 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -162,6 +182,7 @@ int main(void)
 		cmocka_unit_test(damage_names_its_place),
 		cmocka_unit_test(without_logger_stderr_gets_warnings),
 		cmocka_unit_test(a_broken_invariant_is_named),
+		cmocka_unit_test(the_first_reason_stays),
 	};
 
 	return cmocka_run_group_tests_name("log", tests, NULL, NULL);
