@@ -234,22 +234,24 @@ static bool c3_first_name_is_old; /* what the images before showed */
 
 static void expect_one_move(struct pfs_store *store, size_t i)
 {
-	bool old = is(store, 1, 300, 3) && is(store, 2, 400, 5) && is(store, 3, 500, 7);
+	bool old = is(store, 1, 300, 3) && is(store, 2, 400, 5) && is(store, 3, 500, 7) &&
+		   is(store, 5, 600, 9) && is(store, 6, 700, 11);
 	bool new = is(store, 1, 400, 5) && is(store, 2, 300, 3) && is(store, 4, 500, 7) &&
-		   get_error(store, 3) == -ENOENT;
+		   is(store, 6, 600, 9) &&
+		   get_error(store, 3) == -ENOENT &&get_error(store, 5) == -ENOENT;
 
 	(void)i;
 	assert_true(old || new);
 	c3_first_name_is_old = old;
 }
 
-/* Proves: an exchange and a rename are one record each, that name their documents by what they are
- * and not by where they are: at no step of the checkpoint that moves them does a cut show a half of
- * one, or another document. */
+/* Proves: an exchange and a rename, to a free name or over another, are one record each, that name
+ * their documents by what they are and not by where they are: at no step of the checkpoint that
+ * moves them does a cut show a half of one, or another document. */
 static void c3_a_rename_is_one_record(void **state)
 {
 	struct pfs_key one = pfs_key_num(1), two = pfs_key_num(2), three = pfs_key_num(3),
-		       four = pfs_key_num(4);
+		       four = pfs_key_num(4), five = pfs_key_num(5), six = pfs_key_num(6);
 	struct box *b = box_new();
 	uint64_t records;
 
@@ -257,12 +259,16 @@ static void c3_a_rename_is_one_record(void **state)
 	put_id(b, 1, 300, 3);
 	put_id(b, 2, 400, 5);
 	put_id(b, 3, 500, 7);
+	put_id(b, 5, 600, 9);
+	put_id(b, 6, 700, 11);
 	checkpoint(b);
 	records = stat_of(b).records;
 	assert_int_equal(pfs_rename(b->store, &one, &two, PFS_RENAME_EXCHANGE, NULL), 0);
 	assert_int_equal(stat_of(b).records, records + 1);
 	assert_int_equal(pfs_rename(b->store, &three, &four, 0, NULL), 0);
 	assert_int_equal(stat_of(b).records, records + 2);
+	assert_int_equal(pfs_rename(b->store, &five, &six, 0, NULL), 0);
+	assert_int_equal(stat_of(b).records, records + 3);
 	assert_int_equal(pfs_sync(b->store), 0);
 	watch(b, true);
 	checkpoint(b);
