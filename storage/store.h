@@ -293,7 +293,11 @@ struct pfs_store_stat {
 	uint32_t format_version;
 	uint32_t dictionaries, dictionary; /* how many there are; the one of new values, 0: none */
 	uint64_t dictionary_users;	   /* documents that need one */
-	bool read_only;			   /* also after a failed sync */
+	/* Of samples that the one of new values was not made from, as they are and packed with it;
+	 * 0: not known. */
+	uint64_t dictionary_raw, dictionary_packed;
+	bool doubt;	/* there may be documents whose ids are not known */
+	bool read_only; /* also after a failed sync */
 	struct pfs_defaults defaults;
 };
 /* While a writer waits for the disk, the numbers of the last call that got them. */

@@ -42,6 +42,9 @@ int pfs_stat_locked(struct pfs_store *store, struct pfs_store_stat *out)
 		.dictionaries = (uint32_t)store->dicts->count,
 		.dictionary = store->dict ? store->dict->number : 0,
 		.dictionary_users = pfs_dict_users(store),
+		.dictionary_raw = store->dict ? store->dict->raw : 0,
+		.dictionary_packed = store->dict ? store->dict->packed : 0,
+		.doubt = store->doubt,
 		.defaults = store->defaults,
 	};
 	return 0;

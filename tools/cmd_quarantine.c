@@ -6,9 +6,11 @@
 
 #include "storage/base64.h"
 #include "storage/codec.h"
+#include "storage/dict.h"
 #include "storage/identify.h"
 #include "storage/page.h"
 #include "storage/quarantine.h"
+#include "storage/super.h"
 #include "tools/command.h"
 #include "tools/json_scan.h"
 #include "tools/report.h"
@@ -250,6 +252,7 @@ static int list_entry(void *arg, struct entry *e)
 /* ---- getting ---- */
 
 struct getting {
+	const char *store;
 	bool raw, found;
 	int result; /* exit code */
 };
@@ -338,13 +341,63 @@ static int write_blocks(const struct entry *e, const struct pfs_container *c, bo
 	return 0;
 }
 
+/* The dictionary of the store, as long as it is there; number 0: none. -ENODATA: it can't be had;
+ * says why. */
+static int find_dict(const char *store, uint32_t number, struct pfs_codec_dict **out)
+{
+	struct pfs_dict_file file = {.bytes = NULL};
+	struct pfs_super super;
+	struct pfs_dir *dir;
+	int err;
+
+	*out = NULL;
+	if (!number)
+		return 0;
+	err = pfs_io_file.ops->open_dir(&pfs_io_file, store, 0, &dir);
+	if (!err) {
+		err = pfs_super_read(dir, &super, NULL);
+		if (!err)
+			err = pfs_dict_read(dir, super.uuid, number, &file);
+		if (!err)
+			err = pfs_codec_dict_new(out, file.bytes, file.len);
+		free(file.bytes);
+		dir->ops->close_dir(dir);
+	}
+	if (err)
+		complain(PFS_DICT_NAME_FMT ", which it is packed with, can't be read: %s; get its "
+					   "bytes with --raw",
+			 number, strerror(-err));
+	return err ? -ENODATA : 0;
+}
+
+/* Writes what a container of one body held. */
+static int write_body(const char *store, const struct entry *e, const struct pfs_container *c)
+{
+	uint8_t raw[PFS_BLOCK_LEN];
+	struct pfs_codec_dict *dict;
+	int err = 0;
+
+	if (c->raw_len > sizeof(raw))
+		return -EUCLEAN;
+	memcpy(raw, e->bytes + c->header_len, pfs_min_u64(c->body_len, sizeof(raw)));
+	if (c->flags & PFS_CONTAINER_LZ4) {
+		err = find_dict(store, c->dict, &dict);
+		if (!err)
+			err = pfs_codec_unpack(raw, c->raw_len, e->bytes + c->header_len,
+					       c->body_len, dict);
+		pfs_codec_dict_free(dict);
+	}
+	if (err)
+		return err;
+	return fwrite(raw, 1, c->raw_len, stdout) == c->raw_len ? 0 : -EIO;
+}
+
 /* Writes what the container held. -EUCLEAN: it does not decode. */
-static int write_payload(struct entry *e, bool *whole)
+static int write_payload(const char *store, struct entry *e, bool *whole)
 {
 	struct pfs_container_base base = {.base_seq = e->base_seq, .base_mtime = e->base_mtime};
 	struct pfs_container c;
 	struct pfs_slot slot = {0};
-	uint8_t raw[PFS_BLOCK_LEN];
 
 	*whole = verify_entry(e, &slot);
 	base.kind = slot.kind;
@@ -355,11 +408,7 @@ static int write_payload(struct entry *e, bool *whole)
 		return -EUCLEAN;
 	if (c.flags & PFS_CONTAINER_BLOCKS)
 		return write_blocks(e, &c, whole);
-	memcpy(raw, e->bytes + c.header_len, pfs_min_u64(c.body_len, sizeof(raw)));
-	if ((c.flags & PFS_CONTAINER_LZ4) &&
-	    pfs_codec_unpack(raw, c.raw_len, e->bytes + c.header_len, c.body_len, NULL) != 0)
-		return -EUCLEAN;
-	return fwrite(raw, 1, c.raw_len, stdout) == c.raw_len ? 0 : -EIO;
+	return write_body(store, e, &c);
 }
 
 static int get_entry(void *arg, struct entry *e)
@@ -372,7 +421,7 @@ static int get_entry(void *arg, struct entry *e)
 	if (get->raw)
 		fwrite(e->bytes, 1, e->length, stdout);
 	else
-		err = e->has_slot ? write_payload(e, &whole) : -EUCLEAN;
+		err = e->has_slot ? write_payload(get->store, e, &whole) : -EUCLEAN;
 	if (err == -EUCLEAN)
 		complain("entry %" PRIu64 ": it does not decode: get its bytes with --raw",
 			 e->number);
@@ -382,10 +431,10 @@ static int get_entry(void *arg, struct entry *e)
 
 /* ---- the command ---- */
 
-static int show(FILE *file, const char *number, bool json, bool raw)
+static int show(const char *store, FILE *file, const char *number, bool json, bool raw)
 {
 	struct listing list = {.json = json};
-	struct getting get = {.raw = raw};
+	struct getting get = {.store = store, .raw = raw};
 	uint64_t wanted = 0;
 	char *end;
 	int err;
@@ -443,7 +492,8 @@ static int run(const struct command *command, int argc, char **argv)
 		complain("%s: %s", path, strerror(errno));
 		result = PFS_EXIT_IO;
 	} else {
-		result = show(file, argc - optind == 2 ? argv[optind + 1] : NULL, json, raw);
+		result = show(target->store, file, argc - optind == 2 ? argv[optind + 1] : NULL,
+			      json, raw);
 	}
 	if (file)
 		fclose(file);

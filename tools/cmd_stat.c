@@ -49,6 +49,9 @@ static void print_store(const struct target *target, const struct pfs_store_stat
 		print_line("dictionaries",
 			   "%" PRIu32 ", needed by %s documents; new ones use number %" PRIu32,
 			   s->dictionaries, group_digits(s->dictionary_users).text, s->dictionary);
+	if (s->dictionary && s->dictionary_packed)
+		print_line("packs", "points that number %" PRIu32 " was not made from: %.2f to 1",
+			   s->dictionary, (double)s->dictionary_raw / (double)s->dictionary_packed);
 	print_line("pages", "%s in use, %s in holes, %s never used", size_text(s->used_bytes).text,
 		   size_text(s->hole_bytes).text, size_text(s->gap_bytes).text);
 	print_line("journal", "%s not yet in the pages", size_text(s->journal_bytes).text);
@@ -69,6 +72,9 @@ static void print_store(const struct target *target, const struct pfs_store_stat
 			   " pages given back, %" PRIu64 " blocks decoded",
 			   s->records, s->syncs, s->checkpoints, s->in_place, s->relocations,
 			   s->moved_values, s->retired_pages, s->blocks_decoded);
+	if (s->doubt)
+		print_line("doubt", "there are documents whose ids are not known: "
+				    "run `payloadctl check --repair`");
 	if (s->read_only && target->daemon_mountpoint)
 		print_line("state", "read-only");
 }
@@ -119,7 +125,10 @@ static void print_store_json(const struct target *target, const struct pfs_store
 	NUMBER(dictionaries)
 	NUMBER(dictionary)
 	NUMBER(dictionary_users)
+	NUMBER(dictionary_raw)
+	NUMBER(dictionary_packed)
 #undef NUMBER
+	printf(",\"doubt\":%s", s->doubt ? "true" : "false");
 	printf(",\"defaults\":{\"mode\":\"%04" PRIo32 "\",\"uid\":%" PRIu32 ",\"gid\":%" PRIu32
 	       "}}\n",
 	       s->defaults.mode, s->defaults.uid, s->defaults.gid);

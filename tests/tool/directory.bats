@@ -65,6 +65,8 @@ similar() {
 	((after * 3 < before * 2))
 	[[ $(payloadctl stat --json "$S" 5 | jq '.[0].dictionary') == 2 ]]
 	[[ $(payloadctl stat "$S") == *"needed by 900 documents; new ones use number 2"* ]]
+	[[ $(payloadctl stat "$S") == *"number 2 was not made from: "*" to 1"* ]]
+	[[ $(payloadctl stat --json "$S" | jq '.dictionary_raw > .dictionary_packed * 2') == true ]]
 	[[ ! -e $S/dict-00000001 && -e $S/dict-00000002 ]]
 	cmp in <(payloadctl export -q --sort "$S")
 	payloadctl check "$S"
@@ -74,6 +76,39 @@ similar() {
 	run payloadctl get "$S" 5
 	((status != 0))
 	[[ $output == *"dict-00000002"*"missing"* ]]
+}
+
+@test "without its dictionary a document is an error, kept aside by a repair, and decoded when it is back" {
+	payloadctl create --min-value-size 16 "$S"
+	similar 1 900 Alice >in
+	payloadctl import -q "$S" in
+	payloadctl train --force "$S"
+	similar 5 6 Bob >two
+	payloadctl import -q "$S" two
+	mv "$S/dict-00000001" kept
+	run -1 --separate-stderr payloadctl export -q -o out "$S"
+	[[ $(grep -c "5: damaged, or could not be read" <<<"$stderr") == 1 ]]
+	[[ $(grep -c "6: damaged, or could not be read" <<<"$stderr") == 1 ]]
+	[[ $(grep -c "damaged, or could not be read" <<<"$stderr") == 2 ]]
+	run -1 payloadctl get "$S" 5
+	[[ $output == *"5: damaged, or could not be read"* ]]
+	run payloadctl check --repair "$S"
+	[[ $output == *"document 5: it needs a dictionary that is not there"* ]]
+	fails 1 "dict-00000001, which it is packed with, can't be read" payloadctl quarantine "$S" 1
+	cp kept "$S/dict-00000001"
+	for entry in 1 2; do payloadctl quarantine "$S" $entry; echo; done | sort >back
+	jq -c .payload two | sort | cmp back
+}
+
+@test "stat says when there may be documents whose ids are not known" {
+	payloadctl create --min-value-size 16 "$S"
+	similar 1 5 Alice >in
+	payloadctl import -q "$S" in
+	[[ $(payloadctl stat --json "$S" | jq .doubt) == false ]]
+	[[ $(payloadctl stat "$S") != *"ids are not known"* ]]
+	rm "$S/index" "$S/page-00000001"
+	[[ $(payloadctl stat --json "$S" 2>/dev/null | jq .doubt) == true ]]
+	[[ $(payloadctl stat "$S" 2>/dev/null) == *"ids are not known"* ]]
 }
 
 @test "an import makes a dictionary by itself" {
