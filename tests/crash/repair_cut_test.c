@@ -4,6 +4,7 @@
  *
  * REPAIR_SEEDS: images of each power cut, besides the two that keep nothing and everything.
  * REPAIR_ALL: every call fails, not every seventh of those that read.
+ * TEST_SAMPLE: every so many of all of these (sanitizers).
  * REPAIR_TRACE: tells which call fails, and what was done. */
 #include "tests/unit/repair_helpers.h"
 
@@ -223,7 +224,7 @@ static void cut_everywhere(bool closed)
 	const char *seeds = getenv("REPAIR_SEEDS");
 	uint64_t images = 0;
 
-	for (uint64_t at = 1; at <= expected.steps; at++) {
+	for (uint64_t at = 1; at <= expected.steps; at += test_sample()) {
 		struct cut cut = {.at = at, .seeds = seeds ? strtoull(seeds, NULL, 10) : SEEDS};
 		struct repaired *done;
 
@@ -243,7 +244,7 @@ static void cut_everywhere(bool closed)
 		}
 		pfs_sim_free(cut.sim);
 	}
-	print_message("%llu cuts, %llu images\n", (unsigned long long)expected.steps,
+	print_message("%llu steps, %llu images\n", (unsigned long long)expected.steps,
 		      (unsigned long long)images);
 	pfs_sim_free(broken);
 }
@@ -331,7 +332,7 @@ static void failing_writes_of_a_repair(void **state)
 			struct failing failing = {.err = errors[how / 2], .for_ever = how % 2};
 
 			do {
-				failing.at++;
+				failing.at += test_sample();
 			} while (fail_at(broken, &expected, failing, false));
 			assert_true(failing.at > expected.steps / 2);
 		}
@@ -349,7 +350,7 @@ static void failing_reads_of_a_repair(void **state)
 		struct failing failing = {.err = -EIO};
 
 		do {
-			failing.at += getenv("REPAIR_ALL") ? 1 : 7;
+			failing.at += getenv("REPAIR_ALL") ? 1 : 7 * test_sample();
 		} while (fail_at(broken, &expected, failing, true));
 		assert_true(failing.at > expected.looks / 2);
 		pfs_sim_free(broken);
