@@ -14,19 +14,23 @@ struct range {
 	const uint8_t *bytes;
 	uint64_t from, end; /* multiples of STEP */
 	uint32_t seed;
-	uint32_t *sums; /* [i]: of [from, from + i * STEP) */
+	uint64_t zeros; /* from here on there are only zeros, as in most of a new segment */
+	uint32_t *sums; /* [i]: of [from, from + i * STEP), up to there */
 };
 
 static int sum_range(struct range *range)
 {
 	uint32_t sum = 0, *at;
 
-	range->sums = malloc(((range->end - range->from) / STEP + 1) * sizeof(*range->sums));
+	range->zeros = range->end;
+	while (range->zeros > range->from && pfs_get_le64(range->bytes + range->zeros - STEP) == 0)
+		range->zeros -= STEP;
+	range->sums = malloc(((range->zeros - range->from) / STEP + 1) * sizeof(*range->sums));
 	if (!range->sums)
 		return -ENOMEM;
 	at = range->sums;
 	*at++ = sum;
-	for (uint64_t off = range->from; off < range->end; off += STEP) {
+	for (uint64_t off = range->from; off < range->zeros; off += STEP) {
 		sum = pfs_crc32c(sum, range->bytes + off, STEP);
 		*at++ = sum;
 	}
@@ -35,7 +39,11 @@ static int sum_range(struct range *range)
 
 static uint32_t sum_before(const struct range *range, uint64_t off)
 {
-	return range->sums[(off - range->from) / STEP];
+	uint64_t at = pfs_min_u64(off, range->zeros);
+	uint32_t sum = range->sums[(at - range->from) / STEP];
+
+	/* The register, of which the sum is the complement, is shifted by zeros. */
+	return off == at ? sum : ~pfs_crc32c_shift(~sum, off - at);
 }
 
 /* Whether what seems to be a record is one: by the sums, and only then by its bytes. */
@@ -78,14 +86,17 @@ static int keep(struct pfs_search *search, const struct pfs_record_disk *head, u
 int pfs_search_add(struct pfs_search *search, const uint8_t *bytes, uint64_t from, uint64_t end,
 		   uint32_t seed)
 {
-	struct range range = {bytes, from, end & ~(uint64_t)(STEP - 1), seed, NULL};
+	struct range range = {
+		.bytes = bytes, .from = from, .end = end & ~(uint64_t)(STEP - 1), .seed = seed};
+	uint64_t last; /* no record begins there or behind */
 	int err;
 
-	if (from + PFS_RECORD_LEN_MIN > end)
+	if (from + PFS_RECORD_LEN_MIN > range.end)
 		return 0;
 	err = sum_range(&range);
-	search->summed += range.end - from;
-	for (uint64_t off = from; off + PFS_RECORD_LEN_MIN <= range.end && !err;) {
+	search->summed += range.zeros - from;
+	last = pfs_min_u64(range.zeros, range.end - PFS_RECORD_LEN_MIN + STEP);
+	for (uint64_t off = from; off < last && !err;) {
 		const struct pfs_record_disk *head = (const struct pfs_record_disk *)(bytes + off);
 
 		if (pfs_record_is_plausible(head, range.end - off) &&
