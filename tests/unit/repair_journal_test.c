@@ -138,6 +138,54 @@ static void records_of_unknown_documents(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves (C3): a change is made to the version that it names or to none: where the record of that
+ * one is gone, and nobody can tell whose it was, the change is not made to the bytes before it. */
+static void changes_of_lost_records_find_no_base(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new(), *killed;
+	struct pfs_key key = pfs_key_num(1), other = pfs_key_num(2);
+	struct pfs_attr attr = {.mode = 0600};
+	struct pfs_reason reason;
+	struct pfs_store *store;
+	struct repaired *done;
+	uint8_t junk[2000], len[4];
+	uint32_t object;
+	size_t got_len;
+	void *got;
+
+	(void)state;
+	create_store(sim, PFS_PAGE_SIZE_MIN, 64);
+	store = open_store(sim);
+	put_document(store, &key, 900, 3);
+	assert_int_equal(pfs_store_close(store), 0);
+	store = open_store(sim);
+	put_document(store, &key, 1000, 5);
+	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	assert_int_equal(pfs_setattr(store, object, PFS_ATTR_MODE, &attr, NULL), 0);
+	assert_int_equal(pfs_sync(store), 0);
+	put_document(store, &other, 100, 7); /* says that the others were durable */
+	killed = pfs_sim_kill(sim);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+	find_segment(killed);
+	read_at(killed, segment, PFS_SEGMENT_DATA, len, sizeof(len));
+	assert_in_range(pfs_get_le32(len), 1000, sizeof(junk));
+	fill_document(junk, pfs_get_le32(len), 333);
+	write_at(killed, segment, PFS_SEGMENT_DATA, junk, pfs_get_le32(len));
+	pfs_sim_settle(killed);
+	assert_int_equal(try_open(killed, &reason), -EUCLEAN);
+	done = repair_store(killed);
+	store = open_store(killed);
+	assert_true(pfs_get(store, &key, &got, &got_len, NULL) != 0);
+	free(got);
+	assert_int_equal(pfs_get(store, &other, &got, &got_len, NULL), 0);
+	assert_int_equal(got_len, 100);
+	free(got);
+	assert_int_equal(pfs_store_close(store), 0);
+	free(done);
+	pfs_sim_free(killed);
+}
+
 /* Proves: a segment whose header is damaged twice is set aside as a file; one damaged copy costs
  * nothing. */
 static void damaged_segments_are_set_aside(void **state)
@@ -225,6 +273,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(damaged_records_lose_their_documents),
 		cmocka_unit_test(records_of_unknown_documents),
+		cmocka_unit_test(changes_of_lost_records_find_no_base),
 		cmocka_unit_test(damaged_segments_are_set_aside),
 		cmocka_unit_test(missing_segments_are_told),
 		cmocka_unit_test(changes_of_lost_documents_are_kept),
