@@ -4,7 +4,6 @@
 
 #define LIST_STEP 256
 #define PIECES_TRIES 4 /* how often a large document that changes under the reader is begun */
-#define READ_TRIES 16  /* how often a small one that grows between two calls is measured anew */
 
 int pfs_export_pieces(struct pfs_conn *conn, struct pfs_store *store, const struct pfs_key *key,
 		      bool restart, int *status)
@@ -15,9 +14,11 @@ int pfs_export_pieces(struct pfs_conn *conn, struct pfs_store *store, const stru
 	int err;
 
 	for (int try = 0; try < (restart ? PIECES_TRIES : 1); try++) {
-		*status = pfs_lookup(store, key, &object, &attr);
+		/* The place first: what it says before and after, the number was the key's in
+		 * between. */
+		*status = pfs_place(store, key, &before);
 		if (!*status)
-			*status = pfs_place(store, key, &before);
+			*status = pfs_lookup(store, key, &object, &attr);
 		if (*status)
 			return 0;
 		pfs_wire_begin(&conn->out, PFS_WIRE_DOC_BEGIN, 0);
@@ -55,45 +56,28 @@ int pfs_export_pieces(struct pfs_conn *conn, struct pfs_store *store, const stru
 }
 
 /* Appends (key, status, bytes) of a small document to the message; nothing when it is gone. -E2BIG:
- * it is not small, nothing was appended. */
-static int append_small(struct pfs_wire_out *out, struct pfs_store *store, uint32_t object,
+ * it is not small, nothing was appended. By its key: an object's number may be another document's
+ * by the time it is read. */
+static int append_small(struct pfs_wire_out *out, struct pfs_store *store,
 			const struct pfs_key *key)
 {
-	size_t start = out->len, head;
 	struct pfs_attr attr;
-	ssize_t n = -EAGAIN;
-	uint8_t *p;
+	void *data = NULL;
+	size_t len = 0;
+	int status = pfs_lookup(store, key, NULL, &attr);
 
-	pfs_wire_key(out, key);
-	head = out->len;
-	for (int try = 0; try < READ_TRIES; try++) {
-		int err = pfs_getattr(store, object, &attr);
-
-		out->len = head;
-		if (err) {
-			n = err;
-			break;
-		}
-		if (attr.size > PFS_WIRE_PIECE_MAX) {
-			out->len = start;
-			return -E2BIG;
-		}
-		/* One byte more than it has shows whether it has grown since. */
-		p = pfs_wire_reserve(out, 8 + attr.size + 1);
-		if (!p)
-			return out->err;
-		n = pfs_read(store, object, 0, p + 8, attr.size + 1);
-		if (n < 0 || (uint64_t)n <= attr.size)
-			break;
-		n = -EAGAIN;
-	}
-	out->len = n == -ENOENT ? start : head;
-	if (n == -ENOENT) /* removed meanwhile */
+	if (!status && attr.size <= PFS_WIRE_PIECE_MAX)
+		status = pfs_get(store, key, &data, &len, &attr);
+	if (status == -ENOENT) /* removed meanwhile */
 		return 0;
-	pfs_wire_u32(out, n < 0 ? (uint32_t)n : 0);
-	pfs_wire_u32(out, n < 0 ? 0 : (uint32_t)n);
-	if (n > 0)
-		out->len += (size_t)n;
+	if (!status && attr.size > PFS_WIRE_PIECE_MAX) {
+		free(data);
+		return -E2BIG;
+	}
+	pfs_wire_key(out, key);
+	pfs_wire_u32(out, (uint32_t)status);
+	pfs_wire_bytes(out, data, len);
+	free(data);
 	return out->err;
 }
 
@@ -128,10 +112,9 @@ static int send_large(struct pfs_conn *conn, struct pfs_store *store, const stru
 	return err;
 }
 
-static int add_document(struct pfs_conn *conn, struct pfs_store *store, uint32_t object,
-			const struct pfs_key *key)
+static int add_document(struct pfs_conn *conn, struct pfs_store *store, const struct pfs_key *key)
 {
-	int err = append_small(&conn->out, store, object, key);
+	int err = append_small(&conn->out, store, key);
 
 	if (err == -E2BIG)
 		return send_large(conn, store, key);
@@ -156,7 +139,7 @@ int pfs_export_all(struct pfs_conn *conn, struct pfs_store *store)
 	while (!err && (n = pfs_list(store, after, listed, LIST_STEP)) > 0) {
 		for (ssize_t i = 0; i < n && !err; i++) {
 			if (pfs_key_is_point(&listed[i].key))
-				err = add_document(conn, store, listed[i].object, &listed[i].key);
+				err = add_document(conn, store, &listed[i].key);
 		}
 		after = listed[n - 1].cookie;
 	}
@@ -169,7 +152,6 @@ int pfs_export_all(struct pfs_conn *conn, struct pfs_store *store)
 int pfs_export_keys(struct pfs_conn *conn, struct pfs_store *store, struct pfs_wire_in *keys)
 {
 	struct pfs_key key;
-	uint32_t object;
 	int err = 0;
 
 	pfs_wire_begin(&conn->out, PFS_WIRE_DOCS, 0);
@@ -177,8 +159,7 @@ int pfs_export_keys(struct pfs_conn *conn, struct pfs_store *store, struct pfs_w
 		pfs_wire_get_key(keys, &key);
 		if (keys->bad)
 			return -EPROTO;
-		if (!pfs_lookup(store, &key, &object, NULL))
-			err = add_document(conn, store, object, &key);
+		err = add_document(conn, store, &key);
 	}
 	return err ? err : flush_docs(conn);
 }

@@ -304,52 +304,73 @@ static ssize_t read_page(struct pfs_store *store, uint64_t word, uint64_t off, v
 	return err ? err : (ssize_t)len;
 }
 
+static ssize_t read_word(struct pfs_store *store, uint64_t word, uint64_t off, void *buf,
+			 size_t len)
+{
+	if (pfs_word_is_version(word))
+		return read_version(store, word, off, buf, len);
+	return pfs_word_is_page(word) ? read_page(store, word, off, buf, len) : -ENOENT;
+}
+
 ssize_t pfs_read(struct pfs_store *store, uint32_t object, uint64_t off, void *buf, size_t len)
 {
-	uint64_t word;
-	ssize_t n = -ENOENT;
+	ssize_t n;
 
 	pfs_epoch_enter();
-	word = pfs_index_word(store->index, object);
-	if (pfs_word_is_version(word))
-		n = read_version(store, word, off, buf, len);
-	else if (pfs_word_is_page(word))
-		n = read_page(store, word, off, buf, len);
+	n = read_word(store, pfs_index_word(store->index, object), off, buf, len);
 	pfs_epoch_leave();
 	return n;
+}
+
+/* Attributes and bytes of one version, by its word: the object's number may be another document's
+ * by the time it is read by that. -EAGAIN: its size has changed meanwhile. Epoch section. */
+static int get_once(struct pfs_store *store, const struct pfs_key *key, uint8_t **data,
+		    struct pfs_attr *attr)
+{
+	struct pfs_view view;
+	uint32_t object;
+	uint64_t word;
+	ssize_t n;
+	int err = pfs_find(store, key, &object, &word);
+
+	if (!err)
+		err = view_whole(store, word, &view);
+	if (err)
+		return err;
+	pfs_view_attr(store, &view, attr);
+	*data = malloc(attr->size + 1);
+	if (!*data)
+		return -ENOMEM;
+	n = read_word(store, word, 0, *data, attr->size + 1);
+	if (n == (ssize_t)attr->size)
+		return 0;
+	free(*data);
+	*data = NULL;
+	return n < 0 ? (int)n : -EAGAIN;
 }
 
 int pfs_get(struct pfs_store *store, const struct pfs_key *key, void **data, size_t *len,
 	    struct pfs_attr *attr)
 {
+	struct pfs_attr now;
+	uint8_t *bytes = NULL;
+	int err = -EAGAIN;
+
 	*data = NULL;
 	*len = 0;
 	/* A large document that is being written may change its size under us. */
-	for (unsigned i = 0; i < READ_RETRIES; i++) {
-		struct pfs_attr now;
-		uint32_t object;
-		uint8_t *bytes;
-		ssize_t n;
-		int err = pfs_lookup(store, key, &object, &now);
-
-		if (err)
-			return err;
-		bytes = malloc(now.size + 1);
-		if (!bytes)
-			return -ENOMEM;
-		n = pfs_read(store, object, 0, bytes, now.size + 1);
-		if (n == (ssize_t)now.size) {
-			*data = bytes;
-			*len = now.size;
-			if (attr)
-				*attr = now;
-			return 0;
-		}
-		free(bytes);
-		if (n < 0 && n != -ENOENT)
-			return (int)n;
+	for (unsigned i = 0; i < READ_RETRIES && err == -EAGAIN; i++) {
+		pfs_epoch_enter();
+		err = get_once(store, key, &bytes, &now);
+		pfs_epoch_leave();
 	}
-	return -EAGAIN;
+	if (err)
+		return err;
+	*data = bytes;
+	*len = now.size;
+	if (attr)
+		*attr = now;
+	return 0;
 }
 
 /* The name that stands at the place. -ENOENT: none. */
