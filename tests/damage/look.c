@@ -49,10 +49,8 @@ static void complain(struct looking *l, const struct pfs_key *key, const char *w
  * one that proves it. */
 static uint64_t cut_from(const struct damage_world *w, const struct damage *damage)
 {
-	const struct damage_record *last = &w->records[w->record_count - 1];
-
 	if (w->record_count == 0 || strcmp(damage->file, w->segment) != 0 ||
-	    damage->to <= last->off)
+	    damage->to <= w->records[w->record_count - 1].off)
 		return UINT64_MAX;
 	for (size_t i = 0; i < w->record_count; i++) {
 		if (w->records[i].end > damage->from)
