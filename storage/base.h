@@ -41,6 +41,13 @@ static inline bool pfs_is_pow2(uint64_t n)
 	return n != 0 && (n & (n - 1)) == 0;
 }
 
+static inline bool pfs_is_zero(const void *bytes, size_t len)
+{
+	const uint8_t *b = bytes;
+
+	return len == 0 || (b[0] == 0 && memcmp(b, b + 1, len - 1) == 0);
+}
+
 /* Disk integers are little-endian and may be unaligned. */
 static inline uint16_t pfs_get_le16(const void *p)
 {

@@ -81,11 +81,6 @@ static int load(struct pfs_check *check, uint32_t file, uint8_t *bytes, size_t l
 	return load_sized(check, file, bytes, len, &size);
 }
 
-static bool is_zero(const uint8_t *bytes, size_t len)
-{
-	return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
-}
-
 /* Whether the file is a segment of this store; *why is set when its header is damaged. */
 static bool decode_header(const struct pfs_check *check, const uint8_t *bytes,
 			  struct segment *segment, const char **why)
@@ -93,7 +88,7 @@ static bool decode_header(const struct pfs_check *check, const uint8_t *bytes,
 	const struct pfs_segment_disk *disk = (const struct pfs_segment_disk *)bytes;
 
 	*why = NULL;
-	if (is_zero(bytes, sizeof(*disk)))
+	if (pfs_is_zero(bytes, sizeof(*disk)))
 		return false;
 	*why = "not a segment (magic)";
 	if (memcmp(disk->magic, PFS_SEGMENT_MAGIC, sizeof(disk->magic)) != 0)
@@ -403,7 +398,7 @@ static int is_proven_from(struct journal *j, size_t from)
 		if (!segment->proof_known &&
 		    load(j->check, segment->file, j->other, PFS_SEGMENT_SIZE) == 0) {
 			err = pfs_search_add(&search, j->other, PFS_SEGMENT_DATA, PFS_SEGMENT_SIZE,
-					     seed_of(j, segment));
+					     PFS_SEGMENT_SIZE, seed_of(j, segment));
 			segment->proof = pfs_search_proof(&search, PFS_SEGMENT_DATA);
 			pfs_search_free(&search);
 		}
@@ -422,7 +417,7 @@ static int is_proven_behind(struct journal *j, const struct segment *segment, ui
 
 	if (j->searched != segment) {
 		pfs_search_free(&j->search);
-		err = pfs_search_add(&j->search, j->bytes, off, PFS_SEGMENT_SIZE,
+		err = pfs_search_add(&j->search, j->bytes, off, PFS_SEGMENT_SIZE, PFS_SEGMENT_SIZE,
 				     seed_of(j, segment));
 		j->searched = err ? NULL : segment;
 	}

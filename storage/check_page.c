@@ -35,13 +35,6 @@ static void progress_to(struct paging *p, uint64_t off)
 	p->advanced = off;
 }
 
-static bool is_zero(const void *bytes, size_t len)
-{
-	const uint8_t *b = bytes;
-
-	return b[0] == 0 && memcmp(b, b + 1, len - 1) == 0;
-}
-
 static bool is_excused(const struct pfs_check *check, unsigned kind, uint64_t tag)
 {
 	return !check->clean && pfs_check_set_has(&check->named, pfs_check_hash(kind, tag));
@@ -73,13 +66,13 @@ static void read_headers(struct paging *p, struct headers *h)
 	*h = (struct headers){.front_why = "header can't be read", .back_why = "can't be read"};
 	h->front_zero = h->back_zero = true;
 	if (p->file->ops->read(p->file, &h->disk, sizeof(h->disk), 0) == (ssize_t)sizeof(h->disk)) {
-		h->front_zero = is_zero(&h->disk, sizeof(h->disk));
+		h->front_zero = pfs_is_zero(&h->disk, sizeof(h->disk));
 		h->front_ok = pfs_page_header_decode(&h->front, &h->disk, uuid, &h->front_why) == 0;
 	}
 	if (size >= PFS_PAGE_HEADER_LEN + PFS_PAGE_TRAILER_LEN &&
 	    p->file->ops->read(p->file, &back, sizeof(back), size - PFS_PAGE_TRAILER_LEN) ==
 		    (ssize_t)sizeof(back)) {
-		h->back_zero = is_zero(&back, sizeof(back));
+		h->back_zero = pfs_is_zero(&back, sizeof(back));
 		h->back_ok = pfs_page_header_decode(&h->back, &back, uuid, &h->back_why) == 0;
 		if (h->back_ok && h->back.page_size != size)
 			h->back_ok = false;
@@ -257,7 +250,7 @@ static int check_slot(struct paging *p, uint32_t number, const struct pfs_slot_d
 	struct pfs_slot slot;
 
 	if (pfs_slot_decode(&slot, disk, floor, header->page_size - PFS_PAGE_TRAILER_LEN) != 0 ||
-	    (slot.kind == PFS_SLOT_FREE && !is_zero(disk, sizeof(*disk)))) {
+	    (slot.kind == PFS_SLOT_FREE && !pfs_is_zero(disk, sizeof(*disk)))) {
 		damaged_slot(p, number, disk);
 		return 0;
 	}
@@ -302,7 +295,7 @@ static int check_slots(struct paging *p)
 		}
 		/* Up to the last that was ever used (FORMAT.md, "index"). */
 		crc = pfs_crc32c(crc, bytes, PFS_SLOT_LEN);
-		if (!is_zero(bytes, PFS_SLOT_LEN))
+		if (!pfs_is_zero(bytes, PFS_SLOT_LEN))
 			page->slots_crc = crc;
 		err = check_slot(p, i, (const struct pfs_slot_disk *)bytes);
 	}
@@ -569,7 +562,7 @@ static void name_lost(struct paging *p)
 		if (unused == UNUSED_RUN ||
 		    pfs_check_read(&p->reader, pfs_slot_offset(i), PFS_SLOT_LEN, &bytes) != 0)
 			return;
-		unused = is_zero(bytes, PFS_SLOT_LEN) ? unused + 1 : 0;
+		unused = pfs_is_zero(bytes, PFS_SLOT_LEN) ? unused + 1 : 0;
 		if (pfs_slot_decode(&slot, (const struct pfs_slot_disk *)bytes,
 				    pfs_slot_offset(i + 1), floor) != 0 ||
 		    !pfs_slot_is_live(&slot) || slot.kind == PFS_KEY_TEMP)

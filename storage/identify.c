@@ -2,18 +2,11 @@
 
 #include "storage/crc.h"
 
-static bool is_zero(const void *bytes, size_t len)
-{
-	const uint8_t *b = bytes;
-
-	return b[0] == 0 && memcmp(b, b + 1, len - 1) == 0;
-}
-
 static bool decode(const struct pfs_identify *by, const struct pfs_slot_disk *disk,
 		   struct pfs_slot *slot)
 {
 	return pfs_slot_decode(slot, disk, PFS_PAGE_HEADER_LEN, by->page_size) == 0 &&
-	       (slot->kind != PFS_SLOT_FREE || is_zero(disk, sizeof(*disk)));
+	       (slot->kind != PFS_SLOT_FREE || pfs_is_zero(disk, sizeof(*disk)));
 }
 
 static bool spend(struct pfs_identify *by, uint64_t bytes)

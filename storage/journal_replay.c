@@ -170,24 +170,42 @@ static int record_load(struct pfs_journal *journal, const struct pfs_segment *se
 	       pfs_get_le64(loaded_head(journal)->seq.b) <= PFS_SEQ_MAX;
 }
 
+/* From where on, not before off, the segment can be read and holds only zeros, as most of it does
+ * that has never been filled. */
+static uint64_t zeros_from(const struct pfs_segment *segment, uint64_t off, uint64_t end)
+{
+	uint8_t chunk[SCAN_LEN];
+
+	while (end > off) {
+		uint64_t from = pfs_max_u64(off, (end - 1) - (end - 1) % SCAN_LEN);
+
+		if (pfs_map_copy(chunk, segment->map + from, end - from) != 0 ||
+		    !pfs_is_zero(chunk, end - from))
+			break;
+		end = from;
+	}
+	return end;
+}
+
 /* Searches the segment from off on. What can't be read belongs to no record. */
 static int search_segment(struct pfs_journal *journal, const struct pfs_segment *segment,
 			  uint64_t off, struct pfs_search *search)
 {
 	uint64_t end = pfs_min_u64(segment->size, PFS_SEGMENT_SIZE), from = off, next;
+	uint64_t zeros = zeros_from(segment, off, end);
 	uint32_t seed = pfs_record_seed(journal, segment);
-	uint8_t *bytes = malloc(PFS_SEGMENT_SIZE);
+	uint8_t *bytes = calloc(1, PFS_SEGMENT_SIZE); /* touched only up to the zeros */
 	int err = bytes ? 0 : -ENOMEM;
 
-	for (; off < end && !err; off = next) {
-		next = pfs_min_u64(end, off - off % SCAN_LEN + SCAN_LEN);
+	for (; off < zeros && !err; off = next) {
+		next = pfs_min_u64(zeros, off - off % SCAN_LEN + SCAN_LEN);
 		if (pfs_map_copy(bytes + off, segment->map + off, next - off) == 0)
 			continue;
-		err = pfs_search_add(search, bytes, from, off, seed);
+		err = pfs_search_add(search, bytes, from, off, off, seed);
 		from = next;
 	}
 	if (!err)
-		err = pfs_search_add(search, bytes, from, end, seed);
+		err = pfs_search_add(search, bytes, from, end, zeros, seed);
 	free(bytes);
 	journal->search_summed += search->summed;
 	return err;

@@ -61,17 +61,6 @@ void pfs_page_free(struct pfs_page *page)
 	free(page);
 }
 
-bool pfs_all_zero(const void *bytes, size_t len)
-{
-	const uint8_t *b = bytes;
-
-	for (size_t i = 0; i < len; i++) {
-		if (b[i])
-			return false;
-	}
-	return true;
-}
-
 /* ---- room ---- */
 
 static uint64_t gap_of(const struct pfs_page *page)

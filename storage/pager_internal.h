@@ -32,6 +32,5 @@ struct pfs_pager {
 int pfs_pager_publish(struct pfs_pager *pager, struct pfs_page *page);
 void pfs_pager_update_room(struct pfs_pager *pager, struct pfs_page *page);
 void pfs_page_free(struct pfs_page *page);
-bool pfs_all_zero(const void *bytes, size_t len);
 
 #endif

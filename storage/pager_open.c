@@ -110,7 +110,7 @@ static int find_header(struct pfs_pager *pager, struct pfs_page *page, const cha
 
 	if (n < 0 || has_copy < 0)
 		return n < 0 ? (int)n : has_copy;
-	zero = pfs_all_zero(&disk, sizeof(disk));
+	zero = pfs_is_zero(&disk, sizeof(disk));
 	*damaged = pfs_page_header_decode(header, &disk, pager->uuid, &why) != 0;
 	if (!*damaged) {
 		page->unborn = !has_copy;

@@ -123,7 +123,7 @@ int pfs_pager_clear_gap(struct pfs_pager *pager, struct pfs_page *page)
 		size_t len = pfs_min_u64(sizeof(chunk) - off % sizeof(chunk), page->floor - off);
 
 		err = pfs_page_copy(page, chunk, off, len);
-		if (!err && !pfs_all_zero(chunk, len))
+		if (!err && !pfs_is_zero(chunk, len))
 			err = pfs_pager_write(pager, page, zeros, len, off);
 		off += len;
 	}

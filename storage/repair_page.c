@@ -6,13 +6,6 @@
 #define PIECE 4096u
 #define SECTOR 512u
 
-static bool is_zero(const void *bytes, size_t len)
-{
-	const uint8_t *b = bytes;
-
-	return len == 0 || (b[0] == 0 && memcmp(b, b + 1, len - 1) == 0);
-}
-
 /* ---- which items ---- */
 
 static bool is_about_page(enum pfs_fault_kind kind)
@@ -155,7 +148,7 @@ static int count_slots(struct pfs_repair *repair, struct pfs_file *file,
 		    pfs_check_header(&repair->check, file, header, &slot, &value)) {
 			floor = pfs_min_u64(floor, slot.off);
 			follows = true;
-		} else if (is_zero(bytes, PFS_SLOT_LEN)) {
+		} else if (pfs_is_zero(bytes, PFS_SLOT_LEN)) {
 			follows = false;
 		}
 		if (follows)
@@ -206,7 +199,7 @@ static int holds_bytes(struct pfs_file *file, uint64_t end, bool *any)
 		size_t len = pfs_min_u64(end - off, PFS_CHECK_WINDOW);
 		const uint8_t *bytes;
 
-		*any = pfs_check_read(&reader, off, len, &bytes) != 0 || !is_zero(bytes, len);
+		*any = pfs_check_read(&reader, off, len, &bytes) != 0 || !pfs_is_zero(bytes, len);
 	}
 	pfs_check_reader_free(&reader);
 	return err;
@@ -237,7 +230,7 @@ static int plan_front(struct pfs_repair *repair, struct pfs_file *file,
 			break;
 		if (file->ops->read(file, &disk, sizeof(disk), pfs_slot_offset(i)) !=
 			    (ssize_t)sizeof(disk) ||
-		    is_zero(&disk, sizeof(disk)))
+		    pfs_is_zero(&disk, sizeof(disk)))
 			item->lost = true;
 	}
 	return err;
@@ -268,7 +261,7 @@ static int keep_surplus(struct pfs_repair *repair, struct pfs_file *file,
 			.where = where, .off = from, .len = len, .reason = item->finding.text};
 		const uint8_t *bytes;
 
-		if (pfs_check_read(&reader, from, len, &bytes) != 0 || !is_zero(bytes, len))
+		if (pfs_check_read(&reader, from, len, &bytes) != 0 || !pfs_is_zero(bytes, len))
 			err = pfs_repair_keep(repair, &kept, file);
 	}
 	pfs_check_reader_free(&reader);

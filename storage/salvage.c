@@ -31,15 +31,6 @@ static bool mend(uint8_t *record, size_t len, uint32_t seed)
 	return true;
 }
 
-static bool is_zero(const uint8_t *bytes, size_t len)
-{
-	for (size_t i = 0; i < len; i++) {
-		if (bytes[i])
-			return false;
-	}
-	return true;
-}
-
 /* Whether what stands around the keys is what it must be: damage that changed them, and more than
  * one bit, would have to be very selective. */
 static bool makes_sense(const uint8_t *record, size_t len, size_t keys_end)
@@ -49,8 +40,8 @@ static bool makes_sense(const uint8_t *record, size_t len, size_t keys_end)
 	size_t data = pfs_round_up(keys_end, 8), data_len = 0;
 
 	if (pfs_get_le64(head->durable.b) >= pfs_get_le64(head->seq.b) ||
-	    !is_zero(head->zero, sizeof(head->zero)) || data > len ||
-	    !is_zero(record + keys_end, data - keys_end))
+	    !pfs_is_zero(head->zero, sizeof(head->zero)) || data > len ||
+	    !pfs_is_zero(record + keys_end, data - keys_end))
 		return false;
 	if (head->type == PFS_RECORD_PUT)
 		data_len = pfs_get_le32(((const struct pfs_put_disk *)body)->body_len.b);

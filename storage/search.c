@@ -22,7 +22,6 @@ static int sum_range(struct range *range)
 {
 	uint32_t sum = 0, *at;
 
-	range->zeros = range->end;
 	while (range->zeros > range->from && pfs_get_le64(range->bytes + range->zeros - STEP) == 0)
 		range->zeros -= STEP;
 	range->sums = malloc(((range->zeros - range->from) / STEP + 1) * sizeof(*range->sums));
@@ -84,7 +83,7 @@ static int keep(struct pfs_search *search, const struct pfs_record_disk *head, u
 }
 
 int pfs_search_add(struct pfs_search *search, const uint8_t *bytes, uint64_t from, uint64_t end,
-		   uint32_t seed)
+		   uint64_t zeros, uint32_t seed)
 {
 	struct range range = {
 		.bytes = bytes, .from = from, .end = end & ~(uint64_t)(STEP - 1), .seed = seed};
@@ -93,6 +92,7 @@ int pfs_search_add(struct pfs_search *search, const uint8_t *bytes, uint64_t fro
 
 	if (from + PFS_RECORD_LEN_MIN > range.end)
 		return 0;
+	range.zeros = pfs_min_u64(range.end, pfs_max_u64(from, pfs_round_up(zeros, STEP)));
 	err = sum_range(&range);
 	search->summed += range.zeros - from;
 	last = pfs_min_u64(range.zeros, range.end - PFS_RECORD_LEN_MIN + STEP);

@@ -22,9 +22,10 @@ struct pfs_search {
 };
 
 /* Adds the records that lie whole in [from, end) of the bytes of a segment, whose checksums begin
- * with the seed. from: a multiple of 8, behind what was added before. -ENOMEM. */
+ * with the seed. from: a multiple of 8, behind what was added before. zeros: from there on the
+ * caller knows of nothing but zeros (end, when it knows nothing). -ENOMEM. */
 int pfs_search_add(struct pfs_search *search, const uint8_t *bytes, uint64_t from, uint64_t end,
-		   uint32_t seed);
+		   uint64_t zeros, uint32_t seed);
 void pfs_search_free(struct pfs_search *search);
 
 /* The first record at off or behind it, of the sequence or a later one; NULL: none. */

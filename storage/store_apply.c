@@ -161,11 +161,6 @@ struct packing {
 	uint8_t raw[PACK_BLOCKS * PFS_BLOCK_LEN], stored[PFS_BLOCK_LEN];
 };
 
-static bool is_zero(const uint8_t *bytes, size_t len)
-{
-	return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
-}
-
 /* Reads n blocks from the first on; where that fails, one by one, to lose no more than is damaged.
  */
 static int read_ahead(struct pfs_gather *g, struct pfs_version *v, struct packing *p,
@@ -199,7 +194,7 @@ static int pack_block(struct pfs_gather *g, struct pfs_version *v, struct packin
 	size_t len = 0;
 	int err;
 
-	if (!lost && !is_zero(raw, raw_len)) {
+	if (!lost && !pfs_is_zero(raw, raw_len)) {
 		len = pfs_codec_pack(p->stored, raw_len, raw, raw_len, NULL);
 		if (len == 0) {
 			stored = raw;

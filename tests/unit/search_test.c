@@ -47,9 +47,9 @@ static void forged_heads_cost_little(void **state)
 		forge_heads(segment, PFS_SEGMENT_DATA, PFS_SEGMENT_SIZE);
 		if (truly)
 			put_record(last, 4096, 9, 8);
-		assert_int_equal(
-			pfs_search_add(&search, segment, PFS_SEGMENT_DATA, PFS_SEGMENT_SIZE, SEED),
-			0);
+		assert_int_equal(pfs_search_add(&search, segment, PFS_SEGMENT_DATA,
+						PFS_SEGMENT_SIZE, PFS_SEGMENT_SIZE, SEED),
+				 0);
 		assert_int_equal(search.count, truly);
 		assert_true(search.heads > places / 2 - 1024);
 		assert_true(search.summed <= PFS_SEGMENT_SIZE + (truly ? 4096 : 0));
@@ -81,7 +81,7 @@ static void finds_what_a_walk_finds(void **state)
 				segment[off + random % len] ^= 1;
 			off += len + (random >> 34 & 1 ? (random >> 35) % 64 * 8 : 0);
 		}
-		assert_int_equal(pfs_search_add(&search, segment, 0, size, SEED), 0);
+		assert_int_equal(pfs_search_add(&search, segment, 0, size, size, SEED), 0);
 		for (off = 0; off + PFS_RECORD_LEN_MIN <= size;) {
 			const struct pfs_record_disk *head =
 				(const struct pfs_record_disk *)(segment + off);
@@ -119,9 +119,9 @@ static void gaps_and_proofs(void **state)
 	memset(segment, 0, 16384);
 	for (size_t i = 0; i < pfs_array_len(records); i++)
 		put_record(records[i].off, records[i].len, records[i].seq, records[i].durable);
-	assert_int_equal(pfs_search_add(&search, segment, 0, 4096, SEED), 0);
-	assert_int_equal(pfs_search_add(&search, segment, 4096, 4100, SEED), 0);
-	assert_int_equal(pfs_search_add(&search, segment, 8192, 16384, SEED), 0);
+	assert_int_equal(pfs_search_add(&search, segment, 0, 4096, 4096, SEED), 0);
+	assert_int_equal(pfs_search_add(&search, segment, 4096, 4100, 4100, SEED), 0);
+	assert_int_equal(pfs_search_add(&search, segment, 8192, 16384, 16384, SEED), 0);
 	assert_int_equal(search.count, 3);
 	for (size_t i = 0; i < pfs_array_len(records); i++) {
 		const struct pfs_found *found = pfs_search_next(&search, records[i].off, 0);
