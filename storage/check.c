@@ -391,12 +391,9 @@ int pfs_check(const char *path, const struct pfs_io *io, const struct pfs_logger
 		reason->text[0] = '\0';
 	if (!io)
 		io = &pfs_io_file;
-	err = io->ops->open_dir(io, path, 0, &check.dir);
+	err = pfs_super_open_dir(io, path, 0, &check.dir, reason);
 	if (err)
-		return pfs_refuse(reason, err, "%s: %s", path,
-				  err == -ENOENT    ? "no such store"
-				  : err == -ENOTDIR ? "not a directory"
-						    : strerror(-err));
+		return err;
 	err = check_dir(&check, path, reason);
 	check.dir->ops->close_dir(check.dir);
 	pfs_check_end(&check);

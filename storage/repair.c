@@ -574,12 +574,9 @@ int pfs_repair(const char *path, const struct pfs_io *io, const struct pfs_logge
 		reason->text[0] = '\0';
 	if (!io)
 		io = &pfs_io_file;
-	err = io->ops->open_dir(io, path, PFS_IO_WRITE, &repair.dir);
+	err = pfs_super_open_dir(io, path, PFS_IO_WRITE, &repair.dir, reason);
 	if (err)
-		return pfs_refuse(reason, err, "%s: %s", path,
-				  err == -ENOENT    ? "no such store"
-				  : err == -ENOTDIR ? "not a directory"
-						    : strerror(-err));
+		return err;
 	pfs_quarantine_begin(&repair.quarantine, repair.dir);
 	err = repair_dir(&repair);
 	pfs_quarantine_end(&repair.quarantine);

@@ -283,15 +283,11 @@ static int begin_journal(struct pfs_store *store)
 static int open_dir(struct pfs_store *store, const char *path, const struct pfs_open_options *o,
 		    struct pfs_reason *reason)
 {
-	const struct pfs_io *io = store->io;
-	int err = io->ops->open_dir(io, path, store->opened_read_only ? 0 : PFS_IO_WRITE,
-				    &store->dir);
+	int err = pfs_super_open_dir(store->io, path, store->opened_read_only ? 0 : PFS_IO_WRITE,
+				     &store->dir, reason);
 
 	if (err)
-		return pfs_refuse(reason, err, "%s: %s", path,
-				  err == -ENOENT    ? "no such store"
-				  : err == -ENOTDIR ? "not a directory"
-						    : strerror(-err));
+		return err;
 	/* First of all: a directory that is no store is left as it is, without even a lock file. */
 	err = read_super(store, path, reason);
 	return err ? err : lock_store(store, path, o->lock_wait_ms, reason);

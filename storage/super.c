@@ -77,6 +77,18 @@ bool pfs_super_is_plausible(const struct pfs_super *super)
 	       super->clean_epoch <= super->open_epoch && super->journal_epoch <= super->open_epoch;
 }
 
+int pfs_super_open_dir(const struct pfs_io *io, const char *path, unsigned flags,
+		       struct pfs_dir **dir, struct pfs_reason *reason)
+{
+	int err = io->ops->open_dir(io, path, flags, dir);
+
+	return err ? pfs_refuse(reason, err, "%s: %s", path,
+				err == -ENOENT	  ? "no such store"
+				: err == -ENOTDIR ? "not a directory"
+						  : strerror(-err))
+		   : 0;
+}
+
 int pfs_super_read(struct pfs_dir *dir, struct pfs_super *super, const struct pfs_logger *logger)
 {
 	struct pfs_super_disk disk;

@@ -46,6 +46,10 @@ struct pfs_super {
 	uint32_t dict_highest;	/* number of a dictionary that was ever given; 0: none */
 };
 
+/* Opens the directory in which a store is to be; flags as of open_dir. The caller closes it. */
+int pfs_super_open_dir(const struct pfs_io *io, const char *path, unsigned flags,
+		       struct pfs_dir **dir, struct pfs_reason *reason);
+
 /* Reads the store's superblock. -ENOENT: no such file. -EUCLEAN: no valid copy (reported).
  * -EPROTONOSUPPORT: a newer version or incompatible features; *super is filled so that the message
  * can name them. */
