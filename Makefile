@@ -76,6 +76,9 @@ test_src = $(wildcard $(test_dirs:%=%/*_test.c))
 fuzz_src = $(wildcard tests/fuzz/*_fuzz.c)
 FUZZ_TARGETS = $(fuzz_src:tests/fuzz/%_fuzz.c=%)
 fuzz_main_src = tests/fuzz/replay.c tests/fuzz/seeds.c
+# The reader of what Qdrant leaves, without the command.
+qdrant_src = $(patsubst %,tools/%.c,qdrant qdrant_config qdrant_file qdrant_find qdrant_ids qdrant_pages qdrant_wal \
+	json_scan)
 fuzz_support_src = $(filter-out %_fuzz.c $(fuzz_main_src),$(wildcard tests/fuzz/*.c))
 all_src = $(sort $(wildcard storage/*.[ch] fs/*.[ch] tools/*.[ch] tools/bench/*.[ch] tests/*/*.[ch]))
 tool_bats = $(wildcard tests/tool/*.bats)
@@ -135,12 +138,16 @@ $$(filter build/$(1)/tests/fault/%,$$($(1)_tests)): $(fault_src:%.c=build/$(1)/%
 $$(filter build/$(1)/tests/crash/%,$$($(1)_tests)): $(crash_src:%.c=build/$(1)/%.o)
 $$(filter build/$(1)/tests/damage/%,$$($(1)_tests)): $(damage_src:%.c=build/$(1)/%.o)
 
+# The tests of what Qdrant leaves are linked with the objects of the tool.
+build/$(1)/tests/unit/qdrant_test build/$(1)/tests/fuzz/qdrant_fuzz: $(qdrant_src:%.c=build/$(1)/%.o)
+
 # A fuzz target brings its main with libFuzzer; elsewhere it replays files.
 build/$(1)/tests/fuzz/%.o: private extra_cflags = $$(fuse_cflags)
 $$($(1)_fuzz): build/$(1)/%: build/$(1)/%.o $(fuzz_support_src:%.c=build/$(1)/%.o) \
 		$(if $(filter fuzz,$(1)),,build/$(1)/tests/fuzz/replay.o) build/$(1)/libpayload.a
 	$$(say) LINK $$@
-	$$(Q)$$(call link,$(1)) $(if $(filter fuzz,$(1)),-fsanitize=fuzzer) -o $$@ $$^ $$(fuse_libs) $$(storage_libs)
+	$$(Q)$$(call link,$(1)) $(if $(filter fuzz,$(1)),-fsanitize=fuzzer) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) \
+		$$(fuse_libs) $$(storage_libs)
 
 build/$(1)/tests/fuzz/seeds: build/$(1)/tests/fuzz/seeds.o $(fuzz_support_src:%.c=build/$(1)/%.o) build/$(1)/libpayload.a
 	$$(say) LINK $$@

@@ -2,15 +2,13 @@
 #include <stdlib.h>
 
 #include "storage/wire.h"
-#include "storage/base64.h"
 #include "tools/command.h"
 #include "tools/json_scan.h"
 #include "tools/output.h"
 #include "tools/progress.h"
 #include "tools/report.h"
 
-#define BASE64_PIECE 49152 /* a multiple of 3 */
-#define SORT_STEP 4096	   /* keys that are asked for at once */
+#define SORT_STEP 4096 /* keys that are asked for at once */
 
 enum { OPTION_SORT = OPTION_FIRST_OWN };
 
@@ -39,28 +37,12 @@ struct export
 	struct target *target;
 	struct output out;
 	struct progress progress;
-	char *base64; /* room for a piece */
 	uint64_t documents, failed, bytes;
 
 	/* --sort */
 	struct sort_key *keys;
 	size_t key_count, key_cap;
 };
-
-static int write_base64(struct export *export, const uint8_t *data, size_t len)
-{
-	int err = 0;
-
-	while (!err && len) {
-		size_t n = pfs_min_u64(len, BASE64_PIECE);
-
-		pfs_base64_encode(export->base64, data, n);
-		err = output_write(&export->out, export->base64, pfs_base64_encoded_len(n));
-		data += n;
-		len -= n;
-	}
-	return err;
-}
 
 /* Writes one document as a line. */
 static int export_document(void *arg, const struct pfs_key *key, int status, const void *data,
@@ -86,7 +68,7 @@ static int export_document(void *arg, const struct pfs_key *key, int status, con
 	err = output_text(&export->out, head);
 	if (!err)
 		err = plain ? output_write(&export->out, data, len)
-			    : write_base64(export, data, len);
+			    : output_base64(&export->out, data, len);
 	if (!err)
 		err = output_text(&export->out, plain ? "}\n" : "\"}\n");
 	export->documents++;
@@ -211,11 +193,6 @@ static int run_export(struct export *export, const char *path, bool sort, bool q
 	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
 	int err, result;
 
-	export->base64 = malloc(pfs_base64_encoded_len(BASE64_PIECE));
-	if (!export->base64) {
-		complain("%s", explain(-ENOMEM));
-		return PFS_EXIT_IO;
-	}
 	if (path) {
 		sigaction(SIGINT, &action, NULL);
 		sigaction(SIGTERM, &action, NULL);
@@ -229,7 +206,6 @@ static int run_export(struct export *export, const char *path, bool sort, bool q
 		result = export_to(export, path, sort, quiet);
 		output_close(&export->out);
 	}
-	free(export->base64);
 	return result;
 }
 

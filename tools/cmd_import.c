@@ -7,13 +7,23 @@
 #include "tools/command.h"
 #include "tools/ndjson.h"
 #include "tools/progress.h"
+#include "tools/qdrant_import.h"
 #include "tools/report.h"
 
-enum { OPTION_JSON = OPTION_FIRST_OWN, OPTION_STOP };
+enum {
+	OPTION_JSON = OPTION_FIRST_OWN,
+	OPTION_STOP,
+	OPTION_QDRANT,
+	OPTION_OFFSET_IDS,
+	OPTION_REJECTS,
+};
 
 static const struct option options[] = {
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"stop-on-error", no_argument, NULL, OPTION_STOP},
+	{"qdrant", required_argument, NULL, OPTION_QDRANT},
+	{"offset-ids", no_argument, NULL, OPTION_OFFSET_IDS},
+	{"rejects", required_argument, NULL, OPTION_REJECTS},
 	COMMON_OPTIONS,
 };
 
@@ -45,7 +55,9 @@ static void on_stored(void *arg, uint64_t documents)
 static void refuse(struct import *import, const struct target_where *where, const char *why)
 {
 	progress_hide(&import->progress);
-	if (where->point)
+	if (!where->line)
+		complain("%s: %s", where->file, why);
+	else if (where->point)
 		complain("%s: line %" PRIu64 ", point %" PRIu64 ": %s", where->file, where->line,
 			 where->point, why);
 	else
@@ -105,6 +117,21 @@ static int import_input(struct import *import, const struct input *input)
 	return more < 0 && more != -EBADMSG ? more : 0;
 }
 
+/* Makes durable what was imported. Returns the exit code: result, or a worse one. */
+static int finish_import(struct import *import, int result)
+{
+	if (!import->err)
+		import->err = target_import_flush(import->target);
+	if (!import->err && import->stored)
+		import->err = target_sync(import->target);
+	progress_hide(&import->progress);
+	if (import->err) {
+		target_complain(import->target, NULL, import->err);
+		result = target_exit(import->target, import->err);
+	}
+	return result ? result : import->refused ? PFS_EXIT_SOME : PFS_EXIT_OK;
+}
+
 /* Imports all inputs and makes them durable. Returns the exit code. */
 static int import_all(struct import *import, const struct input *inputs, size_t count)
 {
@@ -120,27 +147,55 @@ static int import_all(struct import *import, const struct input *inputs, size_t 
 			result = PFS_EXIT_IO;
 		}
 	}
-	if (!import->err)
-		import->err = target_import_flush(import->target);
-	if (!import->err && import->stored)
-		import->err = target_sync(import->target);
-	progress_hide(&import->progress);
-	if (import->err) {
-		target_complain(import->target, NULL, import->err);
-		result = target_exit(import->target, import->err);
-	}
-	return result ? result : import->refused ? PFS_EXIT_SOME : PFS_EXIT_OK;
+	return finish_import(import, result);
 }
 
-static void print_summary(const struct import *import, bool json)
+/* The same for what a Qdrant has left. */
+static int import_qdrant(struct import *import, struct qdrant_import *qdrant)
+{
+	int result;
+
+	qdrant->target = import->target;
+	qdrant->progress = &import->progress;
+	qdrant->stored = &import->stored;
+	qdrant->stop_on_error = import->stop_on_error;
+	result = qdrant_import_run(qdrant);
+	import->err = qdrant->err;
+	import->bytes = qdrant->bytes;
+	return finish_import(import, result);
+}
+
+/* What `import --qdrant --json` says more. */
+static void print_qdrant_summary(const struct qdrant_import *qdrant)
+{
+	const struct qdrant_stat *stat = qdrant_stat(qdrant->qdrant);
+
+	printf(",\"qdrant\":{\"shards\":%zu,\"segments\":%zu,\"points\":%" PRIu64
+	       ",\"superseded\":%" PRIu64 ",\"ownerless\":%" PRIu64 ",\"unversioned\":%" PRIu64
+	       ",\"unread_operations\":%" PRIu64 ",\"damaged\":%s,\"rejects\":%" PRIu64
+	       ",\"rejects_file\":",
+	       stat->shards, stat->segments, stat->points, stat->superseded, stat->ownerless,
+	       stat->unversioned, stat->unread, stat->damaged ? "true" : "false", qdrant->aside);
+	if (qdrant->rejects_path)
+		print_json_string(stdout, qdrant->rejects_path);
+	else
+		fputs("null", stdout);
+	fputs("}", stdout);
+}
+
+static void print_summary(const struct import *import, const struct qdrant_import *qdrant,
+			  bool json)
 {
 	double seconds = progress_seconds(&import->progress);
 
 	if (json) {
 		printf("{\"imported\":%" PRIu64 ",\"refused\":%" PRIu64
 		       ",\"payload_bytes\":%" PRIu64 ",\"input_bytes\":%" PRIu64
-		       ",\"seconds\":%.3f}\n",
+		       ",\"seconds\":%.3f",
 		       import->stored, import->refused, import->bytes, import->input_done, seconds);
+		if (qdrant->path)
+			print_qdrant_summary(qdrant);
+		fputs("}\n", stdout);
 		return;
 	}
 	fprintf(stderr, "imported %s document%s, %s, in %.1f s", group_digits(import->stored).text,
@@ -151,6 +206,8 @@ static void print_summary(const struct import *import, bool json)
 			size_text((uint64_t)((double)import->bytes / seconds)).text);
 	if (import->refused)
 		fprintf(stderr, "; refused %s", group_digits(import->refused).text);
+	if (qdrant->aside)
+		fprintf(stderr, "; put aside %s", group_digits(qdrant->aside).text);
 	fputc('\n', stderr);
 }
 
@@ -172,7 +229,9 @@ static int open_inputs(struct input *inputs, char **names, size_t count, uint64_
 			return PFS_EXIT_IO;
 		}
 		if (S_ISDIR(st.st_mode)) {
-			complain("%s: is a directory, not a file of documents", inputs[i].name);
+			complain("%s: is a directory, not a file of documents (what Qdrant has "
+				 "left is imported with --qdrant)",
+				 inputs[i].name);
 			return PFS_EXIT_IO;
 		}
 		known = known && S_ISREG(st.st_mode);
@@ -192,62 +251,110 @@ static void close_inputs(struct input *inputs, size_t count)
 	free(inputs);
 }
 
-static int run(const struct command *command, int argc, char **argv)
+/* What the command line asks for. */
+struct request {
+	struct common_options common;
+	bool json;
+	char *target;
+	char **names; /* of inputs */
+	size_t count;
+};
+
+/* Takes the options and arguments. -1: go on; else the exit code. */
+static int parse_options(const struct command *command, int argc, char **argv,
+			 struct request *request, struct import *import,
+			 struct qdrant_import *qdrant)
 {
 	static char *standard_input[] = {"-"};
-	struct common_options common = {.wait_ms = WAIT_MS_DEFAULT};
-	struct import import = {0};
-	struct target_import hooks = {.stored = on_stored, .refused = on_refused, .arg = &import};
-	struct input *inputs;
-	uint64_t total;
-	size_t count;
-	char **names;
-	bool json = false;
 	int c, result;
 
 	while ((c = getopt_long(argc, argv, ":hq", options, NULL)) != -1) {
-		if (c == OPTION_JSON) {
-			json = true;
-		} else if (c == OPTION_STOP) {
-			import.stop_on_error = true;
-		} else {
-			result = common_option(command, c, argv, &common);
+		switch (c) {
+		case OPTION_JSON: request->json = true; break;
+		case OPTION_STOP: import->stop_on_error = true; break;
+		case OPTION_OFFSET_IDS: qdrant->offset_ids = true; break;
+		case OPTION_REJECTS: qdrant->rejects = optarg; break;
+		case OPTION_QDRANT:
+			if (qdrant->path)
+				return usage_error(command, "--qdrant is there twice");
+			qdrant->path = optarg;
+			break;
+		default:
+			result = common_option(command, c, argv, &request->common);
 			if (result >= 0)
 				return result;
 		}
 	}
 	if (argc - optind < 1)
 		return usage_error(command, "a TARGET is expected");
-	count = argc - optind > 1 ? (size_t)(argc - optind - 1) : 1;
-	names = argc - optind > 1 ? argv + optind + 1 : standard_input;
-	inputs = malloc(count * sizeof(*inputs));
-	if (!inputs) {
+	if (qdrant->path && argc - optind > 1)
+		return usage_error(command, "--qdrant is the input, and there are FILEs, too");
+	if (!qdrant->path && (qdrant->offset_ids || qdrant->rejects))
+		return usage_error(command, "--offset-ids and --rejects belong to --qdrant");
+	request->target = argv[optind];
+	request->names = argc - optind > 1 ? argv + optind + 1 : standard_input;
+	request->count = argc - optind > 1 ? (size_t)(argc - optind - 1) : 1;
+	if (qdrant->path)
+		request->count = 0;
+	return -1;
+}
+
+/* Opens the inputs, so that a missing one makes no store. Returns 0 or the exit code. */
+static int open_sources(const struct request *request, struct input **inputs,
+			struct qdrant_import *qdrant, uint64_t *total)
+{
+	*total = 0;
+	*inputs = malloc((request->count + 1) * sizeof(**inputs));
+	if (!*inputs) {
 		complain("%s", explain(-ENOMEM));
 		return PFS_EXIT_IO;
 	}
-	for (size_t i = 0; i < count; i++)
-		inputs[i].fd = -1;
-	result = open_inputs(inputs, names, count, &total);
+	for (size_t i = 0; i < request->count; i++)
+		(*inputs)[i].fd = -1;
+	if (qdrant->path)
+		return qdrant_import_open(qdrant);
+	return open_inputs(*inputs, request->names, request->count, total);
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+	struct request request = {.common = {.wait_ms = WAIT_MS_DEFAULT}};
+	struct import import = {0};
+	struct qdrant_import qdrant = {0};
+	struct target_import hooks = {.stored = on_stored, .refused = on_refused, .arg = &import};
+	struct input *inputs;
+	uint64_t total;
+	int result = parse_options(command, argc, argv, &request, &import, &qdrant);
+
+	if (result >= 0)
+		return result;
+	result = open_sources(&request, &inputs, &qdrant, &total);
 	if (!result)
-		result = open_target(&import.target, argv[optind], TARGET_WRITE | TARGET_CREATE,
-				     &common);
+		result = open_target(&import.target, request.target, TARGET_WRITE | TARGET_CREATE,
+				     &request.common);
 	if (!result) {
 		target_import_begin(import.target, &hooks);
-		progress_start(&import.progress, common.quiet, "import", "documents", total);
-		result = import_all(&import, inputs, count);
+		progress_start(&import.progress, request.common.quiet, "import", "documents",
+			       total);
+		if (qdrant.path)
+			result = import_qdrant(&import, &qdrant);
+		else
+			result = import_all(&import, inputs, request.count);
 		result = close_target(import.target, result);
-		if (json || !common.quiet)
-			print_summary(&import, json);
+		if (request.json || !request.common.quiet)
+			print_summary(&import, &qdrant, request.json);
 		result = end_output(stdout, result);
 	}
-	close_inputs(inputs, count);
+	qdrant_import_close(&qdrant);
+	close_inputs(inputs, request.count);
 	return result;
 }
 
 const struct command command_import = {
 	.name = "import",
-	.summary = "store documents from NDJSON or from Qdrant scroll responses",
-	.usage = "[options] TARGET [FILE|-]...",
+	.summary = "store documents from NDJSON, from Qdrant scroll responses or directories",
+	.usage = "[options] TARGET [FILE|-]...\n"
+		 "       payloadctl import [options] --qdrant=DIRECTORY TARGET",
 	.help = "Reads documents from the FILEs or standard input and stores each under its id, "
 		"replacing what is\n"
 		"there. The input holds, also mixed:\n"
@@ -262,8 +369,23 @@ const struct command command_import = {
 		"they stand. A missing or empty TARGET directory becomes a new store.\n\n"
 		"What is refused is reported with its line, counted, and makes exit code 1; the "
 		"rest is stored.\n"
-		"When the command has ended, what it has stored is durable.\n\nOptions:\n"
+		"When the command has ended, what it has stored is durable.\n\n"
+		"--qdrant reads what a stopped Qdrant has left on disk, or an unpacked snapshot: "
+		"DIRECTORY is a\n"
+		"collection, a shard or a segment. Of an id in several segments the highest "
+		"version "
+		"is taken. What is\n"
+		"damaged is put aside with its place and reason, and makes exit code 1, as do "
+		"operations that only the\n"
+		"write-ahead log has; the rest is stored. Nothing is written to "
+		"DIRECTORY.\n\nOptions:\n"
 		"      --stop-on-error  stop at the first refusal (what was stored before stays)\n"
+		"      --qdrant=DIRECTORY  import what Qdrant has left\n"
+		"      --rejects=FILE   put aside what is damaged in FILE (" QDRANT_REJECTS_NAME
+		", or a name with\n"
+		"                       a number when that is there)\n"
+		"      --offset-ids     of one segment without id tracker: internal offsets become "
+		"ids\n"
 		"      --json           print the summary as JSON on standard output\n",
 	.run = run,
 };

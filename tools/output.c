@@ -6,7 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "storage/base64.h"
+#include "tools/json_scan.h"
+
 #define BUFFER (256 * PFS_KIB)
+#define BASE64_PIECE 3072 /* a multiple of 3 */
 
 /* Makes the file that is written first, beside the one that is to come. */
 static int make_temp(struct output *out)
@@ -97,6 +101,33 @@ int output_write(struct output *out, const void *data, size_t len)
 int output_text(struct output *out, const char *text)
 {
 	return output_write(out, text, strlen(text));
+}
+
+int output_base64(struct output *out, const void *data, size_t len)
+{
+	const uint8_t *bytes = data;
+	char piece[BASE64_PIECE / 3 * 4];
+	int err = 0;
+
+	for (size_t off = 0, n; !err && off < len; off += n) {
+		n = pfs_min_u64(len - off, BASE64_PIECE);
+		pfs_base64_encode(piece, bytes + off, n);
+		err = output_write(out, piece, pfs_base64_encoded_len(n));
+	}
+	return err;
+}
+
+int output_json_string(struct output *out, const char *text)
+{
+	size_t len = strlen(text);
+	char *string = malloc(6 * len + 2);
+	int err;
+
+	if (!string)
+		return -ENOMEM;
+	err = output_write(out, string, json_string_encode(string, text, len));
+	free(string);
+	return err;
 }
 
 /* Makes the file's new name durable. */

@@ -20,6 +20,10 @@ int output_open(struct output *out, const char *path);
 /* Returns 0 or the first error: -EPIPE when nobody reads standard output any more. */
 int output_write(struct output *out, const void *data, size_t len);
 int output_text(struct output *out, const char *text);
+/* Writes the bytes in base64, without quotes. */
+int output_base64(struct output *out, const void *data, size_t len);
+/* Writes the text as a JSON string with its quotes. -ENOMEM besides. */
+int output_json_string(struct output *out, const char *text);
 
 /* Completes it: the file (mode 0666 without the umask) replaces one of that name, durably. */
 int output_commit(struct output *out);
