@@ -2,10 +2,16 @@
 
 #include <limits.h>
 #include <lz4.h>
+#include <lz4hc.h>
 #include <stdlib.h>
 
 #define PACK_MAX PFS_GIB
 #define AREA_OUT (64 * PFS_KIB) /* longer values are decoded in place */
+
+/* Bytes and microseconds a document, with a dictionary of 64 KiB: 99 bytes of JSON become 49 (0.4
+ * us) with fast LZ4, 35.3 (7.7) at level 9, 35.0 (10.7) at 10, 34.7 (21) at 11 and 12; 839 bytes
+ * become 398 (2), 307.2 (21.6), 305.9 (38), 305.8 (40) and 305.7 (48). */
+#define HC_LEVEL 10
 
 _Static_assert(PACK_MAX <= LZ4_MAX_INPUT_SIZE, "codec.h promises 1 GiB");
 
@@ -68,6 +74,65 @@ size_t pfs_codec_pack(uint8_t *out, size_t cap, const uint8_t *raw, size_t raw_l
 	}
 	return packed > 0 ? (size_t)packed : 0;
 }
+
+/* ---- LZ4HC ---- */
+
+struct pfs_codec_hc {
+	uint64_t serial; /* of the dictionary in loaded; 0: none was */
+	LZ4_streamHC_t loaded, work;
+	uint8_t bytes[PFS_CODEC_DICT_MAX]; /* the dictionary's */
+};
+
+int pfs_codec_hc_new(struct pfs_codec_hc **out)
+{
+	struct pfs_codec_hc *hc = malloc(sizeof(*hc));
+
+	*out = hc;
+	if (!hc)
+		return -ENOMEM;
+	hc->serial = 0;
+	LZ4_initStreamHC(&hc->work, sizeof(hc->work));
+	return 0;
+}
+
+void pfs_codec_hc_free(struct pfs_codec_hc *hc)
+{
+	free(hc);
+}
+
+static void load_hc(struct pfs_codec_hc *hc, const struct pfs_codec_dict *dict)
+{
+	memcpy(hc->bytes, dict->bytes, dict->len);
+	LZ4_initStreamHC(&hc->loaded, sizeof(hc->loaded));
+	LZ4_resetStreamHC_fast(&hc->loaded, HC_LEVEL);
+	LZ4_loadDictHC(&hc->loaded, (const char *)hc->bytes, (int)dict->len);
+	hc->serial = dict->serial;
+}
+
+size_t pfs_codec_pack_hc(struct pfs_codec_hc *hc, uint8_t *out, size_t cap, const uint8_t *raw,
+			 size_t raw_len, const struct pfs_codec_dict *dict)
+{
+	int room, packed;
+
+	if (raw_len < 2 || raw_len > PACK_MAX || cap == 0)
+		return 0;
+	room = (int)pfs_min_u64(cap, raw_len - 1);
+	if (!dict) {
+		packed = LZ4_compress_HC_extStateHC(&hc->work, (const char *)raw, (char *)out,
+						    (int)raw_len, room, HC_LEVEL);
+	} else {
+		if (hc->serial != dict->serial)
+			load_hc(hc, dict);
+		/* 256 KiB, which take 3 us. LZ4_attach_HC_dictionary would do without, but the
+		 * shared library does not have it, and at this level it finds less. */
+		memcpy(&hc->work, &hc->loaded, sizeof(hc->work));
+		packed = LZ4_compress_HC_continue(&hc->work, (const char *)raw, (char *)out,
+						  (int)raw_len, room);
+	}
+	return packed > 0 ? (size_t)packed : 0;
+}
+
+/* ---- decoding ---- */
 
 /* A value is decoded behind the dictionary that it was packed with: matches then reach into it as
  * into what was decoded before, without a case of their own. What a thread has at hand stays there

@@ -23,6 +23,19 @@ const uint8_t *pfs_codec_dict_bytes(const struct pfs_codec_dict *dict, size_t *l
 size_t pfs_codec_pack(uint8_t *out, size_t cap, const uint8_t *raw, size_t raw_len,
 		      const struct pfs_codec_dict *dict);
 
+/* What the packing with LZ4HC works in: for one thread at a time. */
+struct pfs_codec_hc;
+
+/* -ENOMEM. */
+int pfs_codec_hc_new(struct pfs_codec_hc **out);
+void pfs_codec_hc_free(struct pfs_codec_hc *hc);
+
+/* The same with LZ4HC: a quarter smaller with a dictionary, ten to forty times as slow, decoded by
+ * the same function as fast. The dictionary that it was called with last is kept loaded (it need
+ * not live on). */
+size_t pfs_codec_pack_hc(struct pfs_codec_hc *hc, uint8_t *out, size_t cap, const uint8_t *raw,
+			 size_t raw_len, const struct pfs_codec_dict *dict);
+
 /* Decodes packed to exactly raw_len bytes at out. -EUCLEAN when the bytes do not decode to exactly
  * that; out may then hold anything, never more than raw_len bytes are written. */
 int pfs_codec_unpack(uint8_t *out, size_t raw_len, const uint8_t *packed, size_t packed_len,

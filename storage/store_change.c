@@ -67,8 +67,16 @@ void pfs_change_inherit(struct pfs_store *store, struct pfs_change *change,
 
 /* ---- packing ---- */
 
+/* hc NULL: the fast way. */
+static size_t pack_one(struct pfs_codec_hc *hc, uint8_t *out, size_t cap, const uint8_t *raw,
+		       size_t raw_len, const struct pfs_codec_dict *dict)
+{
+	return hc ? pfs_codec_pack_hc(hc, out, cap, raw, raw_len, dict)
+		  : pfs_codec_pack(out, cap, raw, raw_len, dict);
+}
+
 static int pack_blocks(struct pfs_store *store, struct pfs_packed *out, const uint8_t *data,
-		       size_t len)
+		       size_t len, struct pfs_codec_hc *hc)
 {
 	uint64_t blocks = pfs_block_count(len), table = blocks * PFS_BLOCK_ENTRY_LEN;
 	uint8_t *body = malloc(pfs_blocks_bound(len));
@@ -81,7 +89,7 @@ static int pack_blocks(struct pfs_store *store, struct pfs_packed *out, const ui
 		const uint8_t *raw = data + i * PFS_BLOCK_LEN;
 		uint32_t raw_len = pfs_block_raw_len(len, i);
 		uint8_t *stored = body + table + end;
-		size_t stored_len = pfs_codec_pack(stored, raw_len, raw, raw_len, NULL);
+		size_t stored_len = pack_one(hc, stored, raw_len, raw, raw_len, NULL);
 
 		if (stored_len == 0) {
 			memcpy(stored, raw, raw_len);
@@ -98,12 +106,12 @@ static int pack_blocks(struct pfs_store *store, struct pfs_packed *out, const ui
 	return 0;
 }
 
-int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
-	     bool with_dict)
+static int pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
+		bool with_dict, struct pfs_codec_hc *hc)
 {
 	*out = (struct pfs_packed){.raw_len = len};
 	if (len > PFS_BLOCK_LEN)
-		return pack_blocks(store, out, data, len);
+		return pack_blocks(store, out, data, len, hc);
 	out->body = data;
 	out->body_len = (uint32_t)len;
 	if (len == 0)
@@ -113,8 +121,8 @@ int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, 
 		return -ENOMEM;
 	if (with_dict)
 		out->dict = pfs_dict_hold(store);
-	out->body_len = (uint32_t)pfs_codec_pack(out->owned, len, data, len,
-						 out->dict ? out->dict->codec : NULL);
+	out->body_len = (uint32_t)pack_one(hc, out->owned, len, data, len,
+					   out->dict ? out->dict->codec : NULL);
 	if (out->body_len) {
 		out->flags = PFS_CONTAINER_LZ4;
 		out->body = out->owned;
@@ -124,6 +132,21 @@ int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, 
 		out->dict = NULL;
 	}
 	return 0;
+}
+
+int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
+	     bool with_dict)
+{
+	return pack(store, out, data, len, with_dict, NULL);
+}
+
+int pfs_repack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
+	       struct pfs_codec_hc *hc)
+{
+	int err = pack(store, out, data, len, true, hc);
+
+	out->repacked = true;
+	return err;
 }
 
 void pfs_packed_free(struct pfs_packed *packed)

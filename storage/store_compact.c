@@ -28,22 +28,17 @@
 #include <time.h>
 
 #include "storage/epoch.h"
-#include "storage/store_internal.h"
+#include "storage/store_compact.h"
 
 #define WASTE_DIV 5 /* of the live bytes */
 #define WASTE_DIV_LOW 6
 #define WASTE_FLOOR_DIV 4 /* of a page */
 #define WASTE_FLOOR_DIV_LOW 8
 #define SHARE_MIN_DIV 10 /* dead share of a page from which on emptying it is worth it */
-#define FULL_DIV 32	 /* a page is full with less free than this part of it */
 
 /* A lock hold, a step, a checkpoint. */
-#define GROUP_VALUES 32
-#define GROUP_BYTES (256 * PFS_KIB)
 #define GROUP_SLOTS 4096
 #define STEP_BYTES PFS_MIB
-#define CHECKPOINT_BYTES (8 * PFS_MIB)
-#define CHECKPOINT_VALUES 16384
 #define PASSES_MAX 3
 #define YIELD_NS 200000
 
@@ -191,8 +186,7 @@ static int choose(struct pfs_store *store, bool eager)
 	return err;
 }
 
-/* The page is open again. stuck: it is not tried before something has left it. */
-static void give_up(struct pfs_store *store, bool stuck)
+void pfs_compact_give_up(struct pfs_store *store, bool stuck)
 {
 	struct pfs_compaction *c = &store->compaction;
 	struct pfs_page_space space;
@@ -221,10 +215,8 @@ void pfs_compact_yield_room(struct pfs_store *store)
 
 /* ---- moving ---- */
 
-/* The object whose document stands in the slot; PFS_OBJECT_NONE: it is on its way elsewhere, or the
- * index does not have it. */
-static uint32_t object_at(struct pfs_store *store, uint32_t page, uint32_t number,
-			  const struct pfs_slot *slot)
+uint32_t pfs_compact_object_at(struct pfs_store *store, uint32_t page, uint32_t number,
+			       const struct pfs_slot *slot)
 {
 	uint64_t word = pfs_word_page(page, number);
 	struct pfs_probe probe;
@@ -248,8 +240,9 @@ static int move_group(struct pfs_store *store, bool *end)
 	int err = 0;
 
 	*end = false;
-	for (unsigned slots = 0;
-	     !err && slots < GROUP_SLOTS && values < GROUP_VALUES && bytes < GROUP_BYTES; slots++) {
+	for (unsigned slots = 0; !err && slots < GROUP_SLOTS && values < PFS_COMPACT_GROUP_VALUES &&
+				 bytes < PFS_COMPACT_GROUP_BYTES;
+	     slots++) {
 		struct pfs_slot slot;
 		uint32_t object;
 
@@ -259,7 +252,7 @@ static int move_group(struct pfs_store *store, bool *end)
 		}
 		if (pfs_page_read_slot(page, c->cursor++, &slot) != 0 || !pfs_slot_is_live(&slot))
 			continue;
-		object = object_at(store, page->number, c->cursor - 1, &slot);
+		object = pfs_compact_object_at(store, page->number, c->cursor - 1, &slot);
 		if (object == PFS_OBJECT_NONE)
 			continue;
 		err = pfs_touch_object(store, object);
@@ -300,7 +293,7 @@ static int move_group_locked(struct pfs_store *store, bool *end)
 	return err;
 }
 
-static void yield(struct pfs_store *store)
+void pfs_compact_yield(struct pfs_store *store)
 {
 	static const struct timespec pause = {0, YIELD_NS};
 
@@ -308,15 +301,14 @@ static void yield(struct pfs_store *store)
 		nanosleep(&pause, NULL);
 }
 
-static int apply(struct pfs_store *store, bool force)
+int pfs_compact_apply(struct pfs_store *store, bool force)
 {
 	store->compaction.unapplied = 0;
 	store->compaction.unapplied_values = 0;
 	return pfs_checkpoint(store, force);
 }
 
-/* Up to STEP_BYTES. 1: the page is not done, 0: it is: empty and gone, or given up. */
-static int step(struct pfs_store *store, bool force)
+int pfs_compact_victim_step(struct pfs_store *store, bool force)
 {
 	struct pfs_compaction *c = &store->compaction;
 	uint64_t from = c->moved;
@@ -325,13 +317,12 @@ static int step(struct pfs_store *store, bool force)
 
 	while (!err && !end && c->moved - from < STEP_BYTES) {
 		err = move_group_locked(store, &end);
-		yield(store);
+		pfs_compact_yield(store);
 	}
-	if (!err &&
-	    (end || c->unapplied >= CHECKPOINT_BYTES || c->unapplied_values >= CHECKPOINT_VALUES))
-		err = apply(store, force);
+	if (!err && (end || pfs_compact_is_due(store)))
+		err = pfs_compact_apply(store, force);
 	if (err) {
-		give_up(store, err == -ENOSPC);
+		pfs_compact_give_up(store, err == -ENOSPC);
 		return err;
 	}
 	if (!end)
@@ -343,7 +334,7 @@ static int step(struct pfs_store *store, bool force)
 	c->cursor = 0;
 	if (++c->passes < PASSES_MAX)
 		return 1;
-	give_up(store, true);
+	pfs_compact_give_up(store, true);
 	return 0;
 }
 
@@ -359,7 +350,7 @@ int pfs_store_compact_step(struct pfs_store *store, bool eager)
 	if (!store->compaction.victim)
 		err = choose(store, eager);
 	if (err == 1) {
-		err = step(store, false);
+		err = pfs_compact_victim_step(store, false);
 		/* Whether there is more is for the next choice to say. */
 		if (err == 0)
 			err = 1;
@@ -378,209 +369,6 @@ void pfs_compact_for_room(struct pfs_store *store)
 		return;
 	err = store->compaction.victim ? 1 : choose(store, true);
 	while (err == 1)
-		err = step(store, true);
+		err = pfs_compact_victim_step(store, true);
 	pthread_mutex_unlock(&store->compact_lock);
-}
-
-/* ---- everything ---- */
-
-/* What a full compaction is to do. */
-struct packing {
-	uint64_t total, moved_before; /* bytes of containers */
-	uint64_t dead, live, pages;   /* of the pages that are not full */
-};
-
-static bool is_full(const struct pfs_store *store, const struct pfs_page *page,
-		    const struct pfs_page_space *space)
-{
-	uint64_t free = space->holes + (uint64_t)space->free_slots * PFS_SLOT_LEN;
-
-	/* A page that was made for one large document has no use for its gap. */
-	if (page->size == store->super.page_size || space->used < page->size / 2)
-		free += space->gap;
-	return free < page->size / FULL_DIV;
-}
-
-/* Whether the page is to be emptied by this run, which then counts it. Commit lock. */
-static bool is_to_be_packed(struct pfs_store *store, struct pfs_page *page, struct packing *p)
-{
-	struct pfs_page_space space;
-
-	pfs_page_space(page, &space);
-	if (page->unusable || page->retiring || space.used == 0 || is_full(store, page, &space))
-		return false;
-	p->total += space.used;
-	p->live += pfs_page_live(&space);
-	p->dead += space.holes + (uint64_t)space.free_slots * PFS_SLOT_LEN;
-	p->pages++;
-	return true;
-}
-
-/* Reads the pages that are not full, and marks them. */
-static int mark_pages(struct pfs_store *store, struct packing *p)
-{
-	uint32_t last = pfs_pager_last(store->pager);
-	int err = 0;
-
-	for (uint32_t n = 1; n <= last && !err; n++) {
-		struct pfs_page *page;
-
-		pthread_mutex_lock(&store->commit);
-		page = pfs_pager_find(store->pager, n);
-		if (page && is_to_be_packed(store, page, p)) {
-			err = pfs_pager_load(store->pager, page);
-			page->packed_run = store->compaction.run;
-		}
-		pthread_mutex_unlock(&store->commit);
-	}
-	return err;
-}
-
-/* Whether as many pages would be there afterwards, and hardly less in them. */
-static bool gains_nothing(const struct pfs_store *store, const struct packing *p)
-{
-	uint64_t room = store->super.page_size - PFS_PAGE_HEADER_LEN - PFS_PAGE_TRAILER_LEN;
-
-	return p->pages == 0 ||
-	       (p->dead < p->live / FULL_DIV && (p->live + room - 1) / room >= p->pages);
-}
-
-/* Closes all marked pages, so that their values go to pages that stay, or opens them again. */
-static void close_marked(struct pfs_store *store, bool closed)
-{
-	pthread_mutex_lock(&store->commit);
-	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
-		struct pfs_page *page = pfs_pager_find(store->pager, n);
-
-		if (page && page->loaded && page->packed_run == store->compaction.run)
-			pfs_pager_close_page(store->pager, page, closed);
-	}
-	pthread_mutex_unlock(&store->commit);
-}
-
-/* The next marked page, that with the least in it, is the victim. */
-static bool next_marked(struct pfs_store *store)
-{
-	struct pfs_compaction *c = &store->compaction;
-	uint64_t least = UINT64_MAX;
-
-	pthread_mutex_lock(&store->commit);
-	c->victim = c->cursor = 0;
-	c->passes = 0;
-	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
-		struct pfs_page *page = pfs_pager_find(store->pager, n);
-		struct pfs_page_space space;
-
-		if (!page || page->packed_run != c->run || !page->closed)
-			continue;
-		pfs_page_space(page, &space);
-		if (space.used < least) {
-			least = space.used;
-			c->victim = n;
-		}
-	}
-	pthread_mutex_unlock(&store->commit);
-	return c->victim != 0;
-}
-
-static int pack(struct pfs_store *store, struct packing *p, pfs_progress_fn *progress, void *arg,
-		const bool *stop)
-{
-	int err = 0;
-
-	while (err >= 0 && next_marked(store)) {
-		do {
-			if (stop && __atomic_load_n(stop, __ATOMIC_RELAXED))
-				return -ECANCELED;
-			err = step(store, false);
-			if (progress)
-				progress(arg,
-					 pfs_min_u64(store->compaction.moved - p->moved_before,
-						     p->total),
-					 p->total);
-		} while (err == 1);
-		/* Pages that were opened again, because their room was needed, are left. */
-		if (err == -EAGAIN)
-			err = -ENOSPC;
-	}
-	return err;
-}
-
-static int retire_all(struct pfs_store *store)
-{
-	int err;
-
-	pthread_mutex_lock(&store->checkpoint_lock);
-	err = pfs_retire_pages(store, false);
-	pthread_mutex_unlock(&store->checkpoint_lock);
-	return err;
-}
-
-static int pack_everything(struct pfs_store *store, pfs_progress_fn *progress, void *arg,
-			   const bool *stop)
-{
-	struct pfs_compaction *c = &store->compaction;
-	struct packing p = {.moved_before = c->moved};
-	int err;
-
-	if (c->victim)
-		give_up(store, false);
-	c->run++;
-	err = pfs_checkpoint(store, true);
-	if (!err)
-		err = retire_all(store);
-	if (!err)
-		err = mark_pages(store, &p);
-	if (err || gains_nothing(store, &p))
-		return err;
-	if (progress)
-		progress(arg, 0, p.total);
-	close_marked(store, true);
-	err = pack(store, &p, progress, arg, stop);
-	close_marked(store, false);
-	c->victim = 0;
-	if (!err)
-		err = retire_all(store);
-	if (!err && progress)
-		progress(arg, p.total, p.total);
-	return err;
-}
-
-static int stat_now(struct pfs_store *store, struct pfs_store_stat *out)
-{
-	int err;
-
-	pthread_mutex_lock(&store->commit);
-	err = pfs_stat_locked(store, out);
-	pthread_mutex_unlock(&store->commit);
-	return err;
-}
-
-int pfs_store_compact(struct pfs_store *store, pfs_progress_fn *progress, void *arg,
-		      const bool *stop, struct pfs_compact_result *result)
-{
-	struct pfs_store_stat before, after;
-	int err;
-
-	*result = (struct pfs_compact_result){0};
-	if (!pfs_store_is_writable(store))
-		return -EROFS;
-	if (__atomic_exchange_n(&store->packing, true, __ATOMIC_ACQ_REL))
-		return -EBUSY;
-	pthread_mutex_lock(&store->compact_lock);
-	err = stat_now(store, &before);
-	if (!err)
-		err = pack_everything(store, progress, arg, stop);
-	if (stat_now(store, &after) == 0)
-		*result = (struct pfs_compact_result){
-			.values = after.moved_values - before.moved_values,
-			.bytes = after.moved_bytes - before.moved_bytes,
-			.pages_before = before.pages,
-			.pages_after = after.pages,
-			.disk_before = before.page_bytes,
-			.disk_after = after.page_bytes,
-		};
-	pthread_mutex_unlock(&store->compact_lock);
-	__atomic_store_n(&store->packing, false, __ATOMIC_RELEASE);
-	return err;
 }

@@ -323,11 +323,15 @@ struct pfs_packed {
 	const uint8_t *body;
 	uint8_t *owned;	       /* to be freed */
 	struct pfs_dict *dict; /* that it was packed with, held; or NULL */
+	bool repacked;	       /* nothing new: it tells nothing of what is put nowadays */
 };
 /* Packs up to PFS_WHOLE_WRITE_MAX bytes. The body may be `data` itself. with_dict: with the newest
  * dictionary, if there is one; then the record has to be written before pfs_packed_free. */
 int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
 	     bool with_dict);
+/* The same for what is there already, with all the time it takes to be small. */
+int pfs_repack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
+	       struct pfs_codec_hc *hc);
 void pfs_packed_free(struct pfs_packed *packed);
 
 /* ---- store_log.c: commit lock; 0 or why the record could not be written ---- */
@@ -351,6 +355,12 @@ int pfs_log_move(struct pfs_store *store, const struct pfs_key *from, uint64_t f
  * section; nothing of it is held). It goes to another place, because a container is no source for
  * writing in place. -ENOSPC: nothing has changed. */
 int pfs_touch_object(struct pfs_store *store, uint32_t object);
+
+/* Puts packed, which is the content that the object's version `seq` has, in that version's place;
+ * all else stays (commit lock, epoch section). -EAGAIN: it is another version by now. -ENOSPC,
+ * -EAGAIN: nothing has changed. */
+int pfs_repack_object(struct pfs_store *store, uint32_t object, uint64_t seq,
+		      const struct pfs_packed *packed);
 
 /* Logs what is held of the object (commit lock). */
 int pfs_log_held(struct pfs_store *store, uint32_t object, struct pfs_version *held);

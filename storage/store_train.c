@@ -283,7 +283,8 @@ void pfs_training_begin(struct pfs_store *store)
 
 void pfs_training_count(struct pfs_store *store, const struct pfs_packed *packed)
 {
-	if (packed->raw_len < SAMPLE_LEN_MIN || (packed->flags & PFS_CONTAINER_BLOCKS))
+	if (packed->repacked || packed->raw_len < SAMPLE_LEN_MIN ||
+	    (packed->flags & PFS_CONTAINER_BLOCKS))
 		return;
 	store->training.raw += packed->raw_len;
 	store->training.packed += packed->body_len;

@@ -504,6 +504,24 @@ int pfs_touch_object(struct pfs_store *store, uint32_t object)
 	return attr_object(store, object, 0, NULL, false);
 }
 
+int pfs_repack_object(struct pfs_store *store, uint32_t object, uint64_t seq,
+		      const struct pfs_packed *packed)
+{
+	struct pfs_change change;
+	struct pfs_view view;
+	struct pfs_key key;
+	uint64_t word = pfs_index_word(store->index, object);
+	int err = pfs_view(store, word, &view);
+
+	if (!err && (view.seq != seq || view.size != packed->raw_len))
+		err = -EAGAIN;
+	if (!err)
+		err = pfs_object_word_key(store, object, word, &key);
+	if (!err)
+		err = begin(store, &change, object, &key, &view);
+	return err ? err : put_object(store, &change, packed, 0, false);
+}
+
 /* Replaces a held version by one with other attributes. */
 static int rehold(struct pfs_store *store, uint32_t object, struct pfs_version *held, unsigned mask,
 		  const struct pfs_attr *attr)

@@ -78,11 +78,15 @@ static int run(const struct command *command, int argc, char **argv)
 
 const struct command command_compact = {
 	.name = "compact",
-	.summary = "pack the documents into as few pages as they need, give the rest back",
+	.summary = "pack the documents as small as they get, give the rest back",
 	.usage = "[options] TARGET",
-	.help = "Moves the documents of every page that is not full to pages that are, and gives\n"
-		"the empty ones back to the filesystem. The store can be used meanwhile; stopping\n"
-		"it at any moment does no harm. It needs room for a page.\n\n"
+	.help = "Lays the documents into as few pages as they need, in the order of their ids, "
+		"each\n"
+		"packed with LZ4HC and the newest dictionary, and gives what is left over back to\n"
+		"the filesystem. What is packed already stays as it is. The store can be used\n"
+		"meanwhile; stopping it at any moment does no harm, and it then goes on where it\n"
+		"was. It may need room for a second copy of the documents; where there is less,\n"
+		"it only gives free space back, which takes the room of a page.\n\n"
 		"Options:\n"
 		"      --json           print the result as JSON\n",
 	.run = run,

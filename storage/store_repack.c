@@ -1,0 +1,94 @@
+/* One value of a page, made as small as LZ4HC and the newest dictionary can. */
+#include <stdlib.h>
+
+#include "storage/epoch.h"
+#include "storage/store_pack.h"
+
+struct pfs_repacker *pfs_repacker_new(struct pfs_store *store)
+{
+	struct pfs_repacker *r = malloc(sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->store = store;
+	if (pfs_codec_hc_new(&r->hc) != 0) {
+		free(r);
+		return NULL;
+	}
+	return r;
+}
+
+void pfs_repacker_free(struct pfs_repacker *r)
+{
+	if (r)
+		pfs_codec_hc_free(r->hc);
+	free(r);
+}
+
+/* Copies the value that stands in the slot to r->loaded and r->raw. *readable: it is there,
+ * verifies, and is not too large. */
+static void read_value(struct pfs_repacker *r, uint32_t number, uint32_t slot, unsigned kind,
+		       uint64_t tag, struct pfs_repacked *out, bool *readable)
+{
+	struct pfs_loaded *l = &r->loaded;
+	struct pfs_slot_disk disk;
+	struct pfs_page *page;
+
+	*readable = false;
+	pfs_epoch_enter();
+	page = pfs_pager_find(r->store->pager, number);
+	if (page && pfs_page_copy(page, &disk, pfs_slot_offset(slot), sizeof(disk)) == 0 &&
+	    pfs_load_slot(page, &disk, l) == 0 && l->slot.kind == kind && l->slot.tag == tag) {
+		out->seq = l->c.seq;
+		out->len = l->slot.len;
+		*readable = !(l->c.flags & PFS_CONTAINER_LOST) && l->c.raw_len &&
+			    l->c.raw_len <= sizeof(r->raw) &&
+			    pfs_loaded_read(r->store, l, 0, r->raw, l->c.raw_len) == 0;
+	}
+	pfs_epoch_leave();
+}
+
+static bool needs_old_dict(struct pfs_store *store, uint32_t number)
+{
+	struct pfs_dict *newest = number ? pfs_dict_hold(store) : NULL;
+	bool old = newest && newest->number != number;
+
+	pfs_dict_let_go(newest);
+	return old;
+}
+
+/* A body that is the payload itself stands in r->raw, which the next value takes. */
+static void own_body(struct pfs_packed *packed)
+{
+	if (packed->body == packed->owned || !packed->owned)
+		return;
+	memcpy(packed->owned, packed->body, packed->body_len);
+	packed->body = packed->owned;
+}
+
+int pfs_repack_slot(struct pfs_repacker *r, uint32_t page, uint32_t slot, unsigned kind,
+		    uint64_t tag, struct pfs_repacked *out)
+{
+	const struct pfs_container *c = &r->loaded.c;
+	uint64_t used, shorter = 0;
+	bool readable;
+	int err;
+
+	*out = (struct pfs_repacked){0};
+	read_value(r, page, slot, kind, tag, out, &readable);
+	if (!readable)
+		return 0;
+	err = pfs_repack(r->store, &out->packed, r->raw, c->raw_len, r->hc);
+	if (err)
+		return err;
+	own_body(&out->packed);
+	out->old_dict = needs_old_dict(r->store, c->dict);
+	if (out->packed.body_len < c->body_len)
+		shorter = c->body_len - out->packed.body_len;
+	out->better = shorter || out->old_dict;
+	used = pfs_max_u64(c->header_len + c->body_len - shorter, r->store->super.min_value_size);
+	out->gain = out->len > used ? out->len - used : 0;
+	if (!out->better)
+		pfs_packed_free(&out->packed);
+	return 0;
+}
