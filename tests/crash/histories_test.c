@@ -62,7 +62,7 @@ static void do_something(struct history *h)
 	unsigned doc = (unsigned)roll(h, DOCS);
 
 	w->fail_at = roll(h, 12) == 0 ? 1 + roll(h, 8) : 0;
-	switch (roll(h, 24)) {
+	switch (roll(h, 30)) {
 	case 0: op_sync(w); break;
 	case 1: op_fsync(w, doc); break;
 	case 2:
@@ -86,6 +86,11 @@ static void do_something(struct history *h)
 	case 18: op_mtime(w, doc); break;
 	case 19:
 	case 20: op_rename(w, doc, (unsigned)roll(h, DOCS), roll(h, 2)); break;
+	case 21:
+	case 22: op_compact(w); break;
+	case 23: op_compact_all(w); break;
+	case 24: op_dict(w); break;
+	case 25: op_dict_drop(w, doc); break;
 	default: op_put(w, doc, some_len(h), roll(h, 2)); break;
 	}
 }

@@ -1,5 +1,10 @@
 /* What is done to a store: each operation says what it makes of the oracle. */
+#include "storage/store_internal.h"
 #include "tests/crash/world_internal.h"
+
+#define DICT_LEN 2048
+#define DICT_PUT_LEN 160       /* of a document that is to name a dictionary */
+#define DROP_CHECKPOINTS_MAX 4 /* after so many, what nobody needs must be gone */
 
 static uint32_t object_of(struct world *w, unsigned i)
 {
@@ -281,6 +286,105 @@ bool op_compact_all(struct world *w)
 	world_begin_op(w);
 	w->err = pfs_store_compact(w->store, NULL, NULL, NULL, &result);
 	return world_finish_op(w, w->err, true);
+}
+
+static struct pfs_store_stat store_stat(struct world *w)
+{
+	struct pfs_store_stat stat;
+
+	assert_int_equal(pfs_store_stat(w->store, &stat), 0);
+	return stat;
+}
+
+/* The dictionary that a document's value names; 0: none, or there is no such document. */
+static uint32_t dict_of(struct world *w, unsigned i)
+{
+	struct pfs_key key = doc_key(i);
+	struct pfs_place place;
+	int err = pfs_place(w->store, &key, &place);
+
+	assert_true(err == 0 || err == -ENOENT);
+	return err ? 0 : place.dictionary;
+}
+
+/* What training does once it has chosen the bytes, which here are the same in every run. No
+ * document changes, and nothing of the journal becomes durable. */
+bool op_dict(struct world *w)
+{
+	uint8_t *bytes = world_fresh_bytes(++w->tag, DICT_LEN);
+
+	world_begin_op(w);
+	w->err = pfs_dict_add(w->store, bytes, DICT_LEN, 1000, 300);
+	free(bytes);
+	w->tally.dicts_made += !w->err;
+	return world_finish_op(w, w->err, false);
+}
+
+static bool names_old_dict(struct world *w, unsigned i, uint32_t now)
+{
+	uint32_t dict = dict_of(w, i);
+
+	return dict && dict != now;
+}
+
+static bool put_with_dict(struct world *w, unsigned i)
+{
+	op_put(w, i, DICT_PUT_LEN + i, false);
+	if (w->stop || w->err)
+		return false;
+	/* Else the rows about dictionaries would prove nothing. */
+	assert_int_equal(dict_of(w, i), store_stat(w).dictionary);
+	return true;
+}
+
+/* The document's value names the newest dictionary, and is in a page. No power is cut meanwhile:
+ * each of these operations is met alone, too. */
+static void prepare_drop(struct world *w, unsigned i)
+{
+	bool cutting = w->cutting;
+	uint64_t fail_at = w->fail_at;
+
+	w->cutting = false;
+	w->fail_at = 0;
+	if (!store_stat(w).dictionary) {
+		op_dict(w);
+		assert_int_equal(w->err, 0);
+	}
+	assert_true(put_with_dict(w, i));
+	op_checkpoint(w);
+	assert_int_equal(w->err, 0);
+	w->cutting = cutting;
+	w->fail_at = fail_at;
+}
+
+/* A new dictionary; then every document whose value names an older one is put anew, and checkpoints
+ * follow until the older ones, which no value needs any more, are gone. With objects held open, the
+ * replaced ones go on needing theirs. Each step is an operation with its own power cuts. */
+bool op_dict_drop(struct world *w, unsigned doc)
+{
+	struct pfs_store_stat stat;
+	uint32_t before;
+
+	prepare_drop(w, doc);
+	op_dict(w);
+	if (w->stop || w->err)
+		return true;
+	before = store_stat(w).dictionaries;
+	for (unsigned i = 0; i < DOCS; i++) {
+		if (names_old_dict(w, i, store_stat(w).dictionary) && !put_with_dict(w, i))
+			return true;
+	}
+	for (unsigned n = 0; n < DROP_CHECKPOINTS_MAX; n++) {
+		op_checkpoint(w);
+		if (w->stop || w->err)
+			return true;
+		stat = store_stat(w);
+		if (stat.dictionaries == 1)
+			break;
+	}
+	assert_true(w->hold_objects || stat.dictionaries == 1);
+	w->tally.dicts_dropped += before - stat.dictionaries;
+	return true;
 }
 
 bool op_reopen(struct world *w)

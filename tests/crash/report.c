@@ -128,10 +128,13 @@ void world_settings(struct world *w, bool *is_long)
 
 void print_tally(const struct world *w, const char *what, uint64_t n, double seconds)
 {
-	print_message("crash points %llu, images %llu (opened %llu), %s %llu, process deaths %llu, "
-		      "openings cut again %llu, failed syncs %llu, failures 0, %.0f s\n",
-		      (unsigned long long)w->tally.points, (unsigned long long)w->tally.images,
-		      (unsigned long long)w->tally.opened, what, (unsigned long long)n,
-		      (unsigned long long)w->tally.kills, (unsigned long long)w->tally.recuts,
-		      (unsigned long long)w->tally.failed_syncs, seconds);
+	print_message(
+		"crash points %llu, images %llu (opened %llu), %s %llu, process deaths %llu, "
+		"openings cut again %llu, failed syncs %llu, dictionaries %llu (dropped %llu), "
+		"failures 0, %.0f s\n",
+		(unsigned long long)w->tally.points, (unsigned long long)w->tally.images,
+		(unsigned long long)w->tally.opened, what, (unsigned long long)n,
+		(unsigned long long)w->tally.kills, (unsigned long long)w->tally.recuts,
+		(unsigned long long)w->tally.failed_syncs, (unsigned long long)w->tally.dicts_made,
+		(unsigned long long)w->tally.dicts_dropped, seconds);
 }

@@ -142,14 +142,32 @@ void world_push_all_held(struct world *w)
 
 /* ---- moments ---- */
 
+/* Half of them, at twice the distance: each is a copy of the disk. */
+static void thin_moments(struct world *w)
+{
+	size_t n = 0;
+
+	w->moment_every *= 2;
+	for (size_t i = 0; i < w->moment_count; i++) {
+		if (w->moments[i].step % w->moment_every == 0)
+			w->moments[n++] = w->moments[i];
+		else
+			pfs_sim_free(w->moments[i].disk);
+	}
+	w->moment_count = n;
+}
+
+/* step NULL: the end of the operation, which is never left out. */
 static void take_moment(struct world *w, const struct pfs_sim_step *step)
 {
 	struct moment *m;
 
-	if (w->moment_count == w->moment_cap) {
-		w->moment_cap = w->moment_cap ? 2 * w->moment_cap : 64;
-		w->moments = realloc(w->moments, w->moment_cap * sizeof(*w->moments));
-		assert_non_null(w->moments);
+	if (step && w->step % w->moment_every)
+		return;
+	if (w->moment_count == MOMENTS_MAX) {
+		thin_moments(w);
+		if (step && w->step % w->moment_every)
+			return;
 	}
 	m = &w->moments[w->moment_count++];
 	*m = (struct moment){.disk = pfs_sim_kill(w->sim), .step = w->step};
@@ -195,6 +213,7 @@ void world_drain(struct world *w)
 void world_begin_op(struct world *w)
 {
 	w->step = w->syncs = 0;
+	w->moment_every = 1;
 	w->err = 0;
 }
 
@@ -396,5 +415,4 @@ void world_free(struct world *w)
 	for (unsigned i = 0; i < DOCS; i++)
 		free(w->bytes[i]);
 	free(w->states);
-	free(w->moments);
 }

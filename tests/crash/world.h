@@ -25,7 +25,8 @@
 #define DOCS 6	 /* documents that are changed */
 #define QUIET 27 /* small ones that are not: so many that slots cross a sector's end */
 #define QUIET_FIRST 1000
-#define EXTRA 77 /* made on an image, to see that the store goes on working */
+#define EXTRA 77	/* made on an image, to see that the store goes on working */
+#define MOMENTS_MAX 128 /* of one operation; of more steps, moments at even distances are kept */
 
 struct doc {
 	bool there;
@@ -60,7 +61,7 @@ struct effort {
 };
 
 struct tally {
-	uint64_t points, images, opened, kills, recuts, failed_syncs;
+	uint64_t points, images, opened, kills, recuts, failed_syncs, dicts_made, dicts_dropped;
 };
 
 struct world {
@@ -84,8 +85,9 @@ struct world {
 	uint64_t step;	  /* of the operation in flight, from 1; 0: before the first */
 	uint64_t fail_at; /* this sync of the operation fails; 0: none */
 	uint64_t syncs;	  /* of the operation so far */
-	struct moment *moments;
-	size_t moment_count, moment_cap;
+	struct moment moments[MOMENTS_MAX];
+	size_t moment_count;
+	uint64_t moment_every; /* a moment is taken before each step that this divides */
 	/* What to do with a moment; NULL: nothing. May set `stop`. */
 	void (*look)(struct world *w, struct moment *moment);
 	void *arg;
@@ -139,6 +141,9 @@ bool op_tick(struct world *w);
 bool op_checkpoint(struct world *w);
 bool op_compact(struct world *w); /* steps, until nothing is dead */
 bool op_compact_all(struct world *w);
+bool op_dict(struct world *w); /* new values are packed with a new dictionary */
+/* Several operations, at the end of which no value needs an older dictionary; doc is put. */
+bool op_dict_drop(struct world *w, unsigned doc);
 bool op_reopen(struct world *w);
 
 /* Fails unless readers of the open store see what they should. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define PIECES_PER_FILE (PFS_SIM_FILE_MAX / PFS_SIM_PIECE)
+#define IMAGE_ROOM_MIN (64 * PFS_MIB)
 #define POOLED_PIECES_MAX 4096
 
 static void *must(void *p)
@@ -56,10 +56,25 @@ struct sim_pool *sim_pool_new(void)
 	return pool;
 }
 
+static size_t pieces_size(const struct sim_inode *inode)
+{
+	return inode->room / PFS_SIM_PIECE * sizeof(struct sim_piece);
+}
+
+static struct sim_inode *inode_alloc(uint64_t room)
+{
+	struct sim_inode *inode = sim_alloc(sizeof(*inode));
+
+	inode->room = room;
+	inode->bytes = reserve(room);
+	inode->pieces = reserve(pieces_size(inode));
+	return inode;
+}
+
 static void inode_free(struct sim_inode *inode)
 {
-	munmap(inode->bytes, PFS_SIM_FILE_MAX);
-	munmap(inode->pieces, PIECES_PER_FILE * sizeof(struct sim_piece));
+	munmap(inode->bytes, inode->room);
+	munmap(inode->pieces, pieces_size(inode));
 	free(inode);
 }
 
@@ -82,20 +97,32 @@ void sim_pool_unref(struct sim_pool *pool)
 	free(pool);
 }
 
-/* One of the given origin if there is one, else any. */
-static struct sim_inode *pool_take(struct sim_pool *pool, uint64_t origin)
+/* For an image of `from`, or for a new file when that is NULL: an earlier image of the same file
+ * has most of the bytes, one of the same family (an image of another moment) many, and any other
+ * has at least its memory mapped. */
+static struct sim_inode *pool_take(struct sim_pool *pool, const struct sim_inode *from,
+				   uint64_t room)
 {
-	struct sim_inode **link, *inode;
+	struct sim_inode **link, **best = NULL, *inode = NULL;
+	unsigned best_rank = 0;
 
 	pthread_mutex_lock(&pool->mutex);
-	link = &pool->inodes;
-	while (*link && (*link)->origin != origin)
-		link = &(*link)->next;
-	if (!*link)
-		link = &pool->inodes;
-	inode = *link;
-	if (inode)
-		*link = inode->next;
+	for (link = &pool->inodes; *link && best_rank < 3; link = &(*link)->next) {
+		unsigned rank = 1;
+
+		if ((*link)->room < room)
+			continue;
+		if (from && (*link)->family == from->family)
+			rank = (*link)->origin == from->number ? 3 : 2;
+		if (rank > best_rank) {
+			best = link;
+			best_rank = rank;
+		}
+	}
+	if (best) {
+		inode = *best;
+		*best = inode->next;
+	}
 	pthread_mutex_unlock(&pool->mutex);
 	return inode;
 }
@@ -141,19 +168,29 @@ static void reset(struct sim_inode *inode, bool keep_contents)
 	inode->twin = NULL;
 }
 
+/* Thousands of images may be there at a time, for which address space is not endless. */
+static uint64_t image_room(const struct sim_inode *from)
+{
+	uint64_t room = IMAGE_ROOM_MIN, used = (uint64_t)from->piece_end * PFS_SIM_PIECE;
+
+	used = pfs_max_u64(used, pfs_max_u64(from->len, from->durable_len));
+	while (room < PFS_SIM_FILE_MAX && room / 2 < used)
+		room *= 2;
+	return room;
+}
+
 struct sim_inode *sim_inode_new(struct pfs_sim *sim, const struct sim_inode *from)
 {
-	struct sim_inode *inode = pool_take(sim->pool, from ? from->number : 0), **tail;
+	uint64_t room = from ? image_room(from) : PFS_SIM_FILE_MAX;
+	struct sim_inode *inode = pool_take(sim->pool, from, room), **tail;
 
-	if (!inode) {
-		inode = sim_alloc(sizeof(*inode));
-		inode->bytes = reserve(PFS_SIM_FILE_MAX);
-		inode->pieces = reserve(PIECES_PER_FILE * sizeof(struct sim_piece));
-	}
+	if (!inode)
+		inode = inode_alloc(room);
 	reset(inode, from != NULL);
 	inode->next = NULL;
 	inode->origin = from ? from->number : 0;
 	inode->number = sim_new_id(sim);
+	inode->family = from ? from->family : inode->number;
 	for (tail = &sim->inodes; *tail;)
 		tail = &(*tail)->next;
 	*tail = inode;

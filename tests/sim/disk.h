@@ -44,15 +44,17 @@ struct sim_pool {
 
 struct sim_inode {
 	struct sim_inode *next;
-	unsigned name_refs;	  /* names, durable names, undecided changes */
-	unsigned open_refs;	  /* handles, mappings */
-	unsigned nlink;		  /* names */
-	uint8_t *bytes;		  /* PFS_SIM_FILE_MAX bytes, reserved */
+	unsigned name_refs; /* names, durable names, undecided changes */
+	unsigned open_refs; /* handles, mappings */
+	unsigned nlink;	    /* names */
+	uint64_t room;	    /* bytes that it can have: address space is reserved for them */
+	uint8_t *bytes;
 	struct sim_piece *pieces; /* one for each of them */
 	size_t piece_end;	  /* none is in use from here on */
 	size_t touched_end;	  /* all are untouched zeros from here on */
 	uint64_t origin;	  /* the file that it was last an image of */
 	uint64_t number;	  /* its own, as an origin */
+	uint64_t family; /* the file that its first ancestor was: images of images have it */
 	uint64_t len, durable_len;
 	uint64_t allocated; /* pieces */
 	unsigned shared_locks;

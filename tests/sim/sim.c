@@ -346,6 +346,11 @@ static int sim_unlink(struct pfs_dir *base, const char *name)
 
 /* ---- files ---- */
 
+static bool has_room(const struct sim_file *file, uint64_t off, uint64_t len)
+{
+	return len <= file->inode->room && off <= file->inode->room - len;
+}
+
 static void sim_close(struct pfs_file *base)
 {
 	struct sim_file *file = as_file(base);
@@ -416,7 +421,7 @@ static int sim_write(struct pfs_file *base, const void *buf, size_t len, uint64_
 	uint64_t end;
 	int err;
 
-	if (len > PFS_SIM_FILE_MAX || off > PFS_SIM_FILE_MAX - len)
+	if (!has_room(file, off, len))
 		return -EFBIG;
 	err = file_step(file, PFS_SIM_WRITE, off, len);
 	if (err == -EBADF)
@@ -461,7 +466,7 @@ static int sim_allocate(struct pfs_file *base, uint64_t off, uint64_t len)
 
 	if (!len)
 		return -EINVAL;
-	if (len > PFS_SIM_FILE_MAX || off > PFS_SIM_FILE_MAX - len)
+	if (!has_room(file, off, len))
 		return -EFBIG;
 	err = file_step(file, PFS_SIM_ALLOCATE, off, len);
 	if (err)
@@ -485,7 +490,7 @@ static int sim_punch(struct pfs_file *base, uint64_t off, uint64_t len)
 
 	if (!len)
 		return -EINVAL;
-	if (len > PFS_SIM_FILE_MAX || off > PFS_SIM_FILE_MAX - len)
+	if (!has_room(file, off, len))
 		return -EFBIG;
 	err = file_step(file, PFS_SIM_PUNCH, off, len);
 	if (err)
@@ -501,7 +506,7 @@ static int sim_truncate(struct pfs_file *base, uint64_t size)
 	struct sim_file *file = as_file(base);
 	int err;
 
-	if (size > PFS_SIM_FILE_MAX)
+	if (!has_room(file, size, 0))
 		return -EFBIG;
 	err = file_step(file, PFS_SIM_TRUNCATE, size, 0);
 	if (err)
@@ -542,7 +547,7 @@ static int sim_map(struct pfs_file *base, size_t len, const uint8_t **out)
 	*out = NULL;
 	if (!len)
 		return -EINVAL;
-	if (len > PFS_SIM_FILE_MAX)
+	if (!has_room(file, 0, len))
 		return -ENOMEM;
 	err = file_look(file, PFS_SIM_MAP, 0, len);
 	if (err)

@@ -23,7 +23,8 @@
  * reader of a mapping that races with a write. Only the records about pieces, lengths and names are
  * under a lock.
  *
- * Limits: a file may have PFS_SIM_FILE_MAX bytes (-EFBIG beyond). Its bytes stay at one address;
+ * Limits: a file may have PFS_SIM_FILE_MAX bytes, one that an image began with 64 MiB or twice what
+ * it had then, if that is more (-EFBIG beyond, a mapping -ENOMEM). Its bytes stay at one address;
  * mappings share it, and unlike real ones they do not fault beyond the file's end but read zeros
  * there, and stay readable after unmap. */
 #ifndef PFS_SIM_H
