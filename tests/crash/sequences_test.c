@@ -302,9 +302,9 @@ static void every_sequence_leaves_whole_documents(void **state)
 		run_one(&r, one);
 	} else {
 		run_length(&r, 1, false, 1);
-		run_length(&r, 2, false, setting("CRASH_EVERY2", r.is_long ? 1 : 6));
+		run_length(&r, 2, false, setting("CRASH_EVERY2", r.is_long ? 1 : 25));
 		r.w.effort.exhaustive_max = pfs_min_u64(r.w.effort.exhaustive_max, 2000);
-		run_length(&r, 3, r.is_long, setting("CRASH_EVERY3", r.is_long ? 1 : 400));
+		run_length(&r, 3, r.is_long, setting("CRASH_EVERY3", r.is_long ? 1 : 2000));
 	}
 	print_tally(&r.w, "sequences", r.sequences, now_s() - r.began);
 	assert_true(r.w.tally.images > 0 && r.sequences > 0);
