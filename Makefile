@@ -12,13 +12,6 @@ MAKEFLAGS += --no-builtin-rules
 
 VARIANTS = release debug asan tsan fuzz
 
-PREFIX = /usr/local
-BINDIR = $(PREFIX)/bin
-LIBDIR = $(PREFIX)/lib
-INCLUDEDIR = $(PREFIX)/include
-DESTDIR =
-INSTALL = install
-
 V ?= 0
 ifeq ($(V),1)
 Q =
@@ -84,7 +77,6 @@ all_src = $(sort $(wildcard storage/*.[ch] fs/*.[ch] tools/*.[ch] tools/bench/*.
 tool_bats = $(wildcard tests/tool/*.bats)
 mount_bats = $(wildcard tests/mount/*.bats)
 MOUNT_TESTS = $(mount_bats)
-public_headers = storage/store.h storage/base.h storage/key.h storage/log.h storage/io.h
 
 compile = $(CC) $(own_cppflags) $(own_cflags) $(flags_$(1)) $(storage_cflags) $(extra_cflags) $(CPPFLAGS) \
 	$(CFLAGS) -MMD -MP
@@ -163,7 +155,7 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 # ---- targets ----
 
-.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench-quick bench-wait tidy format install uninstall clean \
+.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench-quick bench-wait tidy format clean \
 	help FORCE deps-build deps-test deps-demo deps-bench deps-tidy deps-fuzz
 
 all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release
@@ -221,21 +213,13 @@ tidy: deps-tidy ## layering, format, line length, static analysis
 format: deps-tidy ## reformat all C files
 	clang-format -i $(all_src)
 
-install: all ## install below PREFIX (/usr/local), honours DESTDIR
-	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(INCLUDEDIR)/payloadfs/storage
-	$(INSTALL) -m 755 build/release/payloadfs build/release/payloadctl $(DESTDIR)$(BINDIR)
-	$(INSTALL) -m 644 build/release/libpayload.a $(DESTDIR)$(LIBDIR)
-	$(INSTALL) -m 644 $(public_headers) $(DESTDIR)$(INCLUDEDIR)/payloadfs/storage
-
-uninstall: ## remove what install has put there
-	rm -f $(DESTDIR)$(BINDIR)/payloadfs $(DESTDIR)$(BINDIR)/payloadctl $(DESTDIR)$(LIBDIR)/libpayload.a
-	rm -rf $(DESTDIR)$(INCLUDEDIR)/payloadfs/storage
+include tools/dist/install.mk
 
 clean: ## remove build/
 	rm -rf build
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(filter-out %.d,$(MAKEFILE_LIST))
 
 # Run at every make: it takes some milliseconds when everything is there.
 deps-build deps-test deps-demo deps-bench deps-tidy deps-fuzz: deps-%:
