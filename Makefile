@@ -57,7 +57,9 @@ cmocka_libs = $(eval cmocka_libs := $(shell pkg-config --libs cmocka))$(cmocka_l
 storage_src = $(wildcard storage/*.c)
 fs_src = $(wildcard fs/*.c)
 tool_src = $(wildcard tools/*.c)
-bench_src = $(wildcard tools/bench/*.c)
+# holds.c is part of churn.
+bench_src = $(filter-out %/holds.c,$(wildcard tools/bench/*.c))
+holds_ldflags = -rdynamic -Wl,--wrap=pthread_mutex_lock,--wrap=pthread_mutex_unlock,--wrap=fdatasync,--wrap=fsync
 support_src = $(wildcard tests/sim/*.c)
 crash_src = $(filter-out %_test.c,$(wildcard tests/crash/*.c))
 # What the tests of failing calls share; they take the place of what gets memory.
@@ -148,14 +150,17 @@ build/$(1)/tests/fuzz/seeds: build/$(1)/tests/fuzz/seeds.o $(fuzz_support_src:%.
 $$($(1)_bench): build/$(1)/bench/%: build/$(1)/tools/bench/%.o build/$(1)/libpayload.a
 	@mkdir -p $$(@D)
 	$$(say) LINK $$@
-	$$(Q)$$(call link,$(1)) -o $$@ $$^ $$(fuse_libs) $$(storage_libs)
+	$$(Q)$$(call link,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(extra_ldflags) $$(fuse_libs) $$(storage_libs)
+
+build/$(1)/bench/churn: private extra_ldflags = $$(holds_ldflags)
+build/$(1)/bench/churn: build/$(1)/tools/bench/holds.o
 endef
 
 $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 # ---- targets ----
 
-.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench-quick bench-wait tidy format clean \
+.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench-quick bench-wait bench-churn tidy format clean \
 	help FORCE deps-build deps-test deps-demo deps-bench deps-tidy deps-fuzz
 
 all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release
@@ -206,6 +211,10 @@ bench-quick: $(release_programs) $(release_bench) deps-bench ## the mount agains
 
 bench-wait: $(release_programs) $(release_bench) deps-bench ## how long readers wait while others write
 	@BUILD=build/release tools/bench/wait
+
+# CHURN='-n 100000 live': fewer points, one part.
+bench-churn: build/release/bench/churn ## what steady change takes of the disk, waits beside a compaction (CHURN=OPTIONS)
+	@build/release/bench/churn -d build $(CHURN)
 
 tidy: deps-tidy ## layering, format, line length, static analysis
 	@status=0; tests/layering || status=1; tests/tidy || status=1; exit $$status
