@@ -351,7 +351,38 @@ int pfs_journal_trim(struct pfs_journal *journal, unsigned keep)
 		snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, index);
 		err = journal->dir->ops->unlink(journal->dir, name);
 		if (!err)
-			journal->file_used[index / 8] &= (uint8_t) ~(1u << (index % 8));
+			pfs_segment_use_index(journal, index, false);
+	}
+	return err;
+}
+
+int pfs_journal_trim_unlocked(struct pfs_journal *journal, unsigned keep,
+			      void (*lock)(void *arg, bool on), void *arg)
+{
+	int err = 0;
+
+	while (!err) {
+		struct pfs_segment *segment;
+		unsigned index;
+		char name[32];
+
+		lock(arg, true);
+		segment = journal->spare_count > keep ? journal->spare : NULL;
+		if (segment) {
+			journal->spare = segment->next;
+			journal->spare_count--;
+		}
+		lock(arg, false);
+		if (!segment)
+			return 0;
+		index = segment->file_index;
+		pfs_segment_free(segment);
+		snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, index);
+		err = journal->dir->ops->unlink(journal->dir, name);
+		lock(arg, true);
+		if (!err)
+			pfs_segment_use_index(journal, index, false);
+		lock(arg, false);
 	}
 	return err;
 }
@@ -402,6 +433,11 @@ int pfs_journal_disk_bytes(struct pfs_journal *journal, uint64_t *out)
 		}
 	}
 	return 0;
+}
+
+unsigned pfs_journal_spares(const struct pfs_journal *journal)
+{
+	return journal->spare_count;
 }
 
 int pfs_journal_prepare(struct pfs_journal *journal, unsigned spare)

@@ -157,6 +157,10 @@ int pfs_journal_read(const struct pfs_journal *journal, const struct pfs_segment
 
 /* Gives spare segments back to the filesystem until `keep` are left. */
 int pfs_journal_trim(struct pfs_journal *journal, unsigned keep);
+/* The same without the commit lock, which is taken by `lock` where it must be: removing files may
+ * take long. Not while the journal is closed or discarded. */
+int pfs_journal_trim_unlocked(struct pfs_journal *journal, unsigned keep,
+			      void (*lock)(void *arg, bool on), void *arg);
 
 /* Removes all segment files: what they held is in the pages and the superblock says so. Nothing can
  * be appended afterwards. */
@@ -170,5 +174,13 @@ int pfs_journal_disk_bytes(struct pfs_journal *journal, uint64_t *out);
 
 /* Makes sure there is an active segment and `spare` spare ones. */
 int pfs_journal_prepare(struct pfs_journal *journal, unsigned spare);
+
+unsigned pfs_journal_spares(const struct pfs_journal *journal);
+
+/* Makes one more spare segment whose blocks and name are durable, so that who begins it has a
+ * header to sync and nothing else. Without the commit lock, which is taken by `lock` where it must
+ * be. Not while the journal is closed or discarded. */
+int pfs_journal_make_spare(struct pfs_journal *journal, void (*lock)(void *arg, bool on),
+			   void *arg);
 
 #endif

@@ -54,7 +54,23 @@ struct pfs_journal {
 /* What the checksums of a segment's records begin with (pfs_record_crc). */
 uint32_t pfs_record_seed(const struct pfs_journal *journal, const struct pfs_segment *segment);
 
+static inline bool pfs_segment_index_is_used(const struct pfs_journal *journal, unsigned index)
+{
+	return journal->file_used[index / 8] >> (index % 8) & 1;
+}
+
+static inline void pfs_segment_use_index(struct pfs_journal *journal, unsigned index, bool used)
+{
+	uint8_t bit = (uint8_t)(1u << (index % 8));
+
+	if (used)
+		journal->file_used[index / 8] |= bit;
+	else
+		journal->file_used[index / 8] &= (uint8_t)~bit;
+}
+
 void pfs_segment_free(struct pfs_segment *segment);
+/* Opens the file, or makes it with all its blocks. Touches nothing of the journal. */
 int pfs_segment_open(struct pfs_journal *journal, unsigned index, bool create,
 		     struct pfs_segment **out);
 /* A new spare segment. -ENOSPC. */

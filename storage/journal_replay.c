@@ -23,6 +23,8 @@ static int found_file(void *arg, const char *name)
 	if (strcmp(name, canonical) != 0)
 		return 0;
 	err = pfs_segment_open(journal, index, false, &segment);
+	if (!err)
+		pfs_segment_use_index(journal, index, true);
 	if (err)
 		return err;
 	segment->name_synced = true;

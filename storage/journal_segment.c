@@ -59,28 +59,43 @@ int pfs_segment_open(struct pfs_journal *journal, unsigned index, bool create,
 			journal->dir->ops->unlink(journal->dir, name);
 		return err;
 	}
-	journal->file_used[index / 8] |= (uint8_t)(1u << (index % 8));
 	*out = segment;
 	return 0;
+}
+
+/* A number for a segment's file, which is taken from now on. -ENOSPC. */
+static int take_index(struct pfs_journal *journal, unsigned *index)
+{
+	*index = 0;
+	while (*index < SEGMENT_FILES_MAX && pfs_segment_index_is_used(journal, *index))
+		++*index;
+	if (*index == SEGMENT_FILES_MAX)
+		return -ENOSPC;
+	pfs_segment_use_index(journal, *index, true);
+	return 0;
+}
+
+static void add_spare(struct pfs_journal *journal, struct pfs_segment *segment)
+{
+	segment->next = journal->spare;
+	journal->spare = segment;
+	journal->spare_count++;
 }
 
 int pfs_segment_create(struct pfs_journal *journal)
 {
 	struct pfs_segment *segment;
-	unsigned index = 0;
-	int err;
+	unsigned index;
+	int err = take_index(journal, &index);
 
-	while (index < SEGMENT_FILES_MAX && (journal->file_used[index / 8] >> (index % 8) & 1))
-		index++;
-	if (index == SEGMENT_FILES_MAX)
-		return -ENOSPC;
-	err = pfs_segment_open(journal, index, true, &segment);
 	if (err)
 		return err;
-	segment->next = journal->spare;
-	journal->spare = segment;
-	journal->spare_count++;
-	return 0;
+	err = pfs_segment_open(journal, index, true, &segment);
+	if (err)
+		pfs_segment_use_index(journal, index, false);
+	else
+		add_spare(journal, segment);
+	return err;
 }
 
 void pfs_segment_retire(struct pfs_journal *journal, struct pfs_segment *segment)
@@ -163,6 +178,34 @@ static int sync_segment(struct pfs_journal *journal, struct pfs_segment *segment
 		err = pfs_dir_sync(journal->dir);
 		segment->name_synced = !err;
 	}
+	return err;
+}
+
+int pfs_journal_make_spare(struct pfs_journal *journal, void (*lock)(void *arg, bool on), void *arg)
+{
+	struct pfs_segment *segment = NULL;
+	unsigned index;
+	int err;
+
+	lock(arg, true);
+	err = journal->read_only || pfs_journal_has_failed(journal) ? -EROFS
+								    : take_index(journal, &index);
+	lock(arg, false);
+	if (err)
+		return err;
+	err = pfs_segment_open(journal, index, true, &segment);
+	if (!err) {
+		err = sync_segment(journal, segment);
+		/* The directory may have lost more than this name. */
+		if (err)
+			__atomic_store_n(&journal->failed, true, __ATOMIC_RELEASE);
+	}
+	lock(arg, true);
+	if (segment)
+		add_spare(journal, segment);
+	else
+		pfs_segment_use_index(journal, index, false);
+	lock(arg, false);
 	return err;
 }
 

@@ -80,7 +80,8 @@ struct pfs_open_options {
 	const struct pfs_defaults
 		*defaults; /* recorded in the store by the first read-write opening that gives them;
 			      afterwards the recorded ones hold. NULL: root:root 0644 until then */
-	uint64_t journal_max;	 /* 0: default. Bytes of journal at which writers are slowed */
+	uint64_t journal_max;	 /* 0: by the store's size. Bytes of journal at which writers wait
+				  */
 	const struct pfs_io *io; /* NULL: files */
 	struct pfs_logger logger;
 };

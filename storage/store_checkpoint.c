@@ -294,7 +294,9 @@ static void flip_one(struct pfs_store *store, struct pfs_version *v)
 	uint64_t place = pfs_word_page(v->target.page, v->target.slot);
 	bool is_current = word == pfs_word_version(v);
 
-	v->applied = true;
+	/* A pinned one belongs to the checkpoint until its end: who releases it must not free it.
+	 */
+	v->applied = !is_pinned(v);
 	if (v->removed || is_pinned(v))
 		return;
 	if (is_current) {
@@ -362,8 +364,10 @@ static void release(struct checkpoint *cp)
 			struct pfs_version *v = cp->versions[i];
 
 			pfs_list_remove(&v->list);
-			if (is_pinned(v) && current_version(store, v->object) == v)
+			if (is_pinned(v) && current_version(store, v->object) == v) {
+				v->applied = true;
 				continue;
+			}
 			if (v->spare_len)
 				pfs_pager_free_bytes(store->pager, v->target.page, v->spare_off,
 						     v->spare_len);
@@ -437,17 +441,21 @@ static int recycle(struct checkpoint *cp)
 	struct pfs_store *store = cp->store;
 	int err;
 
-	pthread_mutex_lock(&store->commit);
 	/* Nobody reads the versions any more: an epoch has passed since the flip. Their stages let
 	 * go of the journal. */
-	for (size_t i = 0; i < cp->count; i++) {
-		struct pfs_version *v = cp->versions[i];
+	for (size_t i = 0; i < cp->count;) {
+		pthread_mutex_lock(&store->commit);
+		for (size_t n = 0; n < FLIP_STEP && i < cp->count; n++, i++) {
+			struct pfs_version *v = cp->versions[i];
 
-		if (is_pinned(v) && current_version(store, v->object) == v)
-			continue;
-		pfs_source_unref(store, &v->source);
-		v->source.kind = PFS_SOURCE_EMPTY;
+			if (is_pinned(v) && current_version(store, v->object) == v)
+				continue;
+			pfs_source_unref(store, &v->source);
+			v->source.kind = PFS_SOURCE_EMPTY;
+		}
+		pthread_mutex_unlock(&store->commit);
 	}
+	pthread_mutex_lock(&store->commit);
 	err = pfs_journal_declare(store->journal, cp->below);
 	pthread_mutex_unlock(&store->commit);
 	if (!err)
@@ -455,6 +463,20 @@ static int recycle(struct checkpoint *cp)
 	if (!err)
 		err = pfs_store_mark_journal(store);
 	return err ? pfs_store_fail(store, "recycling the journal", err) : 0;
+}
+
+/* Spare segments are kept for as much journal as there is between checkpoints, so that none has to
+ * be made while somebody waits. */
+static void trim_journal(struct pfs_store *store)
+{
+	uint64_t live = store->journal_kept / PFS_SEGMENT_SIZE;
+	uint64_t wanted = store->journal_max / PFS_JOURNAL_SLOW_DIV / PFS_SEGMENT_SIZE;
+	unsigned keep = PFS_SPARES_MADE;
+
+	if (live + keep < wanted)
+		keep = (unsigned)(wanted - live);
+	/* A file that can't be removed is one more for later. */
+	(void)pfs_journal_trim_unlocked(store->journal, keep, pfs_commit_lock_cb, store);
 }
 
 static int run(struct checkpoint *cp)
@@ -480,10 +502,19 @@ static int run(struct checkpoint *cp)
 	pfs_epoch_collect(store);
 	pthread_mutex_lock(&store->commit);
 	pfs_journal_reuse(store->journal);
-	pfs_journal_trim(store->journal, PFS_SPARE_SEGMENTS_MAX);
 	store->counters.checkpoints++;
 	store->journal_kept = pfs_journal_live_bytes(store->journal);
+	if (!store->journal_max_set)
+		store->journal_max =
+			pfs_min_u64(pfs_max_u64(store->container_bytes / PFS_JOURNAL_MAX_DIV,
+						PFS_JOURNAL_MAX_LOW),
+				    PFS_JOURNAL_MAX_HIGH);
 	pthread_mutex_unlock(&store->commit);
+	pthread_mutex_lock(&store->wake_lock);
+	store->room_made++;
+	pthread_cond_broadcast(&store->wake);
+	pthread_mutex_unlock(&store->wake_lock);
+	trim_journal(store);
 	pfs_dicts_drop(store);
 	return pfs_retire_pages(store, true);
 }

@@ -1,10 +1,19 @@
 /* How a change enters a store: the commit lock, the slowing of writers that are faster than the
  * checkpoints, and room on a full disk. */
+#include <time.h>
+
 #include "storage/epoch.h"
 #include "storage/store_internal.h"
 
 #define RESERVE_AGAIN (8 * PFS_RESERVE_BYTES) /* free space at which the reserve is made anew */
 #define ROOM_TRIES 3
+
+/* Slowing: what a write of SLOW_BYTES waits when the journal is at its limit, the least that is
+ * slept at once, and the most. */
+#define SLOW_NS 8000000
+#define SLOW_BYTES (16 * PFS_KIB)
+#define SLEEP_NS_MIN 300000
+#define SLEEP_NS_MAX 100000000
 
 /* ---- room ---- */
 
@@ -62,6 +71,14 @@ static void want_checkpoint(struct pfs_store *store, bool force)
 	pthread_mutex_unlock(&store->wake_lock);
 }
 
+static void want_spares(struct pfs_store *store)
+{
+	pthread_mutex_lock(&store->wake_lock);
+	__atomic_store_n(&store->spares_wanted, true, __ATOMIC_RELAXED);
+	pthread_cond_broadcast(&store->wake);
+	pthread_mutex_unlock(&store->wake_lock);
+}
+
 static void want_training(struct pfs_store *store)
 {
 	pthread_mutex_lock(&store->wake_lock);
@@ -70,22 +87,71 @@ static void want_training(struct pfs_store *store)
 	pthread_mutex_unlock(&store->wake_lock);
 }
 
-void pfs_write_throttle(struct pfs_store *store, bool large)
+/* Slows all writers together to the pace at which checkpoints make room: what is waited for each
+ * write grows with the square of how much of the way to the limit the journal has come, so that a
+ * balance is found well before the end, and nobody has to wait there for a whole checkpoint. What
+ * is too short to sleep is added up. */
+static void slow_down(struct pfs_store *store, uint64_t journal, uint64_t to, size_t len)
 {
-	uint64_t live, staged;
+	uint64_t from = to / PFS_JOURNAL_SLOW_DIV;
+	struct timespec pause;
+	double way;
+	int64_t ns;
+
+	if (journal <= from || to < PFS_JOURNAL_MAX_LOW)
+		return;
+	way = (double)(pfs_min_u64(journal, to) - from) / (double)(to - from);
+	ns = (int64_t)(way * way * SLOW_NS *
+		       (double)(1 + pfs_min_u64(len, PFS_WHOLE_WRITE_MAX) / SLOW_BYTES));
+	ns += (int64_t)__atomic_fetch_add(&store->slow_debt_ns, (uint64_t)ns, __ATOMIC_RELAXED);
+	if (ns < SLEEP_NS_MIN)
+		return;
+	ns = (int64_t)pfs_min_u64(__atomic_exchange_n(&store->slow_debt_ns, 0, __ATOMIC_RELAXED),
+				  SLEEP_NS_MAX);
+	pause = (struct timespec){0, (long)ns};
+	nanosleep(&pause, NULL);
+}
+
+/* Waits until the writer thread's checkpoint has given segments back, or has ended without. */
+static void wait_for_room(struct pfs_store *store)
+{
+	uint64_t made, done;
+	bool waited;
+
+	pthread_mutex_lock(&store->wake_lock);
+	made = store->room_made;
+	done = store->checkpoints_done;
+	waited = store->threads_running;
+	if (waited) {
+		__atomic_store_n(&store->checkpoint_wanted, true, __ATOMIC_RELEASE);
+		pthread_cond_broadcast(&store->wake);
+	}
+	while (store->threads_running && !store->stopping && store->room_made == made &&
+	       store->checkpoints_done == done)
+		pthread_cond_wait(&store->wake, &store->wake_lock);
+	pthread_mutex_unlock(&store->wake_lock);
+	if (!waited)
+		pfs_checkpoint(store, false);
+}
+
+void pfs_write_throttle(struct pfs_store *store, size_t len, bool large)
+{
+	uint64_t live, staged, max;
 
 	if (store->manual)
 		return;
 	pthread_mutex_lock(&store->commit);
 	live = pfs_journal_live_bytes(store->journal);
 	staged = pfs_min_u64(store->staged_bytes, live);
+	max = store->journal_max;
 	pthread_mutex_unlock(&store->commit);
 	/* What documents under heavy writing keep in the journal is their writers' to wait for, not
 	 * everybody's. */
 	if (live > PFS_STAGE_JOURNAL_MAX)
 		want_checkpoint(store, true);
-	if (live - staged > store->journal_max)
-		pfs_checkpoint(store, false);
+	slow_down(store, live - staged, max, len);
+	if (live - staged > max)
+		wait_for_room(store);
 	else if (large && live > PFS_STAGE_JOURNAL_MAX)
 		pfs_checkpoint(store, true);
 }
@@ -101,7 +167,10 @@ void pfs_write_enter(struct pfs_store *store)
 void pfs_write_leave(struct pfs_store *store)
 {
 	bool want = !__atomic_load_n(&store->checkpoint_wanted, __ATOMIC_ACQUIRE) &&
-		    pfs_journal_live_bytes(store->journal) > store->journal_kept + PFS_JOURNAL_SOFT;
+		    pfs_journal_live_bytes(store->journal) >
+			    store->journal_kept + store->journal_max / PFS_JOURNAL_SOFT_DIV;
+	bool spares = !__atomic_load_n(&store->spares_wanted, __ATOMIC_RELAXED) &&
+		      pfs_journal_spares(store->journal) < PFS_SPARES_LOW;
 	bool train = !__atomic_load_n(&store->train_wanted, __ATOMIC_RELAXED) &&
 		     pfs_training_is_due(store);
 
@@ -111,6 +180,8 @@ void pfs_write_leave(struct pfs_store *store)
 		want_checkpoint(store, false);
 	if (train && !store->manual)
 		want_training(store);
+	if (spares && !store->manual)
+		want_spares(store);
 }
 
 /* Whether to try again after err: the first times that there was no room, having made some. */

@@ -25,15 +25,23 @@
 /* A container that is decoded at once: a small document's, or the header of a large one's. */
 #define PFS_SMALL_MAX (PFS_CONTAINER_HEADER_MAX + PFS_BLOCK_LEN)
 
-#define PFS_JOURNAL_SOFT (32 * PFS_MIB) /* live journal that starts a checkpoint */
-#define PFS_JOURNAL_MAX_DEFAULT \
-	(256 * PFS_MIB) /* live journal, stages left out, at which writers are slowed */
+/* Live journal, stages left out, at which writers wait for room: a share of what is live, within
+ * limits. A quarter of it starts a checkpoint, and from a third on writers are slowed, the more the
+ * nearer it comes. Until it is applied each byte of it takes another one in the pages, so that the
+ * disk has some twice of what is here beside what is live. */
+#define PFS_JOURNAL_MAX_DIV 8
+#define PFS_JOURNAL_MAX_LOW (64 * PFS_MIB)
+#define PFS_JOURNAL_MAX_HIGH (256 * PFS_MIB)
+#define PFS_JOURNAL_SOFT_DIV 4
+#define PFS_JOURNAL_SLOW_DIV 3
 #define PFS_STAGE_JOURNAL_MAX \
 	(1280 * PFS_MIB) /* journal that documents under heavy writing may pin */
 #define PFS_STAGE_EXTENTS_MAX 65536u
 #define PFS_STAGE_QUIET_NS (2 * PFS_NSEC_PER_SEC)
 #define PFS_IDLE_CHECKPOINT_NS (5 * PFS_NSEC_PER_SEC)
-#define PFS_SPARE_SEGMENTS_MAX 16u
+#define PFS_SPARES_IDLE 4u	   /* when there is not */
+#define PFS_SPARES_LOW 4u	   /* more are made when there are fewer, */
+#define PFS_SPARES_MADE 6u	   /* so many */
 #define PFS_CONTENT_EPOCH_SHIFT 36 /* in content numbers */
 #define PFS_RESERVE_NAME "reserve"
 #define PFS_RESERVE_BYTES (2 * PFS_MIB) /* lets removing and renaming work on a full disk */
@@ -90,7 +98,8 @@ struct pfs_store {
 	uint64_t pages_damaged; /* files of pages that are missing or damaged, at opening */
 	bool failed;		/* atomic: a sync or an invariant failed; read-only from then on */
 	unsigned commit_ms;
-	uint64_t journal_max;
+	uint64_t journal_max; /* commit lock */
+	bool journal_max_set; /* by who opened the store */
 	struct pfs_defaults defaults;
 	uint64_t next_content; /* atomic */
 	bool dict_off;	       /* new values are packed without */
@@ -135,9 +144,12 @@ struct pfs_store {
 	pthread_cond_t wake;
 	pthread_t committer, writer;
 	bool threads_running, stopping, checkpoint_wanted, force_wanted;
-	bool train_wanted; /* atomic; set under the wake lock */
+	bool train_wanted;  /* atomic; set under the wake lock */
+	bool spares_wanted; /* atomic; set under the wake lock */
 	uint64_t checkpoints_done;
-	int64_t changed_ns; /* atomic, monotonic: the last record */
+	uint64_t room_made;    /* times that journal segments became free */
+	uint64_t slow_debt_ns; /* atomic: what writers are still to wait */
+	int64_t changed_ns;    /* atomic, monotonic: the last record */
 };
 
 static inline bool pfs_store_is_writable(const struct pfs_store *store)
@@ -384,9 +396,9 @@ void pfs_restore_reserve(struct pfs_store *store);
  * long. */
 void pfs_write_enter(struct pfs_store *store);
 void pfs_write_leave(struct pfs_store *store);
-/* Slows a writer while the journal is over its limit. Never called by what must not be throttled.
- */
-void pfs_write_throttle(struct pfs_store *store, bool large);
+/* Slows a writer of len bytes as the journal comes near its limit, and lets it wait for room there.
+ * large: of a document that is written in parts. Never called by what must not be throttled. */
+void pfs_write_throttle(struct pfs_store *store, size_t len, bool large);
 /* Whether to try again after err: it was -ENOSPC, and some room was made. */
 bool pfs_write_again(struct pfs_store *store, int err, unsigned *tries, bool privileged);
 

@@ -132,7 +132,7 @@ int pfs_put(struct pfs_store *store, const struct pfs_key *key, const void *data
 		*replaced = PFS_OBJECT_NONE;
 	if (len > PFS_PAYLOAD_MAX)
 		return -EFBIG;
-	pfs_write_throttle(store, len > PFS_BLOCK_LEN);
+	pfs_write_throttle(store, len, len > PFS_BLOCK_LEN);
 	if (len <= PFS_WHOLE_WRITE_MAX) {
 		err = put_whole(store, key, data, len, attr, flags, &lost);
 		if (!err && replaced)

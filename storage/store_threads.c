@@ -1,8 +1,11 @@
-/* The threads of a store: the committer, which makes durable what is in the journal, at every tick;
- * and the writer, which trains, compacts and makes checkpoints. */
+/* The threads of a store: the committer, which makes durable what is in the journal, at every tick,
+ * and has segments ready for what comes; and the writer, which trains, compacts and makes
+ * checkpoints. */
 #include <time.h>
 
 #include "storage/store_internal.h"
+
+#define COMPACT_STEPS_BETWEEN 16 /* checkpoints */
 
 static void wait_ms(struct pfs_store *store, unsigned ms)
 {
@@ -18,6 +21,28 @@ static void wait_ms(struct pfs_store *store, unsigned ms)
 	pthread_cond_timedwait(&store->wake, &store->wake_lock, &until);
 }
 
+static unsigned spares(struct pfs_store *store)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&store->commit);
+	n = pfs_journal_spares(store->journal);
+	pthread_mutex_unlock(&store->commit);
+	return n;
+}
+
+/* Segments that writers will need soon. On a full disk there may be none to be had: who needs one
+ * says so. */
+static void make_spares(struct pfs_store *store)
+{
+	int err = 0;
+
+	while (!err && spares(store) < PFS_SPARES_MADE)
+		err = pfs_journal_make_spare(store->journal, pfs_commit_lock_cb, store);
+	if (err && pfs_journal_has_failed(store->journal))
+		(void)pfs_store_fail(store, "syncing a journal segment", err);
+}
+
 static void *committer(void *arg)
 {
 	struct pfs_store *store = arg;
@@ -27,6 +52,13 @@ static void *committer(void *arg)
 	while (!store->stopping) {
 		int64_t now = pfs_now_monotonic();
 
+		if (store->spares_wanted) {
+			pthread_mutex_unlock(&store->wake_lock);
+			make_spares(store);
+			pthread_mutex_lock(&store->wake_lock);
+			__atomic_store_n(&store->spares_wanted, false, __ATOMIC_RELAXED);
+			continue;
+		}
 		if (now < next) {
 			wait_ms(store, (unsigned)((next - now) / 1000000) + 1);
 			continue;
@@ -53,18 +85,28 @@ static bool is_idle(struct pfs_store *store)
 	return work && quiet > PFS_IDLE_CHECKPOINT_NS;
 }
 
-/* Moves values out of wasteful pages, step by step, as long as nothing else is to be done. */
+/* Moves values out of wasteful pages, step by step, as long as nothing else is to be done; and some
+ * steps when there is, because steady change wants one checkpoint after the other, and leaves more
+ * and more waste where nobody clears it away. */
 static void compact(struct pfs_store *store)
 {
+	unsigned steps = 0;
 	bool stopping;
 
 	do {
 		if (pfs_store_compact_step(store, false) <= 0)
 			return;
 		pthread_mutex_lock(&store->wake_lock);
-		stopping = store->stopping || store->checkpoint_wanted;
+		stopping = store->stopping ||
+			   (store->checkpoint_wanted && ++steps >= COMPACT_STEPS_BETWEEN);
 		pthread_mutex_unlock(&store->wake_lock);
 	} while (!stopping);
+}
+
+/* Gives back journal files that were kept for more of the same. */
+static void trim_idle(struct pfs_store *store)
+{
+	(void)pfs_journal_trim_unlocked(store->journal, PFS_SPARES_IDLE, pfs_commit_lock_cb, store);
 }
 
 static void *writer(void *arg)
@@ -73,7 +115,7 @@ static void *writer(void *arg)
 
 	pthread_mutex_lock(&store->wake_lock);
 	while (!store->stopping) {
-		bool wanted, force;
+		bool wanted, force, idle;
 
 		if (store->train_wanted) {
 			pthread_mutex_unlock(&store->wake_lock);
@@ -81,17 +123,18 @@ static void *writer(void *arg)
 			pthread_mutex_lock(&store->wake_lock);
 			__atomic_store_n(&store->train_wanted, false, __ATOMIC_RELAXED);
 		}
+		pthread_mutex_unlock(&store->wake_lock);
+		compact(store);
+		pthread_mutex_lock(&store->wake_lock);
 		wanted = store->checkpoint_wanted;
+		idle = false;
 		if (!wanted) {
-			pthread_mutex_unlock(&store->wake_lock);
-			compact(store);
-			pthread_mutex_lock(&store->wake_lock);
 			if (!store->stopping && !store->checkpoint_wanted && !store->train_wanted)
 				wait_ms(store, 1000);
 			pthread_mutex_unlock(&store->wake_lock);
-			wanted = is_idle(store);
+			idle = is_idle(store);
 			pthread_mutex_lock(&store->wake_lock);
-			wanted = wanted || store->checkpoint_wanted;
+			wanted = idle || store->checkpoint_wanted;
 		}
 		if (!wanted || store->stopping)
 			continue;
@@ -100,9 +143,12 @@ static void *writer(void *arg)
 		pthread_mutex_unlock(&store->wake_lock);
 		/* A failure has been logged; on a full disk the next try may find room. */
 		(void)pfs_checkpoint(store, force);
+		if (idle)
+			trim_idle(store);
 		pthread_mutex_lock(&store->wake_lock);
 		__atomic_store_n(&store->checkpoint_wanted, false, __ATOMIC_RELEASE);
 		store->checkpoints_done++;
+		pthread_cond_broadcast(&store->wake);
 	}
 	pthread_mutex_unlock(&store->wake_lock);
 	return NULL;

@@ -407,7 +407,7 @@ static int write_part(struct pfs_store *store, uint32_t object, uint64_t off, co
 	bool whole;
 	int err = 0;
 
-	pfs_write_throttle(store, off + len > PFS_BLOCK_LEN);
+	pfs_write_throttle(store, len, off + len > PFS_BLOCK_LEN);
 	/* A write that replaces everything is packed before the lock is taken. */
 	whole = off == 0 && pfs_getattr(store, object, &now) == 0 && now.size <= len;
 	if (whole)
@@ -455,7 +455,7 @@ int pfs_zero(struct pfs_store *store, uint32_t object, uint64_t off, uint64_t le
 	unsigned tries = 0;
 	int err;
 
-	pfs_write_throttle(store, off + len > PFS_BLOCK_LEN);
+	pfs_write_throttle(store, 0, off + len > PFS_BLOCK_LEN);
 	do {
 		pfs_write_enter(store);
 		err = pfs_store_is_writable(store) ? 0 : -EROFS;
