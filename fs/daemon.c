@@ -46,7 +46,7 @@ static void on_ready(void *arg)
 			 d->mountpoint);
 	}
 	snprintf(state, sizeof(state), "READY=1\nMAINPID=%ld", (long)getpid());
-	pfs_startup_notify(state);
+	pfs_startup_notify(state, "%s is mounted at %s", d->store_path, d->mountpoint);
 	if (!pfs_startup_tell(&d->startup, PFS_EXIT_OK))
 		kill(getpid(), SIGTERM); /* who started us has given up */
 }
@@ -154,7 +154,7 @@ static void on_end(void *arg)
 	int err = -EBUSY;
 
 	atomic_store(&d->ending, true);
-	pfs_startup_notify("STOPPING=1");
+	pfs_startup_notify("STOPPING=1", "%s is being unmounted", d->mountpoint);
 	for (unsigned waited = 0; is_mounted(d); waited += PFS_POLL_MS) {
 		err = pfs_unmount(d->mountpoint, PFS_UNMOUNT_IDLE);
 		if (err != -EBUSY || waited >= PFS_END_GRACE_MS)
@@ -284,7 +284,7 @@ static int serve_mount(struct pfs_daemon *d)
 	if (code != PFS_EXIT_OK)
 		goto out;
 	code = loop(d);
-	pfs_startup_notify("STOPPING=1");
+	pfs_startup_notify("STOPPING=1", "%s is being closed", d->store_path);
 	pfs_signals_stop(&d->signals);
 	/* A connection that was cut from outside leaves a dead mount. */
 	if (is_mounted(d))

@@ -23,7 +23,8 @@ static int print_version(void)
 }
 
 /* The store's path, absolute. Returns an exit code. */
-static int choose_store(char **out, const struct pfs_options *options, const char *mountpoint)
+static int choose_store(char **out, const struct pfs_options *options, const char *mountpoint,
+			const struct pfs_logger *logger)
 {
 	char *chosen = NULL;
 	int err;
@@ -32,37 +33,35 @@ static int choose_store(char **out, const struct pfs_options *options, const cha
 	if (!options->store) {
 		err = pfs_path_default_store(&chosen, mountpoint, geteuid() == 0);
 		if (err == -ENOENT) {
-			fprintf(stderr, "payloadfs: no STORE is given, and neither XDG_DATA_HOME "
-					"nor HOME says where "
-					"one could be\n");
+			pfs_logf(logger, PFS_LOG_ERROR,
+				 "no STORE is given, and neither XDG_DATA_HOME nor HOME says "
+				 "where one could be");
 			return PFS_EXIT_USAGE;
 		}
 		if (!err)
 			err = pfs_path_resolve(out, chosen);
 		free(chosen);
 	} else if (strstr(options->store, "://")) {
-		fprintf(stderr,
-			"payloadfs: %s: published stores can't be mounted by this version\n",
-			options->store);
+		pfs_logf(logger, PFS_LOG_ERROR,
+			 "%s: published stores can't be mounted by this version", options->store);
 		return PFS_EXIT_USAGE;
 	} else {
 		err = pfs_path_resolve(out, options->store);
 	}
 	if (err) {
-		fprintf(stderr, "payloadfs: %s: %s\n", options->store ? options->store : mountpoint,
-			strerror(-err));
+		pfs_logf(logger, PFS_LOG_ERROR, "%s: %s",
+			 options->store ? options->store : mountpoint, strerror(-err));
 		return err == -ENOMEM || err == -EACCES ? PFS_EXIT_IO : PFS_EXIT_NO_STORE;
 	}
 	if (pfs_path_inside(*out, mountpoint)) {
-		fprintf(stderr,
-			"payloadfs: %s: the store lies inside the mount point %s, which would hide "
-			"it\n",
-			*out, mountpoint);
+		pfs_logf(logger, PFS_LOG_ERROR,
+			 "%s: the store lies inside the mount point %s, which would hide it", *out,
+			 mountpoint);
 		return PFS_EXIT_TARGET;
 	}
 	if (pfs_path_inside(mountpoint, *out)) {
-		fprintf(stderr, "payloadfs: %s: the mount point lies inside the store %s\n",
-			mountpoint, *out);
+		pfs_logf(logger, PFS_LOG_ERROR, "%s: the mount point lies inside the store %s",
+			 mountpoint, *out);
 		return PFS_EXIT_TARGET;
 	}
 	if (!options->store) {
@@ -73,7 +72,7 @@ static int choose_store(char **out, const struct pfs_options *options, const cha
 }
 
 /* Returns in the process that is to be the daemon. */
-static int become_daemon(struct pfs_daemon *daemon)
+static int become_daemon(struct pfs_daemon *daemon, const struct pfs_logger *logger)
 {
 	int err;
 
@@ -84,22 +83,20 @@ static int become_daemon(struct pfs_daemon *daemon)
 	err = pfs_startup_background(&daemon->startup, daemon->mountpoint);
 	if (!err)
 		return chdir("/") == 0 ? PFS_EXIT_OK : PFS_EXIT_IO;
-	fprintf(stderr, "payloadfs: %s\n", strerror(-err));
+	pfs_logf(logger, PFS_LOG_ERROR, "%s", strerror(-err));
 	return PFS_EXIT_IO;
 }
 
 /* Before anything asks the mount that may be there already: it might never answer. */
-static void cut_killed_daemon(const char *mountpoint)
+static void cut_killed_daemon(const char *mountpoint, const struct pfs_logger *logger)
 {
 	char *path;
 
 	if (pfs_path_resolve(&path, mountpoint) == 0) {
 		if (pfs_holder_cut_mount(path))
-			fprintf(stderr,
-				"payloadfs: %s: its daemon was killed and could not end; it was "
-				"cut "
-				"off\n",
-				path);
+			pfs_logf(logger, PFS_LOG_WARNING,
+				 "%s: its daemon was killed and could not end; it was cut off",
+				 path);
 		free(path);
 	}
 }
@@ -109,6 +106,7 @@ static int mount_store(const struct pfs_options *options)
 	struct pfs_daemon *daemon = calloc(1, sizeof(*daemon));
 	struct pfs_reason reason;
 	struct pfs_report report;
+	const struct pfs_logger *logger = &report.logger;
 	int code = PFS_EXIT_IO;
 
 	if (!daemon)
@@ -117,15 +115,15 @@ static int mount_store(const struct pfs_options *options)
 	pfs_report_take_libfuse(&report);
 	daemon->options = options;
 	daemon->report = &report;
-	cut_killed_daemon(options->mountpoint);
+	cut_killed_daemon(options->mountpoint, logger);
 	if (pfs_mountpoint_prepare(&daemon->mountpoint, options->mountpoint, &reason) != 0) {
-		fprintf(stderr, "payloadfs: %s\n", reason.text);
+		pfs_logf(logger, PFS_LOG_ERROR, "%s", reason.text);
 		code = PFS_EXIT_TARGET;
 	} else {
-		code = choose_store(&daemon->store_path, options, daemon->mountpoint);
+		code = choose_store(&daemon->store_path, options, daemon->mountpoint, logger);
 	}
 	if (code == PFS_EXIT_OK)
-		code = become_daemon(daemon);
+		code = become_daemon(daemon, logger);
 	if (code == PFS_EXIT_OK) {
 		pfs_signals_block();
 		code = pfs_daemon_run(daemon);

@@ -1,6 +1,9 @@
 #include "fs/report.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -19,6 +22,8 @@ static void write_now(struct pfs_report *report, enum pfs_log_level level, const
 		return;
 	if (atomic_load(&report->to_syslog))
 		syslog(priorities[level], "%s", line);
+	else if (report->journal)
+		fprintf(stderr, "<%d>%s\n", priorities[level], line);
 	else
 		fprintf(stderr, "payloadfs: %s\n", line);
 }
@@ -55,12 +60,25 @@ void pfs_report_release(struct pfs_report *report, char last[PFS_LOG_LINE_MAX])
 	pthread_mutex_unlock(&report->lock);
 }
 
+/* systemd says which device and inode the stream has that it gave us as standard error; who
+ * redirects it afterwards gets plain lines. */
+static bool stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	uint64_t device, inode;
+	struct stat st;
+
+	return stream && sscanf(stream, "%" SCNu64 ":%" SCNu64, &device, &inode) == 2 &&
+	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
+
 void pfs_report_init(struct pfs_report *report, bool debug)
 {
 	report->logger.fn = write_line;
 	report->logger.arg = report;
 	atomic_init(&report->to_syslog, false);
 	report->debug = debug;
+	report->journal = stderr_is_journal();
 	pthread_mutex_init(&report->lock, NULL);
 	report->partial[0] = '\0';
 	report->partial_len = 0;

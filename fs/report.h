@@ -1,5 +1,6 @@
 /* Rank 0: where messages go: to standard error while somebody looks at it, to syslog once the
- * daemon is in the background. */
+ * daemon is in the background. On standard error a line begins with "payloadfs: ", or, when that is
+ * a stream of systemd's journal (JOURNAL_STREAM), with its priority, "<3>" (sd-daemon(3)). */
 #ifndef PFS_REPORT_H
 #define PFS_REPORT_H
 
@@ -11,7 +12,8 @@
 struct pfs_report {
 	struct pfs_logger logger; /* give this one on */
 	_Atomic bool to_syslog;
-	bool debug; /* debug lines, too */
+	bool debug;   /* debug lines, too */
+	bool journal; /* standard error is the journal's */
 	pthread_mutex_t lock;
 	char partial[PFS_LOG_LINE_MAX]; /* under lock: a line of libfuse that is not complete */
 	size_t partial_len;

@@ -1,6 +1,7 @@
 #include "fs/startup.h"
 
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -10,6 +11,8 @@
 #include <unistd.h>
 
 #include "storage/exit_codes.h"
+
+#define NOTIFY_MAX 1024 /* bytes of a message; longer ones are cut */
 
 static ssize_t read_byte(int fd, unsigned char *byte)
 {
@@ -105,7 +108,8 @@ bool pfs_startup_tell(struct pfs_startup *startup, int code)
 	return n == 1;
 }
 
-void pfs_startup_notify(const char *state)
+/* Where a message of the service manager goes. */
+static void send_notice(const char *text)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	const char *path = getenv("NOTIFY_SOCKET");
@@ -120,7 +124,25 @@ void pfs_startup_notify(const char *state)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
-	sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
+	sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&address,
 	       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
 	close(fd);
+}
+
+void pfs_startup_notify(const char *state, const char *fmt, ...)
+{
+	char text[NOTIFY_MAX];
+	size_t begin = (size_t)snprintf(text, sizeof(text), "%s\nSTATUS=", state);
+	va_list args;
+
+	if (begin >= sizeof(text))
+		return;
+	va_start(args, fmt);
+	vsnprintf(text + begin, sizeof(text) - begin, fmt, args);
+	va_end(args);
+	/* A newline in a path must not begin a variable of its own. */
+	for (char *p = text + begin; *p; p++)
+		if ((unsigned char)*p < ' ')
+			*p = '?';
+	send_notice(text);
 }

@@ -19,7 +19,8 @@ int pfs_startup_background(struct pfs_startup *startup, const char *mountpoint);
  * was killed). Does nothing in the foreground. */
 bool pfs_startup_tell(struct pfs_startup *startup, int code);
 
-/* sd_notify(3): state is "READY=1" or the like. Nothing happens unless NOTIFY_SOCKET is set. */
-void pfs_startup_notify(const char *state);
+/* sd_notify(3): state is "READY=1" or the like; the rest says in words what goes on (STATUS=).
+ * Nothing happens unless NOTIFY_SOCKET is set. */
+void pfs_startup_notify(const char *state, const char *fmt, ...) PFS_PRINTF(2, 3);
 
 #endif

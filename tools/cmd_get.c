@@ -1,10 +1,14 @@
 #include <stdlib.h>
 
 #include "tools/command.h"
+#include "tools/document.h"
+#include "tools/json_layout.h"
 #include "tools/output.h"
 #include "tools/report.h"
 
-static const struct option options[] = {COMMON_OPTIONS};
+#define INDENT 2
+
+static const struct option options[] = {{"pretty", no_argument, NULL, 'p'}, COMMON_OPTIONS};
 
 /* Writes a piece of a document. */
 static int write_piece(void *arg, const void *data, size_t len)
@@ -12,16 +16,43 @@ static int write_piece(void *arg, const void *data, size_t len)
 	return output_write(arg, data, len);
 }
 
+/* The document, laid out for people and with a newline. One that is not JSON as it is; newline:
+ * with one behind it. */
+static int get_pretty(struct target *target, const struct pfs_key *key, const char *name,
+		      bool newline, struct output *out)
+{
+	struct document document;
+	struct json_scan scan;
+	int err = document_get(&document, target, key);
+
+	if (err)
+		return err;
+	if (json_is_document(&scan, document.data, document.len)) {
+		err = json_layout(document.data, document.len, INDENT, write_piece, out);
+		if (!err)
+			err = output_write(out, "\n", 1);
+	} else {
+		complain("%s: not JSON, printed as it is: %s at byte %zu", name, scan.why,
+			 (size_t)(scan.at - document.data));
+		err = output_write(out, document.data, document.len);
+		if (!err && newline)
+			err = output_write(out, "\n", 1);
+	}
+	document_free(&document);
+	return err;
+}
+
 /* Prints the documents. Returns the exit code; an error of the output is in out->err. */
 static int get_all(struct target *target, struct output *out, char **names,
-		   const struct pfs_key *keys, size_t count)
+		   const struct pfs_key *keys, size_t count, bool pretty)
 {
 	int result = PFS_EXIT_OK;
 
 	for (size_t i = 0; i < count; i++) {
-		int err = target_get(target, &keys[i], write_piece, out);
+		int err = pretty ? get_pretty(target, &keys[i], names[i], count > 1, out)
+				 : target_get(target, &keys[i], write_piece, out);
 
-		if (!err && count > 1)
+		if (!err && count > 1 && !pretty)
 			err = output_write(out, "\n", 1);
 		if (out->err)
 			return result;
@@ -36,7 +67,7 @@ static int get_all(struct target *target, struct output *out, char **names,
 }
 
 static int get_to_standard_output(struct target *target, char **names, const struct pfs_key *keys,
-				  size_t count)
+				  size_t count, bool pretty)
 {
 	struct output out;
 	int result, err = output_open(&out, NULL);
@@ -45,7 +76,7 @@ static int get_to_standard_output(struct target *target, char **names, const str
 		complain("%s", explain(err));
 		return PFS_EXIT_IO;
 	}
-	result = get_all(target, &out, names, keys, count);
+	result = get_all(target, &out, names, keys, count, pretty);
 	err = output_commit(&out);
 	output_close(&out);
 	if (!err || err == -EPIPE) /* a reader that went away has what it wanted */
@@ -59,10 +90,15 @@ static int run(const struct command *command, int argc, char **argv)
 	struct common_options common = {.wait_ms = WAIT_MS_DEFAULT};
 	struct target *target;
 	struct pfs_key *keys;
+	bool pretty = false;
 	size_t count;
 	int c, result;
 
-	while ((c = getopt_long(argc, argv, ":hq", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":hqp", options, NULL)) != -1) {
+		if (c == 'p') {
+			pretty = true;
+			continue;
+		}
 		result = common_option(command, c, argv, &common);
 		if (result >= 0)
 			return result;
@@ -75,7 +111,7 @@ static int run(const struct command *command, int argc, char **argv)
 		return result;
 	result = open_target(&target, argv[optind], 0, &common);
 	if (!result) {
-		result = get_to_standard_output(target, argv + optind + 1, keys, count);
+		result = get_to_standard_output(target, argv + optind + 1, keys, count, pretty);
 		result = close_target(target, result);
 	}
 	free(keys);
@@ -88,6 +124,10 @@ const struct command command_get = {
 	.usage = "[options] TARGET ID...",
 	.help = "Prints the bytes of a document as they are. Of several, each is followed by a "
 		"newline.\n"
-		"An ID may also be the name of a scratch file.\n\nOptions:\n",
+		"An ID may also be the name of a scratch file.\n\nOptions:\n"
+		"  -p, --pretty        indented, with a newline at the end; numbers and strings "
+		"stay "
+		"as they\n"
+		"                      are. What is not JSON is printed as it is\n",
 	.run = run,
 };

@@ -2,9 +2,7 @@
 
 #include "storage/wire.h"
 #include "tools/command.h"
-#include "tools/report.h"
-
-#define STEP 1024 /* keys that are removed at once */
+#include "tools/key_list.h"
 
 enum { OPTION_SCRATCH = OPTION_FIRST_OWN };
 
@@ -14,64 +12,16 @@ static const struct option options[] = {
 	COMMON_OPTIONS,
 };
 
-/* Keys that grow in number. */
-struct key_list {
-	struct pfs_key *keys;
-	size_t count, cap;
-};
-
-static int add_key(void *arg, const struct pfs_key *key)
-{
-	struct key_list *list = arg;
-
-	if (list->count == list->cap) {
-		size_t cap = list->cap ? 2 * list->cap : 64;
-		struct pfs_key *keys = realloc(list->keys, cap * sizeof(*keys));
-
-		if (!keys)
-			return -ENOMEM;
-		list->keys = keys;
-		list->cap = cap;
-	}
-	list->keys[list->count++] = *key;
-	return 0;
-}
-
-/* Removes the keys. force: what is not there is no fault. Returns the exit code. */
-static int remove_keys(struct target *target, const struct pfs_key *keys, size_t count, bool force)
-{
-	int statuses[STEP], result = PFS_EXIT_OK;
-
-	for (size_t i = 0; i < count; i += STEP) {
-		size_t n = pfs_min_u64(STEP, count - i);
-		int err = target_remove(target, keys + i, n, statuses);
-
-		if (err) {
-			target_complain(target, NULL, err);
-			return target_exit(target, err);
-		}
-		for (size_t k = 0; k < n; k++) {
-			if (statuses[k] == 0 || (force && statuses[k] == -ENOENT))
-				continue;
-			target_complain(target, key_text(&keys[i + k]).text, statuses[k]);
-			result = target_exit(target, statuses[k]);
-			if (result != PFS_EXIT_SOME)
-				return result;
-		}
-	}
-	return result;
-}
-
 static int remove_scratch(struct target *target)
 {
 	struct key_list list = {0};
-	int err = target_names(target, PFS_WIRE_SCRATCH, add_key, &list), result;
+	int err = target_names(target, PFS_WIRE_SCRATCH, key_list_add, &list), result;
 
 	if (err) {
 		target_complain(target, NULL, err);
 		result = target_exit(target, err);
 	} else {
-		result = remove_keys(target, list.keys, list.count, true);
+		result = remove_keys(target, list.keys, list.count, true, NULL);
 	}
 	free(list.keys);
 	return result;
@@ -106,7 +56,7 @@ static int run(const struct command *command, int argc, char **argv)
 		return result;
 	result = open_target(&target, argv[optind], TARGET_WRITE, &common);
 	if (!result) {
-		result = remove_keys(target, keys, count, force);
+		result = remove_keys(target, keys, count, force, NULL);
 		if (scratch && (result == PFS_EXIT_OK || result == PFS_EXIT_SOME)) {
 			int more = remove_scratch(target);
 

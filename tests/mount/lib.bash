@@ -303,6 +303,20 @@ forget_pages() {
 	done
 }
 
+# ---- a namespace ----
+
+# private SCRIPT: runs it where its mounts are its own and nothing that it started lives longer than
+# it. It lets go of what else is mounted on the machine by FUSE: a daemon lives as long as any copy of
+# its mount.
+private() {
+	cat >"$T/private" <<-END
+		awk '/ - fuse[. ]/ { print \$5 }' /proc/self/mountinfo | xargs -r umount -l
+		. "$1"
+	END
+	timeout 60 unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
+		bash -e "$T/private" 3>&-
+}
+
 # ---- small things ----
 
 fail() {
