@@ -1,4 +1,4 @@
-# Included by the Makefile: install, uninstall, deb. What is installed stands once, in `installed`, as
+# Included by the Makefile: install, uninstall. What is installed stands once, in `installed`, as
 # MODE:SOURCE:DESTINATION; uninstall removes the same list. Templates (*.in and man pages) have their @NAMES@
 # filled in below build/dist. PREFIX and the directories that follow from it may not hold spaces, DESTDIR may.
 
@@ -41,7 +41,7 @@ installed = 755:build/$(INSTALL_VARIANT)/payloadfs:$(BINDIR)/payloadfs \
 
 dist_requires = liblz4 liburcu-bp $(shell pkg-config --exists libzstd && echo libzstd)
 
-.PHONY: install install-files uninstall deb dist-files
+.PHONY: install install-files uninstall dist-files
 
 # Every time: the names depend on variables of the command line.
 dist-files: | deps-build
