@@ -6,15 +6,20 @@
 #include "tools/json_scan.h"
 #include "tools/output.h"
 #include "tools/progress.h"
+#include "tools/qdrant_upsert.h"
 #include "tools/report.h"
 
 #define SORT_STEP 4096 /* keys that are asked for at once */
 
-enum { OPTION_SORT = OPTION_FIRST_OWN };
+#define BATCH_MAX 100000
+
+enum { OPTION_SORT = OPTION_FIRST_OWN, OPTION_UPSERT, OPTION_BATCH };
 
 static const struct option options[] = {
 	{"output", required_argument, NULL, 'o'},
 	{"sort", no_argument, NULL, OPTION_SORT},
+	{"qdrant-upsert", no_argument, NULL, OPTION_UPSERT},
+	{"batch", required_argument, NULL, OPTION_BATCH},
 	COMMON_OPTIONS,
 };
 
@@ -38,39 +43,57 @@ struct export
 	struct output out;
 	struct progress progress;
 	uint64_t documents, failed, bytes;
+	struct qdrant_upsert upsert; /* batch 0: NDJSON is written */
 
 	/* --sort */
 	struct sort_key *keys;
 	size_t key_count, key_cap;
 };
 
-/* Writes one document as a line. */
+static void complain_document(struct export *export, const struct pfs_key *key, const char *why)
+{
+	progress_hide(&export->progress);
+	complain("%s: %s: %s", export->target->name, key_text(key).text, why);
+	export->failed++;
+}
+
+static int write_record(struct output *out, const struct pfs_key *key, const void *data, size_t len)
+{
+	const char *quote = key->kind == PFS_KEY_NUM ? "" : "\"";
+	char head[PFS_NAME_MAX + 32];
+	bool plain = json_is_line_value(data, len);
+	int err;
+
+	snprintf(head, sizeof(head), "{\"id\":%s%s%s,\"%s\":%s", quote, key_text(key).text, quote,
+		 plain ? "payload" : "payload_base64", plain ? "" : "\"");
+	err = output_text(out, head);
+	if (!err)
+		err = plain ? output_write(out, data, len) : output_base64(out, data, len);
+	return err ? err : output_text(out, plain ? "}\n" : "\"}\n");
+}
+
+/* Writes one document. */
 static int export_document(void *arg, const struct pfs_key *key, int status, const void *data,
 			   size_t len)
 {
 	struct export *export = arg;
-	const char *quote = key->kind == PFS_KEY_NUM ? "" : "\"";
-	char head[PFS_NAME_MAX + 32];
-	bool plain;
 	int err;
 
 	if (stop_signal)
 		return -EINTR;
 	if (status) {
-		progress_hide(&export->progress);
-		complain("%s: %s: %s", export->target->name, key_text(key).text, explain(status));
-		export->failed++;
+		complain_document(export, key, explain(status));
 		return 0;
 	}
-	plain = json_is_line_value(data, len);
-	snprintf(head, sizeof(head), "{\"id\":%s%s%s,\"%s\":%s", quote, key_text(key).text, quote,
-		 plain ? "payload" : "payload_base64", plain ? "" : "\"");
-	err = output_text(&export->out, head);
-	if (!err)
-		err = plain ? output_write(&export->out, data, len)
-			    : output_base64(&export->out, data, len);
-	if (!err)
-		err = output_text(&export->out, plain ? "}\n" : "\"}\n");
+	if (export->upsert.batch)
+		err = qdrant_upsert_add(&export->upsert, key, data, len);
+	else
+		err = write_record(&export->out, key, data, len);
+	if (err == -EBADMSG) {
+		complain_document(export, key,
+				  "is not a JSON object, and Qdrant takes no other payload");
+		return 0;
+	}
 	export->documents++;
 	export->bytes += len;
 	progress_update(&export->progress, export->documents, export->documents);
@@ -171,6 +194,8 @@ static int export_to(struct export *export, const char *path, bool sort, bool qu
 	if (stop_signal)
 		return PFS_EXIT_IO; /* run() ends with the signal */
 	if (!err)
+		err = qdrant_upsert_end(&export->upsert);
+	if (!err)
 		err = output_commit(&export->out);
 	if (err == -EPIPE && export->out.err)
 		return PFS_EXIT_OK; /* the reader has what it wanted */
@@ -212,9 +237,10 @@ static int run_export(struct export *export, const char *path, bool sort, bool q
 static int run(const struct command *command, int argc, char **argv)
 {
 	struct common_options common = {.wait_ms = WAIT_MS_DEFAULT};
-	struct export export = {0};
+	struct export export = {.upsert = {.out = &export.out}};
 	const char *path = NULL;
-	bool sort = false;
+	bool sort = false, upsert = false;
+	uint64_t batch = 0;
 	int c, result;
 
 	while ((c = getopt_long(argc, argv, ":hqo:", options, NULL)) != -1) {
@@ -222,12 +248,22 @@ static int run(const struct command *command, int argc, char **argv)
 			path = optarg;
 		} else if (c == OPTION_SORT) {
 			sort = true;
+		} else if (c == OPTION_UPSERT) {
+			upsert = true;
+		} else if (c == OPTION_BATCH) {
+			if (!parse_size(optarg, &batch) || batch < 1 || batch > BATCH_MAX)
+				return usage_error(command,
+						   "--batch=%s is not a number from 1 to %d",
+						   optarg, BATCH_MAX);
 		} else {
 			result = common_option(command, c, argv, &common);
 			if (result >= 0)
 				return result;
 		}
 	}
+	if (batch && !upsert)
+		return usage_error(command, "--batch belongs to --qdrant-upsert");
+	export.upsert.batch = !upsert ? 0 : batch ? batch : 1;
 	result = open_only_target(&export.target, command, argc, argv, 0, &common);
 	if (result)
 		return result;
@@ -250,6 +286,18 @@ const struct command command_export = {
 		"back.\n\nOptions:\n"
 		"  -o, --output=FILE  write to FILE, which is replaced only when everything is "
 		"written\n"
-		"      --sort         ids in ascending order, numbers before UUIDs\n",
+		"      --sort         ids in ascending order, numbers before UUIDs\n"
+		"      --qdrant-upsert  instead of records, bodies of requests to Qdrant, one a "
+		"line, "
+		"each for\n"
+		"                     PUT /collections/NAME/points/payload, which replaces the "
+		"payload "
+		"of a point\n"
+		"                     that is there (it gives all its points the same, so there is "
+		"one "
+		"in each)\n"
+		"      --batch=N      so many documents in each body, for POST "
+		"/collections/NAME/points/batch;\n"
+		"                     a body ends early at 16 MiB, of which Qdrant takes 32\n",
 	.run = run,
 };

@@ -290,6 +290,11 @@ static int take_record(struct ndjson *r, const struct record *record, struct ndj
 		return fault(r, "both payload and payload_base64");
 	if (!record->payload.p && !record->base64.p)
 		return fault(r, "no payload");
+	/* A payload of Qdrant is an object; null is what it answers when it was not asked for it.
+	 */
+	if (r->state != AT_TOP && record->payload.len == 4 &&
+	    memcmp(record->payload.p, "null", 4) == 0)
+		return fault(r, "its payload was left out: scroll with \"with_payload\": true");
 	doc->payload = record->payload.p;
 	doc->len = record->payload.len;
 	err = record->base64.p ? decode_base64(r, record->base64, doc) : 0;

@@ -217,6 +217,11 @@ static void faults_in_scroll_bodies_are_refused(void **state)
 	expect("{\"result\":{\"points\":[{\"id\":1},{\"id\":-2,\"payload\":2},{\"id\":3,"
 	       "\"payload\":3}]}}",
 	       "1.1! no payload\n1.2! id -2" NO_ID "1.3 3=3\n");
+	/* Without "with_payload" every payload is null: they must not replace what is there. */
+	expect("{\"result\":{\"points\":[{\"id\":1,\"payload\":null},{\"id\":2,\"payload\":{}}]}}\n"
+	       "{\"id\":3,\"payload\":null}",
+	       "1.1! its payload was left out: scroll with \"with_payload\": true\n1.2 2={}\n"
+	       "2.0 3=null\n");
 	expect("{\"result\":{\"points\":[{\"id\":1,\"payload\":1},7,{\"id\":3,\"payload\":3}]}}"
 	       "\n" BODY_1,
 	       "1.1 1=1\n1.2! column 43: a point is expected: {\"id\":..., \"payload\":...}\n"
