@@ -1,65 +1,16 @@
-#include "tools/qdrant_pages.h"
-
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "storage/codec.h"
 #include "tools/qdrant_config.h"
+#include "tools/qdrant_pages_internal.h"
 
 #define CONFIG_MAX (64 * PFS_KIB)
 #define PAGE_SIZE_MAX (2 * PFS_GIB) /* so that no place in 2^32 pages overflows 64 bits */
 #define BLOCK_SIZE_USUAL 128
-#define ENTRY_LEN 16
-#define TRACKER_HEAD_LEN 4
 #define WINDOW_ENTRIES 4096 /* of the tracker, held at once */
-#define BUFFER_KEEP (8 * PFS_MIB)
-#define STORED_MAX (QDRANT_PAYLOAD_MAX + QDRANT_PAYLOAD_MAX / 255 + 64) /* LZ4's bound */
-#define LZ4_RATIO_MAX 255
-
-enum compression { RAW, LZ4, EITHER /* not known: what decodes */ };
-
-struct entry {
-	uint32_t tag, page, block, length;
-};
-
-struct buffer {
-	uint8_t *bytes;
-	size_t cap;
-};
-
-struct qdrant_pages {
-	char *directory;
-	const struct qdrant_notes *notes;
-	enum compression compression;
-	uint64_t page_size, block_size, page_blocks;
-	uint64_t page_count; /* one more than the highest number of a page file */
-	bool damaged;
-
-	struct qdrant_file tracker;
-	uint64_t count;	     /* offsets that the tracker says it has */
-	uint64_t there;	     /* offsets whose entries are in the file */
-	uint8_t *window;     /* entries of the tracker */
-	uint64_t window_at;  /* the first one's offset */
-	uint64_t window_len; /* how many */
-
-	uint8_t *overlaps; /* a bit for each offset: its value shares blocks with another */
-	uint8_t *marked;   /* bitmask.dat, a bit for each block; NULL: not told */
-	uint64_t marked_blocks;
-
-	struct qdrant_file page; /* the one that was read last */
-	uint64_t page_number;	 /* its number, when page.path */
-	int page_err;		 /* why it could not be opened */
-	struct buffer stored, raw;
-	char reason[160];
-};
-
-static bool get_bit(const uint8_t *bits, uint64_t i)
-{
-	return bits[i / 8] >> (i % 8) & 1;
-}
 
 static void set_bit(uint8_t *bits, uint64_t i)
 {
@@ -99,7 +50,7 @@ static bool take_config(struct qdrant_pages *p, const uint8_t *text, size_t len,
 		return true;
 	}
 	if (compression.p && json_string_is(compression, "None")) {
-		p->compression = RAW;
+		p->compression = QDRANT_RAW;
 	} else if (compression.p && !json_string_is(compression, "LZ4")) {
 		*err = refuse_layout(p, "the compression", compression, reason);
 		return true;
@@ -112,7 +63,7 @@ static bool take_config(struct qdrant_pages *p, const uint8_t *text, size_t len,
 /* The page files say how long they are; the rest is as Qdrant has it when nobody asks otherwise. */
 static void guess_config(struct qdrant_pages *p, uint64_t longest, const char *why)
 {
-	p->compression = EITHER;
+	p->compression = QDRANT_EITHER;
 	p->block_size = BLOCK_SIZE_USUAL;
 	p->page_size = longest;
 	p->damaged = true;
@@ -132,7 +83,7 @@ static int read_config(struct qdrant_pages *p, uint64_t longest, struct pfs_reas
 
 	if (!err)
 		err = qdrant_file_load(&file, CONFIG_MAX, &text, &len);
-	p->compression = LZ4;
+	p->compression = QDRANT_LZ4;
 	if (err == -ENOENT)
 		guess_config(p, longest, "there is none");
 	else if (err == -ENOMEM)
@@ -189,8 +140,7 @@ static int list_pages(struct qdrant_pages *p, uint64_t *longest, uint64_t *files
 
 /* ---- the tracker ---- */
 
-/* The entry of an offset below `there`. 0, or -EIO: it can't be read. */
-static int get_entry(struct qdrant_pages *p, uint64_t internal, struct entry *entry)
+int qdrant_get_entry(struct qdrant_pages *p, uint64_t internal, struct qdrant_entry *entry)
 {
 	const uint8_t *at;
 
@@ -199,15 +149,16 @@ static int get_entry(struct qdrant_pages *p, uint64_t internal, struct entry *en
 		size_t got;
 
 		p->window_at = internal;
-		(void)qdrant_file_read(&p->tracker, TRACKER_HEAD_LEN + ENTRY_LEN * internal,
-				       p->window, (size_t)n * ENTRY_LEN, &got);
-		p->window_len = got / ENTRY_LEN;
+		(void)qdrant_file_read(&p->tracker,
+				       QDRANT_TRACKER_HEAD_LEN + QDRANT_ENTRY_LEN * internal,
+				       p->window, (size_t)n * QDRANT_ENTRY_LEN, &got);
+		p->window_len = got / QDRANT_ENTRY_LEN;
 		if (!p->window_len)
 			return -EIO;
 	}
-	at = p->window + (internal - p->window_at) * ENTRY_LEN;
-	*entry = (struct entry){pfs_get_le32(at), pfs_get_le32(at + 4), pfs_get_le32(at + 8),
-				pfs_get_le32(at + 12)};
+	at = p->window + (internal - p->window_at) * QDRANT_ENTRY_LEN;
+	*entry = (struct qdrant_entry){pfs_get_le32(at), pfs_get_le32(at + 4), pfs_get_le32(at + 8),
+				       pfs_get_le32(at + 12)};
 	return 0;
 }
 
@@ -216,10 +167,10 @@ static int get_entry(struct qdrant_pages *p, uint64_t internal, struct entry *en
 static void look_behind_count(struct qdrant_pages *p)
 {
 	uint64_t last = p->count, said = p->count;
-	struct entry e;
+	struct qdrant_entry e;
 
 	for (uint64_t i = p->count; i < p->there; i++) {
-		if (get_entry(p, i, &e) == 0 && (e.tag | e.page | e.block | e.length))
+		if (qdrant_get_entry(p, i, &e) == 0 && (e.tag | e.page | e.block | e.length))
 			last = i + 1;
 	}
 	if (last == said)
@@ -234,7 +185,7 @@ static void look_behind_count(struct qdrant_pages *p)
 static int open_tracker(struct qdrant_pages *p)
 {
 	int err = qdrant_file_open(&p->tracker, p->directory, "tracker.dat");
-	uint8_t head[TRACKER_HEAD_LEN];
+	uint8_t head[QDRANT_TRACKER_HEAD_LEN];
 	size_t got = 0;
 
 	if (err == -ENOMEM)
@@ -249,7 +200,7 @@ static int open_tracker(struct qdrant_pages *p)
 		return 0;
 	}
 	p->count = pfs_get_le32(head);
-	p->there = (p->tracker.size - TRACKER_HEAD_LEN) / ENTRY_LEN;
+	p->there = (p->tracker.size - QDRANT_TRACKER_HEAD_LEN) / QDRANT_ENTRY_LEN;
 	look_behind_count(p);
 	if (p->there < p->count) {
 		p->damaged = true;
@@ -264,8 +215,7 @@ static int open_tracker(struct qdrant_pages *p)
 
 /* ---- whose the blocks are ---- */
 
-/* The first block of a value among all, and how many it has. False: it can't lie there. */
-static bool find_blocks(const struct qdrant_pages *p, const struct entry *e, uint64_t *first,
+bool qdrant_find_blocks(const struct qdrant_pages *p, const struct qdrant_entry *e, uint64_t *first,
 			uint64_t *n)
 {
 	*first = e->page * p->page_blocks + e->block;
@@ -310,13 +260,13 @@ static int find_overlaps(struct qdrant_pages *p)
 	struct extent *extents = NULL;
 	size_t count = 0, cap = 0;
 	uint64_t first, n;
-	struct entry e;
+	struct qdrant_entry e;
 
 	p->overlaps = calloc(1, p->there / 8 + 1);
 	if (!p->overlaps)
 		return -ENOMEM;
 	for (uint64_t i = 0; i < p->there; i++) {
-		if (get_entry(p, i, &e) || !find_blocks(p, &e, &first, &n))
+		if (qdrant_get_entry(p, i, &e) || !qdrant_find_blocks(p, &e, &first, &n))
 			continue;
 		if (count == cap) {
 			struct extent *grown;
@@ -363,21 +313,6 @@ static int read_bitmask(struct qdrant_pages *p)
 	return err == -ENOMEM ? err : 0;
 }
 
-/* What speaks against a value that decodes, or NULL. */
-static const char *doubt(const struct qdrant_pages *p, uint64_t internal, uint64_t first,
-			 uint64_t n)
-{
-	if (get_bit(p->overlaps, internal))
-		return "another value lies in the same blocks: the entry of one of both in "
-		       "tracker.dat is damaged";
-	for (uint64_t b = first; p->marked && b < first + n; b++) {
-		if (b >= p->marked_blocks || !get_bit(p->marked, b))
-			return "it lies in blocks that bitmask.dat says are free: it may be an "
-			       "older value";
-	}
-	return NULL;
-}
-
 /* ---- opening ---- */
 
 static int open_parts(struct qdrant_pages *p, struct pfs_reason *reason)
@@ -405,7 +340,7 @@ static int open_parts(struct qdrant_pages *p, struct pfs_reason *reason)
 	if (files < p->page_count)
 		qdrant_note(p->notes, "%s: %" PRIu64 " of %" PRIu64 " page files are missing",
 			    p->directory, p->page_count - files, p->page_count);
-	p->window = malloc((size_t)WINDOW_ENTRIES * ENTRY_LEN);
+	p->window = malloc((size_t)WINDOW_ENTRIES * QDRANT_ENTRY_LEN);
 	err = p->window ? open_tracker(p) : -ENOMEM;
 	if (!err)
 		err = find_overlaps(p);
@@ -459,194 +394,7 @@ bool qdrant_pages_damaged(const struct qdrant_pages *p)
 
 bool qdrant_pages_has(struct qdrant_pages *p, uint64_t internal)
 {
-	struct entry e;
+	struct qdrant_entry e;
 
-	return internal < p->there && get_entry(p, internal, &e) == 0 && e.tag != 0;
-}
-
-/* ---- values ---- */
-
-static int make_room(struct buffer *buffer, size_t len)
-{
-	if (buffer->cap >= len && (buffer->cap <= BUFFER_KEEP || len > BUFFER_KEEP))
-		return 0;
-	free(buffer->bytes);
-	buffer->cap = 0;
-	buffer->bytes = malloc(len ? len : 1);
-	if (!buffer->bytes)
-		return -ENOMEM;
-	buffer->cap = len;
-	return 0;
-}
-
-static void say(struct qdrant_pages *p, struct qdrant_value *v, const char *reason)
-{
-	v->state = QDRANT_VALUE_DAMAGED;
-	v->reason = reason == p->reason ? reason : memcpy(p->reason, reason, strlen(reason) + 1);
-}
-
-/* Opens the page file, if it is not the one that is open. */
-static int open_page(struct qdrant_pages *p, uint64_t number)
-{
-	char name[32];
-
-	if (p->page.path && p->page_number == number)
-		return p->page_err;
-	qdrant_file_close(&p->page);
-	p->page_number = number;
-	snprintf(name, sizeof(name), "page_%" PRIu64 ".dat", number);
-	p->page_err = qdrant_file_open(&p->page, p->directory, name);
-	return p->page_err;
-}
-
-/* Reads the stored bytes, page by page. 0 or -ENOMEM; what can't be read makes the value damaged,
- * and its place the one where reading ended. */
-static int read_stored(struct qdrant_pages *p, const struct entry *e, struct qdrant_value *v)
-{
-	uint64_t number = e->page, off = e->block * p->block_size;
-	int err = make_room(&p->stored, e->length);
-
-	if (err)
-		return err;
-	v->stored = p->stored.bytes;
-	while (v->stored_len < e->length) {
-		size_t want = pfs_min_u64(e->length - v->stored_len, p->page_size - off), got = 0;
-
-		err = open_page(p, number);
-		if (err == -ENOMEM)
-			return err;
-		if (!err)
-			err = qdrant_file_read(&p->page, off, p->stored.bytes + v->stored_len, want,
-					       &got);
-		v->stored_len += got;
-		if (err || got < want) {
-			v->file = p->page.path;
-			v->offset = off + got;
-			snprintf(p->reason, sizeof(p->reason), "page_%" PRIu64 ".dat: %s", number,
-				 err ? strerror(-err) : "the file ends inside the value");
-			say(p, v, p->reason);
-			return 0;
-		}
-		number++;
-		off = 0;
-	}
-	/* The message names the page in which it begins. */
-	err = open_page(p, e->page);
-	v->file = p->page.path;
-	return err == -ENOMEM ? err : 0;
-}
-
-/* 0: decoded; -EUCLEAN; -ENOMEM. */
-static int decode_lz4(struct qdrant_pages *p, struct qdrant_value *v)
-{
-	uint64_t len;
-	int err;
-
-	if (v->stored_len <= 4)
-		return -EUCLEAN;
-	len = pfs_get_le32(v->stored);
-	if (len > QDRANT_PAYLOAD_MAX || len / LZ4_RATIO_MAX > v->stored_len)
-		return -EUCLEAN;
-	err = make_room(&p->raw, len);
-	if (err)
-		return err;
-	err = pfs_codec_unpack(p->raw.bytes, len, v->stored + 4, v->stored_len - 4, NULL);
-	v->payload = p->raw.bytes;
-	v->len = len;
-	return err;
-}
-
-static bool is_object(const struct qdrant_value *v)
-{
-	const uint8_t *end = v->payload + v->len;
-	struct json_scan scan;
-
-	return v->len && *v->payload == '{' &&
-	       json_scan_value(&scan, v->payload, end, true) == JSON_OK && scan.at == end;
-}
-
-static int decode(struct qdrant_pages *p, struct qdrant_value *v)
-{
-	const char *why = "it does not decode to its length";
-	int err = -EUCLEAN;
-
-	if (p->compression != RAW) {
-		err = decode_lz4(p, v);
-		if (err == -ENOMEM)
-			return err;
-		if (!err && !is_object(v)) {
-			why = "it is not a JSON object";
-			err = -EUCLEAN;
-		}
-	}
-	if (err && p->compression != LZ4) {
-		v->payload = v->stored;
-		v->len = v->stored_len;
-		err = v->len <= QDRANT_PAYLOAD_MAX && is_object(v) ? 0 : -EUCLEAN;
-		why = "it is not a JSON object";
-	}
-	if (!err) {
-		v->state = QDRANT_VALUE_GOOD;
-		return 0;
-	}
-	v->payload = NULL;
-	v->len = 0;
-	say(p, v, why);
-	return 0;
-}
-
-/* Damage in the tracker: its entry is what is kept. */
-static void blame_entry(struct qdrant_pages *p, struct qdrant_value *v, uint64_t internal,
-			const char *reason)
-{
-	v->file = p->tracker.path;
-	v->offset = TRACKER_HEAD_LEN + ENTRY_LEN * internal;
-	v->length = ENTRY_LEN;
-	if (internal >= p->window_at && internal - p->window_at < p->window_len) {
-		v->stored = p->window + (internal - p->window_at) * ENTRY_LEN;
-		v->stored_len = ENTRY_LEN;
-	}
-	say(p, v, reason);
-}
-
-int qdrant_pages_value(struct qdrant_pages *p, uint64_t internal, struct qdrant_value *v)
-{
-	uint64_t first, n;
-	struct entry e;
-	int err;
-
-	*v = (struct qdrant_value){.state = QDRANT_VALUE_NONE};
-	if (internal >= p->count)
-		return 0;
-	if (internal >= p->there || get_entry(p, internal, &e)) {
-		blame_entry(p, v, internal, "tracker.dat ends before its entry");
-		return 0;
-	}
-	if (e.tag == 0)
-		return 0;
-	if (e.tag != 1) {
-		snprintf(p->reason, sizeof(p->reason), "its entry in tracker.dat has the tag %u",
-			 e.tag);
-		blame_entry(p, v, internal, p->reason);
-		return 0;
-	}
-	if (!find_blocks(p, &e, &first, &n) || e.length > STORED_MAX) {
-		snprintf(p->reason, sizeof(p->reason),
-			 "its entry in tracker.dat leads out of the pages (page %u, block %u, %u "
-			 "bytes)",
-			 e.page, e.block, e.length);
-		blame_entry(p, v, internal, p->reason);
-		return 0;
-	}
-	v->offset = e.block * p->block_size;
-	v->length = e.length;
-	err = read_stored(p, &e, v);
-	if (!err && v->state != QDRANT_VALUE_DAMAGED)
-		err = decode(p, v);
-	if (!err && v->state == QDRANT_VALUE_GOOD) {
-		v->reason = doubt(p, internal, first, n);
-		if (v->reason)
-			v->state = QDRANT_VALUE_DOUBTFUL;
-	}
-	return err;
+	return internal < p->there && qdrant_get_entry(p, internal, &e) == 0 && e.tag != 0;
 }

@@ -510,6 +510,49 @@ static void missing_files(void **state)
 	}
 }
 
+/* Copies the place of a value, so that another offset has it, too. */
+static void copy_entry(struct file *tracker, uint32_t from, uint32_t to)
+{
+	memcpy(tracker->bytes + 4 + 16 * to, tracker->bytes + 4 + 16 * from, 16);
+	pfs_put_le32(tracker->bytes + 4 + 16 * to, 1);
+	store(tracker, tracker->len);
+}
+
+/* Proves: an entry that leads to another point's value, or to a deleted one that is still there, is
+ * seen, although what it leads to decodes. */
+static void values_in_wrong_places(void **state)
+{
+	static struct file tracker;
+	static struct result r;
+
+	(void)state;
+	write_segment(false, false);
+	load(&tracker, "payload_storage/tracker.dat");
+	copy_entry(&tracker, 2, 0);
+	import(&r, segment_path, false);
+	assert_all_told(&r);
+	for (size_t i = 0; i < r.count; i++) {
+		bool hit = strcmp(r.items[i].key, points[0].key) == 0 ||
+			   strcmp(r.items[i].key, points[2].key) == 0;
+
+		assert_int_equal(r.items[i].good, !hit);
+		if (hit)
+			assert_non_null(strstr(r.items[i].reason, "same blocks"));
+	}
+	forget(&r);
+
+	write_segment(false, false);
+	load(&tracker, "payload_storage/tracker.dat");
+	copy_entry(&tracker, 4, 0);
+	import(&r, segment_path, false);
+	assert_all_told(&r);
+	for (size_t i = 0; i < r.count; i++)
+		assert_int_equal(r.items[i].good, strcmp(r.items[i].key, points[0].key) != 0);
+	assert_string_equal(find(&r, points[0].key)->payload, "{\"deleted\":1}");
+	assert_non_null(strstr(find(&r, points[0].key)->reason, "free"));
+	forget(&r);
+}
+
 /* ---- several segments ---- */
 
 struct shard {
@@ -787,6 +830,7 @@ int main(void)
 		cmocka_unit_test(offsets_as_ids),
 		cmocka_unit_test(every_bit_turned),
 		cmocka_unit_test(every_length),
+		cmocka_unit_test(values_in_wrong_places),
 		cmocka_unit_test(missing_files),
 		cmocka_unit_test(highest_version_wins),
 		cmocka_unit_test(damage_in_the_newest),
