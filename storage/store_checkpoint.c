@@ -465,14 +465,28 @@ static int recycle(struct checkpoint *cp)
 	return err ? pfs_store_fail(store, "recycling the journal", err) : 0;
 }
 
+/* Bytes of segments that the checkpoint had to leave, because documents under heavy writing are in
+ * them: no reason for another one. What came meanwhile is. Commit lock. */
+static uint64_t not_recycled(const struct checkpoint *cp)
+{
+	const struct pfs_segment *oldest = pfs_journal_oldest(cp->store->journal);
+
+	return oldest && oldest->number < cp->below
+		       ? (cp->below - oldest->number) * PFS_SEGMENT_SIZE
+		       : 0;
+}
+
 /* Spare segments are kept for as much journal as there is between checkpoints, so that none has to
  * be made while somebody waits. */
 static void trim_journal(struct pfs_store *store)
 {
-	uint64_t live = store->journal_kept / PFS_SEGMENT_SIZE;
-	uint64_t wanted = store->journal_max / PFS_JOURNAL_SLOW_DIV / PFS_SEGMENT_SIZE;
+	uint64_t live, wanted;
 	unsigned keep = PFS_SPARES_MADE;
 
+	pthread_mutex_lock(&store->commit);
+	live = pfs_journal_live_bytes(store->journal) / PFS_SEGMENT_SIZE;
+	wanted = store->journal_max / PFS_JOURNAL_SLOW_DIV / PFS_SEGMENT_SIZE;
+	pthread_mutex_unlock(&store->commit);
 	if (live + keep < wanted)
 		keep = (unsigned)(wanted - live);
 	/* A file that can't be removed is one more for later. */
@@ -503,7 +517,7 @@ static int run(struct checkpoint *cp)
 	pthread_mutex_lock(&store->commit);
 	pfs_journal_reuse(store->journal);
 	store->counters.checkpoints++;
-	store->journal_kept = pfs_journal_live_bytes(store->journal);
+	store->journal_kept = not_recycled(cp);
 	if (!store->journal_max_set)
 		store->journal_max =
 			pfs_min_u64(pfs_max_u64(store->container_bytes / PFS_JOURNAL_MAX_DIV,

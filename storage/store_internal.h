@@ -123,7 +123,7 @@ struct pfs_store {
 	uint64_t applying;     /* versions up to this batch belong to a checkpoint */
 	uint64_t next_temp;
 	uint64_t points, scratch, raw_bytes, container_bytes;
-	uint64_t journal_kept; /* live journal after the last checkpoint */
+	uint64_t journal_kept; /* journal that the last checkpoint could not recycle */
 	uint64_t staged_bytes; /* data of stages in the journal */
 	bool reserve_dropped;
 	bool dict_users_known; /* the dictionaries' users are counted exactly */

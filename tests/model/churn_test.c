@@ -2,6 +2,7 @@
  * what is free is used again, and neither the store's own threads nor writers let the disk usage
  * grow. Bytes are counted, not time. */
 #include <pthread.h>
+#include <sched.h>
 
 #include "storage/store_internal.h"
 #include "tests/unit/store_helpers.h"
@@ -358,8 +359,7 @@ static void steady_change_takes_a_quarter_more(void **state)
 
 struct watch {
 	pthread_t tester;
-	unsigned by_tester;  /* writes to pages by who calls the store's functions */
-	uint64_t page_syncs; /* atomic */
+	unsigned by_tester; /* writes to pages by who calls the store's functions */
 };
 
 static int watch_pages(void *arg, const struct pfs_sim_step *step)
@@ -373,8 +373,8 @@ static int watch_pages(void *arg, const struct pfs_sim_step *step)
 }
 
 /* Proves: a writer that never pauses, so that one checkpoint is wanted after the other, does not
- * keep the store from emptying pages, and runs into a bound: pages take no more than live bytes,
- * waste, and what the journal may hold. The writer itself never does the work of a checkpoint. */
+ * keep the store from emptying pages, and the journal stays within its bound. The writer itself
+ * never does the work of a checkpoint. */
 static void a_writer_that_never_pauses_does_not_outrun_compaction(void **state)
 {
 	const uint64_t page_size = 256 * PFS_KIB, journal = 4 * PFS_MIB;
@@ -410,6 +410,77 @@ static void a_writer_that_never_pauses_does_not_outrun_compaction(void **state)
 		      (unsigned long long)stat.moved_values);
 	assert_int_equal(pfs_store_close(w->store), 0);
 	pfs_sim_on_step(w->sim, NULL, NULL);
+	w->store = open_store(w->sim);
+	end_world(w);
+}
+
+struct demand {
+	struct pfs_store *store;
+	bool over; /* atomic */
+	/* By the writer thread. */
+	uint64_t emptied, done_first, done_last;
+};
+
+static void *want_checkpoints(void *arg)
+{
+	struct demand *d = arg;
+
+	while (!__atomic_load_n(&d->over, __ATOMIC_ACQUIRE)) {
+		pthread_mutex_lock(&d->store->wake_lock);
+		__atomic_store_n(&d->store->checkpoint_wanted, true, __ATOMIC_RELEASE);
+		pthread_cond_broadcast(&d->store->wake);
+		pthread_mutex_unlock(&d->store->wake_lock);
+	}
+	return NULL;
+}
+
+static int count_emptied(void *arg, const struct pfs_sim_step *step)
+{
+	struct demand *d = arg;
+
+	if (step->kind != PFS_SIM_UNLINK || strncmp(step->name, "page-", 5) != 0)
+		return 0;
+	pthread_mutex_lock(&d->store->wake_lock);
+	d->done_last = d->store->checkpoints_done;
+	pthread_mutex_unlock(&d->store->wake_lock);
+	if (__atomic_fetch_add(&d->emptied, 1, __ATOMIC_RELAXED) == 0)
+		d->done_first = d->done_last;
+	return 0;
+}
+
+/* Proves: where one checkpoint is wanted after the other, several pages are emptied between two of
+ * them. */
+static void compaction_has_its_turn(void **state)
+{
+	struct world *w = new_world(64 * PFS_KIB, 16, 7);
+	struct pfs_open_options options = {.io = pfs_sim_io(w->sim), .logger = quiet};
+	struct demand demand = {0};
+	struct pfs_reason reason;
+	pthread_t thread;
+
+	(void)state;
+	w->store = open_store(w->sim);
+	for (unsigned i = 0; i < 6000; i++)
+		put(w, i, 1000);
+	for (unsigned i = 0; i < 6000; i++) {
+		if (roll(w, 2))
+			drop(w, i);
+	}
+	assert_int_equal(pfs_store_close(w->store), 0);
+	pfs_sim_on_step(w->sim, count_emptied, &demand);
+	assert_int_equal(pfs_store_open(&demand.store, STORE, &options, &reason), 0);
+	w->store = demand.store;
+	assert_int_equal(pthread_create(&thread, NULL, want_checkpoints, &demand), 0);
+	while (__atomic_load_n(&demand.emptied, __ATOMIC_RELAXED) < 48)
+		sched_yield();
+	__atomic_store_n(&demand.over, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	assert_int_equal(pfs_store_close(w->store), 0);
+	pfs_sim_on_step(w->sim, NULL, NULL);
+	print_message("%llu pages emptied, %llu checkpoints between\n",
+		      (unsigned long long)demand.emptied,
+		      (unsigned long long)(demand.done_last - demand.done_first));
+	assert_true(demand.emptied >= 4 * (demand.done_last - demand.done_first));
 	w->store = open_store(w->sim);
 	end_world(w);
 }
@@ -461,6 +532,7 @@ int main(void)
 		cmocka_unit_test(survivors_are_spread_over_pages),
 		cmocka_unit_test(steady_change_takes_a_quarter_more),
 		cmocka_unit_test(a_writer_that_never_pauses_does_not_outrun_compaction),
+		cmocka_unit_test(compaction_has_its_turn),
 		cmocka_unit_test(segments_are_made_ready),
 	};
 
