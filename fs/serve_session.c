@@ -1,6 +1,7 @@
 #include "fs/serve_session.h"
 
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fs/serve_export.h"
@@ -16,7 +17,8 @@ struct session {
 	struct pfs_put *put; /* between PUT_BEGIN and PUT_END */
 	int put_err;	     /* the first error of this row: the rest of it is taken and dropped */
 	bool in_put;
-	bool waiting; /* for the end of the daemon */
+	bool waiting;	   /* for the end of the daemon */
+	int64_t import_ns; /* when the first documents to import came; 0: none did */
 
 	/* Changes that the kernel has not been told yet. */
 	struct pfs_serve_change changes[PFS_SERVE_CHANGES_MAX];
@@ -205,8 +207,21 @@ static bool is_own_fault(int err)
 	return err == -EFBIG || err == -EINVAL || err == -ENAMETOOLONG;
 }
 
+/* All that is imported in one session has one time, which takes no bytes. */
+static int64_t import_time(struct session *s)
+{
+	struct timespec now;
+
+	if (!s->import_ns) {
+		clock_gettime(CLOCK_REALTIME, &now);
+		s->import_ns = now.tv_sec * (int64_t)PFS_NSEC_PER_SEC + now.tv_nsec;
+	}
+	return s->import_ns;
+}
+
 static int do_import(struct session *s, struct pfs_wire_in *in)
 {
+	const struct pfs_attr attr = {.mtime_ns = import_time(s)};
 	struct pfs_wire_out *out = &s->conn->out;
 	uint32_t done = 0, refused = 0, index = 0;
 	size_t counts_at;
@@ -225,7 +240,8 @@ static int do_import(struct session *s, struct pfs_wire_in *in)
 		data = pfs_wire_get_bytes(in, &len);
 		if (in->bad)
 			break;
-		err = pfs_put(s->env->store, &key, data, len, NULL, PFS_PUT_NEW_OBJECT, &replaced);
+		err = pfs_put(s->env->store, &key, data, len, &attr,
+			      PFS_PUT_NEW_OBJECT | PFS_PUT_MTIME_ONLY, &replaced);
 		if (!err) {
 			add_change(s, &key, replaced);
 			done++;

@@ -13,7 +13,7 @@ struct index_check {
 	struct pfs_check *check;
 	struct pfs_check_reader reader;
 	struct pfs_index_disk header;
-	uint64_t objects, pages, dicts, objects_off, pages_off, dicts_off, crc_off;
+	uint64_t objects, records, pages, dicts, objects_off, pages_off, dicts_off, crc_off;
 	struct lost_page *lost; /* pages that the index has and the store lacks, ascending */
 	size_t lost_count;
 	uint64_t strays, twice, wrong;
@@ -38,7 +38,7 @@ static int read_header(struct index_check *x)
 	struct pfs_check *check = x->check;
 	const struct pfs_index_disk *disk;
 	const uint8_t *bytes;
-	uint64_t size;
+	uint64_t size, rest;
 
 	if (pfs_check_read(&x->reader, 0, sizeof(*disk), &bytes) != 0) {
 		say(x, 0, "it ends in its header or can't be read");
@@ -67,11 +67,16 @@ static int read_header(struct index_check *x)
 		say(x, 40, "its counts are out of range");
 		return 0;
 	}
+	rest = sizeof(*disk) + x->pages * sizeof(struct pfs_index_page_disk) +
+	       x->dicts * sizeof(struct pfs_index_dict_disk) + 4;
+	if (size >= rest)
+		x->records = (size - rest) / sizeof(struct pfs_index_object_disk);
 	x->objects_off = sizeof(*disk);
-	x->pages_off = x->objects_off + x->objects * sizeof(struct pfs_index_object_disk);
+	x->pages_off = x->objects_off + x->records * sizeof(struct pfs_index_object_disk);
 	x->dicts_off = x->pages_off + x->pages * sizeof(struct pfs_index_page_disk);
 	x->crc_off = x->dicts_off + x->dicts * sizeof(struct pfs_index_dict_disk);
-	if (size != x->crc_off + 4) {
+	if (size != x->crc_off + 4 ||
+	    (!(pfs_get_le32(disk->flags.b) & PFS_INDEX_RUNS) && x->records != x->objects)) {
 		say(x, size, "its length is not what its header says");
 		return 0;
 	}
@@ -191,20 +196,91 @@ static void check_object(struct index_check *x, uint64_t off,
 		page->index_sum += pfs_check_mark(slot, pfs_get_le32(disk->hash.b));
 }
 
-/* Runs fn over all objects. */
-static void each_object(struct index_check *x, uint8_t **found,
-			void (*fn)(struct index_check *x, uint64_t off,
-				   const struct pfs_index_object_disk *disk, uint8_t **found))
-{
-	for (uint64_t i = 0; i < x->objects; i++) {
-		uint64_t off = x->objects_off + i * sizeof(struct pfs_index_object_disk);
-		const uint8_t *bytes;
+typedef void object_fn(struct index_check *x, uint64_t off,
+		       const struct pfs_index_object_disk *disk, uint8_t **found);
 
-		if (pfs_check_read(&x->reader, off, sizeof(struct pfs_index_object_disk), &bytes) !=
-		    0)
-			return;
-		fn(x, off, (const struct pfs_index_object_disk *)bytes, found);
+/* Each object of a run as if it had an entry of its own. False: it is none. */
+static bool each_of_run(struct index_check *x, uint64_t off, uint32_t page, uint32_t slot,
+			uint8_t **found, object_fn *fn)
+{
+	const struct pfs_index_run_disk *run;
+	const uint8_t *bytes;
+	uint32_t count;
+	uint64_t number;
+
+	if (off + sizeof(*run) > x->pages_off ||
+	    pfs_check_read(&x->reader, off, sizeof(*run), &bytes) != 0)
+		return false;
+	run = (const struct pfs_index_run_disk *)bytes;
+	count = pfs_get_le32(run->count.b);
+	number = pfs_get_le64(run->number.b);
+	if (count > PFS_SLOT_NUMBER_MAX || slot > PFS_SLOT_NUMBER_MAX - count)
+		return false;
+	for (uint32_t i = 0; i < count; i++) {
+		struct pfs_index_object_disk disk;
+
+		pfs_put_le32(disk.page.b, page & PFS_PAGE_NUMBER_MAX);
+		pfs_put_le32(disk.slot.b, slot + i);
+		pfs_put_le32(disk.hash.b, pfs_index_hash(PFS_KEY_NUM, number + i));
+		fn(x, off, &disk, found);
 	}
+	return true;
+}
+
+/* Runs fn over all objects. */
+static void each_object(struct index_check *x, uint8_t **found, object_fn *fn)
+{
+	bool runs = pfs_get_le32(x->header.flags.b) & PFS_INDEX_RUNS;
+
+	for (uint64_t i = 0; i < x->records; i++) {
+		uint64_t off = x->objects_off + i * sizeof(struct pfs_index_object_disk);
+		struct pfs_index_object_disk disk;
+		const uint8_t *bytes;
+		uint32_t page;
+
+		if (pfs_check_read(&x->reader, off, sizeof(disk), &bytes) != 0)
+			return;
+		memcpy(&disk, bytes, sizeof(disk));
+		page = pfs_get_le32(disk.page.b);
+		if (!runs || (page & ~PFS_PAGE_NUMBER_MAX) != PFS_INDEX_RUN_BIT) {
+			fn(x, off, &disk, found);
+		} else if (!each_of_run(x, off + sizeof(disk), page, pfs_get_le32(disk.slot.b),
+					found, fn)) {
+			say(x, off, "a run of entries makes no sense");
+			return;
+		} else {
+			i++;
+		}
+	}
+}
+
+/* The objects that all entries stand for. */
+static bool count_objects(struct index_check *x)
+{
+	bool runs = pfs_get_le32(x->header.flags.b) & PFS_INDEX_RUNS;
+	uint64_t count = 0;
+	const uint8_t *bytes;
+
+	for (uint64_t i = 0; i < x->records; i++, count++) {
+		uint64_t off = x->objects_off + i * sizeof(struct pfs_index_object_disk);
+
+		if (!runs)
+			continue;
+		if (pfs_check_read(&x->reader, off, 4, &bytes) != 0)
+			break;
+		if ((pfs_get_le32(bytes) & ~PFS_PAGE_NUMBER_MAX) != PFS_INDEX_RUN_BIT)
+			continue;
+		if (pfs_check_read(&x->reader, off + sizeof(struct pfs_index_object_disk), 4,
+				   &bytes) != 0)
+			break;
+		count += (uint64_t)pfs_get_le32(bytes) - 1;
+		i++;
+	}
+	if (count == x->objects &&
+	    count <= x->records + x->pages * (x->check->super.page_size / PFS_SLOT_LEN))
+		return true;
+	say(x, 40, "it has not as many entries as it says");
+	return false;
 }
 
 /* ---- what is wrong in a page whose sums differ, or that has slots which the index lacks ---- */
@@ -451,6 +527,8 @@ static int check_file(struct index_check *x)
 
 	if (err <= 0 || !verify_body(x))
 		return err < 0 ? err : 0;
+	if (!count_objects(x))
+		return 0;
 	err = check_pages(x);
 	if (!err)
 		err = check_objects(x);

@@ -257,11 +257,23 @@ struct pfs_index_disk {
 };
 _Static_assert(sizeof(struct pfs_index_disk) == 104, "format v1");
 #define PFS_INDEX_USERS_KNOWN 1u /* the dictionaries' users are counted exactly */
+#define PFS_INDEX_RUNS 2u	 /* some entries stand for many */
 
 struct pfs_index_object_disk {
 	pfs_le32 page, slot, hash;
 };
 _Static_assert(sizeof(struct pfs_index_object_disk) == 12, "format v1");
+
+/* With PFS_INDEX_RUNS: an entry whose page has this bit stands for as many as the one behind it
+ * says, in slots one after the other, whose keys hash like numbers one after the other. */
+#define PFS_INDEX_RUN_BIT 0x1000000u
+
+struct pfs_index_run_disk {
+	pfs_le32 count;
+	pfs_le64 number; /* the first */
+};
+_Static_assert(sizeof(struct pfs_index_run_disk) == sizeof(struct pfs_index_object_disk),
+	       "format v1");
 
 struct pfs_index_page_disk {
 	pfs_le32 page, largest;

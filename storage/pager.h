@@ -167,6 +167,10 @@ uint64_t pfs_page_dead(const struct pfs_page_space *space);
 /* Whether nothing is allocated in it. */
 bool pfs_page_is_empty(const struct pfs_page *page);
 
+/* Gives back the disk space that pages have reserved ahead; what they need later is reserved
+ * anew. Checkpoint lock, too. */
+void pfs_pager_trim(struct pfs_pager *pager);
+
 /* Closes the page for new containers, or opens it again. */
 void pfs_pager_close_page(struct pfs_pager *pager, struct pfs_page *page, bool closed);
 

@@ -97,6 +97,36 @@ int pfs_pager_stat(struct pfs_pager *pager, struct pfs_pager_stat *out)
 
 /* ---- closing and retiring ---- */
 
+#define TRIM_UNIT (4 * PFS_KIB) /* no filesystem gives back less */
+
+static void trim(struct pfs_page *page)
+{
+	uint64_t low = pfs_round_up(pfs_slot_offset(page->slot_count), TRIM_UNIT),
+		 high = page->floor & ~(TRIM_UNIT - 1);
+
+	if (page->unusable || page->unborn || low >= high)
+		return;
+	/* Where it can't be done the space stays reserved. */
+	if (low < page->low_reserved &&
+	    page->file->ops->punch(page->file, low, pfs_min_u64(page->low_reserved, high) - low) ==
+		    0)
+		page->low_reserved = low;
+	if (high > page->high_reserved && page->high_reserved >= page->low_reserved &&
+	    page->file->ops->punch(page->file, pfs_max_u64(page->high_reserved, low),
+				   high - pfs_max_u64(page->high_reserved, low)) == 0)
+		page->high_reserved = high;
+}
+
+void pfs_pager_trim(struct pfs_pager *pager)
+{
+	for (uint32_t n = 1; n <= pager->last; n++) {
+		struct pfs_page *page = pfs_pager_find(pager, n);
+
+		if (page)
+			trim(page);
+	}
+}
+
 void pfs_pager_close_page(struct pfs_pager *pager, struct pfs_page *page, bool closed)
 {
 	page->closed = closed || page->retiring;

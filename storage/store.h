@@ -182,6 +182,8 @@ int pfs_tidy(struct pfs_store *store, uint32_t object);
 enum pfs_put_flags {
 	PFS_PUT_NEW_OBJECT =
 		1, /* a document that is there is replaced by a new object, as by rename */
+	PFS_PUT_MTIME_ONLY = 2, /* of attr only mtime_ns counts, for the rest it is as if NULL:
+				   documents of one time take six bytes less each than of many */
 };
 
 /* Puts a whole document, atomically, of any size up to PFS_PAYLOAD_MAX. attr NULL: keeps mode and

@@ -69,22 +69,93 @@ static bool is_unsaved(struct pfs_store *store, uint64_t word)
 						 pfs_word_to_version(word)->kind != PFS_KEY_TEMP);
 }
 
+/* Shorter ones are not worth looking for. */
+#define RUN_MIN 64u
+
+/* Objects in slots one after the other. */
+struct run {
+	uint32_t first, count; /* object */
+	uint64_t place;	       /* word of the first */
+	uint64_t number;       /* that its key hashes like */
+};
+
+/* The number that the slot of the object has for key, if the object is to be found by it. */
+static bool number_of(struct pfs_store *store, uint32_t object, uint64_t word, uint64_t *number)
+{
+	struct pfs_page *page = pfs_pager_find(store->pager, pfs_word_page_number(word));
+	struct pfs_slot slot;
+
+	if (!page || pfs_page_read_slot(page, pfs_word_slot(word), &slot) != 0 ||
+	    slot.kind != PFS_KEY_NUM)
+		return false;
+	*number = slot.tag;
+	return pfs_index_hash(PFS_KEY_NUM, slot.tag) == pfs_index_stored_hash(store->index, object);
+}
+
+/* The run that begins with the object; count 1: it stands alone. What the slots say of the others
+ * is not asked: a number that has the hash is as good as the key. */
+static struct run run_from(struct pfs_store *store, uint32_t object, uint64_t word)
+{
+	struct run run = {object, 1, word, 0};
+	uint32_t end = pfs_index_end(store->index), page = pfs_word_page_number(word);
+
+	if (end - object < RUN_MIN ||
+	    pfs_index_word(store->index, object + 1) !=
+		    pfs_word_page(page, pfs_word_slot(word) + 1) ||
+	    !number_of(store, object, word, &run.number))
+		return run;
+	while (object + run.count < end && run.number + run.count > run.number &&
+	       pfs_word_slot(word) + run.count <= PFS_SLOT_NUMBER_MAX &&
+	       pfs_index_word(store->index, object + run.count) ==
+		       pfs_word_page(page, pfs_word_slot(word) + run.count) &&
+	       pfs_index_stored_hash(store->index, object + run.count) ==
+		       pfs_index_hash(PFS_KEY_NUM, run.number + run.count))
+		run.count++;
+	return run;
+}
+
+static void save_run(struct pfs_store *store, struct stream *s, const struct run *run)
+{
+	bool many = run->count >= RUN_MIN;
+	struct pfs_index_object_disk disk = {0};
+	struct pfs_index_run_disk more = {0};
+
+	pfs_put_le32(disk.page.b,
+		     pfs_word_page_number(run->place) | (many ? PFS_INDEX_RUN_BIT : 0));
+	pfs_put_le32(disk.slot.b, pfs_word_slot(run->place));
+	pfs_put_le32(disk.hash.b, pfs_index_stored_hash(store->index, run->first));
+	stream_put(s, &disk, sizeof(disk));
+	if (!many)
+		return;
+	pfs_put_le32(more.count.b, run->count);
+	pfs_put_le64(more.number.b, run->number);
+	stream_put(s, &more, sizeof(more));
+}
+
 static void save_objects(struct pfs_store *store, struct stream *s, uint64_t *count)
 {
+	uint32_t alone = 0; /* objects below this begin no run */
+
 	*count = 0;
-	for (uint32_t object = PFS_OBJECT_FIRST; object < pfs_index_end(store->index); object++) {
+	for (uint32_t object = PFS_OBJECT_FIRST; object < pfs_index_end(store->index);) {
 		uint64_t word = pfs_index_word(store->index, object);
-		struct pfs_index_object_disk disk = {0};
+		struct run run = {object, 1, word, 0};
 
 		if (is_unsaved(store, word))
 			s->err = -EIO;
-		if (!pfs_word_is_page(word))
+		if (!pfs_word_is_page(word)) {
+			object++;
 			continue;
-		pfs_put_le32(disk.page.b, pfs_word_page_number(word));
-		pfs_put_le32(disk.slot.b, pfs_word_slot(word));
-		pfs_put_le32(disk.hash.b, pfs_index_stored_hash(store->index, object));
-		stream_put(s, &disk, sizeof(disk));
-		++*count;
+		}
+		if (object >= alone)
+			run = run_from(store, object, word);
+		if (run.count < RUN_MIN) {
+			alone = (uint32_t)pfs_max_u64(alone, (uint64_t)object + run.count);
+			run.count = 1;
+		}
+		save_run(store, s, &run);
+		object += run.count;
+		*count += run.count;
 	}
 }
 
@@ -137,7 +208,8 @@ static void encode_header(struct pfs_store *store, struct pfs_index_disk *disk, 
 	pfs_put_le64(disk->container_bytes.b, store->container_bytes);
 	pfs_put_le64(disk->next_temp.b, store->next_temp);
 	pfs_put_le32(disk->dicts.b, (uint32_t)store->dicts->count);
-	pfs_put_le32(disk->flags.b, store->dict_users_known ? PFS_INDEX_USERS_KNOWN : 0);
+	pfs_put_le32(disk->flags.b,
+		     PFS_INDEX_RUNS | (store->dict_users_known ? PFS_INDEX_USERS_KNOWN : 0));
 	pfs_put_le32(disk->crc.b,
 		     pfs_crc32c(0, (uint8_t *)disk + HEADER_CRC_AT, sizeof(*disk) - HEADER_CRC_AT));
 }
@@ -219,25 +291,70 @@ static int verify(struct pfs_file *file, uint64_t len)
 	return s.err;
 }
 
-static int load_objects(struct pfs_store *store, struct stream *s, uint64_t count)
+static int load_object(struct pfs_store *store, uint32_t page, uint32_t slot, uint32_t hash)
 {
+	uint32_t object;
+	int err = pfs_index_alloc(store->index, &object);
+
+	if (err)
+		return err;
+	pfs_index_set_word(store->index, object,
+			   pfs_word_page(page & PFS_PAGE_NUMBER_MAX, slot & PFS_SLOT_NUMBER_MAX));
+	return pfs_index_insert(store->index, object, hash);
+}
+
+static int load_run(struct pfs_store *store, uint32_t page, uint32_t slot,
+		    const struct pfs_index_run_disk *more, uint64_t *left)
+{
+	uint32_t count = pfs_get_le32(more->count.b);
+	uint64_t number = pfs_get_le64(more->number.b);
+	int err = 0;
+
+	if (count > *left || count > PFS_SLOT_NUMBER_MAX || slot > PFS_SLOT_NUMBER_MAX - count)
+		return -EUCLEAN;
+	for (uint32_t i = 0; i < count && !err; i++)
+		err = load_object(store, page, slot + i, pfs_index_hash(PFS_KEY_NUM, number + i));
+	*left -= count;
+	return err;
+}
+
+static int load_objects(struct pfs_store *store, struct stream *s, uint64_t records, uint64_t count,
+			bool runs)
+{
+	uint64_t left = count;
 	int err = pfs_index_reserve(store->index, count);
 
-	for (uint64_t i = 0; i < count && !err; i++) {
+	while (!err && records--) {
 		const struct pfs_index_object_disk *disk = stream_take(s, sizeof(*disk));
-		uint32_t object;
+		const struct pfs_index_run_disk *more;
+		uint32_t page, slot;
 
 		if (!disk)
 			return s->err;
-		err = pfs_index_alloc(store->index, &object);
-		if (err)
-			return err;
-		pfs_index_set_word(store->index, object,
-				   pfs_word_page(pfs_get_le32(disk->page.b) & PFS_PAGE_NUMBER_MAX,
-						 pfs_get_le32(disk->slot.b) & PFS_SLOT_NUMBER_MAX));
-		err = pfs_index_insert(store->index, object, pfs_get_le32(disk->hash.b));
+		page = pfs_get_le32(disk->page.b);
+		slot = pfs_get_le32(disk->slot.b);
+		if (!left)
+			return -EUCLEAN;
+		if (!runs || (page & ~PFS_PAGE_NUMBER_MAX) != PFS_INDEX_RUN_BIT) {
+			err = load_object(store, page, slot, pfs_get_le32(disk->hash.b));
+			left--;
+			continue;
+		}
+		more = records ? stream_take(s, sizeof(*more)) : NULL;
+		if (!more)
+			return s->err ? s->err : -EUCLEAN;
+		records--;
+		err = load_run(store, page, slot, more, &left);
 	}
-	return err;
+	return err || !left ? err : -EUCLEAN;
+}
+
+/* How many objects there can be: a run says many in few bytes. */
+static uint64_t objects_max(struct pfs_store *store, uint64_t records, uint64_t pages)
+{
+	uint64_t max = records + pages * (store->super.page_size / PFS_SLOT_LEN);
+
+	return pfs_min_u64(max, UINT32_MAX - PFS_OBJECT_FIRST);
 }
 
 static int load_pages(struct pfs_store *store, struct stream *s, uint64_t count)
@@ -311,7 +428,8 @@ static int load_from(struct pfs_store *store, struct pfs_file *file)
 {
 	struct stream s = {.file = file, .off = sizeof(struct pfs_index_disk)};
 	struct pfs_index_disk disk;
-	uint64_t objects, pages, dicts, size;
+	uint64_t objects, pages, dicts, size, rest, records;
+	bool runs;
 	int err = read_header(store, file, &disk);
 
 	if (!err)
@@ -321,10 +439,14 @@ static int load_from(struct pfs_store *store, struct pfs_file *file)
 	objects = pfs_get_le64(disk.objects.b);
 	pages = pfs_get_le64(disk.pages.b);
 	dicts = pfs_get_le32(disk.dicts.b);
-	if (objects > UINT32_MAX - PFS_OBJECT_FIRST || pages > PFS_PAGE_NUMBER_MAX ||
-	    size != sizeof(disk) + objects * sizeof(struct pfs_index_object_disk) +
-			    pages * sizeof(struct pfs_index_page_disk) +
-			    dicts * sizeof(struct pfs_index_dict_disk) + 4)
+	runs = pfs_get_le32(disk.flags.b) & PFS_INDEX_RUNS;
+	rest = sizeof(disk) + pages * sizeof(struct pfs_index_page_disk) +
+	       dicts * sizeof(struct pfs_index_dict_disk) + 4;
+	if (pages > PFS_PAGE_NUMBER_MAX || size < rest)
+		return -EUCLEAN;
+	records = (size - rest) / sizeof(struct pfs_index_object_disk);
+	if (size != rest + records * sizeof(struct pfs_index_object_disk) ||
+	    (!runs && objects != records) || objects > objects_max(store, records, pages))
 		return -EUCLEAN;
 	err = verify(file, size - sizeof(disk) - 4);
 	if (err)
@@ -332,7 +454,7 @@ static int load_from(struct pfs_store *store, struct pfs_file *file)
 	s.buf = malloc(BUFFER_LEN);
 	if (!s.buf)
 		return -ENOMEM;
-	err = load_objects(store, &s, objects);
+	err = load_objects(store, &s, records, objects, runs);
 	if (!err)
 		err = load_pages(store, &s, pages);
 	if (!err)

@@ -423,6 +423,8 @@ static int close_writable(struct pfs_store *store)
 	if (!err)
 		err = pfs_checkpoint(store, true);
 	if (!err)
+		pfs_pager_trim(store->pager);
+	if (!err)
 		err = pfs_index_save(store);
 	if (!err) {
 		store->super.clean_epoch = store->super.open_epoch;

@@ -375,12 +375,16 @@ static int pack_by_page(struct run *run)
 
 /* ---- everything ---- */
 
-static int retire_all(struct pfs_store *store)
+static int give_back(struct pfs_store *store)
 {
 	int err;
 
 	pthread_mutex_lock(&store->checkpoint_lock);
 	err = pfs_retire_pages(store, false);
+	pthread_mutex_lock(&store->commit);
+	if (!err)
+		pfs_pager_trim(store->pager);
+	pthread_mutex_unlock(&store->commit);
 	pthread_mutex_unlock(&store->checkpoint_lock);
 	return err;
 }
@@ -439,14 +443,14 @@ static int pack_everything(struct run *run)
 	c->run++;
 	err = pfs_checkpoint(store, true);
 	if (!err)
-		err = retire_all(store);
+		err = give_back(store);
 	if (!err)
 		err = pfs_pack_survey(run->repacker, &run->plan, run->stop);
 	if (err || gains_nothing(store, &run->plan))
 		return err;
 	err = pack_marked(run);
 	if (!err)
-		err = retire_all(store);
+		err = give_back(store);
 	if (!err && run->progress)
 		run->progress(run->arg, run->plan.total, run->plan.total);
 	return err;

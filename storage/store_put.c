@@ -16,13 +16,16 @@ static void default_attr(struct pfs_store *store, struct pfs_attr *attr)
 
 /* The attributes that a put gives: those asked for, else what the document has, else the defaults.
  */
-static void put_attr(struct pfs_store *store, const struct pfs_attr *asked, uint64_t word,
-		     struct pfs_attr *out)
+static void put_attr(struct pfs_store *store, const struct pfs_attr *asked, unsigned flags,
+		     uint64_t word, struct pfs_attr *out)
 {
+	bool time_only = asked && (flags & PFS_PUT_MTIME_ONLY);
 	struct pfs_view view;
 
 	default_attr(store, out);
-	if (asked) {
+	if (time_only)
+		out->mtime_ns = asked->mtime_ns;
+	if (asked && !time_only) {
 		*out = *asked;
 	} else if (word && pfs_view(store, word, &view) == 0) {
 		int64_t now = out->mtime_ns;
@@ -66,7 +69,7 @@ static int put_locked(struct pfs_store *store, const struct pfs_key *key,
 	found = pfs_find(store, key, &there, &word);
 	if (found && found != -ENOENT)
 		return found;
-	put_attr(store, asked, found ? 0 : word, &attr);
+	put_attr(store, asked, flags, found ? 0 : word, &attr);
 	if (found) {
 		err = put_fresh(store, key, packed, &attr, 0, false, &object);
 		return err ? err : pfs_index_insert(store->index, object, pfs_key_hash(key));
@@ -194,9 +197,9 @@ int pfs_put_commit(struct pfs_put *put, const struct pfs_key *key, const struct 
 	uint64_t word;
 	int err;
 
-	(void)flags; /* a document that arrives in pieces is a new object in any case */
+	/* A document that arrives in pieces is a new object in any case. */
 	pfs_write_enter(store);
-	put_attr(store, asked, pfs_find(store, key, &object, &word) == 0 ? word : 0, &attr);
+	put_attr(store, asked, flags, pfs_find(store, key, &object, &word) == 0 ? word : 0, &attr);
 	pfs_write_leave(store);
 	err = pfs_setattr(store, put->object,
 			  PFS_ATTR_MODE | PFS_ATTR_UID | PFS_ATTR_GID | PFS_ATTR_MTIME, &attr,

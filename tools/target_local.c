@@ -25,6 +25,7 @@ struct local {
 	struct target t;
 	struct pfs_store *store;
 	struct pfs_put *put;
+	int64_t import_ns; /* when the first document to import came; 0: none did */
 	struct messages messages;
 };
 
@@ -125,10 +126,23 @@ static int local_put_abort(struct target *t)
 	return 0;
 }
 
+/* All that is imported at once has one time, which takes no bytes. */
+static int64_t import_time(struct local *local)
+{
+	struct timespec now;
+
+	if (!local->import_ns) {
+		clock_gettime(CLOCK_REALTIME, &now);
+		local->import_ns = now.tv_sec * (int64_t)PFS_NSEC_PER_SEC + now.tv_nsec;
+	}
+	return local->import_ns;
+}
+
 static int local_import_add(struct target *t, const struct pfs_key *key, const void *data,
 			    size_t len, const struct target_where *where)
 {
-	int err = pfs_put(local_of(t)->store, key, data, len, NULL, 0, NULL);
+	const struct pfs_attr attr = {.mtime_ns = import_time(local_of(t))};
+	int err = pfs_put(local_of(t)->store, key, data, len, &attr, PFS_PUT_MTIME_ONLY, NULL);
 
 	if (err == -EFBIG || err == -EINVAL || err == -ENAMETOOLONG)
 		t->import.refused(t->import.arg, where, key, err);

@@ -492,6 +492,92 @@ static void containers_out_of_bounds_are_found(void **state)
 
 #define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, make_store, free_store)
 
+/* Proves: objects in slots one after the other, under numbers one after the other, take no bytes
+ * each in the index; they are found again by their ids, with others between them; and a run that is
+ * not what is there, or makes no sense, is said, and not used. */
+static void runs_of_ids_take_no_bytes(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store *store;
+	struct index index;
+	struct found *found;
+	uint64_t size, records;
+
+	(void)state;
+	create_store(sim, 256 * PFS_KIB, 16);
+	store = open_store(sim);
+	for (unsigned i = 0; i < 3000; i++) {
+		struct pfs_key key = pfs_key_num(UINT64_MAX - 2999 + i), other = pfs_key_num(7 * i);
+
+		put_document(store, i % 1000 == 999 ? &other : &key, 40, i + 1);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	size = size_at(sim, PFS_INDEX_NAME);
+	assert_true(size < 300);
+	expect_healthy(sim);
+	for (unsigned round = 0; round < 2; round++) {
+		store = open_store(sim);
+		for (unsigned i = 0; i < 3000; i++) {
+			struct pfs_key key = pfs_key_num(UINT64_MAX - 2999 + i),
+				       other = pfs_key_num(7 * i);
+			uint8_t want[40];
+			void *have;
+			size_t len;
+
+			fill_document(want, sizeof(want), i + 1);
+			assert_int_equal(
+				pfs_get(store, i % 1000 == 999 ? &other : &key, &have, &len, NULL),
+				0);
+			assert_memory_equal(have, want, sizeof(want));
+			free(have);
+		}
+		assert_int_equal(pfs_store_close(store), 0);
+		assert_int_equal(size_at(sim, PFS_INDEX_NAME), size);
+	}
+	read_at(sim, PFS_INDEX_NAME, 0, &index.header, sizeof(index.header));
+	index.pages = pfs_get_le64(index.header.pages.b);
+	records = (size - sizeof(index.header) - 4 - index.pages * 24) / 12;
+	index.objects = records;
+	index.body = malloc(records * 12 + index.pages * 24);
+	read_at(sim, PFS_INDEX_NAME, sizeof(index.header), index.body,
+		records * 12 + index.pages * 24);
+	assert_true(pfs_get_le32(index.body) & PFS_INDEX_RUN_BIT);
+	for (unsigned fault = 0; fault < 4; fault++) {
+		uint8_t *at = index.body + (fault == 0	 ? 12
+					    : fault == 1 ? 16
+					    : fault == 2 ? 4
+							 : 15);
+		uint8_t before = *at;
+
+		*at ^= fault == 2 ? 1 : 3;
+		/* write_index says as many objects as there are entries. */
+		write_index(sim, &index);
+		pfs_put_le64(index.header.objects.b, 3000);
+		pfs_put_le32(index.header.crc.b, pfs_crc32c(0, (uint8_t *)&index.header + 12,
+							    sizeof(index.header) - 12));
+		write_at(sim, PFS_INDEX_NAME, 0, &index.header, sizeof(index.header));
+		found = check_store(sim);
+		assert_true(found->fatal > 0);
+		free(found);
+		if (fault == 0 || fault == 3) {
+			/* What can't be used is made anew from the slots. */
+			struct pfs_key last = pfs_key_num(7 * 2999),
+				       some = pfs_key_num(UINT64_MAX - 5);
+			struct pfs_sim *copy = pfs_sim_kill(sim);
+
+			store = open_store(copy);
+			assert_int_equal(pfs_lookup(store, &last, &(uint32_t){0}, NULL), 0);
+			assert_int_equal(pfs_lookup(store, &some, &(uint32_t){0}, NULL), 0);
+			assert_int_equal(pfs_store_close(store), 0);
+			expect_healthy(copy);
+			pfs_sim_free(copy);
+		}
+		*at = before;
+	}
+	free(index.body);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -510,6 +596,7 @@ int main(void)
 		WITH_STORE(overlapping_containers_are_found),
 		WITH_STORE(documents_that_are_there_twice_are_named),
 		WITH_STORE(containers_out_of_bounds_are_found),
+		cmocka_unit_test(runs_of_ids_take_no_bytes),
 	};
 
 	return cmocka_run_group_tests_name("check_index", tests, NULL, NULL);
