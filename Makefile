@@ -49,6 +49,8 @@ storage_cflags = $(eval storage_cflags := $(shell pkg-config --cflags liblz4 lib
 	pkg-config --exists libzstd && echo -DPFS_HAVE_ZSTD && pkg-config --cflags libzstd))$(storage_cflags)
 storage_libs = $(eval storage_libs := $(shell pkg-config --libs liblz4 liburcu-bp; \
 	pkg-config --exists libzstd && pkg-config --libs libzstd))$(storage_libs)
+peer_cflags = $(eval peer_cflags := $(shell pkg-config --cflags rocksdb lmdb sqlite3))$(peer_cflags)
+peer_libs = $(eval peer_libs := $(shell pkg-config --libs rocksdb lmdb sqlite3))$(peer_libs)
 fuse_cflags = $(eval fuse_cflags := $(shell pkg-config --cflags fuse3))$(fuse_cflags)
 fuse_libs = $(eval fuse_libs := $(shell pkg-config --libs fuse3))$(fuse_libs)
 cmocka_cflags = $(eval cmocka_cflags := $(shell pkg-config --cflags cmocka))$(cmocka_cflags)
@@ -57,8 +59,8 @@ cmocka_libs = $(eval cmocka_libs := $(shell pkg-config --libs cmocka))$(cmocka_l
 storage_src = $(wildcard storage/*.c)
 fs_src = $(wildcard fs/*.c)
 tool_src = $(wildcard tools/*.c)
-# holds.c is part of churn.
-bench_src = $(filter-out %/holds.c,$(wildcard tools/bench/*.c))
+# holds.c is part of churn; space links with the peers that it measures, and is no part of the others.
+bench_src = $(filter-out %/holds.c %/space.c,$(wildcard tools/bench/*.c))
 holds_ldflags = -rdynamic -Wl,--wrap=pthread_mutex_lock,--wrap=pthread_mutex_unlock,--wrap=fdatasync,--wrap=fsync
 support_src = $(wildcard tests/sim/*.c)
 crash_src = $(filter-out %_test.c,$(wildcard tests/crash/*.c))
@@ -153,14 +155,21 @@ $$($(1)_bench): build/$(1)/bench/%: build/$(1)/tools/bench/%.o build/$(1)/libpay
 
 build/$(1)/bench/churn: private extra_ldflags = $$(holds_ldflags)
 build/$(1)/bench/churn: build/$(1)/tools/bench/holds.o
+
+build/$(1)/tools/bench/space.o: private extra_cflags = $$(peer_cflags)
+build/$(1)/tools/bench/space.o: | deps-bench-space
+build/$(1)/bench/space: build/$(1)/tools/bench/space.o build/$(1)/libpayload.a
+	@mkdir -p $$(@D)
+	$$(say) LINK $$@
+	$$(Q)$$(call link,$(1)) -o $$@ $$^ $$(peer_libs) $$(storage_libs)
 endef
 
 $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 # ---- targets ----
 
-.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench-quick bench-wait bench-churn tidy format clean \
-	help FORCE deps-build deps-test deps-demo deps-bench deps-tidy deps-fuzz
+.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench-quick bench-wait bench-churn bench-space tidy format clean \
+	help FORCE deps-build deps-test deps-demo deps-bench deps-bench-space deps-tidy deps-fuzz
 
 all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release
 
@@ -215,6 +224,9 @@ bench-wait: $(release_programs) $(release_bench) deps-bench ## how long readers 
 bench-churn: build/release/bench/churn ## what steady change takes of the disk, waits beside a compaction (CHURN=OPTIONS)
 	@build/release/bench/churn -d build $(CHURN)
 
+bench-space: $(release_programs) build/release/bench/space deps-bench-space ## what documents take on disk, here and in RocksDB, LMDB, SQLite, ext4
+	@BUILD=build/release tools/bench/space
+
 tidy: deps-tidy ## layering, format, line length, static analysis
 	@status=0; tests/layering || status=1; tests/tidy || status=1; exit $$status
 
@@ -230,11 +242,11 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(filter-out %.d,$(MAKEFILE_LIST))
 
 # Run at every make: it takes some milliseconds when everything is there.
-deps-build deps-test deps-demo deps-bench deps-tidy deps-fuzz: deps-%:
+deps-build deps-test deps-demo deps-bench deps-bench-space deps-tidy deps-fuzz: deps-%:
 	@CC='$(CC)' tools/install-deps $*
 
 deps-fuzz: private CC = $(FUZZ_CC)
 
-deps-test deps-demo deps-bench: deps-build
+deps-test deps-demo deps-bench deps-bench-space: deps-build
 
 -include $(wildcard build/*/*/*.d build/*/*/*/*.d)
