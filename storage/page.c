@@ -135,6 +135,22 @@ struct pfs_tail pfs_key_tail(const struct pfs_key *key, uint8_t room[8])
 	return tail;
 }
 
+void pfs_key_from_tail(struct pfs_key *key, unsigned kind, uint64_t tag,
+		       const struct pfs_tail *tail)
+{
+	memset(key, 0, sizeof(*key));
+	key->kind = (uint8_t)kind;
+	if (kind == PFS_KEY_UUID) {
+		pfs_put_le64(key->uuid, tag ^ pfs_mix64(pfs_get_le64(tail->bytes)));
+		memcpy(key->uuid + 8, tail->bytes, 8);
+	} else if (kind == PFS_KEY_SCRATCH) {
+		key->name_len = (uint8_t)tail->len;
+		memcpy(key->name, tail->bytes, tail->len);
+	} else {
+		key->num = tag;
+	}
+}
+
 size_t pfs_container_header_bound(const struct pfs_container *c, unsigned kind)
 {
 	size_t n =

@@ -122,6 +122,9 @@ int pfs_container_key(struct pfs_key *key, const struct pfs_container *c, unsign
 
 /* The tail of a key in `room` (8 bytes used for a UUID; names are borrowed from key). */
 struct pfs_tail pfs_key_tail(const struct pfs_key *key, uint8_t room[8]);
+/* The key again, from its kind, its tag, and its tail as pfs_key_tail gave it. */
+void pfs_key_from_tail(struct pfs_key *key, unsigned kind, uint64_t tag,
+		       const struct pfs_tail *tail);
 
 static inline uint64_t pfs_block_count(uint64_t raw_len)
 {

@@ -537,7 +537,7 @@ void pfs_pager_free_bytes(struct pfs_pager *pager, uint32_t number, uint64_t off
 	pfs_pager_update_room(pager, page);
 }
 
-void pfs_pager_free(struct pfs_pager *pager, const struct pfs_extent_at *at)
+void pfs_pager_free_slot(struct pfs_pager *pager, const struct pfs_extent_at *at)
 {
 	struct pfs_page *page = pfs_pager_find(pager, at->page);
 
@@ -549,8 +549,13 @@ void pfs_pager_free(struct pfs_pager *pager, const struct pfs_extent_at *at)
 			 "page %u: slot %u is not reused until the next opening", at->page,
 			 at->slot);
 	}
-	pfs_pager_free_bytes(pager, at->page, at->off, at->len);
 	pfs_pager_update_room(pager, page);
+}
+
+void pfs_pager_free(struct pfs_pager *pager, const struct pfs_extent_at *at)
+{
+	pfs_pager_free_slot(pager, at);
+	pfs_pager_free_bytes(pager, at->page, at->off, at->len);
 }
 
 /* ---- reading ---- */

@@ -114,7 +114,10 @@ uint64_t pfs_pager_len(const struct pfs_pager *pager, const struct pfs_page *pag
 /* Gives slot and container back for reuse. */
 void pfs_pager_free(struct pfs_pager *pager, const struct pfs_extent_at *at);
 
-/* Gives back [off, off + len) of a container that shrank. */
+/* Gives back only the slot. */
+void pfs_pager_free_slot(struct pfs_pager *pager, const struct pfs_extent_at *at);
+
+/* Gives back [off, off + len) of a container that shrank, or had only its slot given back. */
 void pfs_pager_free_bytes(struct pfs_pager *pager, uint32_t page, uint64_t off, uint64_t len);
 
 /* Makes the container at `at` longer by `more` bytes of the free extent that begins right behind

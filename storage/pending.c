@@ -21,17 +21,8 @@ struct pfs_version *pfs_version_new(const struct pfs_key *key)
 
 void pfs_version_key(const struct pfs_version *version, struct pfs_key *key)
 {
-	memset(key, 0, sizeof(*key));
-	key->kind = version->kind;
-	if (version->kind == PFS_KEY_UUID) {
-		pfs_put_le64(key->uuid, version->tag ^ pfs_mix64(pfs_get_le64(version->tail)));
-		memcpy(key->uuid + 8, version->tail, 8);
-	} else if (version->kind == PFS_KEY_SCRATCH) {
-		key->name_len = version->tail_len;
-		memcpy(key->name, version->tail, version->tail_len);
-	} else {
-		key->num = version->tag;
-	}
+	pfs_key_from_tail(key, version->kind, version->tag,
+			  &(struct pfs_tail){version->tail, version->tail_len});
 }
 
 bool pfs_version_has_key(const struct pfs_version *version, const struct pfs_key *key)

@@ -17,6 +17,7 @@
 #include "storage/pager.h"
 
 struct pfs_stage;
+struct pfs_former;
 
 enum pfs_source_kind {
 	PFS_SOURCE_EMPTY,
@@ -61,6 +62,7 @@ struct pfs_version {
 	uint32_t mode, uid, gid;
 	bool own_attr; /* mode, uid, gid are its own, not the store's defaults */
 	bool removed;
+	bool moved;	 /* shows what the version before it showed: only the place is another */
 	uint64_t adding; /* STAGE: bytes of the change that makes it, until it is placed */
 	uint64_t stored; /* what attributes say that it takes */
 	struct pfs_source source;
@@ -71,10 +73,11 @@ struct pfs_version {
 				 back */
 	bool applied;	      /* target holds it */
 	uint64_t spare_off, spare_len; /* of the target, not needed by the container */
+	struct pfs_former *former;     /* by a snapshot: where the target will be; or NULL */
 
 	/* Held versions: what they stand before. */
 	bool held;
-	uint64_t under; /* the object's word without them */
+	uint64_t under; /* the object's word without them; published atomically */
 	unsigned ticks;
 
 	/* Key. */

@@ -218,6 +218,67 @@ struct pfs_listed {
  * listed exactly once, whatever happens to others. */
 ssize_t pfs_list(struct pfs_store *store, uint64_t after, struct pfs_listed *out, size_t max);
 
+/* ---- snapshots ---- */
+
+/* A moment of the store that stays readable while the store goes on: what was logged when it was
+ * opened, no more and no less. What is held then (a truncation or creation that its write is still
+ * to come for) is not in it, as after a crash at that moment; pfs_sync before puts it in.
+ *
+ * Any number at once, from any threads; one snapshot may be read by several threads. Its readers
+ * never wait for a writer, a commit or a checkpoint, and no writer waits for them. In memory only:
+ * the store on disk knows nothing of it.
+ *
+ * Cost. Opening one is a checkpoint, for which nobody but the caller waits. While it is open, each
+ * document that is changed, removed or made for the first time takes some 100 bytes of memory,
+ * whatever the number of snapshots; nothing is copied. The former container of a changed document
+ * stays where it is: it is not overwritten in place and its space not given to others before the
+ * last snapshot that shows it is closed (pinned_bytes of pfs_store_stat; the page is kept, too). On
+ * a full disk writers then get -ENOSPC earlier, and pages are emptied by compaction only as far as
+ * nothing in them is pinned. No dictionary is dropped. The journal goes on being recycled. */
+struct pfs_snapshot;
+
+struct pfs_snapshot_info {
+	uint64_t sequence;	  /* of the last change that it shows */
+	uint64_t points, scratch; /* documents by kind */
+	uint64_t raw_bytes;	  /* payload bytes of both */
+	int64_t opened_ns;	  /* the moment, since the epoch */
+};
+
+/* -ENOSPC: the checkpoint found no room; -ENOMEM; -EROFS: the store has failed meanwhile. A store
+ * that is read-only from the beginning, or has failed before, gives one all the same. */
+int pfs_snapshot_open(struct pfs_store *store, struct pfs_snapshot **out);
+
+/* Once for each that was opened, when nobody reads it any more, and before pfs_store_close. What it
+ * alone has pinned is free for others. NULL is allowed. */
+void pfs_snapshot_close(struct pfs_snapshot *snapshot);
+
+void pfs_snapshot_info(const struct pfs_snapshot *snapshot, struct pfs_snapshot_info *out);
+
+/* The same as of an open store, at that moment. -ENOENT: there was no such document. attr may be
+ * NULL. */
+int pfs_snapshot_lookup(struct pfs_snapshot *snapshot, const struct pfs_key *key,
+			struct pfs_attr *attr);
+
+/* Up to len bytes at off: the count, short only at the end of the payload. A large document can be
+ * read piece by piece: all calls see the same bytes. */
+ssize_t pfs_snapshot_read(struct pfs_snapshot *snapshot, const struct pfs_key *key, uint64_t off,
+			  void *buf, size_t len);
+
+/* A whole document: *data is malloc'ed (never NULL on success), the caller frees it. */
+int pfs_snapshot_get(struct pfs_snapshot *snapshot, const struct pfs_key *key, void **data,
+		     size_t *len, struct pfs_attr *attr);
+
+struct pfs_snapshot_name {
+	uint64_t cookie; /* continue behind this one */
+	struct pfs_key key;
+};
+
+/* Fills up to max names whose cookies are above after (0: from the start), ascending; returns how
+ * many, 0 at the end. Each name that was there is listed exactly once, in the same order by every
+ * walk. Nothing is held between two calls. A name that is damaged on disk is left out. */
+ssize_t pfs_snapshot_list(struct pfs_snapshot *snapshot, uint64_t after,
+			  struct pfs_snapshot_name *out, size_t max);
+
 /* ---- durability ---- */
 
 /* Everything that has returned so far, and everything held, survives power loss afterwards. */
@@ -303,8 +364,12 @@ struct pfs_store_stat {
 	/* Of samples that the one of new values was not made from, as they are and packed with it;
 	 * 0: not known. */
 	uint64_t dictionary_raw, dictionary_packed;
-	bool doubt;	/* there may be documents whose ids are not known */
-	bool read_only; /* also after a failed sync */
+	uint64_t snapshots;	  /* that are open */
+	uint64_t snapshot_age_ns; /* of the oldest */
+	uint64_t pinned_bytes;	  /* of used_bytes: only snapshots need them any more */
+	uint64_t snapshot_memory; /* private memory of all of them */
+	bool doubt;		  /* there may be documents whose ids are not known */
+	bool read_only;		  /* also after a failed sync */
 	struct pfs_defaults defaults;
 };
 /* While a writer waits for the disk, the numbers of the last call that got them. */

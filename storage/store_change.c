@@ -302,7 +302,7 @@ static bool place_at_home(struct pfs_store *store, struct pfs_change *change,
 	struct pfs_page *page;
 	uint64_t len, have = v->home.len + change->current.extended;
 
-	if (!v->home.page || !may_go_in_place(change))
+	if (!v->home.page || !may_go_in_place(change) || pfs_snapshot_pins_home(store, v))
 		return false;
 	page = pfs_pager_find(store->pager, v->home.page);
 	if (!page || (page->closed && !closed))

@@ -45,9 +45,13 @@ static void count_home(const struct pfs_page *page, const struct pfs_version *v,
 {
 	struct pfs_slot slot;
 
-	if (v->home.page != page->number || pfs_page_read_slot(page, v->home.slot, &slot) != 0 ||
-	    pfs_slot_is_live(&slot))
+	if (v->home.page != page->number || pfs_page_read_slot(page, v->home.slot, &slot) != 0)
 		return;
+	/* What a checkpoint had reserved for it and not needed goes with it. */
+	if (pfs_slot_is_live(&slot)) {
+		c->used += pfs_max_u64(v->home.len, slot.len) - slot.len;
+		return;
+	}
 	c->used += v->home.len;
 	c->free_slots--;
 }
@@ -102,6 +106,7 @@ static bool space_is_right(struct pfs_store *store, struct pfs_page *page,
 	    pfs_page_recount(page, &c->used, &c->free_slots) != 0)
 		return true;
 	pfs_page_space(page, space);
+	c->used += pfs_snapshot_pinned(store, page->number);
 	count_pending(&store->pending, page, c);
 	count_pending(&store->staged, page, c);
 	if (!as_counted(space, c))

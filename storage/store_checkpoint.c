@@ -88,8 +88,10 @@ static void leave_out_hot(struct pfs_store *store)
 }
 
 /* Takes everything that is logged. *below: segments that hold nothing else. *left: what is taken is
- * a batch that failed for lack of space or memory, which is finished before another is taken. */
-static int take(struct pfs_store *store, bool force, uint64_t *below, bool *left)
+ * a batch that failed for lack of space or memory, which is finished before another is taken.
+ * Otherwise this is the moment of the snapshot, if there is one. */
+static int take(struct pfs_store *store, bool force, struct pfs_snapshot *snapshot, uint64_t *below,
+		bool *left)
 {
 	int err = 0;
 
@@ -106,6 +108,8 @@ static int take(struct pfs_store *store, bool force, uint64_t *below, bool *left
 			pfs_list_splice(&store->batch, &store->pending);
 			store->applying = store->batch_number++;
 			store->batch_below = pfs_journal_active(store->journal);
+			if (snapshot)
+				pfs_snapshot_begin(store, snapshot);
 		}
 	}
 	*below = store->batch_below;
@@ -191,6 +195,12 @@ static struct pfs_source applied_source(struct pfs_store *store, const struct pf
 	return view.source;
 }
 
+/* Readers of snapshots look at what a held version stands before. */
+static void set_under(struct pfs_version *held, uint64_t word)
+{
+	__atomic_store_n(&held->under, word, __ATOMIC_RELEASE);
+}
+
 /* copy takes the place of the version `of` as what its object is. */
 static void set_current(struct pfs_store *store, struct pfs_version *of, struct pfs_version *copy)
 {
@@ -199,7 +209,7 @@ static void set_current(struct pfs_store *store, struct pfs_version *of, struct 
 	if (word == pfs_word_version(of))
 		pfs_index_set_word(store->index, of->object, pfs_word_version(copy));
 	else
-		pfs_word_to_version(word)->under = pfs_word_version(copy);
+		set_under(pfs_word_to_version(word), pfs_word_version(copy));
 }
 
 /* Whether a held version stands before what has come to this place. */
@@ -221,7 +231,7 @@ static void repoint(struct pfs_store *store, struct pfs_version *v, uint64_t wor
 		return;
 	if (newer->held) {
 		if (newer->under == pfs_word_version(v))
-			newer->under = pfs_word_page(v->target.page, v->target.slot);
+			set_under(newer, pfs_word_page(v->target.page, v->target.slot));
 		else
 			repoint(store, v, newer->under);
 		return;
@@ -297,6 +307,8 @@ static void flip_one(struct pfs_store *store, struct pfs_version *v)
 	/* A pinned one belongs to the checkpoint until its end: who releases it must not free it.
 	 */
 	v->applied = !is_pinned(v);
+	if (v->former)
+		pfs_snapshot_written(store, v);
 	if (v->removed || is_pinned(v))
 		return;
 	if (is_current) {
@@ -372,7 +384,7 @@ static void release(struct checkpoint *cp)
 				pfs_pager_free_bytes(store->pager, v->target.page, v->spare_off,
 						     v->spare_len);
 			if (has_old_home(v) && !is_pinned(v))
-				pfs_pager_free(store->pager, &v->home);
+				pfs_snapshot_free(store, &v->home);
 			pfs_limbo(store, v);
 		}
 		pthread_mutex_unlock(&store->commit);
@@ -535,10 +547,11 @@ static int run(struct checkpoint *cp)
 
 /* *more: a batch that an earlier checkpoint had to leave was finished, and what came after it is
  * still to be taken. */
-static int checkpoint_batch(struct pfs_store *store, bool force, bool *more)
+static int checkpoint_batch(struct pfs_store *store, bool force, struct pfs_snapshot *snapshot,
+			    bool *more)
 {
 	struct checkpoint cp = {.store = store, .gather = {.store = store}};
-	int err = take(store, force, &cp.below, more);
+	int err = take(store, force, snapshot, &cp.below, more);
 
 	if (!err) {
 		err = pfs_journal_sync(store->journal, UINT64_MAX);
@@ -557,7 +570,18 @@ static int checkpoint_batch(struct pfs_store *store, bool force, bool *more)
 	return err;
 }
 
-int pfs_checkpoint(struct pfs_store *store, bool force)
+/* What the failed checkpoint was going to write is not waited for by a snapshot any more. */
+static void forget_former(struct pfs_store *store)
+{
+	struct pfs_list *item;
+
+	pthread_mutex_lock(&store->commit);
+	for (item = store->batch.next; item != &store->batch; item = item->next)
+		((struct pfs_version *)item)->former = NULL;
+	pthread_mutex_unlock(&store->commit);
+}
+
+static int checkpoint(struct pfs_store *store, bool force, struct pfs_snapshot *snapshot)
 {
 	bool more;
 	int err;
@@ -566,8 +590,20 @@ int pfs_checkpoint(struct pfs_store *store, bool force)
 		return -EROFS;
 	pthread_mutex_lock(&store->checkpoint_lock);
 	do {
-		err = checkpoint_batch(store, force, &more);
+		err = checkpoint_batch(store, force, snapshot, &more);
 	} while (!err && more);
+	if (err && snapshot)
+		forget_former(store);
 	pthread_mutex_unlock(&store->checkpoint_lock);
 	return err;
+}
+
+int pfs_checkpoint(struct pfs_store *store, bool force)
+{
+	return checkpoint(store, force, NULL);
+}
+
+int pfs_checkpoint_snapshot(struct pfs_store *store, struct pfs_snapshot *snapshot)
+{
+	return checkpoint(store, true, snapshot);
 }

@@ -8,10 +8,10 @@
  *
  * DC1: a dictionary and its number are durable before it is published to packers (C9, D1). DC2:
  * what is packed with it holds it (packing) until its record is published. DC3: it is dropped (D3)
- * when it is not that of new values, has no users, nothing holds it, and the journal's window
- * begins behind the last change that had to do with it: then the checkpoint that retired the last
- * slot naming it is done, no record names it, and no stage has a base that does (the stage's first
- * record is that change). */
+ * when it is not that of new values, has no users, nothing holds it, there is no snapshot, and the
+ * journal's window begins behind the last change that had to do with it: then the checkpoint that
+ * retired the last slot naming it is done, no record names it, and no stage has a base that does
+ * (the stage's first record is that change). */
 #include <stdlib.h>
 
 #include "storage/dict.h"
@@ -344,8 +344,8 @@ int pfs_dict_add(struct pfs_store *store, const void *bytes, size_t len, uint64_
 static struct pfs_dict *take_unused(struct pfs_store *store, struct pfs_dicts **old)
 {
 	*old = store->dicts;
-	/* What a repair finds is not counted yet. */
-	if (!store->dict_users_known || store->repairing)
+	/* What a repair finds is not counted yet; a snapshot may show former users (SN6). */
+	if (!store->dict_users_known || store->repairing || store->snapshots.count)
 		return NULL;
 	for (size_t i = 0; i < store->dicts->count; i++) {
 		struct pfs_dict *dict = store->dicts->at[i];

@@ -62,8 +62,10 @@ void pfs_make_room(struct pfs_store *store, bool privileged)
 
 /* ---- entering and leaving ---- */
 
-static void want_checkpoint(struct pfs_store *store, bool force)
+void pfs_want_checkpoint(struct pfs_store *store, bool force)
 {
+	if (store->manual)
+		return;
 	pthread_mutex_lock(&store->wake_lock);
 	__atomic_store_n(&store->checkpoint_wanted, true, __ATOMIC_RELEASE);
 	store->force_wanted = store->force_wanted || force;
@@ -148,7 +150,7 @@ void pfs_write_throttle(struct pfs_store *store, size_t len, bool large)
 	/* What documents under heavy writing keep in the journal is their writers' to wait for, not
 	 * everybody's. */
 	if (live > PFS_STAGE_JOURNAL_MAX)
-		want_checkpoint(store, true);
+		pfs_want_checkpoint(store, true);
 	slow_down(store, live - staged, max, len);
 	if (live - staged > max)
 		wait_for_room(store);
@@ -176,8 +178,8 @@ void pfs_write_leave(struct pfs_store *store)
 
 	pfs_epoch_leave();
 	pthread_mutex_unlock(&store->commit);
-	if (want && !store->manual)
-		want_checkpoint(store, false);
+	if (want)
+		pfs_want_checkpoint(store, false);
 	if (train && !store->manual)
 		want_training(store);
 	if (spares && !store->manual)

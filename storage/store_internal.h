@@ -6,8 +6,8 @@
  *   checkpoint  one checkpoint at a time; the writer thread and callers that need room
  *   commit      all changes of what the store knows; held for a record's write, never for a sync
  *   wake        sleeping and waking of the threads
- *   stage->lock, journal's lock, index's lock   innermost, for a copy
- * Readers take none but a stage's, inside an epoch section. */
+ *   stage->lock, journal's lock, index's lock, snapshots.lock   innermost, for a copy
+ * Readers take none but a stage's, inside an epoch section; those of snapshots the last, too. */
 #ifndef PFS_STORE_INTERNAL_H
 #define PFS_STORE_INTERNAL_H
 
@@ -20,6 +20,7 @@
 #include "storage/pager.h"
 #include "storage/pending.h"
 #include "storage/store.h"
+#include "storage/store_snapshot.h"
 #include "storage/super.h"
 
 /* A container that is decoded at once: a small document's, or the header of a large one's. */
@@ -106,6 +107,8 @@ struct pfs_store {
 	/* Atomic; changed under the commit lock, freed after an epoch. */
 	struct pfs_dicts *dicts;
 	struct pfs_dict *dict; /* for new values: the newest that is good, or NULL */
+
+	struct pfs_snapshots snapshots;
 
 	pthread_mutex_t train_lock;
 	pthread_mutex_t compact_lock;
@@ -221,6 +224,9 @@ struct pfs_loaded {
 
 /* -EIO: damaged, logged. */
 int pfs_load(struct pfs_store *store, uint32_t page, uint32_t slot, struct pfs_loaded *out);
+/* The same of a container whose slot may be another's by now. */
+int pfs_load_at(struct pfs_store *store, uint32_t page, const struct pfs_slot *slot,
+		struct pfs_loaded *out);
 
 /* Reads [off, off + len) of the payload of what was loaded; the range lies inside. -EIO: lost, or
  * damaged and logged; -ENOMEM. */
@@ -246,6 +252,22 @@ bool pfs_peek_container(struct pfs_page *page, const struct pfs_slot *slot, uint
 
 /* What `word` says. -ENOENT for 0, -EIO. */
 int pfs_view(struct pfs_store *store, uint64_t word, struct pfs_view *view);
+
+/* What the container at the slot's place says, whatever the page's slots say now. -EIO. */
+int pfs_view_at(struct pfs_store *store, uint32_t page, const struct pfs_slot *slot,
+		struct pfs_view *view);
+
+/* The word without what is held: 0 if there is nothing else. */
+static inline uint64_t pfs_word_unheld(uint64_t word)
+{
+	const struct pfs_version *v = pfs_word_is_version(word) ? pfs_word_to_version(word) : NULL;
+
+	return v && v->held ? __atomic_load_n(&v->under, __ATOMIC_ACQUIRE) : word;
+}
+
+/* The name that stands at this place of the listing. -ENOENT: none, or one without a record. */
+struct pfs_listed;
+int pfs_list_logged(struct pfs_store *store, uint32_t cookie, struct pfs_listed *out);
 
 /* The key under which the object stands; word is its own. -ENOENT, -EIO. */
 int pfs_object_word_key(struct pfs_store *store, uint32_t object, uint64_t word,
@@ -399,6 +421,8 @@ void pfs_write_leave(struct pfs_store *store);
 /* Slows a writer of len bytes as the journal comes near its limit, and lets it wait for room there.
  * large: of a document that is written in parts. Never called by what must not be throttled. */
 void pfs_write_throttle(struct pfs_store *store, size_t len, bool large);
+/* Wakes the writer thread, if there is one, for a checkpoint. */
+void pfs_want_checkpoint(struct pfs_store *store, bool force);
 /* Whether to try again after err: it was -ENOSPC, and some room was made. */
 bool pfs_write_again(struct pfs_store *store, int err, unsigned *tries, bool privileged);
 
@@ -410,6 +434,9 @@ void pfs_make_room(struct pfs_store *store, bool privileged);
 
 /* Moves durable versions to the pages; force: those under heavy writing too. */
 int pfs_checkpoint(struct pfs_store *store, bool force);
+/* The same by force; the snapshot begins with it. On an error it may have begun, and shows nothing.
+ */
+int pfs_checkpoint_snapshot(struct pfs_store *store, struct pfs_snapshot *snapshot);
 
 /* Says in the superblock that the journal has a segment of this epoch, whose header is durable. */
 int pfs_store_mark_journal(struct pfs_store *store);

@@ -40,7 +40,9 @@ int pfs_leaving_prepare(struct pfs_store *store, struct pfs_leaving *l, uint32_t
 
 	*l = (struct pfs_leaving){
 		.key = *key, .change = {.object = object}, .orphan = store->hold_objects};
-	err = pfs_current(store, object, &l->change.current);
+	err = pfs_snapshot_keep(store, key, object);
+	if (!err)
+		err = pfs_current(store, object, &l->change.current);
 	if (err)
 		return err;
 	l->held_only = l->change.current.held && !l->change.current.base_word;
@@ -299,6 +301,10 @@ static int rename_locked(struct pfs_store *store, const struct pfs_key *from,
 	err = pfs_index_reserve(store->index, 4);
 	if (!err)
 		err = pfs_index_reserve_cookies(store->index);
+	if (!err)
+		err = pfs_snapshot_keep(store, from, a);
+	if (!err)
+		err = pfs_snapshot_keep(store, to, there ? PFS_OBJECT_NONE : b);
 	/* What is held is logged before another change of the object. */
 	held = held_version(store, a);
 	if (!err && held)

@@ -153,6 +153,7 @@ static void store_free(struct pfs_store *store)
 	pthread_mutex_destroy(&store->commit);
 	pthread_mutex_destroy(&store->wake_lock);
 	pthread_mutex_destroy(&store->stat_lock);
+	pthread_mutex_destroy(&store->snapshots.lock);
 	pthread_cond_destroy(&store->wake);
 	free(store);
 }
@@ -374,6 +375,7 @@ static int open_any(struct pfs_store **out, struct pfs_dir *dir, const char *pat
 	pthread_mutex_init(&store->commit, NULL);
 	pthread_mutex_init(&store->wake_lock, NULL);
 	pthread_mutex_init(&store->stat_lock, NULL);
+	pfs_snapshots_init(&store->snapshots);
 	pthread_cond_init(&store->wake, NULL);
 	err = open_store(store, path, o, reason);
 	if (err) {
@@ -450,6 +452,7 @@ int pfs_store_close(struct pfs_store *store)
 	if (!store)
 		return 0;
 	pfs_threads_stop(store);
+	pfs_snapshots_end(store);
 	if (!store->opened_read_only)
 		err = pfs_store_is_writable(store) ? close_writable(store) : -EROFS;
 	store_free(store);

@@ -80,6 +80,17 @@ int pfs_view(struct pfs_store *store, uint64_t word, struct pfs_view *view)
 	return 0;
 }
 
+int pfs_view_at(struct pfs_store *store, uint32_t page, const struct pfs_slot *slot,
+		struct pfs_view *view)
+{
+	struct pfs_loaded loaded;
+	int err = pfs_load_at(store, page, slot, &loaded);
+
+	if (!err)
+		view_loaded(&loaded, 0, view);
+	return err;
+}
+
 void pfs_view_attr(const struct pfs_store *store, const struct pfs_view *view,
 		   struct pfs_attr *attr)
 {
@@ -393,6 +404,15 @@ static int list_one(struct pfs_store *store, uint32_t cookie, struct pfs_listed 
 			return err;
 		sched_yield();
 	}
+}
+
+int pfs_list_logged(struct pfs_store *store, uint32_t cookie, struct pfs_listed *out)
+{
+	int err = list_one(store, cookie, out);
+
+	if (!err && !pfs_word_unheld(pfs_index_word(store->index, out->object)))
+		err = -ENOENT;
+	return err;
 }
 
 ssize_t pfs_list(struct pfs_store *store, uint64_t after, struct pfs_listed *out, size_t max)

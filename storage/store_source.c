@@ -41,6 +41,20 @@ int pfs_slot_unreadable(struct pfs_store *store, uint32_t page, uint32_t slot)
 	return pfs_page_damaged(store, page, pfs_slot_offset(slot), "the slot can't be read");
 }
 
+/* The same, and reports what is wrong. */
+static int load_verified(struct pfs_store *store, struct pfs_loaded *out)
+{
+	int err = load_container(out);
+
+	if (err == -EUCLEAN)
+		return pfs_page_damaged(store, out->page->number, out->slot.off,
+					"container does not verify");
+	if (err == -EIO)
+		return pfs_page_damaged(store, out->page->number, out->slot.off,
+					"the container can't be read");
+	return err;
+}
+
 int pfs_load(struct pfs_store *store, uint32_t page_number, uint32_t slot, struct pfs_loaded *out)
 {
 	int err;
@@ -54,14 +68,17 @@ int pfs_load(struct pfs_store *store, uint32_t page_number, uint32_t slot, struc
 	if (err || !pfs_slot_is_live(&out->slot))
 		return pfs_page_damaged(store, page_number, pfs_slot_offset(slot),
 					"not a live slot");
-	err = load_container(out);
-	if (err == -EUCLEAN)
-		return pfs_page_damaged(store, page_number, out->slot.off,
-					"container does not verify");
-	if (err == -EIO)
-		return pfs_page_damaged(store, page_number, out->slot.off,
-					"the container can't be read");
-	return err;
+	return load_verified(store, out);
+}
+
+int pfs_load_at(struct pfs_store *store, uint32_t page_number, const struct pfs_slot *slot,
+		struct pfs_loaded *out)
+{
+	out->page = pfs_pager_find(store->pager, page_number);
+	out->slot = *slot;
+	if (!out->page)
+		return pfs_page_damaged(store, page_number, 0, "the page is missing or unusable");
+	return load_verified(store, out);
 }
 
 int pfs_load_slot(struct pfs_page *page, const struct pfs_slot_disk *disk, struct pfs_loaded *out)

@@ -47,6 +47,7 @@ int pfs_stat_locked(struct pfs_store *store, struct pfs_store_stat *out)
 		.doubt = store->doubt,
 		.defaults = store->defaults,
 	};
+	pfs_snapshot_stat(store, out);
 	return 0;
 }
 

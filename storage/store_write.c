@@ -36,23 +36,33 @@ static void set_attr(struct pfs_store *store, struct pfs_version *v, unsigned ma
 		v->mode = v->uid = v->gid = 0;
 }
 
-/* A version of the object under key with the attributes of view (NULL: none). */
-static int begin(struct pfs_store *store, struct pfs_change *change, uint32_t object,
-		 const struct pfs_key *key, const struct pfs_view *view)
+/* A version of the object under key with the attributes of view (NULL: none). moves: it will show
+ * what the present one shows. */
+static int begin_version(struct pfs_store *store, struct pfs_change *change, uint32_t object,
+			 const struct pfs_key *key, const struct pfs_view *view, bool moves)
 {
 	int err;
 
 	*change = (struct pfs_change){.object = object};
-	err = pfs_current(store, object, &change->current);
+	err = moves ? 0 : pfs_snapshot_keep(store, key, object);
+	if (!err)
+		err = pfs_current(store, object, &change->current);
 	if (err)
 		return err;
 	change->version = pfs_version_new(key);
 	if (!change->version)
 		return -ENOMEM;
 	change->version->seq = next_seq(store);
+	change->version->moved = moves;
 	if (view)
 		pfs_version_take_attr(change->version, view);
 	return 0;
+}
+
+static int begin(struct pfs_store *store, struct pfs_change *change, uint32_t object,
+		 const struct pfs_key *key, const struct pfs_view *view)
+{
+	return begin_version(store, change, object, key, view, false);
 }
 
 static void source_of_packed(struct pfs_source *source, const struct pfs_packed *packed)
@@ -472,6 +482,7 @@ int pfs_zero(struct pfs_store *store, uint32_t object, uint64_t off, uint64_t le
 
 /* ---- attributes ---- */
 
+/* mask 0: a move. */
 static int attr_object(struct pfs_store *store, uint32_t object, unsigned mask,
 		       const struct pfs_attr *attr, bool privileged)
 {
@@ -484,7 +495,7 @@ static int attr_object(struct pfs_store *store, uint32_t object, unsigned mask,
 	if (!err)
 		err = pfs_object_word_key(store, object, word, &key);
 	if (!err)
-		err = begin(store, &change, object, &key, &view);
+		err = begin_version(store, &change, object, &key, &view, mask == 0);
 	if (err)
 		return err;
 	pfs_change_inherit(store, &change, &view);
@@ -518,7 +529,7 @@ int pfs_repack_object(struct pfs_store *store, uint32_t object, uint64_t seq,
 	if (!err)
 		err = pfs_object_word_key(store, object, word, &key);
 	if (!err)
-		err = begin(store, &change, object, &key, &view);
+		err = begin_version(store, &change, object, &key, &view, true);
 	return err ? err : put_object(store, &change, packed, 0, false);
 }
 

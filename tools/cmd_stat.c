@@ -54,6 +54,11 @@ static void print_store(const struct target *target, const struct pfs_store_stat
 			   s->dictionary, (double)s->dictionary_raw / (double)s->dictionary_packed);
 	print_line("pages", "%s in use, %s in holes, %s never used", size_text(s->used_bytes).text,
 		   size_text(s->hole_bytes).text, size_text(s->gap_bytes).text);
+	if (s->snapshots)
+		print_line("snapshots",
+			   "%" PRIu64 " open, the oldest for %.0f s; %s pinned, %s of memory",
+			   s->snapshots, (double)s->snapshot_age_ns / PFS_NSEC_PER_SEC,
+			   size_text(s->pinned_bytes).text, size_text(s->snapshot_memory).text);
 	print_line("journal", "%s not yet in the pages", size_text(s->journal_bytes).text);
 	print_line("sequence", "%" PRIu64 ", durable up to %" PRIu64, s->sequence,
 		   s->durable_sequence);
@@ -127,6 +132,10 @@ static void print_store_json(const struct target *target, const struct pfs_store
 	NUMBER(dictionary_users)
 	NUMBER(dictionary_raw)
 	NUMBER(dictionary_packed)
+	NUMBER(snapshots)
+	NUMBER(snapshot_age_ns)
+	NUMBER(pinned_bytes)
+	NUMBER(snapshot_memory)
 #undef NUMBER
 	printf(",\"doubt\":%s", s->doubt ? "true" : "false");
 	printf(",\"defaults\":{\"mode\":\"%04" PRIo32 "\",\"uid\":%" PRIu32 ",\"gid\":%" PRIu32
