@@ -301,23 +301,74 @@ static void short_segments_are_refused(void **state)
 	pfs_sim_free(sim);
 }
 
+static void remove_segment(struct pfs_sim *sim, unsigned file_index)
+{
+	struct pfs_dir *dir = open_dir(sim);
+	char name[32];
+
+	snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, file_index);
+	assert_int_equal(dir->ops->unlink(dir, name), 0);
+	dir->ops->close_dir(dir);
+}
+
 /* Proves: when the superblock says that a segment of an epoch was begun, there must be one. */
 static void a_missing_newest_segment_is_refused(void **state)
 {
 	uint64_t off;
 	struct pfs_sim *sim = three_records(&off);
-	struct pfs_dir *dir;
-	char name[32];
 
 	(void)state;
 	assert_int_equal(replay_as(sim, 1), 3);
 	assert_int_equal(replay_as(sim, 2), -EUCLEAN); /* there is an older one alone */
-	dir = open_dir(sim);
-	snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, 0u);
-	assert_int_equal(dir->ops->unlink(dir, name), 0);
-	dir->ops->close_dir(dir);
+	remove_segment(sim, 0);
 	assert_int_equal(replay_as(sim, 1), -EUCLEAN);
 	assert_int_equal(replay_as(sim, 0), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: the segment that the newest header calls the oldest live one must be there: without it,
+ * or it and the next ones, the replay is refused, however complete the rest is. One that it calls
+ * dead may be gone. */
+static void a_missing_oldest_segment_is_refused(void **state)
+{
+	(void)state;
+	for (unsigned missing = 1; missing < 4; missing++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_journal_pos last;
+
+		write_log(sim, 4, true, &last);
+		for (unsigned i = 0; i < missing; i++)
+			remove_segment(sim, i);
+		expect_refused(sim);
+		assert_int_equal(replay_as(sim, 1), -EUCLEAN);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Proves: the same behind segments that are dead, which nobody misses. */
+static void a_missing_dead_segment_is_not_missed(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	unsigned first, second;
+	struct log log;
+
+	(void)state;
+	log_open(&log, sim);
+	append_many(&log, 2);
+	assert_int_equal(pfs_journal_rotate(log.journal), 0);
+	first = append(&log).segment->file_index;
+	assert_int_equal(pfs_journal_sync(log.journal, UINT64_MAX), 0);
+	assert_int_equal(pfs_journal_declare(log.journal, pfs_journal_active(log.journal)), 0);
+	assert_int_equal(pfs_journal_sync_declared(log.journal), 0);
+	assert_int_equal(pfs_journal_rotate(log.journal), 0);
+	second = append(&log).segment->file_index;
+	assert_int_equal(pfs_journal_sync(log.journal, UINT64_MAX), 0);
+	log_close(&log);
+	assert_true(first != 0 && second != 0 && first != second);
+	remove_segment(sim, 0);
+	assert_int_equal(replay_as(sim, 1), 2);
+	remove_segment(sim, first);
+	assert_int_equal(replay_as(sim, 1), -EUCLEAN);
 	pfs_sim_free(sim);
 }
 
@@ -332,6 +383,8 @@ int main(void)
 		cmocka_unit_test(lengths_of_puts_fit),
 		cmocka_unit_test(short_segments_are_refused),
 		cmocka_unit_test(a_missing_newest_segment_is_refused),
+		cmocka_unit_test(a_missing_oldest_segment_is_refused),
+		cmocka_unit_test(a_missing_dead_segment_is_not_missed),
 	};
 
 	return cmocka_run_group_tests_name("journal forged", tests, NULL, NULL);
