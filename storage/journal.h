@@ -27,7 +27,10 @@
 #include "storage/key.h"
 #include "storage/log.h"
 
+/* Tests may be built with a smaller one, so that segments are full sooner. */
+#ifndef PFS_SEGMENT_SIZE
 #define PFS_SEGMENT_SIZE (2 * PFS_MIB)
+#endif
 #define PFS_RECORD_LEN_MAX (PFS_SEGMENT_SIZE - PFS_SEGMENT_DATA - PFS_RECORD_LEN_MIN)
 
 struct pfs_journal;

@@ -1,11 +1,11 @@
 #include "tests/fuzz/fixup.h"
 
 #include "storage/crc.h"
+#include "storage/dict.h"
 #include "storage/journal.h"
 #include "storage/page.h"
 #include "storage/record.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/fuzz/mem_io.h"
 
 #define SLOTS_MAX 1024
 #define PAGE_HIGHEST_MAX 256 /* a set of pages is searched up to it */
@@ -197,7 +197,7 @@ static void fix_segment(struct mem_file *file, const uint8_t *uuid)
 static void fix_index(struct mem_file *file, const uint8_t *uuid, uint64_t epoch)
 {
 	struct pfs_index_disk disk;
-	uint64_t objects, pages, size;
+	uint64_t objects, pages, dicts, size;
 	uint8_t crc[4];
 
 	if (mem_io_size(file) < sizeof(disk))
@@ -208,14 +208,41 @@ static void fix_index(struct mem_file *file, const uint8_t *uuid, uint64_t epoch
 	pfs_put_le64(disk.epoch.b, epoch);
 	objects = pfs_get_le64(disk.objects.b) % 4096;
 	pages = pfs_get_le64(disk.pages.b) % 64;
+	dicts = pfs_get_le32(disk.dicts.b) % 64;
 	pfs_put_le64(disk.objects.b, objects);
+	pfs_put_le32(disk.dicts.b, (uint32_t)dicts);
 	pfs_put_le64(disk.pages.b, pages);
 	pfs_put_le32(disk.crc.b, pfs_crc32c(0, (uint8_t *)&disk + 12, sizeof(disk) - 12));
 	mem_io_put(file, 0, &disk, sizeof(disk));
-	size = sizeof(disk) + objects * 12 + pages * 24;
+	size = sizeof(disk) + objects * 12 + pages * 24 + dicts * 12;
 	mem_io_set_size(file, size);
 	pfs_put_le32(crc, pfs_crc32c(0, bytes_of(file) + sizeof(disk), size - sizeof(disk)));
 	mem_io_put(file, size, crc, sizeof(crc));
+}
+
+/* ---- dictionaries ---- */
+
+void fixup_dict(struct mem_file *file, uint32_t number, const uint8_t *uuid)
+{
+	for (unsigned i = 0; i < PFS_DICT_COPIES; i++) {
+		uint64_t off = (uint64_t)i * PFS_DICT_STRIDE, size = mem_io_size(file), len;
+		struct pfs_dict_disk disk;
+
+		if (off + sizeof(disk) > size)
+			continue;
+		memcpy(&disk, bytes_of(file) + off, sizeof(disk));
+		if (is_zero(&disk, sizeof(disk)))
+			continue;
+		memcpy(disk.magic, PFS_DICT_MAGIC, sizeof(disk.magic));
+		memcpy(disk.uuid, uuid, PFS_UUID_LEN);
+		pfs_put_le32(disk.number.b, number);
+		len = pfs_get_le32(disk.len.b);
+		if (len <= size - off - sizeof(disk))
+			pfs_put_le32(disk.bytes_crc.b,
+				     pfs_crc32c(0, bytes_of(file) + off + sizeof(disk), len));
+		pfs_put_le32(disk.crc.b, pfs_crc32c(0, (uint8_t *)&disk + 12, sizeof(disk) - 12));
+		mem_io_put(file, off, &disk, sizeof(disk));
+	}
 }
 
 void fixup_store(unsigned what, const uint8_t *uuid)
@@ -223,6 +250,7 @@ void fixup_store(unsigned what, const uint8_t *uuid)
 	struct mem_file *super = mem_io_file(PFS_SUPER_NAME), *file;
 	const struct pfs_super_disk *disk = (struct pfs_super_disk *)bytes_of(super);
 	uint8_t own[PFS_UUID_LEN];
+	uint32_t number;
 	const char *name;
 
 	memcpy(own, uuid ? uuid : disk->uuid, PFS_UUID_LEN);
@@ -235,5 +263,7 @@ void fixup_store(unsigned what, const uint8_t *uuid)
 			fix_segment(file, own);
 		else if ((what & FIXUP_INDEX) && strcmp(name, PFS_INDEX_NAME) == 0)
 			fix_index(file, own, pfs_get_le64(disk->clean_epoch.b));
+		else if ((what & FIXUP_DICTS) && pfs_dict_is_name(name, &number))
+			fixup_dict(file, number, own);
 	}
 }

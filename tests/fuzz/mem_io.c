@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "tests/fuzz/asan.h"
 #include "tests/fuzz/fuzz.h"
 
 #define BLOCK 4096u
@@ -10,32 +11,14 @@
 #define RED_ZONE (256 * PFS_KIB) /* behind a mapping */
 #define DIRTY_MAX 1024		 /* blocks that are cleared one by one */
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#endif
-#endif
-
-#ifdef WITH_ASAN
-void __asan_poison_memory_region(void const volatile *addr, size_t size);
-void __asan_unpoison_memory_region(void const volatile *addr, size_t size);
-#define NO_ASAN __attribute__((no_sanitize_address))
-#else
-#define __asan_poison_memory_region(addr, size) ((void)0)
-#define __asan_unpoison_memory_region(addr, size) ((void)0)
-#define NO_ASAN
-#endif
-
 /* F1: bytes that are in no dirty block are zero, and so are those behind the size. */
 struct mem_file {
 	char name[40]; /* empty: none */
 	bool used;
 	uint8_t *bytes;
 	uint64_t size;
-	uint64_t dirty_end; /* no block from here on is dirty */
-	uint8_t *is_dirty;  /* a bit for each block */
+	uint64_t dirty_end;		  /* no block from here on is dirty */
+	uint8_t is_dirty[BLOCKS / 8 + 1]; /* a bit for each block */
 	uint32_t dirty[DIRTY_MAX];
 	size_t dirty_count; /* may be more than fit into dirty */
 	unsigned handles, maps;
@@ -66,8 +49,7 @@ static void reserve_bytes(struct mem_file *f)
 	uint8_t *at = mmap(NULL, stride, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	f->is_dirty = calloc(BLOCKS / 8 + 1, 1);
-	FUZZ_CHECK(at != MAP_FAILED && f->is_dirty);
+	FUZZ_CHECK(at != MAP_FAILED);
 	/* What lies before the file can't be touched either. */
 	FUZZ_CHECK(mprotect(at, RED_ZONE, PROT_NONE) == 0);
 	f->bytes = at + RED_ZONE;

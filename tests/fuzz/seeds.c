@@ -2,6 +2,7 @@
  * stores in mem_io, made by the engine itself, and taken while they were open, or after a close. */
 #include <sys/stat.h>
 
+#include "storage/dict.h"
 #include "storage/store.h"
 #include "tests/fuzz/fixup.h"
 #include "tests/fuzz/session.h"
@@ -212,6 +213,54 @@ static void cut_stores(void)
 	}
 }
 
+/* A dictionary that nobody has trained; the superblock has given its number. */
+static void add_dictionary(void)
+{
+	static const char words[] = "{\"city\":\"Bonn\"}{\"city\":\"Bonn\"}{\"city\":\"Bonn\"}";
+	struct mem_file *super = mem_io_file(PFS_SUPER_NAME);
+	struct pfs_dict_file dict = {
+		.number = 1, .len = sizeof(words) - 1, .raw = 90, .packed = 30};
+	struct pfs_super_disk disk;
+	struct pfs_dir *dir;
+
+	memcpy(&disk, mem_io_bytes(super), sizeof(disk));
+	pfs_put_le32(disk.dict_highest.b, 1);
+	for (unsigned i = 0; i < PFS_SUPER_COPIES; i++)
+		mem_io_put(super, (uint64_t)i * PFS_SUPER_STRIDE, &disk, sizeof(disk));
+	fixup_store(FIXUP_SUPER, NULL);
+	dict.bytes = (uint8_t *)(uintptr_t)words;
+	FUZZ_CHECK(mem_io.ops->open_dir(&mem_io, PATH, PFS_IO_WRITE, &dir) == 0);
+	FUZZ_CHECK(pfs_dict_write(dir, disk.uuid, &dict, NULL) == 0);
+	dir->ops->close_dir(dir);
+}
+
+static void dictionary_stores(void)
+{
+	struct pfs_store *store = new_store(16);
+	struct mem_file *file;
+	char path[512];
+	FILE *out;
+
+	FUZZ_CHECK(pfs_store_close(store) == 0);
+	add_dictionary();
+	store = open_store();
+	fill_store(store);
+	FUZZ_CHECK(pfs_sync(store) == 0);
+	KEEP("store", ALL, "seed-dict-journal", "\x0a\x00\x01\x05\x01");
+	FUZZ_CHECK(pfs_store_close(store) == 0);
+	KEEP("store", ALL, "seed-dict", "\x00\x01\x20\x02\x03\x00\x0a\x06\x02\x10");
+	/* The file by itself: flags, bit, length, no differences. */
+	file = mem_io_file("dict-00000001");
+	snprintf(path, sizeof(path), "%s/dict", directory);
+	(void)mkdir(path, 0777);
+	snprintf(path, sizeof(path), "%s/dict/seed-file", directory);
+	out = fopen(path, "wb");
+	FUZZ_CHECK(out && fwrite("\0\0\0\x80\x01\0\0\0\0\x6d\0\0", 1, 12, out) == 12);
+	FUZZ_CHECK(fwrite(mem_io_bytes(file), 1, 0x6d, out) == 0x6d);
+	FUZZ_CHECK(fwrite("\0{\"city\":\"Bonn\"}", 1, 16, out) == 16);
+	FUZZ_CHECK(fclose(out) == 0);
+}
+
 int main(int argc, char **argv)
 {
 	FUZZ_CHECK(argc == 2);
@@ -219,5 +268,6 @@ int main(int argc, char **argv)
 	clean_stores();
 	crashed_stores();
 	cut_stores();
+	dictionary_stores();
 	return 0;
 }

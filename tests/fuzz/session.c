@@ -2,6 +2,7 @@
 
 #include "storage/store.h"
 #include "storage/super.h"
+#include "tests/fuzz/large.h"
 
 #define PATH "store"
 #define VIEW_MAX 512
@@ -28,10 +29,25 @@ struct run {
 	struct pfs_logger logger;
 	bool healthy; /* it was closed, and the check has found no damage */
 	struct pfs_store *store;
-	struct view before, after;
+	struct view *before, *after;
 	const uint8_t *ops;
 	size_t ops_left;
 };
+
+static void clear_view(struct view *view)
+{
+	view->count = view->unreadable = 0;
+	view->cut = false;
+}
+
+/* What was seen last is what the next look is compared with. */
+static void swap_views(struct run *run)
+{
+	struct view *seen = run->after;
+
+	run->after = run->before;
+	run->before = seen;
+}
 
 static uint64_t hash_of(const uint8_t *bytes, size_t len)
 {
@@ -163,7 +179,7 @@ static void look(struct run *run, struct view *view)
 	uint64_t after = 0;
 	ssize_t n;
 
-	*view = (struct view){.count = 0};
+	clear_view(view);
 	while (!view->cut && (n = pfs_list(store, after, listed, LISTED)) > 0) {
 		for (ssize_t i = 0; i < n; i++) {
 			struct seen *seen = &view->at[view->count];
@@ -223,8 +239,8 @@ static struct pfs_key pick_key(struct run *run)
 	unsigned n = next_op(run);
 	struct pfs_key key;
 
-	if (n % 2 == 0 && run->before.count)
-		return run->before.at[n / 2 % run->before.count].key;
+	if (n % 2 == 0 && run->before->count)
+		return run->before->at[n / 2 % run->before->count].key;
 	n = n / 2 % pfs_array_len(fresh);
 	FUZZ_CHECK(pfs_key_parse(&key, fresh[n], strlen(fresh[n])) == 0);
 	return key;
@@ -347,8 +363,8 @@ static void look_around(struct run *run)
 	struct pfs_place place;
 
 	(void)pfs_store_stat(run->store, &stat);
-	for (size_t i = 0; i < run->before.count && i < 4; i++)
-		(void)pfs_place(run->store, &run->before.at[i].key, &place);
+	for (size_t i = 0; i < run->before->count && i < 4; i++)
+		(void)pfs_place(run->store, &run->before->at[i].key, &place);
 	(void)pfs_store_check(run->store, take_finding, take_progress, &f, &result);
 	FUZZ_CHECK(!run->healthy || f.fatal == 0);
 }
@@ -447,12 +463,12 @@ static bool write_session(struct run *run, bool have_before)
 		mem_io_fail(0, 0, false);
 		return false;
 	}
-	look(run, &run->after);
+	look(run, run->after);
 	if (have_before && run->healthy)
-		expect_same(&run->before, &run->after);
-	run->before = run->after;
+		expect_same(run->before, run->after);
+	swap_views(run);
 	do_ops(run);
-	look(run, &run->after);
+	look(run, run->after);
 	look_around(run);
 	err = pfs_store_close(run->store);
 	mem_io_fail(0, 0, false);
@@ -462,31 +478,37 @@ static bool write_session(struct run *run, bool have_before)
 
 static bool run_all(const struct store_session *session)
 {
-	static struct run run; /* too large for a stack */
+	static struct view views[2]; /* too large for a stack */
+	struct run run;
 	bool have_before = false, closed = false;
+	size_t large = large_open_count();
 
 	run = (struct run){.session = session,
+			   .before = &views[0],
+			   .after = &views[1],
 			   .logger = fuzz_logger(),
 			   .ops = session->ops.bytes,
 			   .ops_left = session->ops.len};
+	clear_view(run.before);
+	clear_view(run.after);
 	if (!(session->flags & SESSION_NO_CHECK))
 		run.healthy = check_store(&run) && was_closed();
 	if (!(session->flags & SESSION_NO_READ_ONLY))
-		have_before = read_only_session(&run, &run.before);
+		have_before = read_only_session(&run, run.before);
 	if ((session->flags & SESSION_REPAIR) && repair(&run)) {
 		run.healthy = true;
-		have_before = read_only_session(&run, &run.before);
+		have_before = read_only_session(&run, run.before);
 	}
 	if (!(session->flags & SESSION_NO_WRITE))
 		closed = write_session(&run, have_before);
 	if (run.healthy && !(session->flags & SESSION_NO_WRITE)) {
-		run.before = run.after;
+		swap_views(&run);
 		FUZZ_CHECK(check_store(&run));
-		FUZZ_CHECK(read_only_session(&run, &run.after));
+		FUZZ_CHECK(read_only_session(&run, run.after));
 		if (closed)
-			expect_same(&run.before, &run.after);
+			expect_same(run.before, run.after);
 	}
-	FUZZ_CHECK(mem_io_open_count() == 0);
+	FUZZ_CHECK(mem_io_open_count() == 0 && large_open_count() == large);
 	return run.healthy;
 }
 
