@@ -143,8 +143,8 @@ build/$(1)/tests/fuzz/%.o: private extra_cflags = $$(fuse_cflags)
 $$($(1)_fuzz): build/$(1)/%: build/$(1)/%.o $(fuzz_support_src:%.c=build/$(1)/%.o) \
 		$(if $(filter fuzz,$(1)),,build/$(1)/tests/fuzz/replay.o) build/$(1)/libpayload.a
 	$$(say) LINK $$@
-	$$(Q)$$(call link,$(1)) $(if $(filter fuzz,$(1)),-fsanitize=fuzzer) $$(fuzz_ldflags) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) \
-		$$(fuse_libs) $$(storage_libs)
+	$$(Q)$$(call link,$(1)) $(if $(filter fuzz,$(1)),-fsanitize=fuzzer) $$(fuzz_ldflags) -o $$@ \
+		$$(filter %.o,$$^) $$(filter %.a,$$^) $$(fuse_libs) $$(storage_libs)
 
 build/$(1)/tests/fuzz/seeds: build/$(1)/tests/fuzz/seeds.o $(fuzz_support_src:%.c=build/$(1)/%.o) build/$(1)/libpayload.a
 	$$(say) LINK $$@

@@ -116,11 +116,12 @@ int pfs_open_store(struct pfs_store **out, const struct pfs_options *options, co
 	const struct pfs_create_options create = {
 		.page_size = options->page_size,
 		.min_value_size = options->min_value_size,
+		.dict_off = options->dict == PFS_DICT_OFF,
 	};
 	const struct pfs_open_options how = {
 		.read_only = options->read_only,
 		.hold_objects = true,
-		.dict_off = options->dict_off,
+		.dict = options->dict,
 		.commit_ms = options->commit_seconds * 1000,
 		.defaults = &defaults,
 		.logger = *logger,

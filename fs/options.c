@@ -217,8 +217,7 @@ static int parse_one(void *data, const char *arg, int key, struct fuse_args *out
 			return bad_value(parsing->reason, arg, "off");
 		return 0;
 	case PFS_OPT_DICT:
-		o->dict_off = strcmp(value_of(arg), "off") == 0;
-		if (!o->dict_off && strcmp(value_of(arg), "auto") != 0)
+		if (!pfs_dict_use_parse(value_of(arg), &o->dict))
 			return bad_value(parsing->reason, arg, "auto or off");
 		return 0;
 	case PFS_OPT_COMMIT: return parse_commit(o, arg, parsing->reason);
@@ -295,7 +294,9 @@ void pfs_options_help(const char *program)
 	       "                          their own, such as imported ones; fixed by the first\n"
 	       "                          mount (the mounting user's)\n"
 	       "      dict=auto|off       pack new documents with a dictionary that is made from\n"
-	       "                          those that are there, or each on its own (auto)\n"
+	       "                          those that are there, or each on its own; a new store\n"
+	       "                          keeps the choice, else it holds for this mount (as the\n"
+	       "                          store was made)\n"
 	       "      json=off            take documents as they are; there is no other way yet\n"
 	       "\n"
 	       "Options of libfuse:\n",

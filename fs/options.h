@@ -12,7 +12,8 @@ struct pfs_options {
 	char *mountpoint; /* as given */
 	bool help, version;
 	bool foreground, debug;
-	bool read_only, strict, dict_off;
+	bool read_only, strict;
+	enum pfs_dict_use dict;
 	unsigned commit_seconds; /* 0: not given */
 	uint64_t page_size;	 /* 0: not given */
 	uint32_t min_value_size; /* 0: not given */

@@ -1,6 +1,7 @@
 #include "fs/serve_session.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -417,20 +418,53 @@ static int do_sync(struct session *s, struct pfs_wire_in *in)
 	return reply(s, pfs_sync(s->env->store));
 }
 
-static int do_train(struct session *s, struct pfs_wire_in *in)
+static int reply_trained(struct session *s, int err, const struct pfs_train_result *result)
 {
 	struct pfs_wire_out *out = &s->conn->out;
-	struct pfs_train_result result;
-	bool force = pfs_wire_get_u8(in);
 
-	if (pfs_wire_done(in))
-		return -EPROTO;
 	pfs_wire_begin(out, PFS_WIRE_REPLY, 0);
-	pfs_wire_u32(out, (uint32_t)pfs_train(s->env->store, force, &result));
-#define PUT(field) pfs_wire_u64(out, (uint64_t)result.field);
+	pfs_wire_u32(out, (uint32_t)err);
+#define PUT(field) pfs_wire_u64(out, (uint64_t)result->field);
 	PFS_WIRE_TRAIN_FIELDS(PUT)
 #undef PUT
 	return pfs_conn_send(s->conn);
+}
+
+static int do_train(struct session *s, struct pfs_wire_in *in)
+{
+	struct pfs_train_result result;
+	bool force = pfs_wire_get_u8(in);
+	int err;
+
+	if (pfs_wire_done(in))
+		return -EPROTO;
+	err = pfs_train(s->env->store, force, &result);
+	return reply_trained(s, err, &result);
+}
+
+/* Takes the samples out of the message, one behind the other as the trainer wants them. A body has
+ * PFS_WIRE_BODY_MAX at most, so there are no more lengths than that. */
+static int do_train_from(struct session *s, struct pfs_wire_in *in)
+{
+	size_t room = (size_t)(in->end - in->p), used = 0, count = 0;
+	uint8_t *bytes = malloc(room + 1);
+	size_t *lens = malloc((room / 4 + 1) * sizeof(*lens));
+	struct pfs_train_result result = {0};
+	int err = bytes && lens ? 0 : -ENOMEM;
+
+	while (!err && pfs_wire_more(in)) {
+		const uint8_t *data = pfs_wire_get_bytes(in, &lens[count]);
+
+		if (in->bad)
+			break;
+		memcpy(bytes + used, data, lens[count]);
+		used += lens[count++];
+	}
+	if (!err && !pfs_wire_done(in))
+		err = pfs_train_from(s->env->store, bytes, lens, count, &result);
+	free(bytes);
+	free(lens);
+	return in->bad ? -EPROTO : reply_trained(s, err, &result);
 }
 
 static int do_unmount(struct session *s, struct pfs_wire_in *in)
@@ -476,6 +510,7 @@ static int dispatch(struct session *s, const struct pfs_wire_header *header)
 	case PFS_WIRE_CHECK: return do_check(s, &in);
 	case PFS_WIRE_SYNC: return do_sync(s, &in);
 	case PFS_WIRE_TRAIN: return do_train(s, &in);
+	case PFS_WIRE_TRAIN_FROM: return do_train_from(s, &in);
 	case PFS_WIRE_COMPACT: return do_compact(s, &in);
 	case PFS_WIRE_UNMOUNT: return do_unmount(s, &in);
 	default:

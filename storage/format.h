@@ -21,6 +21,7 @@ typedef struct {
 /* Feature bits that this program knows. */
 #define PFS_FEATURES_INCOMPAT UINT64_C(0)
 #define PFS_FEATURES_RO_COMPAT UINT64_C(0)
+#define PFS_FEATURE_COMPAT_DICT_OFF UINT64_C(1) /* the store is to have no dictionaries */
 
 #define PFS_UUID_LEN 16
 

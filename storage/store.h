@@ -59,6 +59,7 @@ struct pfs_defaults {
 struct pfs_create_options {
 	uint64_t page_size;	 /* 0: default. Power of two, PFS_PAGE_SIZE_MIN..MAX */
 	uint32_t min_value_size; /* 0: default. PFS_MIN_VALUE_MIN..MAX */
+	bool dict_off;		 /* recorded: openings that say nothing else use none */
 	const struct pfs_io *io; /* NULL: files */
 };
 
@@ -68,13 +69,29 @@ struct pfs_create_options {
 int pfs_store_create(const char *path, const struct pfs_create_options *options,
 		     struct pfs_reason *reason);
 
+/* Whether new values are packed with a dictionary, and one is trained by itself. */
+enum pfs_dict_use {
+	PFS_DICT_AS_RECORDED, /* as the store was made */
+	PFS_DICT_AUTO,	      /* these hold for one opening */
+	PFS_DICT_OFF,
+};
+
+/* What the option dict= of the programs says. False: neither auto nor off. */
+static inline bool pfs_dict_use_parse(const char *text, enum pfs_dict_use *use)
+{
+	bool off = strcmp(text, "off") == 0;
+
+	*use = off ? PFS_DICT_OFF : PFS_DICT_AUTO;
+	return off || strcmp(text, "auto") == 0;
+}
+
 struct pfs_open_options {
 	bool read_only;	   /* shared with other readers; replays nothing to disk */
 	bool hold_objects; /* removed objects stay readable and their numbers taken until
 			      pfs_release */
-	bool dict_off; /* new values are packed without dictionary, and none is trained by itself */
-	bool manual;   /* tests: no threads; pfs_store_tick and pfs_store_checkpoint are called by
-			  hand */
+	enum pfs_dict_use dict;
+	bool manual; /* tests: no threads; pfs_store_tick and pfs_store_checkpoint are called by
+			hand */
 	unsigned commit_ms;    /* 0: 1000 */
 	unsigned lock_wait_ms; /* how long to wait for another holder before -EBUSY */
 	const struct pfs_defaults
@@ -332,9 +349,22 @@ struct pfs_train_result {
 /* Makes a dictionary from the points that are there, durably; new values are packed with it from
  * then on, and read by nobody without it. Blocks no reader and no writer. force: also when it is
  * hardly better than what is used now. -ENODATA: too few points, or they have too little in common.
- * -EALREADY: it would not be better (*result says how much). -EOPNOTSUPP: built without libzstd.
- * -EROFS, -ENOSPC, -ENOMEM. */
+ * -EALREADY: it would not be better (*result says how much). -EPERM: dictionaries are off.
+ * -EOPNOTSUPP: built without libzstd. -EROFS, -ENOSPC, -ENOMEM. */
 int pfs_train(struct pfs_store *store, bool force, struct pfs_train_result *result);
+
+/* The least that a store trains from by itself. */
+#define PFS_TRAIN_POINTS_MIN 1000
+#define PFS_TRAIN_RAW_MIN (256 * PFS_KIB)
+
+/* Makes the dictionary from documents that are going to be put: count of them, one after the other
+ * (lens: their lengths), a sample of what comes, so that the first of them are packed with it
+ * already. Up to PFS_TRAIN_FROM_BYTES and _COUNT; more are ignored. Errors as of pfs_train;
+ * -EALREADY also when the store has as many dictionaries as it makes by itself. */
+#define PFS_TRAIN_FROM_BYTES (1664 * PFS_KIB) /* with their lengths in one message of wire.h */
+#define PFS_TRAIN_FROM_COUNT 65536u
+int pfs_train_from(struct pfs_store *store, const void *samples, const size_t *lens, size_t count,
+		   struct pfs_train_result *result);
 
 /* ---- looking at it ---- */
 
@@ -368,8 +398,10 @@ struct pfs_store_stat {
 	uint64_t snapshot_age_ns; /* of the oldest */
 	uint64_t pinned_bytes;	  /* of used_bytes: only snapshots need them any more */
 	uint64_t snapshot_memory; /* private memory of all of them */
-	bool doubt;		  /* there may be documents whose ids are not known */
-	bool read_only;		  /* also after a failed sync */
+	bool dictionary_off;	 /* new documents are packed without, for as long as it is open */
+	bool dictionary_trainer; /* built with what makes them */
+	bool doubt;		 /* there may be documents whose ids are not known */
+	bool read_only;		 /* also after a failed sync */
 	struct pfs_defaults defaults;
 };
 /* While a writer waits for the disk, the numbers of the last call that got them. */

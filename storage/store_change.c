@@ -4,6 +4,11 @@
 #include "storage/codec.h"
 #include "storage/store_internal.h"
 
+#define PACKED_LEN_MIN 8
+/* Of a point whose attributes are the store's: checksum, flags, lengths, sequence, time, the rest
+ * of a UUID. */
+#define CONTAINER_HEADER_USUAL 24
+
 void pfs_account(struct pfs_store *store, unsigned kind, uint64_t size, uint64_t container_len,
 		 bool add)
 {
@@ -106,6 +111,11 @@ static int pack_blocks(struct pfs_store *store, struct pfs_packed *out, const ui
 	return 0;
 }
 
+bool pfs_is_worth_packing(const struct pfs_store *store, uint64_t len)
+{
+	return len > PACKED_LEN_MIN && len + CONTAINER_HEADER_USUAL > store->super.min_value_size;
+}
+
 static int pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
 		bool with_dict, struct pfs_codec_hc *hc)
 {
@@ -114,7 +124,7 @@ static int pack(struct pfs_store *store, struct pfs_packed *out, const void *dat
 		return pack_blocks(store, out, data, len, hc);
 	out->body = data;
 	out->body_len = (uint32_t)len;
-	if (len == 0)
+	if (!pfs_is_worth_packing(store, len))
 		return 0;
 	out->owned = malloc(len);
 	if (!out->owned)

@@ -359,6 +359,10 @@ struct pfs_packed {
 	struct pfs_dict *dict; /* that it was packed with, held; or NULL */
 	bool repacked;	       /* nothing new: it tells nothing of what is put nowadays */
 };
+/* Whether a payload of this length could take less space when it is packed: not when it fits the
+ * smallest container as it is. */
+bool pfs_is_worth_packing(const struct pfs_store *store, uint64_t len);
+
 /* Packs up to PFS_WHOLE_WRITE_MAX bytes. The body may be `data` itself. with_dict: with the newest
  * dictionary, if there is one; then the record has to be written before pfs_packed_free. */
 int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,

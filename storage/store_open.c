@@ -93,6 +93,7 @@ int pfs_store_create(const char *path, const struct pfs_create_options *options,
 		.version = PFS_FORMAT_VERSION,
 		.page_size = o->page_size ? o->page_size : PFS_PAGE_SIZE_DEFAULT,
 		.min_value_size = o->min_value_size ? o->min_value_size : PFS_MIN_VALUE_DEFAULT,
+		.compat = o->dict_off ? PFS_FEATURE_COMPAT_DICT_OFF : 0,
 		.created_ns = pfs_now_realtime(),
 	};
 	struct pfs_dir *dir;
@@ -305,6 +306,9 @@ static int open_store(struct pfs_store *store, const char *path, const struct pf
 	if (err)
 		return err;
 	clean = store->super.open_epoch == store->super.clean_epoch;
+	store->dict_off = o->dict == PFS_DICT_AS_RECORDED
+				  ? (store->super.compat & PFS_FEATURE_COMPAT_DICT_OFF) != 0
+				  : o->dict == PFS_DICT_OFF;
 	err = open_parts(store);
 	if (err)
 		return pfs_refuse(reason, err, "%s: opening failed: %s", path, strerror(-err));
@@ -359,7 +363,6 @@ static int open_any(struct pfs_store **out, struct pfs_dir *dir, const char *pat
 	store->opened_read_only = o->read_only;
 	store->hold_objects = o->hold_objects;
 	store->manual = o->manual;
-	store->dict_off = o->dict_off;
 	store->commit_ms = o->commit_ms ? o->commit_ms : 1000;
 	store->journal_max_set = o->journal_max != 0;
 	store->journal_max = o->journal_max ? o->journal_max : PFS_JOURNAL_MAX_LOW;

@@ -44,6 +44,8 @@ int pfs_stat_locked(struct pfs_store *store, struct pfs_store_stat *out)
 		.dictionary_users = pfs_dict_users(store),
 		.dictionary_raw = store->dict ? store->dict->raw : 0,
 		.dictionary_packed = store->dict ? store->dict->packed : 0,
+		.dictionary_off = store->dict_off,
+		.dictionary_trainer = pfs_store_trainer() != NULL,
 		.doubt = store->doubt,
 		.defaults = store->defaults,
 	};

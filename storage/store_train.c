@@ -6,20 +6,19 @@
  * trains for the first time when there are enough points, and again when it holds GROWTH times as
  * much as there was when a dictionary was made from few, or when new values pack by DRIFT
  * worse than was promised. Each attempt that brings nothing doubles what has to be written before
- * the next one. T4: not with more than DICTS_MAX dictionaries, all of which somebody needs. */
+ * the next one. T4: not with more than DICTS_MAX dictionaries, all of which somebody needs. T5: a
+ * value that takes the smallest container anyway is no sample, and is not counted: what it packs to
+ * is no gain. */
 #include <stdlib.h>
 
 #include "storage/epoch.h"
 #include "storage/store_internal.h"
 #include "storage/train.h"
 
-#define POINTS_MIN 1000
-#define RAW_MIN (256 * PFS_KIB)
 #define SAMPLES_BYTES_MAX (3 * PFS_MIB)
 #define SAMPLES_MAX 65536u
 #define PICKS_MAX 200000u /* objects looked at */
-#define SAMPLE_LEN_MIN 8
-#define DICT_SHARE 8 /* a dictionary is no longer than this part of its samples */
+#define DICT_SHARE 8	  /* a dictionary is no longer than this part of its samples */
 #define DICT_LEN_MIN 1024
 #define HOLD_OUT 8
 #define GAIN_NUM 9 /* 10 % */
@@ -27,6 +26,7 @@
 #define DRIFT_NUM 5 /* 25 % */
 #define DRIFT_DEN 4
 #define DRIFT_RAW_MIN PFS_MIB
+#define DRIFT_SPAN 4 /* times that: values older than about this count less and less */
 #define DRIFT_RAW_MAX (64 * PFS_MIB)
 #define GROWTH 8
 #define DICTS_MAX 16
@@ -37,6 +37,10 @@ struct samples {
 	size_t count, used;
 	uint64_t since; /* only versions from this sequence on */
 };
+
+_Static_assert(PFS_TRAIN_FROM_BYTES <= SAMPLES_BYTES_MAX &&
+		       PFS_TRAIN_FROM_BYTES > SAMPLES_BYTES_MAX / 2,
+	       "as good as a sample of a store: it is not made anew because the store grows");
 
 static int samples_new(struct samples *s)
 {
@@ -62,7 +66,7 @@ static bool is_sample(struct pfs_store *store, uint32_t object, const struct sam
 	pfs_epoch_enter();
 	if (pfs_view(store, pfs_index_word(store->index, object), &view) == 0)
 		is = (view.kind == PFS_KEY_NUM || view.kind == PFS_KEY_UUID) &&
-		     view.size >= SAMPLE_LEN_MIN && view.size <= PFS_BLOCK_LEN &&
+		     view.size <= PFS_BLOCK_LEN && pfs_is_worth_packing(store, view.size) &&
 		     view.seq >= s->since;
 	pfs_epoch_leave();
 	return is;
@@ -101,7 +105,7 @@ static void pick(struct pfs_store *store, struct samples *s)
 		if (room < PFS_BLOCK_LEN)
 			break;
 		n = pfs_read(store, PFS_OBJECT_FIRST + at, 0, s->bytes + s->used, PFS_BLOCK_LEN);
-		if (n < SAMPLE_LEN_MIN)
+		if (n <= 0)
 			continue;
 		s->lens[s->count++] = (size_t)n;
 		s->used += (size_t)n;
@@ -223,7 +227,7 @@ static int train(struct pfs_store *store, uint64_t since, bool force,
 		s.since = since;
 		pick(store, &s);
 		/* Too few are new. */
-		if (since && s.used < RAW_MIN) {
+		if (since && s.used < PFS_TRAIN_RAW_MIN) {
 			s.since = 0;
 			pick(store, &s);
 		}
@@ -240,9 +244,11 @@ static void settle(struct pfs_store *store, bool made, uint64_t sample_bytes)
 	store->training.raw = store->training.packed = 0;
 	store->training.drift_at =
 		made ? DRIFT_RAW_MIN : pfs_min_u64(DRIFT_RAW_MAX, 2 * store->training.drift_at);
-	store->training.grow_at = made && sample_bytes > SAMPLES_BYTES_MAX / 2
-					  ? UINT64_MAX
-					  : GROWTH * pfs_max_u64(store->raw_bytes, RAW_MIN);
+	store->training.grow_at =
+		made && sample_bytes > SAMPLES_BYTES_MAX / 2
+			? UINT64_MAX
+			: GROWTH * pfs_max_u64(pfs_max_u64(store->raw_bytes, sample_bytes),
+					       PFS_TRAIN_RAW_MIN);
 	pthread_mutex_unlock(&store->commit);
 }
 
@@ -251,19 +257,75 @@ const char *pfs_store_trainer(void)
 	return pfs_train_version();
 }
 
-int pfs_train(struct pfs_store *store, bool force, struct pfs_train_result *result)
+static int may_train(const struct pfs_store *store)
 {
-	int err;
-
-	*result = (struct pfs_train_result){0};
 	if (!pfs_store_is_writable(store))
 		return -EROFS;
-	if (!pfs_train_version())
-		return -EOPNOTSUPP;
+	if (store->dict_off)
+		return -EPERM;
+	return pfs_train_version() ? 0 : -EOPNOTSUPP;
+}
+
+int pfs_train(struct pfs_store *store, bool force, struct pfs_train_result *result)
+{
+	int err = may_train(store);
+
+	*result = (struct pfs_train_result){0};
+	if (err)
+		return err;
 	pthread_mutex_lock(&store->train_lock);
 	err = train(store, 0, force, result);
 	settle(store, !err, result->sample_bytes);
 	pthread_mutex_unlock(&store->train_lock);
+	return err;
+}
+
+/* Takes those of the given samples that are any (T1). */
+static void take(const struct pfs_store *store, struct samples *s, const uint8_t *bytes,
+		 const size_t *lens, size_t count)
+{
+	size_t room = PFS_TRAIN_FROM_BYTES;
+
+	for (size_t i = 0; i < count && lens[i] <= room; i++) {
+		if (s->count < PFS_TRAIN_FROM_COUNT && lens[i] <= PFS_BLOCK_LEN &&
+		    pfs_is_worth_packing(store, lens[i])) {
+			memcpy(s->bytes + s->used, bytes, lens[i]);
+			s->lens[s->count++] = lens[i];
+			s->used += lens[i];
+		}
+		room -= lens[i];
+		bytes += lens[i];
+	}
+}
+
+/* Whether there may be one more that nobody asked for (T4). */
+static bool has_room(struct pfs_store *store)
+{
+	bool room;
+
+	pthread_mutex_lock(&store->commit);
+	room = store->dicts->count < DICTS_MAX;
+	pthread_mutex_unlock(&store->commit);
+	return room;
+}
+
+int pfs_train_from(struct pfs_store *store, const void *samples, const size_t *lens, size_t count,
+		   struct pfs_train_result *result)
+{
+	struct samples s = {0};
+	int err = may_train(store);
+
+	*result = (struct pfs_train_result){0};
+	if (!err)
+		err = samples_new(&s);
+	if (!err) {
+		take(store, &s, samples, lens, count);
+		pthread_mutex_lock(&store->train_lock);
+		err = has_room(store) ? make(store, &s, false, result) : -EALREADY;
+		settle(store, !err, result->sample_bytes);
+		pthread_mutex_unlock(&store->train_lock);
+	}
+	samples_free(&s);
 	return err;
 }
 
@@ -275,7 +337,7 @@ void pfs_training_begin(struct pfs_store *store)
 	uint64_t samples = store->dict ? store->dict->raw * HOLD_OUT : 0;
 
 	store->training.drift_at = DRIFT_RAW_MIN;
-	store->training.grow_at = RAW_MIN;
+	store->training.grow_at = PFS_TRAIN_RAW_MIN;
 	if (store->dict)
 		store->training.grow_at =
 			samples > SAMPLES_BYTES_MAX / 2 ? UINT64_MAX : GROWTH * samples;
@@ -283,9 +345,14 @@ void pfs_training_begin(struct pfs_store *store)
 
 void pfs_training_count(struct pfs_store *store, const struct pfs_packed *packed)
 {
-	if (packed->repacked || packed->raw_len < SAMPLE_LEN_MIN ||
-	    (packed->flags & PFS_CONTAINER_BLOCKS))
+	if (packed->repacked || (packed->flags & PFS_CONTAINER_BLOCKS) ||
+	    !pfs_is_worth_packing(store, packed->raw_len))
 		return;
+	/* What was put long ago does not hide what is put now. */
+	if (store->training.raw >= DRIFT_SPAN * store->training.drift_at) {
+		store->training.raw /= 2;
+		store->training.packed /= 2;
+	}
 	store->training.raw += packed->raw_len;
 	store->training.packed += packed->body_len;
 }
@@ -294,7 +361,7 @@ bool pfs_training_is_due(const struct pfs_store *store)
 {
 	const struct pfs_dict *dict = store->dict;
 
-	if (store->dict_off || store->points < POINTS_MIN)
+	if (store->dict_off || store->points < PFS_TRAIN_POINTS_MIN)
 		return false;
 	if (store->raw_bytes >= store->training.grow_at)
 		return pfs_train_version() != NULL;
@@ -311,21 +378,22 @@ void pfs_training_run(struct pfs_store *store)
 	struct pfs_train_result result = {0};
 	uint64_t since = 0;
 	int err = -EALREADY;
-	bool room, due;
+	bool due;
 
+	if (!pfs_store_is_writable(store))
+		return;
+	pthread_mutex_lock(&store->train_lock);
 	pthread_mutex_lock(&store->commit);
-	room = store->dicts->count < DICTS_MAX;
+	/* Another training may have done it meanwhile. */
 	due = pfs_training_is_due(store);
 	/* What is written now is what the next dictionary is for. */
 	if (store->dict)
 		since = store->dict->first_seq;
 	pthread_mutex_unlock(&store->commit);
-	if (!due || !pfs_store_is_writable(store))
-		return;
-	pthread_mutex_lock(&store->train_lock);
-	if (room)
+	if (due && has_room(store))
 		err = train(store, since, false, &result);
-	settle(store, !err, result.sample_bytes);
+	if (due)
+		settle(store, !err, result.sample_bytes);
 	pthread_mutex_unlock(&store->train_lock);
 	if (!err)
 		pfs_logf(&store->logger, PFS_LOG_INFO,

@@ -69,6 +69,8 @@ enum pfs_wire_type {
 	/* empty. Parts: PROGRESS. REPLY: the fields of pfs_compact_result. Ends when the client
 	 * goes away */
 	PFS_WIRE_COMPACT = 18,
+	/* bytes...: a sample of the documents that are going to be imported. REPLY: as of TRAIN */
+	PFS_WIRE_TRAIN_FROM = 19,
 
 	/* Answers. */
 

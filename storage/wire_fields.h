@@ -18,8 +18,8 @@
 	F(blocks_decoded) F(records) F(syncs) F(checkpoints) F(relocations) F(in_place) \
 	F(moved_values) F(moved_bytes) F(retired_pages) F(space_total) F(space_available) \
 	F(index_bytes) F(format_version) F(dictionaries) F(dictionary) F(dictionary_users) \
-	F(dictionary_raw) F(dictionary_packed) F(snapshots) F(snapshot_age_ns) F(pinned_bytes) \
-	F(snapshot_memory) F(doubt) F(read_only) \
+	F(dictionary_raw) F(dictionary_packed) F(dictionary_off) F(dictionary_trainer) \
+	F(snapshots) F(snapshot_age_ns) F(pinned_bytes) F(snapshot_memory) F(doubt) F(read_only) \
 	F(defaults.mode) F(defaults.uid) F(defaults.gid)
 
 /* struct pfs_attr */

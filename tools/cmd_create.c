@@ -2,11 +2,12 @@
 #include "tools/mountinfo.h"
 #include "tools/report.h"
 
-enum { OPTION_PAGE_SIZE = OPTION_FIRST_OWN, OPTION_MIN_VALUE_SIZE };
+enum { OPTION_PAGE_SIZE = OPTION_FIRST_OWN, OPTION_MIN_VALUE_SIZE, OPTION_DICT };
 
 static const struct option options[] = {
 	{"page-size", required_argument, NULL, OPTION_PAGE_SIZE},
 	{"min-value-size", required_argument, NULL, OPTION_MIN_VALUE_SIZE},
+	{"dict", required_argument, NULL, OPTION_DICT},
 	COMMON_OPTIONS,
 };
 
@@ -27,6 +28,7 @@ static int run(const struct command *command, int argc, char **argv)
 	struct common_options common = {.wait_ms = WAIT_MS_DEFAULT};
 	struct pfs_create_options create = {0};
 	struct pfs_reason reason = {""};
+	enum pfs_dict_use dict;
 	uint64_t size;
 	int c, result, err;
 
@@ -49,6 +51,12 @@ static int run(const struct command *command, int argc, char **argv)
 					"--min-value-size=%s is not a size from 16 to 4096",
 					optarg);
 			create.min_value_size = (uint32_t)size;
+			break;
+		case OPTION_DICT:
+			if (!pfs_dict_use_parse(optarg, &dict))
+				return usage_error(command, "--dict=%s is neither auto nor off",
+						   optarg);
+			create.dict_off = dict == PFS_DICT_OFF;
 			break;
 		default:
 			result = common_option(command, c, argv, &common);
@@ -78,6 +86,10 @@ const struct command command_create = {
 		"      --page-size=SIZE       size of a page file: a power of two, 64K to 1G "
 		"(32M)\n"
 		"      --min-value-size=SIZE  the smallest room of a document, 16 to 4096 bytes "
-		"(128)\n",
+		"(128)\n"
+		"      --dict=auto|off        off: the store gets no dictionaries, unless it is "
+		"mounted with\n"
+		"                             -o dict=auto or imported to with --dict=auto "
+		"(auto)\n",
 	.run = run,
 };

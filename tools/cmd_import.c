@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,10 +10,14 @@
 #include "tools/progress.h"
 #include "tools/qdrant_import.h"
 #include "tools/report.h"
+#include "tools/sampler.h"
+
+#define SAMPLING_WAIT_MS 200 /* for input, before what is held back for a sample is stored */
 
 enum {
 	OPTION_JSON = OPTION_FIRST_OWN,
 	OPTION_STOP,
+	OPTION_DICT,
 	OPTION_QDRANT,
 	OPTION_OFFSET_IDS,
 	OPTION_REJECTS,
@@ -21,6 +26,7 @@ enum {
 static const struct option options[] = {
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"stop-on-error", no_argument, NULL, OPTION_STOP},
+	{"dict", required_argument, NULL, OPTION_DICT},
 	{"qdrant", required_argument, NULL, OPTION_QDRANT},
 	{"offset-ids", no_argument, NULL, OPTION_OFFSET_IDS},
 	{"rejects", required_argument, NULL, OPTION_REJECTS},
@@ -35,6 +41,8 @@ struct input {
 
 struct import {
 	struct target *target;
+	struct sampler sampler;
+	int input; /* that is being read */
 	struct progress progress;
 	bool stop_on_error;
 	int err; /* of the store: nothing more can be stored */
@@ -78,7 +86,12 @@ static void on_refused(void *arg, const struct target_where *where, const struct
 static void on_wait(void *arg)
 {
 	struct import *import = arg;
+	struct pollfd poll_fd = {.fd = import->input, .events = POLLIN};
 
+	if (import->sampler.sampling && poll(&poll_fd, 1, SAMPLING_WAIT_MS) > 0)
+		return;
+	if (!import->err)
+		import->err = sampler_send(&import->sampler);
 	if (!import->err)
 		import->err = target_import_flush(import->target);
 }
@@ -92,6 +105,7 @@ static int import_input(struct import *import, const struct input *input)
 
 	if (more)
 		return more;
+	import->input = input->fd;
 	while (!import->err && !(import->stop_on_error && import->refused)) {
 		struct target_where where = {.file = input->name};
 
@@ -106,8 +120,7 @@ static int import_input(struct import *import, const struct input *input)
 			break;
 		where.line = doc.line;
 		where.point = doc.point;
-		import->err =
-			target_import_add(import->target, &doc.key, doc.payload, doc.len, &where);
+		import->err = sampler_add(&import->sampler, &doc.key, doc.payload, doc.len, &where);
 		import->bytes += doc.len;
 		progress_update(&import->progress, import->input_done + ndjson_bytes(reader),
 				import->stored);
@@ -120,6 +133,10 @@ static int import_input(struct import *import, const struct input *input)
 /* Makes durable what was imported. Returns the exit code: result, or a worse one. */
 static int finish_import(struct import *import, int result)
 {
+	int err = sampler_end(&import->sampler);
+
+	if (!import->err)
+		import->err = err;
 	if (!import->err)
 		import->err = target_import_flush(import->target);
 	if (!import->err && import->stored)
@@ -155,7 +172,7 @@ static int import_qdrant(struct import *import, struct qdrant_import *qdrant)
 {
 	int result;
 
-	qdrant->target = import->target;
+	qdrant->sampler = &import->sampler;
 	qdrant->progress = &import->progress;
 	qdrant->stored = &import->stored;
 	qdrant->stop_on_error = import->stop_on_error;
@@ -255,6 +272,7 @@ static void close_inputs(struct input *inputs, size_t count)
 struct request {
 	struct common_options common;
 	bool json;
+	enum pfs_dict_use dict;
 	char *target;
 	char **names; /* of inputs */
 	size_t count;
@@ -272,6 +290,11 @@ static int parse_options(const struct command *command, int argc, char **argv,
 		switch (c) {
 		case OPTION_JSON: request->json = true; break;
 		case OPTION_STOP: import->stop_on_error = true; break;
+		case OPTION_DICT:
+			if (!pfs_dict_use_parse(optarg, &request->dict))
+				return usage_error(command, "--dict=%s is neither auto nor off",
+						   optarg);
+			break;
 		case OPTION_OFFSET_IDS: qdrant->offset_ids = true; break;
 		case OPTION_REJECTS: qdrant->rejects = optarg; break;
 		case OPTION_QDRANT:
@@ -316,6 +339,39 @@ static int open_sources(const struct request *request, struct input **inputs,
 	return open_inputs(*inputs, request->names, request->count, total);
 }
 
+/* Opens the TARGET and looks at how it stands with dictionaries. Returns 0 or the exit code. */
+static int open_import(struct import *import, const struct request *request)
+{
+	enum pfs_dict_use dict = request->dict;
+	const struct target_options how = {
+		.flags = TARGET_WRITE | TARGET_CREATE,
+		.wait_ms = request->common.wait_ms,
+		.quiet = request->common.quiet,
+		.dict = dict,
+	};
+	struct pfs_store_stat stat;
+	int result = target_open(&import->target, request->target, &how), err;
+
+	if (result)
+		return result;
+	err = target_stat(import->target, &stat);
+	if (err) {
+		target_complain(import->target, NULL, err);
+		result = target_exit(import->target, err);
+	} else if (dict && stat.dictionary_off != (dict == PFS_DICT_OFF)) {
+		/* A store that is opened here does as it is told. */
+		complain("%s: mounted with dict=%s, which holds for imports, too: mount it with "
+			 "-o dict=%s",
+			 request->target, stat.dictionary_off ? "off" : "auto",
+			 stat.dictionary_off ? "auto" : "off");
+		result = PFS_EXIT_USAGE;
+	}
+	if (result)
+		return close_target(import->target, result);
+	sampler_begin(&import->sampler, import->target, &stat);
+	return 0;
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
 	struct request request = {.common = {.wait_ms = WAIT_MS_DEFAULT}};
@@ -330,8 +386,7 @@ static int run(const struct command *command, int argc, char **argv)
 		return result;
 	result = open_sources(&request, &inputs, &qdrant, &total);
 	if (!result)
-		result = open_target(&import.target, request.target, TARGET_WRITE | TARGET_CREATE,
-				     &request.common);
+		result = open_import(&import, &request);
 	if (!result) {
 		target_import_begin(import.target, &hooks);
 		progress_start(&import.progress, request.common.quiet, "import", "documents",
@@ -380,6 +435,13 @@ const struct command command_import = {
 		"write-ahead log has; the rest is stored. Nothing is written to "
 		"DIRECTORY.\n\nOptions:\n"
 		"      --stop-on-error  stop at the first refusal (what was stored before stays)\n"
+		"      --dict=auto|off  pack with a dictionary, which a store without one gets "
+		"from the first\n"
+		"                       documents (from 1000 and 256 KiB on), or each document on "
+		"its own; a new\n"
+		"                       store keeps the choice, else it holds for this import "
+		"(as the store was\n"
+		"                       made; of a mounted one the mount's holds)\n"
 		"      --qdrant=DIRECTORY  import what Qdrant has left\n"
 		"      --rejects=FILE   put aside what is damaged in FILE (" QDRANT_REJECTS_NAME
 		", or a name with\n"

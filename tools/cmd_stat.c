@@ -52,6 +52,8 @@ static void print_store(const struct target *target, const struct pfs_store_stat
 	if (s->dictionary && s->dictionary_packed)
 		print_line("packs", "points that number %" PRIu32 " was not made from: %.2f to 1",
 			   s->dictionary, (double)s->dictionary_raw / (double)s->dictionary_packed);
+	if (s->dictionary_off)
+		print_line("dict", "off: new documents are packed without dictionary");
 	print_line("pages", "%s in use, %s in holes, %s never used", size_text(s->used_bytes).text,
 		   size_text(s->hole_bytes).text, size_text(s->gap_bytes).text);
 	if (s->snapshots)
@@ -137,6 +139,8 @@ static void print_store_json(const struct target *target, const struct pfs_store
 	NUMBER(pinned_bytes)
 	NUMBER(snapshot_memory)
 #undef NUMBER
+	printf(",\"dictionary_off\":%s,\"dictionary_trainer\":%s",
+	       s->dictionary_off ? "true" : "false", s->dictionary_trainer ? "true" : "false");
 	printf(",\"doubt\":%s", s->doubt ? "true" : "false");
 	printf(",\"defaults\":{\"mode\":\"%04" PRIo32 "\",\"uid\":%" PRIu32 ",\"gid\":%" PRIu32
 	       "}}\n",

@@ -46,14 +46,21 @@ static int train(struct target *target, bool force, bool json)
 		return 0;
 	}
 	if (err == -ENODATA)
-		complain("too few points for a dictionary, or they have too little in common");
+		complain("too few points that a dictionary could make smaller, or they have too "
+			 "little in common");
+	else if (err == -EPERM)
+		complain("%s: dictionaries are off for this %s: %s", target->name,
+			 target->daemon_mountpoint ? "mount" : "store",
+			 target->daemon_mountpoint ? "mount it with -o dict=auto"
+						   : "it was made with dict=off; mounted with "
+						     "-o dict=auto it gets some");
 	else if (err == -EOPNOTSUPP)
 		complain(
 			"built without libzstd, which makes dictionaries: those that are there are "
 			"used, no new ones can be made");
 	else
 		target_complain(target, NULL, err);
-	return err == -ENODATA ? PFS_EXIT_SOME : target_exit(target, err);
+	return err == -ENODATA || err == -EPERM ? PFS_EXIT_SOME : target_exit(target, err);
 }
 
 static int run(const struct command *command, int argc, char **argv)
@@ -94,7 +101,9 @@ const struct command command_train = {
 		"tenth. A store does this by itself when there are enough points, and again when "
 		"new "
 		"ones differ from\n"
-		"those that its dictionary was made from, unless it is mounted with dict=off.\n\n"
+		"those that its dictionary was made from, unless it was made or is mounted with "
+		"dict=off; then this\n"
+		"is refused, too.\n\n"
 		"Options:\n"
 		"      --force          make one even when it is hardly better\n"
 		"      --json           print the result as JSON\n",

@@ -11,7 +11,7 @@
 #include "tools/output.h"
 #include "tools/progress.h"
 #include "tools/qdrant.h"
-#include "tools/target.h"
+#include "tools/sampler.h"
 
 #define QDRANT_REJECTS_NAME "qdrant-rejects.ndjson"
 
@@ -21,7 +21,7 @@ struct qdrant_import {
 	const char *rejects; /* NULL: QDRANT_REJECTS_NAME in the current directory, or a name with a
 				number when that is there */
 	bool offset_ids, stop_on_error;
-	struct target *target;
+	struct sampler *sampler; /* of the target */
 	struct progress *progress;
 	const uint64_t *stored; /* documents, for the progress */
 

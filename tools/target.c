@@ -80,7 +80,7 @@ static int open_mounted(struct target **out, struct lookup *look)
 	/* A read-only mount may be without socket, a daemon may have died: what needs no daemon is
 	 * done on the store, whose lock tells whether somebody has it after all. */
 	if (!(look->options->flags & (TARGET_WRITE | TARGET_DAEMON)) &&
-	    target_local_open(out, look->store, look->options->flags, &look->reason) == 0)
+	    target_local_open(out, look->store, look->options, &look->reason) == 0)
 		return 0;
 	if (look->options->flags & TARGET_DAEMON)
 		complain("%s: no daemon answers for this mount: take it away with fusermount3 -u",
@@ -94,7 +94,7 @@ static int open_mounted(struct target **out, struct lookup *look)
 
 static int make_store(const struct lookup *look)
 {
-	const struct pfs_create_options options = {0};
+	const struct pfs_create_options options = {.dict_off = look->options->dict == PFS_DICT_OFF};
 	struct pfs_reason reason;
 	int err = pfs_store_create(look->store, &options, &reason);
 
@@ -117,7 +117,7 @@ static int store_missing(struct target **out, struct lookup *look)
 	result = make_store(look);
 	if (result)
 		return result;
-	if (target_local_open(out, look->store, look->options->flags, &look->reason) == 0)
+	if (target_local_open(out, look->store, look->options, &look->reason) == 0)
 		return 0;
 	complain("%s", look->reason.text);
 	return PFS_EXIT_IO;
@@ -140,7 +140,7 @@ static int open_directory(struct target **out, struct lookup *look)
 			complain("%s: not mounted: no daemon holds it", look->name);
 			return PFS_EXIT_TARGET;
 		}
-		err = target_local_open(out, look->store, look->options->flags, &look->reason);
+		err = target_local_open(out, look->store, look->options, &look->reason);
 		if (!err)
 			return 0;
 		if (err != -EBUSY || client_now_ms() >= deadline)
@@ -353,6 +353,13 @@ int target_train(struct target *t, bool force, struct pfs_train_result *result)
 {
 	fresh(t);
 	return t->ops->train(t, force, result);
+}
+
+int target_train_from(struct target *t, const uint8_t *samples, const size_t *lens, size_t count,
+		      struct pfs_train_result *result)
+{
+	fresh(t);
+	return t->ops->train_from(t, samples, lens, count, result);
 }
 
 int target_unmount(struct target *t, int timeout_ms)

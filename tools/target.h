@@ -19,9 +19,11 @@ enum target_flags {
 };
 
 struct target_options {
-	unsigned flags;	  /* enum target_flags */
-	unsigned wait_ms; /* how long to wait for another process that holds the store */
-	bool quiet;	  /* nothing is said about a store that is made */
+	unsigned flags;		/* enum target_flags */
+	unsigned wait_ms;	/* how long to wait for another process that holds the store */
+	bool quiet;		/* nothing is said about a store that is made */
+	enum pfs_dict_use dict; /* of a store that is opened here, and recorded in one that is made
+				 */
 };
 
 /* Where a document to import stood in its input; given back when it is refused. */
@@ -73,6 +75,8 @@ struct target_ops {
 		       struct pfs_compact_result *result);
 	int (*sync)(struct target *t);
 	int (*train)(struct target *t, bool force, struct pfs_train_result *result);
+	int (*train_from)(struct target *t, const uint8_t *samples, const size_t *lens,
+			  size_t count, struct pfs_train_result *result);
 	int (*unmount)(struct target *t, int timeout_ms);
 };
 
@@ -146,6 +150,9 @@ int target_compact(struct target *t, pfs_progress_fn *progress, void *arg,
 		   struct pfs_compact_result *result);
 int target_sync(struct target *t);
 int target_train(struct target *t, bool force, struct pfs_train_result *result);
+/* As pfs_train_from; no more samples than that takes. */
+int target_train_from(struct target *t, const uint8_t *samples, const size_t *lens, size_t count,
+		      struct pfs_train_result *result);
 
 /* Asks the daemon to unmount, and waits until it has ended. -EBUSY: the mount is in use;
  * -ETIMEDOUT: it was asked, and has not ended in time; -EIO: it has ended but could not close the
@@ -158,7 +165,7 @@ struct client;
 
 /* A store opened here (or, with TARGET_CHECK, only named). *out is set on success. reason as in
  * pfs_store_open. */
-int target_local_open(struct target **out, const char *store, unsigned flags,
+int target_local_open(struct target **out, const char *store, const struct target_options *how,
 		      struct pfs_reason *reason);
 
 /* Takes over the client's connection; dirfd (which it takes over, too) is the store's directory. */

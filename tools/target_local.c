@@ -264,6 +264,12 @@ static int local_train(struct target *t, bool force, struct pfs_train_result *re
 	return pfs_train(local_of(t)->store, force, result);
 }
 
+static int local_train_from(struct target *t, const uint8_t *samples, const size_t *lens,
+			    size_t count, struct pfs_train_result *result)
+{
+	return pfs_train_from(local_of(t)->store, samples, lens, count, result);
+}
+
 static int local_compact(struct target *t, pfs_progress_fn *progress, void *arg,
 			 struct pfs_compact_result *result)
 {
@@ -301,13 +307,15 @@ static const struct target_ops local_ops = {
 	.compact = local_compact,
 	.sync = local_sync,
 	.train = local_train,
+	.train_from = local_train_from,
 	.unmount = local_unmount,
 };
 
-int target_local_open(struct target **out, const char *store, unsigned flags,
+int target_local_open(struct target **out, const char *store, const struct target_options *how,
 		      struct pfs_reason *reason)
 {
-	struct pfs_open_options options = {.read_only = !(flags & TARGET_WRITE)};
+	unsigned flags = how->flags;
+	struct pfs_open_options options = {.read_only = !(flags & TARGET_WRITE), .dict = how->dict};
 	struct local *l = calloc(1, sizeof(*l));
 	int err = 0;
 

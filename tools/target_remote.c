@@ -220,17 +220,12 @@ static int remote_sync(struct target *t)
 	return err ? err : remote_finished(r, client_request(&r->client, NULL, NULL));
 }
 
-static int remote_train(struct target *t, bool force, struct pfs_train_result *result)
+/* Sends the request for a training, and takes its answer. */
+static int trained(struct remote *r, struct pfs_train_result *result)
 {
-	struct remote *r = remote_of(t);
 	struct pfs_wire_in *in = &r->client.in;
-	int err = remote_begin(r, PFS_WIRE_TRAIN), status, done;
+	int err = client_request(&r->client, NULL, NULL), status, done;
 
-	*result = (struct pfs_train_result){0};
-	if (err)
-		return err;
-	pfs_wire_u8(&r->client.out, force);
-	err = client_request(&r->client, NULL, NULL);
 	if (err)
 		return remote_noted(r, err);
 	status = pfs_wire_get_status(in);
@@ -239,6 +234,32 @@ static int remote_train(struct target *t, bool force, struct pfs_train_result *r
 #undef GET
 	done = remote_finished(r, 0);
 	return done ? done : status;
+}
+
+static int remote_train(struct target *t, bool force, struct pfs_train_result *result)
+{
+	struct remote *r = remote_of(t);
+	int err = remote_begin(r, PFS_WIRE_TRAIN);
+
+	*result = (struct pfs_train_result){0};
+	if (err)
+		return err;
+	pfs_wire_u8(&r->client.out, force);
+	return trained(r, result);
+}
+
+static int remote_train_from(struct target *t, const uint8_t *samples, const size_t *lens,
+			     size_t count, struct pfs_train_result *result)
+{
+	struct remote *r = remote_of(t);
+	int err = remote_begin(r, PFS_WIRE_TRAIN_FROM);
+
+	*result = (struct pfs_train_result){0};
+	if (err)
+		return err;
+	for (size_t i = 0; i < count; samples += lens[i++])
+		pfs_wire_bytes(&r->client.out, samples, lens[i]);
+	return trained(r, result);
 }
 
 static int ended(struct remote *r, int err, const char *reason)
@@ -310,6 +331,7 @@ static const struct target_ops remote_ops = {
 	.compact = remote_compact,
 	.sync = remote_sync,
 	.train = remote_train,
+	.train_from = remote_train_from,
 	.unmount = remote_unmount,
 };
 

@@ -114,9 +114,56 @@ similar() {
 @test "an import makes a dictionary by itself" {
 	similar 1 20000 Carol >in
 	payloadctl import -q "$S" in
-	[[ $(payloadctl stat --json "$S" | jq '.dictionaries >= 1 and .dictionary_users > 0') == true ]]
+	[[ $(payloadctl stat --json "$S" | jq -c '[.dictionaries, .dictionary_users, .dictionary_off]') == '[1,20000,false]' ]]
+	[[ $(payloadctl stat --json "$S" 1 2 | jq -c 'map(.dictionary)') == '[1,1]' ]]
 	cmp in <(payloadctl export -q --sort "$S")
 	payloadctl check "$S"
+	# The next import uses it.
+	payloadctl import -q "$S" <<<'{"id":1,"payload":'"$(payloadctl get "$S" 2)"'}'
+	[[ $(payloadctl stat --json "$S" 1 | jq -c 'map(.dictionary)') == '[1]' ]]
+}
+
+@test "an import too small for a dictionary makes none, and faults in it lose nothing" {
+	similar 1 999 Carol >in
+	payloadctl import -q small in
+	[[ $(payloadctl stat --json small | jq -c '[.points, .dictionaries]') == '[999,0]' ]]
+	similar 1000 1000 Carol >>in
+	{ cat in; echo '{"id":3,"payload":"later"}'; echo oops; } >faulty
+	run -1 payloadctl import -q --stop-on-error "$S" faulty
+	[[ $(payloadctl stat --json "$S" | jq -c '[.points, .dictionaries]') == '[1000,0]' ]]
+	[[ $(payloadctl get "$S" 3) == '"later"' ]]
+	cmp <(payloadctl export -q --sort "$S" | sed 3d) <(sed 3d in)
+	# What comes in several files counts together; a large document ends the sampling, in its order.
+	similar 1001 2000 Dave >two
+	{ printf '{"id":1,"payload":"'; head -c 17000000 /dev/zero | tr '\0' x; echo '"}'; } >large
+	similar 1 1 Erin >one
+	payloadctl import -q again in two large one
+	[[ $(payloadctl stat --json again | jq -c '[.points, .dictionaries]') == '[2000,1]' ]]
+	cmp <(payloadctl export -q --sort again) <(cat one in two | sed 2d)
+	payloadctl check again
+}
+
+@test "dict=off is recorded when a store is made, and holds until a command says otherwise" {
+	local where
+	similar 1 3000 Carol >in
+	payloadctl create --dict=off "$S"
+	payloadctl import -q --dict=off other in
+	for where in "$S" other; do
+		payloadctl import -q "$where" in
+		[[ $(payloadctl stat --json "$where" | jq -c '[.dictionaries, .dictionary_off]') == '[0,true]' ]]
+		fails 1 "it was made with dict=off" payloadctl train "$where"
+		payloadctl import -q --dict=auto "$where" in
+		[[ $(payloadctl stat --json "$where" | jq -c '[.dictionary_users, .dictionary_off]') == '[3000,true]' ]]
+		payloadctl import -q "$where" in
+		[[ $(payloadctl stat --json "$where" | jq -c .dictionary_users) == 0 ]]
+		cmp in <(payloadctl export -q --sort "$where")
+		payloadctl check "$where"
+	done
+	payloadctl create --dict=auto third
+	payloadctl import -q --dict=off third in
+	[[ $(payloadctl stat --json third | jq -c '[.dictionaries, .dictionary_off]') == '[0,false]' ]]
+	fails 2 "--dict=maybe is neither auto nor off" payloadctl import --dict=maybe third in
+	fails 2 "--dict= is neither auto nor off" payloadctl create --dict= fourth
 }
 
 @test "create makes a store in a missing or empty directory, with its options" {

@@ -54,24 +54,96 @@ fails() {
 }
 
 @test "train works on a live mount; dict=off reads, and packs without" {
+	local long='"maintainer":"Debian Example Maintainers <maintainers@example.org>","homepage":"https://example.org/"'
 	perl -e 'for my $i (1 .. 600) {
-		printf qq({"id":%d,"payload":{"package":"lib%d","section":"libs","priority":"optional"}}\n), $i, $i;
-	}' >"$T/in"
+		printf qq({"id":%d,"payload":{"package":"lib%d",%s}}\n), $i, $i, $ARGV[0];
+	}' "$long" >"$T/in"
 	ctl import -q "$M" "$T/in"
 	[[ $(ctl train --json "$M" | jq .dictionary) == 1 ]]
 	ctl import -q "$M" "$T/in"
 	[[ $(ctl stat --json "$M" 5 | jq '.[0].dictionary') == 1 ]]
 	unmount_fs
 	mount_fs -o dict=off
-	[[ $(<"$M/5") == '{"package":"lib5","section":"libs","priority":"optional"}' ]]
-	printf '{"package":"lib6","section":"libs","priority":"optional"} ' >"$M/6"
+	[[ $(<"$M/5") == "{\"package\":\"lib5\",$long}" ]]
+	printf '{"package":"lib6",%s} ' "$long" >"$M/6"
 	ctl sync "$M"
 	[[ $(ctl stat --json "$M" 6 7 | jq -c 'map(.dictionary)') == '[0,1]' ]]
+	[[ $(ctl stat "$M") == *"off: new documents are packed without dictionary"* ]]
+	fails 1 "dictionaries are off for this mount" ctl train "$M"
+	fails 2 "mounted with dict=off" ctl import -q --dict=auto "$M" "$T/in"
+	ctl import -q --dict=off "$M" "$T/in"
+	[[ $(ctl stat --json "$M" 6 7 | jq -c 'map(.dictionary)') == '[0,0]' ]]
 	unmount_fs
 	run -2 payloadfs -o dict=maybe "$S" "$M"
 	[[ $output == *"auto or off is expected"* ]]
 	mount_fs
 	run -0 ctl check "$M"
+	fails 2 "mounted with dict=auto" ctl import -q --dict=off "$M" "$T/in"
+}
+
+# similar FROM TO: records with much in common, of some 300 bytes.
+similar() {
+	perl -e 'for my $i ($ARGV[0] .. $ARGV[1]) {
+		printf qq({"id":%d,"payload":{"package":"lib%d","section":"libs","priority":"optional",), $i, $i;
+		printf qq("maintainer":"Debian Example Maintainers <maintainers\@example.org>","size":%d,), $i * 7919;
+		printf qq("homepage":"https://example.org/","depends":["libc6","libgcc-s1","libstdc++6"],);
+		printf qq("description":"a library that stands for others, with the number %d"}}\n), $i;
+	}' "$@"
+}
+
+@test "an import into a live mount packs with a dictionary from its first document on" {
+	similar 1 5000 >"$T/in"
+	ctl import -q "$M" "$T/in"
+	[[ $(ctl stat --json "$M" | jq -c '[.dictionaries,.dictionary_users]') == '[1,5000]' ]]
+	[[ $(ctl stat --json "$M" 1 2 5000 | jq -c 'map(.dictionary)') == '[1,1,1]' ]]
+	cmp "$T/in" <(ctl export -q --sort "$M")
+	[[ $(<"$M/77") == "$(jq -c 'select(.id == 77).payload' "$T/in")" ]]
+	run -0 ctl check "$M"
+}
+
+@test "a store that a mount made with dict=off has none at later mounts, but while one says dict=auto" {
+	similar 1 3000 >"$T/in"
+	unmount_fs
+	rm -rf "$S"
+	mount_fs -o dict=off
+	ctl import -q "$M" "$T/in"
+	unmount_fs
+	mount_fs
+	ctl import -q "$M" "$T/in"
+	[[ $(ctl stat --json "$M" | jq -c '[.dictionaries,.dictionary_off]') == '[0,true]' ]]
+	fails 1 "dictionaries are off" ctl train "$S"
+	unmount_fs
+	mount_fs -o dict=auto
+	ctl import -q "$M" "$T/in"
+	[[ $(ctl stat --json "$M" | jq -c '[.dictionary_users,.dictionary_off]') == '[3000,false]' ]]
+	unmount_fs
+	mount_fs
+	printf '%s' "$(jq -c 'select(.id == 5).payload' "$T/in") " >"$M/5"
+	ctl sync "$M"
+	[[ $(ctl stat --json "$M" 5 6 | jq -c 'map(.dictionary)') == '[0,1]' ]]
+}
+
+@test "documents of an import that makes a pause are stored meanwhile, in their order" {
+	mkfifo "$T/fifo"
+	local pid
+	ctl import -q "$M" "$T/fifo" 3>&- &
+	pid=$!
+	exec 8>"$T/fifo"
+	similar 1 20 >&8
+	wait_for 30 test -s "$M/20"
+	[[ $(ctl stat --json "$M" | jq -c '[.points,.dictionaries]') == '[20,0]' ]]
+	printf '{"id":7,"payload":"again"}\n' >&8
+	wait_for 30 grep -q again "$M/7"
+	# With what came before it is enough.
+	similar 21 1500 >&8
+	wait_for 30 test -s "$M/1500"
+	similar 1501 1510 >&8
+	printf '{"id":8,"payload":"again"}\n' >&8
+	exec 8>&-
+	wait "$pid"
+	[[ $(<"$M/7") == '"again"' && $(<"$M/8") == '"again"' ]]
+	[[ $(ctl stat --json "$M" | jq -c '[.points,.dictionary]') == '[1510,1]' ]]
+	[[ $(ctl stat --json "$M" 20 21 1500 1510 | jq -c 'map(.dictionary)') == '[0,1,1,1]' ]]
 }
 
 @test "create refuses a mount point, also an empty one, and leaves it empty" {

@@ -25,8 +25,10 @@ static uint64_t roll(struct world *w, uint64_t n)
 
 static struct pfs_store *open_with(struct pfs_sim *sim, bool dict_off)
 {
-	struct pfs_open_options options = {
-		.manual = true, .io = pfs_sim_io(sim), .logger = quiet, .dict_off = dict_off};
+	struct pfs_open_options options = {.manual = true,
+					   .io = pfs_sim_io(sim),
+					   .logger = quiet,
+					   .dict = dict_off ? PFS_DICT_OFF : PFS_DICT_AS_RECORDED};
 	struct pfs_reason reason;
 	struct pfs_store *store;
 

@@ -586,7 +586,7 @@ static void doubtful_counts_drop_nothing(void **state)
 /* Proves: with dict=off new values name no dictionary, and those that do are read. */
 static void switched_off_means_reading_only(void **state)
 {
-	struct pfs_open_options options = {.manual = true, .dict_off = true, .logger = quiet};
+	struct pfs_open_options options = {.manual = true, .dict = PFS_DICT_OFF, .logger = quiet};
 	struct pfs_reason reason;
 	struct pfs_store *store;
 	struct pfs_sim *sim = new_store(&store);
