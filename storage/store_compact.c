@@ -27,9 +27,9 @@
  *
  * Beside waste the disk holds what is on its way: the journal, and in the pages a second place for
  * each relocated value that a checkpoint has yet to write; some twice the live journal, which
- * store_internal.h bounds by the store's size. That is the greater part of what steady change costs:
- * 1 million documents (603 MiB), 5 million changes as fast as they go (tools/bench/churn.c): pages
- * at most 1.146 times the live bytes with a trigger of a fifth, all files 1.275 times. So the
+ * store_internal.h bounds by the store's size. That is the greater part of what steady change
+ * costs: 1 million documents (603 MiB), 5 million changes as fast as they go (tools/bench/churn.c):
+ * pages at most 1.146 times the live bytes with a trigger of a fifth, all files 1.275 times. So the
  * trigger stays where it is; a lower one would move more, and give less back than a shorter
  * journal does. A writer that never pauses wants one checkpoint after the other: some steps are
  * made between two (store_threads.c), or waste would grow for as long as it goes on. */

@@ -26,7 +26,7 @@
 #define QUIET 27 /* small ones that are not: so many that slots cross a sector's end */
 #define QUIET_FIRST 1000
 #define EXTRA 77	/* made on an image, to see that the store goes on working */
-#define MOMENTS_MAX 128 /* of one operation; of more steps, moments at even distances are kept */
+#define MOMENTS_MAX 64 /* of one operation; of more steps, moments at even distances are kept */
 
 struct doc {
 	bool there;
