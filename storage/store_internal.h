@@ -45,7 +45,9 @@
 #define PFS_SPARES_MADE 6u	   /* so many */
 #define PFS_CONTENT_EPOCH_SHIFT 36 /* in content numbers */
 #define PFS_RESERVE_NAME "reserve"
-#define PFS_RESERVE_BYTES (2 * PFS_MIB) /* lets removing and renaming work on a full disk */
+/* Lets removing and renaming work on a full disk, and replaying after a crash there: a segment of
+ * the journal, and what the places that replaying finds take more than those that were lost. */
+#define PFS_RESERVE_BYTES (PFS_SEGMENT_SIZE + PFS_MIB)
 
 struct pfs_counters {
 	uint64_t blocks_decoded, records, checkpoints, relocations, in_place, syncs;

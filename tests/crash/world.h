@@ -25,7 +25,7 @@
 #define DOCS 6	 /* documents that are changed */
 #define QUIET 27 /* small ones that are not: so many that slots cross a sector's end */
 #define QUIET_FIRST 1000
-#define EXTRA 77	/* made on an image, to see that the store goes on working */
+#define EXTRA 77       /* made on an image, to see that the store goes on working */
 #define MOMENTS_MAX 64 /* of one operation; of more steps, moments at even distances are kept */
 
 struct doc {

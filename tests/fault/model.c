@@ -325,7 +325,7 @@ static bool has_reserve(struct pfs_sim *sim)
 		file->ops->close(file);
 	}
 	dir->ops->close_dir(dir);
-	return size >= 2 * PFS_MIB;
+	return size >= 3 * PFS_MIB;
 }
 
 void model_expect_image(struct model *model, struct pfs_sim *image, bool power_cut)
