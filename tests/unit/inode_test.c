@@ -64,10 +64,13 @@ int fake_lookup(struct pfs_store *s, const struct pfs_key *key, uint32_t *object
 
 void fake_release(struct pfs_store *s, uint32_t object)
 {
-	void (*hook)(void) = store.during_release;
+	void (*hook)(void);
 
 	assert_ptr_equal(s, &store);
+	pthread_mutex_lock(&store.lock);
+	hook = store.during_release;
 	store.during_release = NULL;
+	pthread_mutex_unlock(&store.lock);
 	if (hook)
 		hook();
 	pthread_mutex_lock(&store.lock);
