@@ -398,10 +398,10 @@ struct pfs_store_stat {
 	uint64_t snapshot_age_ns; /* of the oldest */
 	uint64_t pinned_bytes;	  /* of used_bytes: only snapshots need them any more */
 	uint64_t snapshot_memory; /* private memory of all of them */
-	bool dictionary_off;	 /* new documents are packed without, for as long as it is open */
-	bool dictionary_trainer; /* built with what makes them */
-	bool doubt;		 /* there may be documents whose ids are not known */
-	bool read_only;		 /* also after a failed sync */
+	bool dictionary_off;	  /* new documents are packed without, for as long as it is open */
+	bool dictionary_trainer;  /* built with what makes them */
+	bool doubt;		  /* there may be documents whose ids are not known */
+	bool read_only;		  /* also after a failed sync */
 	struct pfs_defaults defaults;
 };
 /* While a writer waits for the disk, the numbers of the last call that got them. */

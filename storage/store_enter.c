@@ -138,21 +138,22 @@ static void wait_for_room(struct pfs_store *store)
 
 void pfs_write_throttle(struct pfs_store *store, size_t len, bool large)
 {
-	uint64_t live, staged, max;
+	uint64_t live, pinned, max;
 
 	if (store->manual)
 		return;
 	pthread_mutex_lock(&store->commit);
 	live = pfs_journal_live_bytes(store->journal);
-	staged = pfs_min_u64(store->staged_bytes, live);
+	pinned = pfs_min_u64(pfs_max_u64(store->staged_bytes, store->journal_kept), live);
 	max = store->journal_max;
 	pthread_mutex_unlock(&store->commit);
 	/* What documents under heavy writing keep in the journal is their writers' to wait for, not
-	 * everybody's. */
+	 * everybody's; another checkpoint would not free it, and leave one more segment half full.
+	 */
 	if (live > PFS_STAGE_JOURNAL_MAX)
 		pfs_want_checkpoint(store, true);
-	slow_down(store, live - staged, max, len);
-	if (live - staged > max)
+	slow_down(store, live - pinned, max, len);
+	if (live - pinned > max)
 		wait_for_room(store);
 	else if (large && live > PFS_STAGE_JOURNAL_MAX)
 		pfs_checkpoint(store, true);

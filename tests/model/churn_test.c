@@ -485,6 +485,36 @@ static void compaction_has_its_turn(void **state)
 	end_world(w);
 }
 
+/* Proves: what a large document that is being written keeps in the journal slows nobody and wants
+ * no checkpoint, which could not free it: there are as many as what is new calls for, and not one
+ * for each write. */
+static void a_large_document_does_not_want_checkpoints(void **state)
+{
+	const unsigned pieces = 300;
+	struct world *w = new_world(64 * PFS_KIB, 16, 8);
+	struct pfs_open_options options = {
+		.io = pfs_sim_io(w->sim), .logger = quiet, .journal_max = 64 * PFS_MIB};
+	uint8_t *piece = calloc(1, PFS_MIB);
+	struct pfs_reason reason;
+	struct pfs_put *large;
+	uint64_t before;
+
+	(void)state;
+	assert_int_equal(pfs_store_open(&w->store, STORE, &options, &reason), 0);
+	before = stat_of(w->store).checkpoints;
+	assert_int_equal(pfs_put_begin(w->store, &large), 0);
+	for (unsigned i = 0; i < pieces; i++)
+		assert_int_equal(pfs_put_write(large, piece, PFS_MIB), 0);
+	print_message("%llu checkpoints while %u MiB were written\n",
+		      (unsigned long long)(stat_of(w->store).checkpoints - before), pieces);
+	assert_true(stat_of(w->store).checkpoints - before < pieces / 4);
+	pfs_put_abort(large);
+	free(piece);
+	assert_int_equal(pfs_store_close(w->store), 0);
+	w->store = open_store(w->sim);
+	end_world(w);
+}
+
 /* Proves: who begins a segment that was made ready has its header to sync, and nothing else: no
  * file is made, no length changed, no name synced. */
 static void segments_are_made_ready(void **state)
@@ -533,6 +563,7 @@ int main(void)
 		cmocka_unit_test(steady_change_takes_a_quarter_more),
 		cmocka_unit_test(a_writer_that_never_pauses_does_not_outrun_compaction),
 		cmocka_unit_test(compaction_has_its_turn),
+		cmocka_unit_test(a_large_document_does_not_want_checkpoints),
 		cmocka_unit_test(segments_are_made_ready),
 	};
 
