@@ -134,11 +134,11 @@ similar() {
 	[[ $(payloadctl get "$S" 3) == '"later"' ]]
 	cmp <(payloadctl export -q --sort "$S" | sed 3d) <(sed 3d in)
 	# What comes in several files counts together; a large document ends the sampling, in its order.
-	similar 1001 2000 Dave >two
+	similar 1001 4000 Dave >two
 	{ printf '{"id":1,"payload":"'; head -c 17000000 /dev/zero | tr '\0' x; echo '"}'; } >large
 	similar 1 1 Erin >one
 	payloadctl import -q again in two large one
-	[[ $(payloadctl stat --json again | jq -c '[.points, .dictionaries]') == '[2000,1]' ]]
+	[[ $(payloadctl stat --json again | jq -c '[.points, .dictionaries]') == '[4000,1]' ]]
 	cmp <(payloadctl export -q --sort again) <(cat one in two | sed 2d)
 	payloadctl check again
 }
