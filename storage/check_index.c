@@ -217,7 +217,7 @@ static bool each_of_run(struct index_check *x, uint64_t off, uint32_t page, uint
 	if (count > PFS_SLOT_NUMBER_MAX || slot > PFS_SLOT_NUMBER_MAX - count)
 		return false;
 	for (uint32_t i = 0; i < count; i++) {
-		struct pfs_index_object_disk disk;
+		struct pfs_index_object_disk disk = {0};
 
 		pfs_put_le32(disk.page.b, page & PFS_PAGE_NUMBER_MAX);
 		pfs_put_le32(disk.slot.b, slot + i);
