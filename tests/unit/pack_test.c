@@ -382,7 +382,7 @@ static void it_may_be_cut_off_anywhere(void **state)
 	uint64_t steps = 0, images = 0;
 
 	(void)state;
-	for (uint64_t at = 0; at == 0 || at < steps; at += 1 + steps / (120 / test_sample() + 1)) {
+	for (uint64_t at = 0; at == 0 || at < steps; at += 1 + steps / (120 / test_sample() + 8)) {
 		struct world *w = new_world(256 * PFS_KIB, 40), *after = calloc(1, sizeof(*after));
 		struct cut cut = {w, at, 0, NULL, at % 2};
 

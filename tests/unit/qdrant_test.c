@@ -58,7 +58,9 @@ static int keep_item(void *arg, const struct qdrant_item *item, uint64_t done, u
 	if (item->key.kind != PFS_KEY_NONE)
 		pfs_key_format(got->key, &item->key);
 	if (item->payload) {
-		got->payload = strndup((const char *)item->payload, item->len);
+		got->payload = calloc(1, item->len + 1);
+		assert_non_null(got->payload);
+		memcpy(got->payload, item->payload, item->len);
 		assert_int_equal(item->payload[0], '{');
 	}
 	if (item->good) {
