@@ -166,7 +166,7 @@ static void histories_of_many_crashes_keep_what_was_durable(void **state)
 	h.w.effort.exhaustive_max = 3;
 	h.w.effort.samples = 3;
 	h.w.effort.recut_every = 40;
-	histories = setting("CRASH_HISTORIES", is_long ? 4000 : 12);
+	histories = setting("CRASH_HISTORIES", is_long ? 4000 : 8);
 	if (text)
 		assert_int_equal(sscanf(text, "%" SCNu64 "/%" SCNu64, &part, &parts), 2);
 	for (uint64_t seed = 1; seed <= histories; seed++) {

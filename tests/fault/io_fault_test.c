@@ -25,10 +25,10 @@ static void try_write(int err, enum pfs_sim_failed_write how, unsigned step, con
 static void no_write_that_fails_does_harm(void **state)
 {
 	(void)state;
-	try_write(-ENOSPC, PFS_SIM_FAILED_HALF, 1, "write (half done, ENOSPC)");
+	try_write(-ENOSPC, PFS_SIM_FAILED_HALF, 2, "write (half done, ENOSPC)");
 	try_write(-EIO, PFS_SIM_FAILED_HALF, 5, "write (half done, EIO)");
 	try_write(-EIO, PFS_SIM_FAILED_NOTHING, 5, "write (not done, EIO)");
-	try_write(-EIO, PFS_SIM_FAILED_ALL, 2, "write (done, EIO)");
+	try_write(-EIO, PFS_SIM_FAILED_ALL, 5, "write (done, EIO)");
 }
 
 /* Proves: after a sync that failed the store is read-only, says why, once, and claims nothing to be
@@ -60,7 +60,7 @@ static void no_opening_or_reading_that_fails_does_harm(void **state)
 	try(PFS_SIM_CREATE, -ENOSPC, 1, "create");
 	try(PFS_SIM_OPEN, -EMFILE, 1, "open");
 	try(PFS_SIM_MAP, -ENOMEM, 1, "map");
-	try(PFS_SIM_READ, -EIO, 1, "read");
+	try(PFS_SIM_READ, -EIO, 2, "read");
 }
 
 /* Proves: names that can't be changed do no harm. */
