@@ -2,9 +2,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "fs/clock.h"
 #include "fs/serve_export.h"
 #include "storage/version.h"
 #include "storage/wire_fields.h"
@@ -211,12 +211,8 @@ static bool is_own_fault(int err)
 /* All that is imported in one session has one time, which takes no bytes. */
 static int64_t import_time(struct session *s)
 {
-	struct timespec now;
-
-	if (!s->import_ns) {
-		clock_gettime(CLOCK_REALTIME, &now);
-		s->import_ns = now.tv_sec * (int64_t)PFS_NSEC_PER_SEC + now.tv_nsec;
-	}
+	if (!s->import_ns)
+		s->import_ns = pfs_now_ns();
 	return s->import_ns;
 }
 
