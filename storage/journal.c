@@ -336,26 +336,6 @@ int pfs_journal_read(const struct pfs_journal *journal, const struct pfs_segment
 	return 0;
 }
 
-int pfs_journal_trim(struct pfs_journal *journal, unsigned keep)
-{
-	int err = 0;
-
-	while (journal->spare_count > keep && !err) {
-		struct pfs_segment *segment = journal->spare;
-		unsigned index = segment->file_index;
-		char name[32];
-
-		journal->spare = segment->next;
-		journal->spare_count--;
-		pfs_segment_free(segment);
-		snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, index);
-		err = journal->dir->ops->unlink(journal->dir, name);
-		if (!err)
-			pfs_segment_use_index(journal, index, false);
-	}
-	return err;
-}
-
 int pfs_journal_trim_unlocked(struct pfs_journal *journal, unsigned keep,
 			      void (*lock)(void *arg, bool on), void *arg)
 {
@@ -385,6 +365,17 @@ int pfs_journal_trim_unlocked(struct pfs_journal *journal, unsigned keep,
 		lock(arg, false);
 	}
 	return err;
+}
+
+static void no_lock(void *arg, bool on)
+{
+	(void)arg;
+	(void)on;
+}
+
+int pfs_journal_trim(struct pfs_journal *journal, unsigned keep)
+{
+	return pfs_journal_trim_unlocked(journal, keep, no_lock, NULL);
 }
 
 struct pfs_segment *pfs_journal_oldest(const struct pfs_journal *journal)
