@@ -28,16 +28,10 @@ void pfs_former_key(const struct pfs_former *former, struct pfs_key *key)
 			  &(struct pfs_tail){former->tail, former->tail_len});
 }
 
-bool pfs_former_same_key(const struct pfs_former *a, const struct pfs_former *b)
-{
-	return a->tag == b->tag && a->kind == b->kind && a->tail_len == b->tail_len &&
-	       (a->tail_len == 0 || memcmp(a->tail, b->tail, a->tail_len) == 0);
-}
-
-static bool has_key(const struct pfs_former *former, const struct pfs_key *key, uint64_t tag,
+static bool has_key(const struct pfs_former *former, unsigned kind, uint64_t tag,
 		    const struct pfs_tail *tail)
 {
-	return former->tag == tag && former->kind == key->kind && former->tail_len == tail->len &&
+	return former->tag == tag && former->kind == kind && former->tail_len == tail->len &&
 	       (tail->len == 0 || memcmp(former->tail, tail->bytes, tail->len) == 0);
 }
 
@@ -130,32 +124,31 @@ void pfs_overlay_remove(struct pfs_overlay *overlay, struct pfs_former *former)
 	overlay->bytes -= entry_bytes(former);
 }
 
-struct pfs_former *pfs_overlay_find(const struct pfs_overlay *overlay, const struct pfs_key *key)
+static struct pfs_former *find(const struct pfs_overlay *overlay, unsigned kind, uint64_t tag,
+			       const struct pfs_tail *tail)
 {
-	uint64_t tag = pfs_key_tag(key);
-	uint8_t room[8];
-	struct pfs_tail tail = pfs_key_tail(key, room);
 	struct pfs_former *former;
 
 	if (overlay->count == 0)
 		return NULL;
-	former = overlay->by_key[key_bucket(overlay, key->kind, tag)];
-	while (former && !has_key(former, key, tag, &tail))
+	former = overlay->by_key[key_bucket(overlay, kind, tag)];
+	while (former && !has_key(former, kind, tag, tail))
 		former = former->next_key;
 	return former;
+}
+
+struct pfs_former *pfs_overlay_find(const struct pfs_overlay *overlay, const struct pfs_key *key)
+{
+	uint8_t room[8];
+	struct pfs_tail tail = pfs_key_tail(key, room);
+
+	return find(overlay, key->kind, pfs_key_tag(key), &tail);
 }
 
 struct pfs_former *pfs_overlay_find_like(const struct pfs_overlay *overlay,
 					 const struct pfs_former *like)
 {
-	struct pfs_former *former;
-
-	if (overlay->count == 0)
-		return NULL;
-	former = overlay->by_key[key_bucket(overlay, like->kind, like->tag)];
-	while (former && !pfs_former_same_key(former, like))
-		former = former->next_key;
-	return former;
+	return find(overlay, like->kind, like->tag, &(struct pfs_tail){like->tail, like->tail_len});
 }
 
 struct pfs_former *pfs_overlay_at_cookie(const struct pfs_overlay *overlay, uint32_t cookie,

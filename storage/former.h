@@ -34,7 +34,6 @@ struct pfs_former {
 /* An ABSENT one. NULL: no memory. */
 struct pfs_former *pfs_former_new(const struct pfs_key *key);
 void pfs_former_key(const struct pfs_former *former, struct pfs_key *key);
-bool pfs_former_same_key(const struct pfs_former *a, const struct pfs_former *b);
 
 /* Former documents by their keys and by their cookies. All zero: empty. */
 struct pfs_overlay {

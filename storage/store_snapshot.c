@@ -138,8 +138,7 @@ static int keep_present(struct pfs_store *store, struct pfs_former *former, uint
 {
 	uint64_t word = object ? pfs_index_word(store->index, object) : 0;
 
-	if (pfs_word_is_version(word) && pfs_word_to_version(word)->held)
-		word = pfs_word_to_version(word)->under;
+	word = pfs_word_unheld(word);
 	if (!word)
 		return 0;
 	former->cookie = pfs_index_cookie(store->index, object);
@@ -430,8 +429,7 @@ static int view_present(struct pfs_store *store, const struct pfs_key *key, stru
 	return err ? err : pfs_view(store, pfs_word_unheld(word), view);
 }
 
-/* Looks at a document, in an epoch section; a non-zero result is that of the whole. What it has
- * gathered is let go by look_again when it was not this snapshot's. */
+/* What is wanted of a document, and what was found. */
 struct look {
 	uint64_t off;
 	uint8_t *buf; /* NULL: `whole` is made */
