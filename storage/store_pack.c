@@ -55,6 +55,15 @@ struct run {
 	const bool *stop;
 };
 
+static void tell_progress(const struct run *run)
+{
+	if (run->progress)
+		run->progress(run->arg,
+			      pfs_min_u64(run->store->compaction.moved - run->moved_before,
+					  run->plan.total),
+			      run->plan.total);
+}
+
 /* ---- the next ids ---- */
 
 static int by_id(const void *a, const void *b)
@@ -251,7 +260,6 @@ static int move_group(struct run *run)
 
 static int move_listed(struct run *run)
 {
-	struct pfs_compaction *c = &run->store->compaction;
 	int err = 0;
 
 	for (size_t at = 0; at < run->count && !err;) {
@@ -264,10 +272,7 @@ static int move_listed(struct run *run)
 			err = move_group(run);
 		if (!err && pfs_compact_is_due(run->store))
 			err = pfs_compact_apply(run->store, false);
-		if (run->progress)
-			run->progress(run->arg,
-				      pfs_min_u64(c->moved - run->moved_before, run->plan.total),
-				      run->plan.total);
+		tell_progress(run);
 	}
 	return err;
 }
@@ -362,12 +367,7 @@ static int pack_by_page(struct run *run)
 			if (run->stop && __atomic_load_n(run->stop, __ATOMIC_RELAXED))
 				return -ECANCELED;
 			err = pfs_compact_victim_step(store, false);
-			if (run->progress)
-				run->progress(
-					run->arg,
-					pfs_min_u64(store->compaction.moved - run->moved_before,
-						    run->plan.total),
-					run->plan.total);
+			tell_progress(run);
 		} while (err == 1);
 	}
 	return err;
