@@ -242,7 +242,7 @@ static void each_object(struct index_check *x, uint8_t **found, object_fn *fn)
 			return;
 		memcpy(&disk, bytes, sizeof(disk));
 		page = pfs_get_le32(disk.page.b);
-		if (!runs || (page & ~PFS_PAGE_NUMBER_MAX) != PFS_INDEX_RUN_BIT) {
+		if (!runs || !pfs_index_begins_run(page)) {
 			fn(x, off, &disk, found);
 		} else if (!each_of_run(x, off + sizeof(disk), page, pfs_get_le32(disk.slot.b),
 					found, fn)) {
@@ -268,7 +268,7 @@ static bool count_objects(struct index_check *x)
 			continue;
 		if (pfs_check_read(&x->reader, off, 4, &bytes) != 0)
 			break;
-		if ((pfs_get_le32(bytes) & ~PFS_PAGE_NUMBER_MAX) != PFS_INDEX_RUN_BIT)
+		if (!pfs_index_begins_run(pfs_get_le32(bytes)))
 			continue;
 		if (pfs_check_read(&x->reader, off + sizeof(struct pfs_index_object_disk), 4,
 				   &bytes) != 0)

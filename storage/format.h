@@ -269,6 +269,11 @@ _Static_assert(sizeof(struct pfs_index_object_disk) == 12, "format v1");
  * says, in slots one after the other, whose keys hash like numbers one after the other. */
 #define PFS_INDEX_RUN_BIT 0x1000000u
 
+static inline bool pfs_index_begins_run(uint32_t page)
+{
+	return (page & ~PFS_PAGE_NUMBER_MAX) == PFS_INDEX_RUN_BIT;
+}
+
 struct pfs_index_run_disk {
 	pfs_le32 count;
 	pfs_le64 number; /* the first */

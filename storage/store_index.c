@@ -335,7 +335,7 @@ static int load_objects(struct pfs_store *store, struct stream *s, uint64_t reco
 		slot = pfs_get_le32(disk->slot.b);
 		if (!left)
 			return -EUCLEAN;
-		if (!runs || (page & ~PFS_PAGE_NUMBER_MAX) != PFS_INDEX_RUN_BIT) {
+		if (!runs || !pfs_index_begins_run(page)) {
 			err = load_object(store, page, slot, pfs_get_le32(disk->hash.b));
 			left--;
 			continue;
