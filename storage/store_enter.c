@@ -73,18 +73,11 @@ void pfs_want_checkpoint(struct pfs_store *store, bool force)
 	pthread_mutex_unlock(&store->wake_lock);
 }
 
-static void want_spares(struct pfs_store *store)
+/* Wakes the thread that looks at the flag. */
+static void wake_for(struct pfs_store *store, bool *flag)
 {
 	pthread_mutex_lock(&store->wake_lock);
-	__atomic_store_n(&store->spares_wanted, true, __ATOMIC_RELAXED);
-	pthread_cond_broadcast(&store->wake);
-	pthread_mutex_unlock(&store->wake_lock);
-}
-
-static void want_training(struct pfs_store *store)
-{
-	pthread_mutex_lock(&store->wake_lock);
-	__atomic_store_n(&store->train_wanted, true, __ATOMIC_RELAXED);
+	__atomic_store_n(flag, true, __ATOMIC_RELAXED);
 	pthread_cond_broadcast(&store->wake);
 	pthread_mutex_unlock(&store->wake_lock);
 }
@@ -182,9 +175,9 @@ void pfs_write_leave(struct pfs_store *store)
 	if (want)
 		pfs_want_checkpoint(store, false);
 	if (train && !store->manual)
-		want_training(store);
+		wake_for(store, &store->train_wanted);
 	if (spares && !store->manual)
-		want_spares(store);
+		wake_for(store, &store->spares_wanted);
 }
 
 /* Whether to try again after err: the first times that there was no room, having made some. */
