@@ -27,6 +27,7 @@ struct pfs_replay_state {
 	size_t named_size, named_count;
 	struct pfs_untrusted *untrusted;
 	size_t untrusted_count, untrusted_cap;
+	size_t untrusted_sorted; /* so many of them stand in the order of their sequences */
 	struct pfs_extent_at *tombstones; /* of the window: written again */
 	uint64_t *tombstone_tags, *tombstone_seqs;
 	size_t tombstone_count, tombstone_cap;

@@ -122,6 +122,22 @@ static bool verifies_whole(struct pfs_store *store, const struct pfs_view *view)
 	return true;
 }
 
+/* The first of the untrusted versions whose sequence is not lower. */
+static size_t first_untrusted(const struct pfs_replay_state *state, uint64_t seq)
+{
+	size_t low = 0, high = state->untrusted_sorted;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (state->untrusted[middle].seq < seq)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 int pfs_replay_adopt(struct pfs_replay_state *state, const struct pfs_key *key, uint64_t seq,
 		     bool *done)
 {
@@ -132,10 +148,12 @@ int pfs_replay_adopt(struct pfs_replay_state *state, const struct pfs_key *key, 
 	int err;
 
 	*done = false;
-	for (size_t i = 0; i < state->untrusted_count; i++) {
+	for (size_t i = first_untrusted(state, seq); i < state->untrusted_sorted; i++) {
 		struct pfs_untrusted *u = &state->untrusted[i];
 
-		if (!u->verified || u->seq != seq || !pfs_key_equal(&u->key, key) ||
+		if (u->seq != seq)
+			break;
+		if (!u->verified || !pfs_key_equal(&u->key, key) ||
 		    pfs_view(store, pfs_word_page(u->at.page, u->at.slot), &view) != 0 ||
 		    !verifies_whole(store, &view))
 			continue;

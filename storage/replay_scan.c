@@ -279,6 +279,22 @@ static int scan_page(struct pfs_replay_state *state, struct pfs_page *page)
 	return 0;
 }
 
+static int compare_untrusted(const void *a, const void *b)
+{
+	const struct pfs_untrusted *left = a, *right = b;
+
+	return (left->seq > right->seq) - (left->seq < right->seq);
+}
+
+/* Records look for them by their sequences. */
+static void sort_untrusted(struct pfs_replay_state *state)
+{
+	if (state->untrusted_count)
+		qsort(state->untrusted, state->untrusted_count, sizeof(*state->untrusted),
+		      compare_untrusted);
+	state->untrusted_sorted = state->untrusted_count;
+}
+
 int pfs_scan(struct pfs_replay_state *state)
 {
 	struct pfs_pager *pager = state->store->pager;
@@ -299,6 +315,7 @@ int pfs_scan(struct pfs_replay_state *state)
 		if (page)
 			err = scan_page(state, page);
 	}
+	sort_untrusted(state);
 	free(state->probe);
 	free(state->loaded);
 	return err;

@@ -1,8 +1,7 @@
 /* Opening after a crash: the journal on top of what the pages held before (FORMAT.md, O2 to O7).
  *
- *   names -> journal written again -> slots read -> records replayed in memory -> untrusted slots
- * retired, synced
- *         -> places found -> checkpoint
+ *   names -> journal written again -> slots read -> records replayed in memory -> what was adopted
+ *         written again, synced -> untrusted slots retired, synced -> places found -> checkpoint
  *
  * Replay makes versions as the changes themselves did, but finds them a place only when all records
  * are known, so that what the crash left is given back first. */
@@ -10,6 +9,8 @@
 
 #include "storage/record.h"
 #include "storage/replay.h"
+
+#define AGAIN_STEP ((size_t)PFS_MIB)
 
 /* ---- names ---- */
 
@@ -81,6 +82,52 @@ static int keep_newer(struct pfs_replay_state *state)
 	return 0;
 }
 
+/* Writes a container and its slot again as they stand. */
+static int write_again(struct pfs_store *store, const struct pfs_extent_at *at, uint8_t *buf)
+{
+	struct pfs_page *page = pfs_pager_find(store->pager, at->page);
+	struct pfs_slot_disk slot;
+	int err = 0;
+
+	for (uint64_t done = 0; done < at->len && !err;) {
+		size_t len = pfs_min_u64(AGAIN_STEP, at->len - done);
+
+		err = pfs_page_copy(page, buf, at->off + done, len);
+		if (!err)
+			err = pfs_pager_write(store->pager, page, buf, len, at->off + done);
+		done += len;
+	}
+	if (!err)
+		err = pfs_page_copy(page, &slot, pfs_slot_offset(at->slot), sizeof(slot));
+	return err ? err
+		   : pfs_pager_write(store->pager, page, &slot, sizeof(slot),
+				     pfs_slot_offset(at->slot));
+}
+
+/* Makes durable what was adopted, before anything is retired: a move that the crash cut off leaves
+ * two containers of one sequence, and that which was adopted may be the one that is in the page
+ * cache only; also when a sync of it has failed, and the kernel takes it for written. */
+static int keep_adopted(struct pfs_replay_state *state)
+{
+	struct pfs_store *store = state->store;
+	uint8_t *buf = NULL;
+	int err = 0;
+
+	for (size_t i = 0; i < state->untrusted_count && !err; i++) {
+		if (!state->untrusted[i].adopted)
+			continue;
+		if (!buf)
+			buf = malloc(AGAIN_STEP);
+		err = buf ? write_again(store, &state->untrusted[i].at, buf) : -ENOMEM;
+	}
+	if (buf && !err)
+		err = pfs_pager_write_headers(store->pager, pfs_commit_lock_cb, store);
+	if (buf && !err)
+		err = pfs_sync_pages(store);
+	free(buf);
+	return err;
+}
+
 /* Writes tombstones over what the crash left, and again over those of the window, and clears what
  * lies between slots and containers. Their space is free when that is synced. */
 static int retire_untrusted(struct pfs_replay_state *state)
@@ -97,6 +144,8 @@ static int retire_untrusted(struct pfs_replay_state *state)
 			err = pfs_pager_restore_trailer(store->pager, page, pfs_commit_lock_cb,
 							store);
 	}
+	if (!err)
+		err = keep_adopted(state);
 	for (size_t i = 0; i < state->untrusted_count && !err; i++) {
 		if (!state->untrusted[i].adopted)
 			err = pfs_write_tombstone(store, &state->untrusted[i].at,

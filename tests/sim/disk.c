@@ -5,7 +5,8 @@
 #include <sys/mman.h>
 
 #define IMAGE_ROOM_MIN (64 * PFS_MIB)
-#define POOLED_PIECES_MAX 4096
+#define POOLED_PIECES_MAX 4096 /* 16 MiB */
+#define POOLED_MAX 256
 
 static void *must(void *p)
 {
@@ -122,6 +123,7 @@ static struct sim_inode *pool_take(struct sim_pool *pool, const struct sim_inode
 	if (best) {
 		inode = *best;
 		*best = inode->next;
+		pool->count--;
 	}
 	pthread_mutex_unlock(&pool->mutex);
 	return inode;
@@ -129,15 +131,20 @@ static struct sim_inode *pool_take(struct sim_pool *pool, const struct sim_inode
 
 static void pool_give(struct sim_pool *pool, struct sim_inode *inode)
 {
-	/* What is large would keep its memory for nothing. */
-	if (inode->touched_end > POOLED_PIECES_MAX) {
-		inode_free(inode);
-		return;
-	}
+	bool keep;
+
 	pthread_mutex_lock(&pool->mutex);
-	inode->next = pool->inodes;
-	pool->inodes = inode;
+	/* What is large, or left over from a moment with thousands of images, would keep its memory
+	 * for nothing. */
+	keep = inode->touched_end <= POOLED_PIECES_MAX && pool->count < POOLED_MAX;
+	if (keep) {
+		inode->next = pool->inodes;
+		pool->inodes = inode;
+		pool->count++;
+	}
 	pthread_mutex_unlock(&pool->mutex);
+	if (!keep)
+		inode_free(inode);
 }
 
 /* ---- files ---- */

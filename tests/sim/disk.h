@@ -40,6 +40,7 @@ struct sim_pool {
 	unsigned refs;
 	uint64_t next_id; /* of contents and of origins; atomic */
 	struct sim_inode *inodes;
+	unsigned count; /* of them */
 };
 
 struct sim_inode {
