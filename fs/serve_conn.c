@@ -69,7 +69,8 @@ static int make_body_room(struct pfs_conn *conn, size_t len)
 int pfs_conn_receive(struct pfs_conn *conn, struct pfs_wire_header *header)
 {
 	uint8_t bytes[PFS_WIRE_HEADER_LEN];
-	int err = receive_bytes(conn, bytes, sizeof(bytes), PFS_CONN_IDLE_MS);
+	int err = receive_bytes(conn, bytes, sizeof(bytes),
+				conn->idle_ms ? conn->idle_ms : PFS_CONN_IDLE_MS);
 
 	if (!err)
 		err = pfs_wire_header(header, bytes);

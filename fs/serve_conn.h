@@ -15,6 +15,7 @@
 struct pfs_conn {
 	int fd;	       /* non-blocking */
 	int stop_fd;   /* readable: everything ends. -1: none */
+	int idle_ms;   /* the longest time between two requests; 0: PFS_CONN_IDLE_MS */
 	uint8_t *body; /* of the message received last */
 	size_t body_cap;
 	struct pfs_wire_out out; /* the message to send next */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "fs/clock.h"
+#include "fs/serve_answer.h"
 #include "fs/serve_export.h"
 #include "storage/version.h"
 #include "storage/wire_fields.h"
@@ -18,8 +19,9 @@ struct session {
 	struct pfs_put *put; /* between PUT_BEGIN and PUT_END */
 	int put_err;	     /* the first error of this row: the rest of it is taken and dropped */
 	bool in_put;
-	bool waiting;	   /* for the end of the daemon */
-	int64_t import_ns; /* when the first documents to import came; 0: none did */
+	bool waiting;		       /* for the end of the daemon */
+	int64_t import_ns;	       /* when the first documents to import came; 0: none did */
+	struct pfs_snapshot *snapshot; /* that the client has opened, or NULL */
 
 	/* Changes that the kernel has not been told yet. */
 	struct pfs_serve_change changes[PFS_SERVE_CHANGES_MAX];
@@ -41,24 +43,9 @@ static void add_change(struct session *s, const struct pfs_key *key, uint32_t re
 		tell_changes(s);
 }
 
-static const char *explain(int err)
-{
-	switch (err) {
-	case -ENOENT: return "no such document";
-	case -EIO:
-		return "the document is damaged, or could not be read (the daemon's log says "
-		       "where)";
-	case -EROFS: return "the store is read-only (the daemon's log says why)";
-	case -ENOSPC: return "no space left on the filesystem of the store";
-	case -EFBIG: return "larger than 1 GiB";
-	case -EAGAIN: return "the document changed while it was read: try again";
-	default: return strerror(-err);
-	}
-}
-
 static int reply(struct session *s, int status)
 {
-	return pfs_conn_reply(s->conn, status, status ? explain(status) : NULL);
+	return pfs_answer(s->conn, status);
 }
 
 /* ---- requests; each returns 0 or an error of the connection ---- */
@@ -85,7 +72,7 @@ static int do_get(struct session *s, struct pfs_wire_in *in)
 	pfs_wire_get_key(in, &key);
 	if (pfs_wire_done(in))
 		return -EPROTO;
-	err = pfs_export_pieces(s->conn, s->env->store, &key, false, &status);
+	err = pfs_export_get(s->conn, s->env->store, &key, &status);
 	return err ? err : reply(s, status);
 }
 
@@ -177,29 +164,89 @@ static int do_remove(struct session *s, struct pfs_wire_in *in)
 	return pfs_conn_send(s->conn);
 }
 
+static struct pfs_export export_from(const struct session *s)
+{
+	return (struct pfs_export){
+		.conn = s->conn, .store = s->env->store, .snapshot = s->snapshot};
+}
+
 static int do_list(struct session *s, struct pfs_wire_in *in)
 {
+	const struct pfs_export from = export_from(s);
 	unsigned kinds = pfs_wire_get_u8(in);
 	int err;
 
 	if (pfs_wire_done(in))
 		return -EPROTO;
-	err = pfs_export_names(s->conn, s->env->store, kinds);
+	err = pfs_export_names(&from, kinds);
 	return err ? err : reply(s, 0);
 }
 
 static int do_export(struct session *s, struct pfs_wire_in *in)
 {
-	int err = pfs_wire_done(in) ? -EPROTO : pfs_export_all(s->conn, s->env->store);
+	const struct pfs_export from = export_from(s);
+	int err = pfs_wire_done(in) ? -EPROTO : pfs_export_all(&from);
 
 	return err ? err : reply(s, 0);
 }
 
 static int do_export_keys(struct session *s, struct pfs_wire_in *in)
 {
-	int err = pfs_export_keys(s->conn, s->env->store, in);
+	const struct pfs_export from = export_from(s);
+	int err = pfs_export_keys(&from, in);
 
 	return err ? err : reply(s, 0);
+}
+
+static int do_copy(struct session *s, struct pfs_wire_in *in)
+{
+	const struct pfs_export from = export_from(s);
+	int err;
+
+	if (pfs_wire_done(in))
+		return -EPROTO;
+	if (!s->snapshot)
+		return pfs_conn_reply(s->conn, -EINVAL, "no snapshot is open to be copied");
+	err = pfs_export_copy(&from);
+	return err ? err : reply(s, 0);
+}
+
+static void close_snapshot(struct session *s)
+{
+	pfs_snapshot_close(s->snapshot);
+	s->snapshot = NULL;
+	s->conn->idle_ms = PFS_CONN_IDLE_MS;
+}
+
+/* Between the requests that read a snapshot its client may wait for a person at a pager, as in the
+ * middle of one. */
+static int do_snapshot(struct session *s, struct pfs_wire_in *in)
+{
+	struct pfs_wire_out *out = &s->conn->out;
+	struct pfs_snapshot_info info;
+	int err;
+
+	if (pfs_wire_done(in))
+		return -EPROTO;
+	close_snapshot(s);
+	err = pfs_snapshot_open(s->env->store, &s->snapshot);
+	if (err)
+		return reply(s, err);
+	s->conn->idle_ms = PFS_CONN_SEND_MS;
+	pfs_snapshot_info(s->snapshot, &info);
+	pfs_wire_begin(out, PFS_WIRE_REPLY, 0);
+#define PUT(field) pfs_wire_u64(out, (uint64_t)info.field);
+	PFS_WIRE_SNAPSHOT_FIELDS(PUT)
+#undef PUT
+	return pfs_conn_send(s->conn);
+}
+
+static int do_snapshot_end(struct session *s, struct pfs_wire_in *in)
+{
+	if (pfs_wire_done(in))
+		return -EPROTO;
+	close_snapshot(s);
+	return reply(s, 0);
 }
 
 /* Errors that are one document's own and leave the others a chance. */
@@ -256,154 +303,12 @@ static int do_import(struct session *s, struct pfs_wire_in *in)
 		return -EPROTO;
 	if (err) {
 		pfs_wire_begin(out, PFS_WIRE_REPLY, err);
-		pfs_wire_text(out, explain(err));
+		pfs_wire_text(out, pfs_answer_text(err));
 		pfs_wire_u32(out, done);
 	} else if (!out->err) {
 		pfs_put_le32(out->buf + counts_at, done);
 		pfs_put_le32(out->buf + counts_at + 4, refused);
 	}
-	return pfs_conn_send(s->conn);
-}
-
-static int do_stat(struct session *s, struct pfs_wire_in *in)
-{
-	struct pfs_wire_out *out = &s->conn->out;
-	struct pfs_store_stat stat;
-	int err;
-
-	if (pfs_wire_done(in))
-		return -EPROTO;
-	err = pfs_store_stat(s->env->store, &stat);
-	if (err)
-		return reply(s, err);
-	pfs_wire_begin(out, PFS_WIRE_REPLY, 0);
-#define PUT(field) pfs_wire_u64(out, (uint64_t)stat.field);
-	PFS_WIRE_STAT_FIELDS(PUT)
-#undef PUT
-	return pfs_conn_send(s->conn);
-}
-
-static int do_place(struct session *s, struct pfs_wire_in *in)
-{
-	struct pfs_wire_out *out = &s->conn->out;
-	struct pfs_place place;
-	struct pfs_attr attr;
-	struct pfs_key key;
-	uint32_t object;
-	int err;
-
-	pfs_wire_get_key(in, &key);
-	if (pfs_wire_done(in))
-		return -EPROTO;
-	err = pfs_lookup(s->env->store, &key, &object, &attr);
-	if (!err)
-		err = pfs_place(s->env->store, &key, &place);
-	if (err)
-		return reply(s, err);
-	pfs_wire_begin(out, PFS_WIRE_REPLY, 0);
-#define PUT(field) pfs_wire_u64(out, (uint64_t)attr.field);
-	PFS_WIRE_ATTR_FIELDS(PUT)
-#undef PUT
-#define PUT(field) pfs_wire_u64(out, (uint64_t)place.field);
-	PFS_WIRE_PLACE_FIELDS(PUT)
-#undef PUT
-	return pfs_conn_send(s->conn);
-}
-
-/* A check that is being sent to a client. */
-struct check_stream {
-	struct pfs_conn *conn;
-	int err; /* the client is gone: nothing more is sent */
-};
-
-static void send_finding(void *arg, const struct pfs_finding *finding)
-{
-	struct check_stream *stream = arg;
-	struct pfs_wire_out *out = &stream->conn->out;
-
-	if (stream->err)
-		return;
-	pfs_wire_begin(out, PFS_WIRE_FINDING, 0);
-	pfs_wire_u8(out, finding->fatal);
-	pfs_wire_text(out, finding->where);
-	pfs_wire_u64(out, finding->offset);
-	pfs_wire_u8(out, finding->key.kind != PFS_KEY_NONE);
-	if (finding->key.kind != PFS_KEY_NONE)
-		pfs_wire_key(out, &finding->key);
-	pfs_wire_text(out, finding->text);
-	stream->err = pfs_conn_send(stream->conn);
-}
-
-static void send_progress(void *arg, uint64_t done, uint64_t total)
-{
-	struct check_stream *stream = arg;
-	struct pfs_wire_out *out = &stream->conn->out;
-
-	if (stream->err)
-		return;
-	pfs_wire_begin(out, PFS_WIRE_PROGRESS, 0);
-	pfs_wire_u64(out, done);
-	pfs_wire_u64(out, total);
-	stream->err = pfs_conn_send(stream->conn);
-}
-
-static int do_check(struct session *s, struct pfs_wire_in *in)
-{
-	struct pfs_wire_out *out = &s->conn->out;
-	struct check_stream stream = {.conn = s->conn};
-	struct pfs_check_result result;
-	int err;
-
-	if (pfs_wire_done(in))
-		return -EPROTO;
-	memset(&result, 0, sizeof(result));
-	err = pfs_store_check(s->env->store, send_finding, send_progress, &stream, &result);
-	if (stream.err)
-		return stream.err;
-	if (err)
-		return reply(s, err);
-	pfs_wire_begin(out, PFS_WIRE_REPLY, 0);
-#define PUT(field) pfs_wire_u64(out, (uint64_t)result.field);
-	PFS_WIRE_CHECK_FIELDS(PUT)
-#undef PUT
-	return pfs_conn_send(s->conn);
-}
-
-/* A compaction whose progress is being sent. */
-struct compact_stream {
-	struct check_stream to;
-	bool stop;
-};
-
-static void send_moved(void *arg, uint64_t done, uint64_t total)
-{
-	struct compact_stream *stream = arg;
-
-	send_progress(&stream->to, done, total);
-	if (stream->to.err || pfs_conn_stopping(stream->to.conn))
-		__atomic_store_n(&stream->stop, true, __ATOMIC_RELAXED);
-}
-
-static int do_compact(struct session *s, struct pfs_wire_in *in)
-{
-	struct pfs_wire_out *out = &s->conn->out;
-	struct compact_stream stream = {.to.conn = s->conn};
-	struct pfs_compact_result result;
-	int err;
-
-	if (pfs_wire_done(in))
-		return -EPROTO;
-	err = pfs_store_compact(s->env->store, send_moved, &stream, &stream.stop, &result);
-	if (stream.to.err)
-		return stream.to.err;
-	if (err == -EBUSY)
-		return pfs_conn_reply(s->conn, err, "the store is being compacted already");
-	if (err)
-		return reply(s, err);
-	pfs_wire_begin(out, PFS_WIRE_REPLY, 0);
-#define PUT(field) pfs_wire_u64(out, (uint64_t)result.field);
-	PFS_WIRE_COMPACT_FIELDS(PUT)
-#undef PUT
 	return pfs_conn_send(s->conn);
 }
 
@@ -479,7 +384,7 @@ static int do_unmount(struct session *s, struct pfs_wire_in *in)
 	}
 	err = s->env->hooks.unmount(s->env->hooks.arg, &reason);
 	s->waiting = err == 0;
-	return pfs_conn_reply(s->conn, err, reason.text[0] ? reason.text : explain(err));
+	return pfs_conn_reply(s->conn, err, reason.text[0] ? reason.text : pfs_answer_text(err));
 }
 
 static int dispatch(struct session *s, const struct pfs_wire_header *header)
@@ -501,14 +406,18 @@ static int dispatch(struct session *s, const struct pfs_wire_header *header)
 	case PFS_WIRE_EXPORT: return do_export(s, &in);
 	case PFS_WIRE_EXPORT_KEYS: return do_export_keys(s, &in);
 	case PFS_WIRE_IMPORT: return do_import(s, &in);
-	case PFS_WIRE_STAT: return do_stat(s, &in);
-	case PFS_WIRE_PLACE: return do_place(s, &in);
-	case PFS_WIRE_CHECK: return do_check(s, &in);
+	case PFS_WIRE_STAT: return pfs_answer_stat(s->conn, s->env->store, &in);
+	case PFS_WIRE_PLACE: return pfs_answer_place(s->conn, s->env->store, &in);
+	case PFS_WIRE_CHECK: return pfs_answer_check(s->conn, s->env->store, &in);
 	case PFS_WIRE_SYNC: return do_sync(s, &in);
 	case PFS_WIRE_TRAIN: return do_train(s, &in);
 	case PFS_WIRE_TRAIN_FROM: return do_train_from(s, &in);
-	case PFS_WIRE_COMPACT: return do_compact(s, &in);
+	case PFS_WIRE_COMPACT: return pfs_answer_compact(s->conn, s->env->store, &in);
 	case PFS_WIRE_UNMOUNT: return do_unmount(s, &in);
+	case PFS_WIRE_SNAPSHOT: return do_snapshot(s, &in);
+	case PFS_WIRE_SNAPSHOT_END: return do_snapshot_end(s, &in);
+	case PFS_WIRE_COPY: return do_copy(s, &in);
+	case PFS_WIRE_PAGES: return pfs_answer_pages(s->conn, s->env->store, &in);
 	default:
 		return pfs_conn_reply(s->conn, -EOPNOTSUPP,
 				      "the daemon does not know this request");
@@ -539,5 +448,6 @@ enum pfs_session_end pfs_session_run(struct pfs_conn *conn, const struct pfs_ses
 	 * know all the same. */
 	tell_changes(&s);
 	put_drop(&s);
+	close_snapshot(&s);
 	return s.waiting ? PFS_SESSION_WAITING : PFS_SESSION_OVER;
 }

@@ -299,6 +299,16 @@ uint64_t pfs_pins_of_page(const struct pfs_pins *pins, uint32_t page)
 	return bytes;
 }
 
+void pfs_pins_by_page(const struct pfs_pins *pins, uint64_t *bytes, uint32_t last)
+{
+	for (uint64_t i = 0; i < pins->size && pins->count; i++) {
+		for (const struct pfs_pin *pin = pins->buckets[i]; pin; pin = pin->next) {
+			if (pin->freed && pin->page <= last)
+				bytes[pin->page] += pin->len;
+		}
+	}
+}
+
 void pfs_pins_trim(struct pfs_pins *pins)
 {
 	if (pins->count)

@@ -399,13 +399,34 @@ struct pfs_store_stat {
 	uint64_t pinned_bytes;	  /* of used_bytes: only snapshots need them any more */
 	uint64_t snapshot_memory; /* private memory of all of them */
 	bool dictionary_off;	  /* new documents are packed without, for as long as it is open */
-	bool dictionary_trainer;  /* built with what makes them */
-	bool doubt;		  /* there may be documents whose ids are not known */
-	bool read_only;		  /* also after a failed sync */
+	bool dictionary_off_recorded; /* the store was made so */
+	bool dictionary_trainer;      /* built with what makes them */
+	bool doubt;		      /* there may be documents whose ids are not known */
+	bool read_only;		      /* also after a failed sync */
 	struct pfs_defaults defaults;
+	bool defaults_recorded; /* else the next opening that gives some sets them */
 };
 /* While a writer waits for the disk, the numbers of the last call that got them. */
 int pfs_store_stat(struct pfs_store *store, struct pfs_store_stat *out);
+
+/* One page: what pfs_store_stat sums up. */
+struct pfs_page_stat {
+	uint32_t number;
+	uint32_t slots, free_slots; /* that were ever used; of these, free for reuse */
+	uint64_t size, disk;	    /* bytes of its file, and blocks that this takes */
+	uint64_t used;		    /* bytes of containers, with those of changes on their way */
+	uint64_t holes, gap;	    /* free between them; never used yet */
+	uint64_t free;		    /* free and on disk */
+	uint64_t pinned;	    /* of used: only snapshots need them any more */
+	uint64_t live;		    /* used, and slots in use, without what is pinned */
+	bool closed;		    /* takes nothing: it is being emptied */
+	bool retiring;		    /* empty, about to be removed */
+	bool unusable;		    /* damaged: takes nothing until it is repaired */
+};
+
+/* All pages at one moment, in the order of their numbers: *out is malloc'ed (never NULL on
+ * success), the caller frees it. May wait for a writer that waits for the disk. -ENOMEM, -EIO. */
+int pfs_store_pages(struct pfs_store *store, struct pfs_page_stat **out, size_t *count);
 
 /* Where a document lies. */
 struct pfs_place {

@@ -1,4 +1,5 @@
 /* Statistics. */
+#include <stdlib.h>
 #include <time.h>
 
 #include "storage/store_internal.h"
@@ -45,9 +46,11 @@ int pfs_stat_locked(struct pfs_store *store, struct pfs_store_stat *out)
 		.dictionary_raw = store->dict ? store->dict->raw : 0,
 		.dictionary_packed = store->dict ? store->dict->packed : 0,
 		.dictionary_off = store->dict_off,
+		.dictionary_off_recorded = (store->super.compat & PFS_FEATURE_COMPAT_DICT_OFF) != 0,
 		.dictionary_trainer = pfs_store_trainer() != NULL,
 		.doubt = store->doubt,
 		.defaults = store->defaults,
+		.defaults_recorded = store->super.has_defaults,
 	};
 	pfs_snapshot_stat(store, out);
 	return 0;
@@ -103,5 +106,75 @@ int pfs_store_stat(struct pfs_store *store, struct pfs_store_stat *out)
 	out->space_total = space.total;
 	out->space_available = space.available + out->free_bytes;
 	out->read_only = !pfs_store_is_writable(store);
+	return 0;
+}
+
+/* ---- pages ---- */
+
+static int stat_page(const struct pfs_page *page, uint64_t pinned, struct pfs_page_stat *out)
+{
+	struct pfs_page_space space;
+	uint64_t disk = 0;
+	int err = page->file->ops->disk_usage(page->file, &disk);
+
+	pfs_page_space(page, &space);
+	*out = (struct pfs_page_stat){
+		.number = page->number,
+		.slots = space.slots,
+		.free_slots = space.free_slots,
+		.size = page->size,
+		.disk = disk,
+		.used = space.used,
+		.holes = space.holes,
+		.gap = space.gap,
+		.free = pfs_page_dead(&space) + space.ahead,
+		.pinned = pinned,
+		.live = pfs_page_live(&space) - pinned,
+		.closed = page->closed,
+		.retiring = page->retiring,
+		.unusable = page->unusable,
+	};
+	return err;
+}
+
+/* Commit lock. Pages' numbers have gaps, so that the arrays may be longer than there are pages. */
+static int stat_pages(struct pfs_store *store, struct pfs_page_stat *pages, uint64_t *pinned,
+		      uint32_t last, size_t *count)
+{
+	int err = 0;
+
+	pfs_pins_by_page(&store->snapshots.pins, pinned, last);
+	for (uint32_t number = 1; !err && number <= last; number++) {
+		const struct pfs_page *page = pfs_pager_find(store->pager, number);
+
+		if (page)
+			err = stat_page(page, pinned[number], &pages[(*count)++]);
+	}
+	return err;
+}
+
+int pfs_store_pages(struct pfs_store *store, struct pfs_page_stat **out, size_t *count)
+{
+	struct pfs_page_stat *pages;
+	uint64_t *pinned;
+	uint32_t last;
+	int err = -ENOMEM;
+
+	*out = NULL;
+	*count = 0;
+	pthread_mutex_lock(&store->commit);
+	last = pfs_pager_last(store->pager);
+	pages = calloc((size_t)last + 1, sizeof(*pages));
+	pinned = calloc((size_t)last + 1, sizeof(*pinned));
+	if (pages && pinned)
+		err = stat_pages(store, pages, pinned, last, count);
+	pthread_mutex_unlock(&store->commit);
+	free(pinned);
+	if (err) {
+		free(pages);
+		*count = 0;
+		return err;
+	}
+	*out = pages;
 	return 0;
 }

@@ -19,7 +19,7 @@
 #include "storage/base.h"
 #include "storage/key.h"
 
-#define PFS_WIRE_VERSION 4
+#define PFS_WIRE_VERSION 5
 #define PFS_WIRE_HEADER_LEN 16
 #define PFS_WIRE_BODY_MAX (2 * PFS_MIB)
 #define PFS_WIRE_PIECE_MAX PFS_MIB	  /* bytes of a document in one message */
@@ -72,6 +72,19 @@ enum pfs_wire_type {
 	/* bytes...: a sample of the documents that are going to be imported. REPLY: as of TRAIN */
 	PFS_WIRE_TRAIN_FROM = 19,
 
+	/* empty. Opens a snapshot, from which LIST, EXPORT, EXPORT_KEYS and COPY of this connection
+	 * read until SNAPSHOT_END, or its end, closes it. One that was open is closed before. While
+	 * there is one, the server waits as long for the next request as for a client that takes
+	 * nothing. REPLY: the fields of pfs_snapshot_info */
+	PFS_WIRE_SNAPSHOT = 20,
+	/* empty. REPLY: empty */
+	PFS_WIRE_SNAPSHOT_END = 21,
+	/* empty; only with a snapshot. Everything, points and scratch files, with attributes.
+	 * Parts: COPIES, or for a large document COPY_BEGIN, DATA..., DOC_END. REPLY: empty */
+	PFS_WIRE_COPY = 22,
+	/* empty. Parts: PAGE_STATS. REPLY: empty */
+	PFS_WIRE_PAGES = 23,
+
 	/* Answers. */
 
 	PFS_WIRE_REPLY = 64,
@@ -91,6 +104,12 @@ enum pfs_wire_type {
 	PFS_WIRE_PROGRESS = 71,
 	/* empty; status: what closing the store returned */
 	PFS_WIRE_CLOSED = 72,
+	/* As DOCS and DOC_BEGIN: (key, u32 status, the fields of pfs_attr, bytes)...; key, the
+	 * fields of pfs_attr */
+	PFS_WIRE_COPIES = 73,
+	PFS_WIRE_COPY_BEGIN = 74,
+	/* the fields of pfs_page_stat of one page after the other */
+	PFS_WIRE_PAGE_STATS = 75,
 };
 
 enum pfs_wire_kinds { PFS_WIRE_POINTS = 1, PFS_WIRE_SCRATCH = 2 };

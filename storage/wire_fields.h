@@ -19,8 +19,18 @@
 	F(moved_values) F(moved_bytes) F(retired_pages) F(space_total) F(space_available) \
 	F(index_bytes) F(format_version) F(dictionaries) F(dictionary) F(dictionary_users) \
 	F(dictionary_raw) F(dictionary_packed) F(dictionary_off) F(dictionary_trainer) \
-	F(snapshots) F(snapshot_age_ns) F(pinned_bytes) F(snapshot_memory) F(doubt) F(read_only) \
-	F(defaults.mode) F(defaults.uid) F(defaults.gid)
+	F(dictionary_off_recorded) F(snapshots) F(snapshot_age_ns) F(pinned_bytes) \
+	F(snapshot_memory) F(doubt) F(read_only) F(defaults.mode) F(defaults.uid) F(defaults.gid) \
+	F(defaults_recorded)
+
+/* struct pfs_page_stat */
+#define PFS_WIRE_PAGE_FIELDS(F) \
+	F(number) F(slots) F(free_slots) F(size) F(disk) F(used) F(holes) F(gap) F(free) \
+	F(pinned) F(live) F(closed) F(retiring) F(unusable)
+
+/* struct pfs_snapshot_info */
+#define PFS_WIRE_SNAPSHOT_FIELDS(F) \
+	F(sequence) F(points) F(scratch) F(raw_bytes) F(opened_ns)
 
 /* struct pfs_attr */
 #define PFS_WIRE_ATTR_FIELDS(F) \

@@ -160,11 +160,27 @@ static int export_sorted(struct export *export)
 	return err;
 }
 
+/* All that is exported is of one moment, but where a full disk has no room for that. */
+static int open_snapshot(struct target *target)
+{
+	struct pfs_snapshot_info info;
+	int err = target_snapshot(target, &info);
+
+	if (err != -ENOSPC)
+		return err;
+	complain("%s: not one moment: its disk has no room for the checkpoint that a snapshot "
+		 "begins with; what is changed meanwhile may be in the export or not",
+		 target->name);
+	return 0;
+}
+
 static int export_everything(struct export *export, bool sort, bool quiet)
 {
 	struct pfs_store_stat stat;
 	int err = target_stat(export->target, &stat);
 
+	if (!err)
+		err = open_snapshot(export->target);
 	if (err)
 		return err;
 	progress_start(&export->progress, quiet, "export", "documents", stat.points);
@@ -283,7 +299,11 @@ const struct command command_export = {
 		"that is not one JSON value in one line is written as "
 		"{\"id\":...,\"payload_base64\":\"...\"}.\n"
 		"Scratch files are not points and are left out. `payloadctl import` reads it "
-		"back.\n\nOptions:\n"
+		"back.\n"
+		"All points are as they were at one moment, whatever is changed meanwhile. When "
+		"the disk of a store\n"
+		"in use is too full for that, this is said, and each is as it was at some "
+		"moment.\n\nOptions:\n"
 		"  -o, --output=FILE  write to FILE, which is replaced only when everything is "
 		"written\n"
 		"      --sort         ids in ascending order, numbers before UUIDs\n"

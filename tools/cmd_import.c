@@ -120,7 +120,8 @@ static int import_input(struct import *import, const struct input *input)
 			break;
 		where.line = doc.line;
 		where.point = doc.point;
-		import->err = sampler_add(&import->sampler, &doc.key, doc.payload, doc.len, &where);
+		import->err =
+			sampler_add(&import->sampler, &doc.key, doc.payload, doc.len, NULL, &where);
 		import->bytes += doc.len;
 		progress_update(&import->progress, import->input_done + ndjson_bytes(reader),
 				import->stored);

@@ -5,10 +5,11 @@
 #include "tools/command.h"
 #include "tools/report.h"
 
-enum { OPTION_JSON = OPTION_FIRST_OWN };
+enum { OPTION_JSON = OPTION_FIRST_OWN, OPTION_PAGES };
 
 static const struct option options[] = {
 	{"json", no_argument, NULL, OPTION_JSON},
+	{"pages", no_argument, NULL, OPTION_PAGES},
 	COMMON_OPTIONS,
 };
 
@@ -263,18 +264,86 @@ static int stat_documents(struct target *target, const struct pfs_key *keys, siz
 	return result;
 }
 
+/* ---- pages ---- */
+
+static const char *page_state(const struct pfs_page_stat *p)
+{
+	if (p->unusable)
+		return "damaged";
+	return p->retiring ? "retiring" : p->closed ? "closed" : "";
+}
+
+/* What live documents take of the page's disk. */
+static double live_share(const struct pfs_page_stat *p)
+{
+	return p->disk ? (double)p->live / (double)p->disk : 0;
+}
+
+static void print_pages(const struct pfs_page_stat *pages, size_t count)
+{
+	printf("%8s %11s %9s %9s %11s %11s %11s %11s %6s\n", "page", "on disk", "slots", "free",
+	       "in use", "pinned", "holes", "never used", "live");
+	for (size_t i = 0; i < count; i++) {
+		const struct pfs_page_stat *p = &pages[i];
+		const char *state = page_state(p);
+
+		printf("%8" PRIu32 " %11" PRIu64 " %9" PRIu32 " %9" PRIu32 " %11" PRIu64
+		       " %11" PRIu64 " %11" PRIu64 " %11" PRIu64 " %4.0f %%%s%s\n",
+		       p->number, p->disk, p->slots, p->free_slots, p->used, p->pinned, p->holes,
+		       p->gap, 100 * live_share(p), *state ? " " : "", state);
+	}
+}
+
+static void print_pages_json(const struct pfs_page_stat *pages, size_t count)
+{
+	putchar('[');
+	for (size_t i = 0; i < count; i++) {
+		const struct pfs_page_stat *p = &pages[i];
+
+		printf("%s{\"page\":%" PRIu32 ",\"size\":%" PRIu64 ",\"disk_bytes\":%" PRIu64
+		       ",\"slots\":%" PRIu32 ",\"free_slots\":%" PRIu32,
+		       i ? ",\n " : "", p->number, p->size, p->disk, p->slots, p->free_slots);
+		printf(",\"used_bytes\":%" PRIu64 ",\"hole_bytes\":%" PRIu64
+		       ",\"gap_bytes\":%" PRIu64 ",\"free_bytes\":%" PRIu64
+		       ",\"pinned_bytes\":%" PRIu64 ",\"live_bytes\":%" PRIu64 ",\"live\":%.4f",
+		       p->used, p->holes, p->gap, p->free, p->pinned, p->live, live_share(p));
+		printf(",\"closed\":%s,\"retiring\":%s,\"unusable\":%s}",
+		       p->closed ? "true" : "false", p->retiring ? "true" : "false",
+		       p->unusable ? "true" : "false");
+	}
+	puts("]");
+}
+
+static int stat_pages(struct target *target, bool json)
+{
+	struct pfs_page_stat *pages;
+	size_t count;
+	int err = target_pages(target, &pages, &count);
+
+	if (err) {
+		target_complain(target, NULL, err);
+		return target_exit(target, err);
+	}
+	if (json)
+		print_pages_json(pages, count);
+	else
+		print_pages(pages, count);
+	free(pages);
+	return PFS_EXIT_OK;
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
 	struct common_options common = {.wait_ms = WAIT_MS_DEFAULT};
 	struct target *target;
 	struct pfs_key *keys;
-	bool json = false;
+	bool json = false, pages = false;
 	size_t count;
 	int c, result;
 
 	while ((c = getopt_long(argc, argv, ":hq", options, NULL)) != -1) {
-		if (c == OPTION_JSON) {
-			json = true;
+		if (c == OPTION_JSON || c == OPTION_PAGES) {
+			*(c == OPTION_JSON ? &json : &pages) = true;
 			continue;
 		}
 		result = common_option(command, c, argv, &common);
@@ -284,13 +353,18 @@ static int run(const struct command *command, int argc, char **argv)
 	if (argc - optind < 1)
 		return usage_error(command, "a TARGET is expected");
 	count = (size_t)(argc - optind - 1);
+	if (pages && count)
+		return usage_error(command, "--pages is about the store, and there are IDs, too");
 	keys = parse_keys(argv + optind + 1, count, &result);
 	if (!keys)
 		return result;
 	result = open_target(&target, argv[optind], 0, &common);
 	if (!result) {
-		result = count ? stat_documents(target, keys, count, json)
-			       : stat_store(target, json);
+		if (pages)
+			result = stat_pages(target, json);
+		else
+			result = count ? stat_documents(target, keys, count, json)
+				       : stat_store(target, json);
 		result = end_output(stdout, close_target(target, result));
 	}
 	free(keys);
@@ -304,7 +378,15 @@ const struct command command_stat = {
 	.help = "Without ID: counts, sizes and state of the store. With IDs (or names of scratch "
 		"files): size, owner,\n"
 		"and the place of each in the pages.\n\nOptions:\n"
-		"      --json          one object for the store, an array of objects for "
-		"documents\n",
+		"      --pages         a line for each page file: bytes that it takes on disk, "
+		"slots, and of these\n"
+		"                      free; bytes of containers, those that only snapshots need, "
+		"holes, what was\n"
+		"                      never used; the share of the disk that live documents "
+		"take; `closed`: it\n"
+		"                      is being emptied, `retiring`: about to be removed, "
+		"`damaged`\n"
+		"      --json          one object for the store, an array of objects for pages "
+		"and documents\n",
 	.run = run,
 };

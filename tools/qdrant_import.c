@@ -164,7 +164,8 @@ static int on_item(void *arg, const struct qdrant_item *item, uint64_t done, uin
 	if (!item->good)
 		return reject(import, item);
 	import->bytes += item->len;
-	import->err = sampler_add(import->sampler, &item->key, item->payload, item->len, &where);
+	import->err =
+		sampler_add(import->sampler, &item->key, item->payload, item->len, NULL, &where);
 	return import->err;
 }
 

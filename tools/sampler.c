@@ -6,9 +6,12 @@
 struct sampler_doc {
 	uint64_t where_line, where_point;
 	const char *where_file;
-	uint8_t id[16];
+	int64_t mtime_ns; /* and the three more, if has_attr */
+	uint32_t mode, uid, gid;
 	uint32_t len; /* of a document that fits the buffer */
+	uint8_t id[16];
 	uint8_t kind;
+	bool has_attr;
 };
 
 _Static_assert(SAMPLER_BYTES_MAX <= UINT32_MAX, "struct sampler_doc");
@@ -84,11 +87,16 @@ static int send_held(struct sampler *s)
 		const struct sampler_doc *doc = &s->docs[i];
 		struct target_where where = {doc->where_file, doc->where_line, doc->where_point};
 		struct pfs_key key = {.kind = doc->kind};
+		const struct pfs_attr attr = {.mtime_ns = doc->mtime_ns,
+					      .mode = doc->mode,
+					      .uid = doc->uid,
+					      .gid = doc->gid};
 
 		if (i < s->sent)
 			continue;
 		memcpy(key.uuid, doc->id, sizeof(doc->id));
-		err = target_import_add(s->target, &key, s->bytes + from, doc->len, &where);
+		err = target_import_add(s->target, &key, s->bytes + from, doc->len,
+					doc->has_attr ? &attr : NULL, &where);
 	}
 	s->sent = s->count;
 	return err;
@@ -135,7 +143,7 @@ static bool grow(void **buf, size_t *cap, size_t want, size_t first, size_t max,
 
 /* False: it does not fit any more, or there is no memory. */
 static bool hold(struct sampler *s, const struct pfs_key *key, const void *data, size_t len,
-		 const struct target_where *where)
+		 const struct pfs_attr *attr, const struct target_where *where)
 {
 	void *bytes = s->bytes, *docs = s->docs;
 	struct sampler_doc *doc;
@@ -158,7 +166,14 @@ static bool hold(struct sampler *s, const struct pfs_key *key, const void *data,
 		.where_point = where->point,
 		.kind = key->kind,
 		.len = (uint32_t)len,
+		.has_attr = attr != NULL,
 	};
+	if (attr) {
+		doc->mtime_ns = attr->mtime_ns;
+		doc->mode = attr->mode;
+		doc->uid = attr->uid;
+		doc->gid = attr->gid;
+	}
 	memcpy(doc->id, key->uuid, sizeof(doc->id));
 	memcpy(s->bytes + s->used, data, len);
 	s->used += len;
@@ -166,12 +181,12 @@ static bool hold(struct sampler *s, const struct pfs_key *key, const void *data,
 }
 
 int sampler_add(struct sampler *s, const struct pfs_key *key, const void *data, size_t len,
-		const struct target_where *where)
+		const struct pfs_attr *attr, const struct target_where *where)
 {
 	int err;
 
-	if (s->sampling && hold(s, key, data, len, where))
+	if (s->sampling && hold(s, key, data, len, attr, where))
 		return 0;
 	err = s->sampling ? sampler_end(s) : 0;
-	return err ? err : target_import_add(s->target, key, data, len, where);
+	return err ? err : target_import_add(s->target, key, data, len, attr, where);
 }

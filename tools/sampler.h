@@ -3,7 +3,7 @@
  * target; so does everything when the target needs no dictionary or can make none.
  *
  * Documents reach the target in the order in which they were added. Memory: SAMPLER_BYTES_MAX of
- * documents, some 50 bytes for each, and a sample of PFS_TRAIN_FROM_BYTES. */
+ * documents, some 80 bytes for each, and a sample of PFS_TRAIN_FROM_BYTES. */
 #ifndef TOOLS_SAMPLER_H
 #define TOOLS_SAMPLER_H
 
@@ -28,7 +28,7 @@ void sampler_begin(struct sampler *s, struct target *target, const struct pfs_st
 
 /* As target_import_add. */
 int sampler_add(struct sampler *s, const struct pfs_key *key, const void *data, size_t len,
-		const struct target_where *where);
+		const struct pfs_attr *attr, const struct target_where *where);
 
 /* Nothing more will come for a while: gives the target what is held back, with a dictionary if
  * there is enough for one. The target is not flushed. */

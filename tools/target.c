@@ -279,10 +279,10 @@ void target_import_begin(struct target *t, const struct target_import *import)
 }
 
 int target_import_add(struct target *t, const struct pfs_key *key, const void *data, size_t len,
-		      const struct target_where *where)
+		      const struct pfs_attr *attr, const struct target_where *where)
 {
 	fresh(t);
-	return t->ops->import_add(t, key, data, len, where);
+	return t->ops->import_add(t, key, data, len, attr, where);
 }
 
 int target_import_flush(struct target *t)
@@ -314,6 +314,32 @@ int target_export_keys(struct target *t, const struct pfs_key *keys, size_t coun
 {
 	fresh(t);
 	return t->ops->export_keys(t, keys, count, fn, arg);
+}
+
+int target_snapshot(struct target *t, struct pfs_snapshot_info *info)
+{
+	int err;
+
+	fresh(t);
+	err = t->ops->snapshot(t, info);
+	/* The store failed in the middle of it: a failed one gives snapshots without writing. */
+	if (err == -EROFS) {
+		fresh(t);
+		err = t->ops->snapshot(t, info);
+	}
+	return err;
+}
+
+int target_copy_all(struct target *t, target_copy_fn *fn, void *arg)
+{
+	fresh(t);
+	return t->ops->copy_all(t, fn, arg);
+}
+
+int target_pages(struct target *t, struct pfs_page_stat **pages, size_t *count)
+{
+	fresh(t);
+	return t->ops->pages(t, pages, count);
 }
 
 int target_stat(struct target *t, struct pfs_store_stat *stat)

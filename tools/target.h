@@ -24,6 +24,7 @@ struct target_options {
 	bool quiet;		/* nothing is said about a store that is made */
 	enum pfs_dict_use dict; /* of a store that is opened here, and recorded in one that is made
 				 */
+	const struct pfs_defaults *defaults; /* as in pfs_open_options; may be NULL */
 };
 
 /* Where a document to import stood in its input; given back when it is refused. */
@@ -48,6 +49,10 @@ typedef int target_name_fn(void *arg, const struct pfs_key *key);
 typedef int target_doc_fn(void *arg, const struct pfs_key *key, int status, const void *data,
 			  size_t len);
 
+/* The same of points and scratch files; attr: all of it, when status is 0. */
+typedef int target_copy_fn(void *arg, const struct pfs_key *key, int status,
+			   const struct pfs_attr *attr, const void *data, size_t len);
+
 struct target;
 
 /* The two kinds of target implement these. The functions below call them. */
@@ -59,14 +64,17 @@ struct target_ops {
 	int (*put_commit)(struct target *t, const struct pfs_key *key);
 	int (*put_abort)(struct target *t);
 	int (*import_add)(struct target *t, const struct pfs_key *key, const void *data, size_t len,
-			  const struct target_where *where);
+			  const struct pfs_attr *attr, const struct target_where *where);
 	int (*import_flush)(struct target *t);
 	int (*remove)(struct target *t, const struct pfs_key *keys, size_t count, int *statuses);
 	int (*names)(struct target *t, unsigned kinds, target_name_fn *fn, void *arg);
 	int (*export_all)(struct target *t, target_doc_fn *fn, void *arg);
 	int (*export_keys)(struct target *t, const struct pfs_key *keys, size_t count,
 			   target_doc_fn *fn, void *arg);
+	int (*snapshot)(struct target *t, struct pfs_snapshot_info *info);
+	int (*copy_all)(struct target *t, target_copy_fn *fn, void *arg);
 	int (*stat)(struct target *t, struct pfs_store_stat *stat);
+	int (*pages)(struct target *t, struct pfs_page_stat **pages, size_t *count);
 	int (*place)(struct target *t, const struct pfs_key *key, struct pfs_attr *attr,
 		     struct pfs_place *place);
 	int (*check)(struct target *t, pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
@@ -124,10 +132,12 @@ int target_put_commit(struct target *t, const struct pfs_key *key);
 int target_put_abort(struct target *t);
 
 /* Stores one document of many; what is gathered is stored by import_flush at the latest. An error
- * is the store's (the rest would fail, too); a document's own goes to refused. */
+ * is the store's (the rest would fail, too); a document's own goes to refused. attr: its mode,
+ * owner and mtime; NULL: it keeps those that it has, and all of an import have one time. Only a
+ * store that is opened here takes attr (-EOPNOTSUPP). */
 void target_import_begin(struct target *t, const struct target_import *import);
 int target_import_add(struct target *t, const struct pfs_key *key, const void *data, size_t len,
-		      const struct target_where *where);
+		      const struct pfs_attr *attr, const struct target_where *where);
 int target_import_flush(struct target *t);
 
 /* statuses: one for each key. */
@@ -141,7 +151,17 @@ int target_export_all(struct target *t, target_doc_fn *fn, void *arg);
 int target_export_keys(struct target *t, const struct pfs_key *keys, size_t count,
 		       target_doc_fn *fn, void *arg);
 
+/* Opens a snapshot (store.h), which lasts until the target is closed: names, export and copy read
+ * from it, so that all they give is of one moment. -ENOSPC: its store has no room for it, and they
+ * read what is there at the time; other errors: of the store. */
+int target_snapshot(struct target *t, struct pfs_snapshot_info *info);
+
+/* Everything that the snapshot shows, one document after the other, those of over 1 MiB too. */
+int target_copy_all(struct target *t, target_copy_fn *fn, void *arg);
+
 int target_stat(struct target *t, struct pfs_store_stat *stat);
+/* *pages is malloc'ed; the caller frees it. */
+int target_pages(struct target *t, struct pfs_page_stat **pages, size_t *count);
 int target_place(struct target *t, const struct pfs_key *key, struct pfs_attr *attr,
 		 struct pfs_place *place);
 int target_check(struct target *t, pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,

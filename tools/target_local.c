@@ -25,7 +25,8 @@ struct local {
 	struct target t;
 	struct pfs_store *store;
 	struct pfs_put *put;
-	int64_t import_ns; /* when the first document to import came; 0: none did */
+	struct pfs_snapshot *snapshot; /* NULL: the store is read as it is now */
+	int64_t import_ns;	       /* when the first document to import came; 0: none did */
 	struct messages messages;
 };
 
@@ -72,6 +73,7 @@ static int local_close(struct target *t)
 
 	if (l->put)
 		pfs_put_abort(l->put);
+	pfs_snapshot_close(l->snapshot);
 	if (l->store)
 		err = pfs_store_close(l->store);
 	pthread_mutex_destroy(&l->messages.lock);
@@ -139,10 +141,12 @@ static int64_t import_time(struct local *local)
 }
 
 static int local_import_add(struct target *t, const struct pfs_key *key, const void *data,
-			    size_t len, const struct target_where *where)
+			    size_t len, const struct pfs_attr *attr,
+			    const struct target_where *where)
 {
-	const struct pfs_attr attr = {.mtime_ns = import_time(local_of(t))};
-	int err = pfs_put(local_of(t)->store, key, data, len, &attr, PFS_PUT_MTIME_ONLY, NULL);
+	const struct pfs_attr time = {.mtime_ns = attr ? 0 : import_time(local_of(t))};
+	int err = pfs_put(local_of(t)->store, key, data, len, attr ? attr : &time,
+			  attr ? 0 : PFS_PUT_MTIME_ONLY, NULL);
 
 	if (err == -EFBIG || err == -EINVAL || err == -ENAMETOOLONG)
 		t->import.refused(t->import.arg, where, key, err);
@@ -166,53 +170,87 @@ static int local_remove(struct target *t, const struct pfs_key *keys, size_t cou
 	return 0;
 }
 
+/* ---- reading many ---- */
+
+/* Fills keys with some names behind *after, which it moves on: how many, 0 at the end, an error. */
+static ssize_t next_names(struct local *l, uint64_t *after, struct pfs_key *keys)
+{
+	union {
+		struct pfs_listed now[LIST_STEP];
+		struct pfs_snapshot_name then[LIST_STEP];
+	} *listed = calloc(1, sizeof(*listed));
+	ssize_t n = -ENOMEM;
+
+	if (!listed)
+		return n;
+	if (l->snapshot) {
+		n = pfs_snapshot_list(l->snapshot, *after, listed->then, LIST_STEP);
+		for (ssize_t i = 0; i < n; i++)
+			keys[i] = listed->then[i].key;
+		*after = n > 0 ? listed->then[n - 1].cookie : *after;
+	} else {
+		n = pfs_list(l->store, *after, listed->now, LIST_STEP);
+		for (ssize_t i = 0; i < n; i++)
+			keys[i] = listed->now[i].key;
+		*after = n > 0 ? listed->now[n - 1].cookie : *after;
+	}
+	free(listed);
+	return n;
+}
+
 /* Calls fn for each name of the kinds. */
 static int local_names(struct target *t, unsigned kinds, target_name_fn *fn, void *arg)
 {
-	struct pfs_listed *listed = calloc(LIST_STEP, sizeof(*listed));
+	struct pfs_key *keys = calloc(LIST_STEP, sizeof(*keys));
 	uint64_t after = 0;
 	ssize_t n = 0;
 	int err = 0;
 
-	if (!listed)
+	if (!keys)
 		return -ENOMEM;
-	while (!err && (n = pfs_list(local_of(t)->store, after, listed, LIST_STEP)) > 0) {
+	while (!err && (n = next_names(local_of(t), &after, keys)) > 0) {
 		for (ssize_t i = 0; i < n && !err; i++) {
-			bool point = pfs_key_is_point(&listed[i].key);
+			bool point = pfs_key_is_point(&keys[i]);
 
 			if (kinds & (point ? PFS_WIRE_POINTS : PFS_WIRE_SCRATCH))
-				err = fn(arg, &listed[i].key);
+				err = fn(arg, &keys[i]);
 		}
-		after = listed[n - 1].cookie;
 	}
-	free(listed);
+	free(keys);
 	return err ? err : (int)n;
 }
 
-/* An export that is under way. */
+/* An export, or a copy, that is under way. */
 struct local_export {
-	struct pfs_store *store;
+	struct local *local;
 	target_doc_fn *fn;
+	target_copy_fn *copy_fn;
 	void *arg;
 };
 
 static int export_one(void *arg, const struct pfs_key *key)
 {
 	struct local_export *e = arg;
+	struct local *l = e->local;
+	struct pfs_attr attr = {0};
 	void *data = NULL;
 	size_t len = 0;
-	int status = pfs_get(e->store, key, &data, &len, NULL), err;
+	int status = l->snapshot ? pfs_snapshot_get(l->snapshot, key, &data, &len, &attr)
+				 : pfs_get(l->store, key, &data, &len, &attr);
+	int err;
 
 	if (status == -ENOENT)
 		return 0;
-	err = e->fn(e->arg, key, status, data, status ? 0 : len);
+	len = status ? 0 : len;
+	err = e->fn ? e->fn(e->arg, key, status, data, len)
+		    : e->copy_fn(e->arg, key, status, &attr, data, len);
 	free(data);
 	return err;
 }
 
 static int local_export_all(struct target *t, target_doc_fn *fn, void *arg)
 {
-	struct local_export e = {.store = local_of(t)->store, .fn = fn, .arg = arg};
+	struct local_export e = {.local = local_of(t), .fn = fn, .arg = arg};
 
 	return local_names(t, PFS_WIRE_POINTS, export_one, &e);
 }
@@ -220,12 +258,38 @@ static int local_export_all(struct target *t, target_doc_fn *fn, void *arg)
 static int local_export_keys(struct target *t, const struct pfs_key *keys, size_t count,
 			     target_doc_fn *fn, void *arg)
 {
-	struct local_export e = {.store = local_of(t)->store, .fn = fn, .arg = arg};
+	struct local_export e = {.local = local_of(t), .fn = fn, .arg = arg};
 	int err = 0;
 
 	for (size_t i = 0; i < count && !err; i++)
 		err = export_one(&e, &keys[i]);
 	return err;
+}
+
+static int local_snapshot(struct target *t, struct pfs_snapshot_info *info)
+{
+	struct local *l = local_of(t);
+	int err;
+
+	*info = (struct pfs_snapshot_info){0};
+	pfs_snapshot_close(l->snapshot);
+	l->snapshot = NULL;
+	err = pfs_snapshot_open(l->store, &l->snapshot);
+	if (!err)
+		pfs_snapshot_info(l->snapshot, info);
+	return err;
+}
+
+static int local_copy_all(struct target *t, target_copy_fn *fn, void *arg)
+{
+	struct local_export e = {.local = local_of(t), .copy_fn = fn, .arg = arg};
+
+	return local_names(t, PFS_WIRE_POINTS | PFS_WIRE_SCRATCH, export_one, &e);
+}
+
+static int local_pages(struct target *t, struct pfs_page_stat **pages, size_t *count)
+{
+	return pfs_store_pages(local_of(t)->store, pages, count);
 }
 
 static int local_stat(struct target *t, struct pfs_store_stat *stat)
@@ -301,6 +365,9 @@ static const struct target_ops local_ops = {
 	.names = local_names,
 	.export_all = local_export_all,
 	.export_keys = local_export_keys,
+	.snapshot = local_snapshot,
+	.copy_all = local_copy_all,
+	.pages = local_pages,
 	.stat = local_stat,
 	.place = local_place,
 	.check = local_check,
@@ -315,7 +382,8 @@ int target_local_open(struct target **out, const char *store, const struct targe
 		      struct pfs_reason *reason)
 {
 	unsigned flags = how->flags;
-	struct pfs_open_options options = {.read_only = !(flags & TARGET_WRITE), .dict = how->dict};
+	struct pfs_open_options options = {
+		.read_only = !(flags & TARGET_WRITE), .dict = how->dict, .defaults = how->defaults};
 	struct local *l = calloc(1, sizeof(*l));
 	int err = 0;
 

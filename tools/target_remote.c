@@ -27,7 +27,7 @@ int remote_refresh(struct remote *r)
 	struct client fresh;
 	int err;
 
-	if (client_now_ms() - r->client.used_ms < RECONNECT_AFTER_MS)
+	if (r->snapshot || client_now_ms() - r->client.used_ms < RECONNECT_AFTER_MS)
 		return 0;
 	err = client_connect(&fresh, r->dirfd);
 	if (err) {
@@ -91,6 +91,59 @@ static int remote_stat(struct target *t, struct pfs_store_stat *stat)
 	PFS_WIRE_STAT_FIELDS(GET)
 #undef GET
 	return remote_finished(r, 0);
+}
+
+struct paging {
+	struct pfs_page_stat *pages;
+	size_t count, cap;
+};
+
+static int pages_part(void *arg, struct client *c)
+{
+	struct paging *paging = arg;
+
+	if (c->header.type != PFS_WIRE_PAGE_STATS)
+		return -EPROTO;
+	while (pfs_wire_more(&c->in)) {
+		struct pfs_page_stat page;
+
+#define GET(field) page.field = pfs_wire_get_u64(&c->in);
+		PFS_WIRE_PAGE_FIELDS(GET)
+#undef GET
+		if (c->in.bad)
+			return -EPROTO;
+		if (paging->count == paging->cap) {
+			size_t cap = paging->cap ? 2 * paging->cap : 256;
+			struct pfs_page_stat *pages =
+				realloc(paging->pages, cap * sizeof(*paging->pages));
+
+			if (!pages)
+				return -ENOMEM;
+			paging->pages = pages;
+			paging->cap = cap;
+		}
+		paging->pages[paging->count++] = page;
+	}
+	return 0;
+}
+
+static int remote_pages(struct target *t, struct pfs_page_stat **pages, size_t *count)
+{
+	struct remote *r = remote_of(t);
+	struct paging paging = {.pages = calloc(1, sizeof(*paging.pages)), .cap = 1};
+	int err = paging.pages ? remote_begin(r, PFS_WIRE_PAGES) : -ENOMEM;
+
+	*pages = NULL;
+	*count = 0;
+	if (!err)
+		err = remote_finished(r, client_request(&r->client, pages_part, &paging));
+	if (err) {
+		free(paging.pages);
+		return err;
+	}
+	*pages = paging.pages;
+	*count = paging.count;
+	return 0;
 }
 
 static int remote_place(struct target *t, const struct pfs_key *key, struct pfs_attr *attr,
@@ -325,6 +378,9 @@ static const struct target_ops remote_ops = {
 	.names = remote_names,
 	.export_all = remote_export_all,
 	.export_keys = remote_export_keys,
+	.snapshot = remote_snapshot,
+	.copy_all = remote_copy_all,
+	.pages = remote_pages,
 	.stat = remote_stat,
 	.place = remote_place,
 	.check = remote_check,

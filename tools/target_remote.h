@@ -21,6 +21,7 @@ struct remote {
 	struct target t;
 	struct client client;
 	int dirfd;		 /* the store's directory, to connect again */
+	bool snapshot;		 /* the connection has one: another one would not */
 	struct pfs_wire_out put; /* the piece of a document that is being gathered */
 	/* Import: one batch is gathered while the other is on its way. */
 	struct pfs_wire_out gathered;
@@ -39,7 +40,8 @@ int remote_noted(struct remote *r, int err);
  */
 int remote_finished(struct remote *r, int err);
 
-/* Before a request: connects anew after a pause so long that the daemon may be about to hang up. */
+/* Before a request: connects anew after a pause so long that the daemon may be about to hang up,
+ * but with a snapshot, for which it waits longer. */
 int remote_refresh(struct remote *r);
 
 /* Begins a request in r->client.out, after a refresh. */
@@ -55,6 +57,8 @@ int remote_export_all(struct target *t, target_doc_fn *fn, void *arg);
 int remote_export_keys(struct target *t, const struct pfs_key *keys, size_t count,
 		       target_doc_fn *fn, void *arg);
 int remote_names(struct target *t, unsigned kinds, target_name_fn *fn, void *arg);
+int remote_snapshot(struct target *t, struct pfs_snapshot_info *info);
+int remote_copy_all(struct target *t, target_copy_fn *fn, void *arg);
 
 /* ---- target_remote_write.c: documents to the daemon ---- */
 
@@ -63,7 +67,7 @@ int remote_put_write(struct target *t, const void *data, size_t len);
 int remote_put_commit(struct target *t, const struct pfs_key *key);
 int remote_put_abort(struct target *t);
 int remote_import_add(struct target *t, const struct pfs_key *key, const void *data, size_t len,
-		      const struct target_where *where);
+		      const struct pfs_attr *attr, const struct target_where *where);
 int remote_import_flush(struct target *t);
 int remote_remove(struct target *t, const struct pfs_key *keys, size_t count, int *statuses);
 

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "storage/wire_fields.h"
 #include "tools/target_remote.h"
 
 struct getting {
@@ -44,16 +45,34 @@ int remote_get(struct target *t, const struct pfs_key *key, target_data_fn *fn, 
 
 /* A stream of documents. A large one comes in pieces and is put together first. */
 struct exporting {
-	target_doc_fn *fn;
+	target_doc_fn *fn;	 /* of an export; */
+	target_copy_fn *copy_fn; /* of a copy, which has attributes */
 	void *arg;
 	bool begun;
 	struct pfs_key key; /* of the one that is begun */
+	struct pfs_attr attr;
 	uint8_t *data;
 	size_t len, size;
 };
 
+static int export_document(struct exporting *e, const struct pfs_key *key, int status,
+			   const struct pfs_attr *attr, const void *data, size_t len)
+{
+	if (e->copy_fn)
+		return e->copy_fn(e->arg, key, status, attr, data, len);
+	return e->fn(e->arg, key, status, data, len);
+}
+
+static void get_attr(struct pfs_wire_in *in, struct pfs_attr *attr)
+{
+#define GET(field) attr->field = pfs_wire_get_u64(in);
+	PFS_WIRE_ATTR_FIELDS(GET)
+#undef GET
+}
+
 static int export_docs(struct exporting *e, struct client *c)
 {
+	struct pfs_attr attr = {0};
 	int err = 0;
 
 	e->begun = false;
@@ -65,10 +84,12 @@ static int export_docs(struct exporting *e, struct client *c)
 
 		pfs_wire_get_key(&c->in, &key);
 		status = pfs_wire_get_status(&c->in);
+		if (e->copy_fn)
+			get_attr(&c->in, &attr);
 		data = pfs_wire_get_bytes(&c->in, &len);
 		if (c->in.bad)
 			return -EPROTO;
-		err = e->fn(e->arg, &key, status, data, status ? 0 : len);
+		err = export_document(e, &key, status, &attr, data, status ? 0 : len);
 	}
 	return err ? err : pfs_wire_done(&c->in);
 }
@@ -80,7 +101,9 @@ static int export_begin(struct exporting *e, struct client *c)
 	free(e->data);
 	e->data = NULL;
 	pfs_wire_get_key(&c->in, &e->key);
-	size = pfs_wire_get_u64(&c->in);
+	if (e->copy_fn)
+		get_attr(&c->in, &e->attr);
+	size = e->copy_fn ? e->attr.size : pfs_wire_get_u64(&c->in);
 	if (pfs_wire_done(&c->in) || size > PFS_PAYLOAD_MAX)
 		return -EPROTO;
 	e->data = malloc(pfs_max_u64(size, 1));
@@ -97,9 +120,11 @@ static int export_part(void *arg, struct client *c)
 	struct exporting *e = arg;
 	size_t len = c->header.len;
 
+	if (c->header.type == (e->copy_fn ? PFS_WIRE_COPIES : PFS_WIRE_DOCS))
+		return export_docs(e, c);
+	if (c->header.type == (e->copy_fn ? PFS_WIRE_COPY_BEGIN : PFS_WIRE_DOC_BEGIN))
+		return export_begin(e, c);
 	switch (c->header.type) {
-	case PFS_WIRE_DOCS: return export_docs(e, c);
-	case PFS_WIRE_DOC_BEGIN: return export_begin(e, c);
 	case PFS_WIRE_DATA:
 		if (!e->begun || len > e->size - e->len)
 			return -EPROTO;
@@ -110,9 +135,41 @@ static int export_part(void *arg, struct client *c)
 		if (!e->begun || e->len != e->size || pfs_wire_done(&c->in))
 			return -EPROTO;
 		e->begun = false;
-		return e->fn(e->arg, &e->key, 0, e->data, e->len);
+		return export_document(e, &e->key, 0, &e->attr, e->data, e->len);
 	default: return -EPROTO;
 	}
+}
+
+int remote_snapshot(struct target *t, struct pfs_snapshot_info *info)
+{
+	struct remote *r = remote_of(t);
+	struct pfs_wire_in *in = &r->client.in;
+	int err = remote_begin(r, PFS_WIRE_SNAPSHOT);
+
+	*info = (struct pfs_snapshot_info){0};
+	r->snapshot = false;
+	if (!err)
+		err = remote_noted(r, client_request(&r->client, NULL, NULL));
+	if (err)
+		return err;
+#define GET(field) info->field = pfs_wire_get_u64(in);
+	PFS_WIRE_SNAPSHOT_FIELDS(GET)
+#undef GET
+	err = remote_finished(r, 0);
+	r->snapshot = err == 0;
+	return err;
+}
+
+int remote_copy_all(struct target *t, target_copy_fn *fn, void *arg)
+{
+	struct remote *r = remote_of(t);
+	struct exporting e = {.copy_fn = fn, .arg = arg};
+	int err = remote_begin(r, PFS_WIRE_COPY);
+
+	if (!err)
+		err = remote_finished(r, client_request(&r->client, export_part, &e));
+	free(e.data);
+	return err;
 }
 
 int remote_export_all(struct target *t, target_doc_fn *fn, void *arg)

@@ -164,10 +164,10 @@ static int make_batches(struct remote *r)
 }
 
 int remote_import_add(struct target *t, const struct pfs_key *key, const void *data, size_t len,
-		      const struct target_where *where)
+		      const struct pfs_attr *attr, const struct target_where *where)
 {
 	struct remote *r = remote_of(t);
-	int err = make_batches(r);
+	int err = attr ? -EOPNOTSUPP : make_batches(r);
 
 	if (err)
 		return err;

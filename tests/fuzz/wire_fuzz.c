@@ -84,6 +84,7 @@ static int wire_poll(struct pollfd *fds, nfds_t n, int timeout)
 #define recv wire_recv
 #define send wire_send
 #define poll wire_poll
+#include "fs/serve_answer.c"
 #include "fs/serve_conn.c"
 #include "fs/serve_export.c"
 #include "fs/serve_session.c"

@@ -3,7 +3,7 @@
 # shellcheck disable=SC2030,SC2031,SC2154 # bats runs each test in its own shell, and sets output and stderr
 load lib
 
-commands=(create import export get put rm stat check quarantine compact sync train umount edit scratch)
+commands=(create import export get put rm stat check quarantine compact snapshot sync train umount edit scratch)
 
 @test "help and version are printed, for every command" {
 	local command

@@ -13,6 +13,7 @@
 
 /* The daemon's and the tools' objects are not in the library. */
 #include "fs/serve.c"
+#include "fs/serve_answer.c"
 #include "fs/serve_conn.c"
 #include "fs/serve_export.c"
 #include "fs/serve_session.c"
@@ -262,15 +263,17 @@ static void broken_messages_end_the_connection_only(void **state)
 		const char *body;
 		size_t len;
 	} bad[] = {
-		{PFS_WIRE_HELLO, "x", 1},	{PFS_WIRE_GET, "", 0},
-		{PFS_WIRE_GET, "\x09", 1},	{PFS_WIRE_PUT_DATA, "x", 1},
-		{PFS_WIRE_PUT_END, "", 0},	{PFS_WIRE_PUT_ABORT, "", 0},
-		{PFS_WIRE_PUT_BEGIN, "x", 1},	{PFS_WIRE_REMOVE, "\x01", 1},
-		{PFS_WIRE_LIST, "", 0},		{PFS_WIRE_EXPORT, "x", 1},
-		{PFS_WIRE_STAT, "x", 1},	{PFS_WIRE_PLACE, "\x03", 1},
-		{PFS_WIRE_EXPORT_KEYS, "z", 1}, {PFS_WIRE_CHECK, "x", 1},
-		{PFS_WIRE_SYNC, "x", 1},	{PFS_WIRE_UNMOUNT, "\xff\xff\xff\xff", 4},
-		{PFS_WIRE_IMPORT, "\x01", 1},
+		{PFS_WIRE_HELLO, "x", 1},	 {PFS_WIRE_GET, "", 0},
+		{PFS_WIRE_GET, "\x09", 1},	 {PFS_WIRE_PUT_DATA, "x", 1},
+		{PFS_WIRE_PUT_END, "", 0},	 {PFS_WIRE_PUT_ABORT, "", 0},
+		{PFS_WIRE_PUT_BEGIN, "x", 1},	 {PFS_WIRE_REMOVE, "\x01", 1},
+		{PFS_WIRE_LIST, "", 0},		 {PFS_WIRE_EXPORT, "x", 1},
+		{PFS_WIRE_STAT, "x", 1},	 {PFS_WIRE_PLACE, "\x03", 1},
+		{PFS_WIRE_EXPORT_KEYS, "z", 1},	 {PFS_WIRE_CHECK, "x", 1},
+		{PFS_WIRE_SYNC, "x", 1},	 {PFS_WIRE_UNMOUNT, "\xff\xff\xff\xff", 4},
+		{PFS_WIRE_IMPORT, "\x01", 1},	 {PFS_WIRE_SNAPSHOT, "x", 1},
+		{PFS_WIRE_SNAPSHOT_END, "x", 1}, {PFS_WIRE_COPY, "x", 1},
+		{PFS_WIRE_PAGES, "x", 1},
 	};
 
 	assert_int_equal(poke(f, "GET / HTTP/1.1\r\n\r\n", 18), -ECONNRESET);
@@ -318,7 +321,7 @@ static void random_requests_do_no_harm(void **state)
 			body[k] = (uint8_t)(random & 0x100 ? random & 7 : random);
 		}
 		random = pfs_mix64(random + 1);
-		unsigned type = 1 + (unsigned)(random % 17);
+		unsigned type = 1 + (unsigned)(random % PFS_WIRE_PAGES);
 		if (type == PFS_WIRE_UNMOUNT)
 			continue;
 		pfs_wire_begin(&out, (enum pfs_wire_type)type, 0);

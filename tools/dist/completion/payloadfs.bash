@@ -92,7 +92,7 @@ _payloadctl() {
 		;;
 	esac
 	case $command:$arguments in
-	scratch:0 | snapshot:0) # words of the usage line stand before the target: `list|clean TARGET`
+	scratch:0) # words of the usage line stand before the target: `list|clean TARGET`
 		verb=$("${words[0]}" "$command" --help 2>/dev/null | sed -nE '1s/.* ([a-z]+(\|[a-z]+)+) .*/\1/p')
 		if [[ -n $verb ]]; then
 			_payloadfs_offer "${verb//|/$'\n'}" "$current"
@@ -101,7 +101,7 @@ _payloadctl() {
 		fi
 		;;
 	*:0 | scratch:1 | snapshot:1) _payloadfs_paths -d "$current" ;;
-	import:* | put:2 | snapshot:* | publish:*) _payloadfs_paths -f "$current" ;;
+	import:* | put:2 | publish:*) _payloadfs_paths -f "$current" ;;
 	*) COMPREPLY=() ;;
 	esac
 }
