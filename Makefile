@@ -61,8 +61,11 @@ cmocka_libs = $(eval cmocka_libs := $(shell pkg-config --libs cmocka))$(cmocka_l
 storage_src = $(wildcard storage/*.c)
 fs_src = $(wildcard fs/*.c)
 tool_src = $(wildcard tools/*.c)
-# holds.c is part of churn; space links with the peers that it measures, and is no part of the others.
-bench_src = $(filter-out %/holds.c %/space.c,$(wildcard tools/bench/*.c))
+# The peers that the engine is measured beside, and what measures them: engine and space link with all of them,
+# engine-own, which tests use, with payloadfs alone. holds.c is part of churn.
+peer_src = $(addprefix tools/bench/,peer_rocksdb.c peer_lmdb.c peer_sqlite.c)
+engine_src = $(addprefix tools/bench/,documents.c measure.c peers.c peer_payload.c)
+bench_src = $(filter-out $(peer_src) $(engine_src) $(addprefix %/,holds.c space.c engine.c phases.c),$(wildcard tools/bench/*.c))
 holds_ldflags = -rdynamic -Wl,--wrap=pthread_mutex_lock,--wrap=pthread_mutex_unlock,--wrap=fdatasync,--wrap=fsync
 support_src = $(wildcard tests/sim/*.c)
 crash_src = $(filter-out %_test.c,$(wildcard tests/crash/*.c))
@@ -158,27 +161,30 @@ $$($(1)_bench): build/$(1)/bench/%: build/$(1)/tools/bench/%.o build/$(1)/libpay
 build/$(1)/bench/churn: private extra_ldflags = $$(holds_ldflags)
 build/$(1)/bench/churn: build/$(1)/tools/bench/holds.o
 
-build/$(1)/tools/bench/space.o: private extra_cflags = $$(peer_cflags)
-build/$(1)/tools/bench/space.o: | deps-bench-space
-build/$(1)/bench/space: build/$(1)/tools/bench/space.o build/$(1)/libpayload.a
+$(peer_src:%.c=build/$(1)/%.o): private extra_cflags = $$(peer_cflags)
+$(peer_src:%.c=build/$(1)/%.o): | deps-bench-engine
+build/$(1)/bench/space: build/$(1)/tools/bench/space.o $(peer_src:%.c=build/$(1)/%.o)
+build/$(1)/bench/engine: build/$(1)/tools/bench/engine.o build/$(1)/tools/bench/phases.o $(peer_src:%.c=build/$(1)/%.o)
+build/$(1)/bench/engine-own: build/$(1)/tools/bench/engine.o build/$(1)/tools/bench/phases.o
+build/$(1)/bench/space build/$(1)/bench/engine build/$(1)/bench/engine-own: $(engine_src:%.c=build/$(1)/%.o) build/$(1)/libpayload.a
 	@mkdir -p $$(@D)
 	$$(say) LINK $$@
-	$$(Q)$$(call link,$(1)) -o $$@ $$^ $$(peer_libs) $$(storage_libs)
+	$$(Q)$$(call link,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(if $$(filter %-own,$$@),,$$(peer_libs)) $$(storage_libs)
 endef
 
 $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 # ---- targets ----
 
-.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench-quick bench-wait bench-churn bench-space tidy format clean \
-	help FORCE deps-build deps-test deps-demo deps-bench deps-bench-space deps-tidy deps-fuzz
+.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench bench-quick bench-wait bench-churn bench-space tidy format clean \
+	help FORCE deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-space deps-tidy deps-fuzz
 
 all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release
 
 demo: $(release_programs) deps-demo ## a guided tour: import, mount, use, remount
 	@BUILD=build/release tools/demo
 
-test: $(release_programs) $(debug_tests) $(asan_fuzz) deps-test ## all tests: unit, model, crash, fault, fuzz corpus, payloadctl, mount
+test: $(release_programs) build/release/bench/engine-own $(debug_tests) $(asan_fuzz) deps-test ## all tests: unit, model, crash, fault, fuzz corpus, payloadctl, mount
 	@BUILD=build/release tests/run $(debug_tests) $(asan_fuzz) $(tool_bats) $(mount_bats)
 
 # Under sanitizers a sample of cases that are alike, in one thread, that the plain build tries in full; of these
@@ -187,10 +193,10 @@ sampled = TEST_SAMPLE=$${TEST_SAMPLE:-$(1)} CRASH_IMAGES=$${CRASH_IMAGES:-2} CRA
 	CRASH_EVERY3=$${CRASH_EVERY3:-$(3)} CRASH_HISTORIES=$${CRASH_HISTORIES:-$(4)} TEST_TIMEOUT=$${TEST_TIMEOUT:-3600}
 
 # MOUNT=1 runs the tests of payloadctl and of the mount with instrumented programs, too.
-check-asan: $(asan_tests) $(asan_fuzz) $(if $(MOUNT),$(asan_programs)) deps-test ## tests under ASan and UBSan (MOUNT=1: the mount, too)
+check-asan: $(asan_tests) $(asan_fuzz) $(if $(MOUNT),$(asan_programs) build/asan/bench/engine-own) deps-test ## tests under ASan and UBSan (MOUNT=1: the mount, too)
 	@$(call sampled,31,120,5000,3) BUILD=build/asan tests/run $(asan_tests) $(asan_fuzz) $(if $(MOUNT),$(tool_bats) $(MOUNT_TESTS))
 
-check-tsan: $(tsan_tests) $(if $(MOUNT),$(tsan_programs)) deps-test ## tests under TSan (MOUNT=1: the mount, too)
+check-tsan: $(tsan_tests) $(if $(MOUNT),$(tsan_programs) build/tsan/bench/engine-own) deps-test ## tests under TSan (MOUNT=1: the mount, too)
 	@$(call sampled,97,400,20000,1) BUILD=build/tsan tests/run $(tsan_tests) $(if $(MOUNT),$(tool_bats) $(MOUNT_TESTS))
 
 crash_tests = $(filter build/debug/tests/crash/%,$(debug_tests))
@@ -215,6 +221,10 @@ fuzz: $(FUZZ_TARGETS:%=build/fuzz/tests/fuzz/%_fuzz) deps-fuzz ## hostile bytes 
 images: build/debug/tests/images/images_test ## make the golden images and the verdicts of the broken ones anew
 	@build/debug/tests/images/images_test make tests/images/golden-v1 >/dev/null
 	@tests/images/accept
+
+# SETS, PEERS, DOCS, ROUNDS...: see tools/bench/engine.
+bench: build/release/bench/engine deps-bench-engine ## the engine against RocksDB, LMDB and SQLite: hours; tables, CSV, plots
+	@BUILD=build/release tools/bench/engine
 
 bench-quick: $(release_programs) $(release_bench) deps-bench ## the mount against ext4 and an in-memory floor
 	@BUILD=build/release tools/bench/quick
@@ -244,11 +254,11 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(filter-out %.d,$(MAKEFILE_LIST))
 
 # Run at every make: it takes some milliseconds when everything is there.
-deps-build deps-test deps-demo deps-bench deps-bench-space deps-tidy deps-fuzz: deps-%:
+deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-space deps-tidy deps-fuzz: deps-%:
 	@CC='$(CC)' tools/install-deps $*
 
 deps-fuzz: private override CC = $(FUZZ_CC)
 
-deps-test deps-demo deps-bench deps-bench-space: deps-build
+deps-test deps-demo deps-bench deps-bench-engine deps-bench-space: deps-build
 
 -include $(wildcard build/*/*/*.d build/*/*/*/*.d)
