@@ -215,7 +215,7 @@ static void close_snapshot(struct session *s)
 {
 	pfs_snapshot_close(s->snapshot);
 	s->snapshot = NULL;
-	s->conn->idle_ms = PFS_CONN_IDLE_MS;
+	s->conn->idle_ms = 0;
 }
 
 /* Between the requests that read a snapshot its client may wait for a person at a pager, as in the

@@ -136,6 +136,30 @@ static void serve(struct pfs_store *store, bool read_only)
 	FUZZ_CHECK(wire.stop_after || (wire.head_len == 0 && wire.body_left == 0));
 }
 
+/* Messages of former versions are made ones of this version, so that the corpus outlives a change
+ * of it; those of later ones stay. Returns a copy. */
+static uint8_t *with_this_version(struct fuzz_in *in)
+{
+	size_t len = fuzz_left(in);
+	uint8_t *bytes = malloc(len + 1);
+	struct pfs_wire_header header;
+
+	FUZZ_CHECK(bytes != NULL);
+	if (len)
+		memcpy(bytes, in->at, len);
+	for (size_t at = 0; len - at >= PFS_WIRE_HEADER_LEN;) {
+		if (pfs_wire_header(&header, bytes + at) != 0)
+			break;
+		if (header.version < PFS_WIRE_VERSION)
+			pfs_put_le16(bytes + at + 4, PFS_WIRE_VERSION);
+		if (header.len > len - at - PFS_WIRE_HEADER_LEN)
+			break;
+		at += PFS_WIRE_HEADER_LEN + header.len;
+	}
+	*in = fuzz_in(bytes, len);
+	return bytes;
+}
+
 static void run_session(struct fuzz_in *in, unsigned flags)
 {
 	struct pfs_open_options options = {.manual = true,
@@ -145,6 +169,7 @@ static void run_session(struct fuzz_in *in, unsigned flags)
 					   .logger = fuzz_logger()};
 	static struct store_session look; /* check, read, nothing more */
 	struct pfs_store *store;
+	uint8_t *bytes;
 
 	mem_io_reset();
 	proto_unpack();
@@ -152,8 +177,10 @@ static void run_session(struct fuzz_in *in, unsigned flags)
 	wire = (struct socket){.state = fuzz_u8(in), .stop_after = fuzz_u8(in)};
 	if (wire.stop_after >= 128)
 		wire.stop_after = 0;
+	bytes = with_this_version(in);
 	wire.in = *in;
 	serve(store, flags & 2);
+	free(bytes);
 	FUZZ_CHECK(pfs_store_close(store) == 0);
 	look.flags = SESSION_NO_WRITE;
 	session_expect_healthy(&look);

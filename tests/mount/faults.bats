@@ -192,6 +192,19 @@ expect_read_only() {
 	((${#bad[@]} == 0)) || fail "${bad[*]} can't be read"
 }
 
+# What the mount shows can be taken out of it, all of it.
+expect_copies() {
+	local names file
+	mapfile -t names < <(ls "$W")
+	for file in "${names[@]}"; do cat "$W/$file"; echo; done >"$T/all"
+	rm -rf "$T/copy" "$T/copy2"
+	timeout 60 payloadctl snapshot -q "$M" "$T/copy"
+	timeout 60 payloadctl check "$T/copy"
+	payloadctl get "$T/copy" "${names[@]}" | cmp - "$T/all"
+	timeout 60 payloadctl export -q "$M" | payloadctl import -q "$T/copy2"
+	payloadctl get "$T/copy2" "${names[@]}" | cmp - "$T/all"
+}
+
 @test "a sync that fails: never called durable, read-only from then on, readers go on (G7)" {
 	local rc
 	mount_faulty
@@ -206,6 +219,7 @@ expect_read_only() {
 	echo "sync journal- 0 1" >"$T/faults"
 	refused "" sync "$M/301"
 	expect_read_only
+	expect_copies
 	# Also when the disk answers again.
 	: >"$T/faults"
 	refused "Read-only file system" touch "$M/3000"
@@ -270,4 +284,24 @@ expect_read_only() {
 		unmount_fs
 		payloadctl check "$S"
 	done
+}
+
+@test "the checkpoint of a snapshot fails: read-only, and the copy is of what is shown then" {
+	mount_faulty
+	fill_store
+	mount_here -o commit=600
+	for i in $(seq 20 40); do noise 2000 >"$W/$i"; cp "$W/$i" "$M/$i"; done
+	echo "sync page- 0 99999999" >"$T/faults"
+	[[ $(payloadctl stat --json "$M" | jq .read_only) == false ]]
+	expect_copies
+	refused "Read-only file system" touch "$M/3000"
+	grep -q 'read-only from now on' "$LOG"
+	[[ $(payloadctl stat --json "$M" | jq -c '[.snapshots,.pinned_bytes]') == '[0,0]' ]]
+	fusermount3 -u "$M"
+	wait "$daemon" || true
+	: >"$T/faults"
+	mount_here
+	same
+	unmount_fs
+	payloadctl check "$S"
 }

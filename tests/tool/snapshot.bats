@@ -87,7 +87,6 @@ settings() { payloadctl stat --json "$1" | jq -c '[.page_size,.min_value_size,.d
 @test "documents that are damaged are named, and the rest is copied: exit code 1" {
 	payloadctl create --dict=off "$S"
 	documents 100 | payloadctl import -q "$S"
-	rm "$S/index"
 	local place
 	place=$(payloadctl stat --json "$S" 77 | jq -r '.[0] | "\(.page) \(.offset + 20)"')
 	printf '\377\377\377\377' | dd of="$S/page-$(printf %08x "${place% *}")" bs=1 seek="${place#* }" conv=notrunc status=none
@@ -96,6 +95,22 @@ settings() { payloadctl stat --json "$1" | jq -c '[.page_size,.min_value_size,.d
 	run -0 payloadctl check copy
 	[[ $output == "checked 99 documents"*"no faults" ]]
 	fails 1 "77: no such document" payloadctl get copy 77
+	# Without the index nobody can tell whose it was, either.
+	rm -r "$S/index" copy
+	run -1 --separate-stderr payloadctl snapshot -q "$S" copy
+	[[ $stderr == *"there are documents whose ids are not known; they are not in the copy"* ]]
+	[[ $(payloadctl export -q copy | wc -l) == 99 ]]
+}
+
+@test "a document whose name is damaged is missed: exit code 1" {
+	payloadctl create --dict=off "$S"
+	documents 100 | payloadctl import -q "$S"
+	local place
+	place=$(payloadctl stat --json "$S" 77 | jq -r '.[0] | "\(.page) \(64 + 16 * .slot)"')
+	printf '\377\377\377\377' | dd of="$S/page-$(printf %08x "${place% *}")" bs=1 seek="${place#* }" conv=notrunc status=none
+	run -1 --separate-stderr payloadctl snapshot -q "$S" copy
+	[[ $stderr == *": 1 document whose name is damaged is not in the copy"* ]] || fail "$stderr"
+	[[ $(payloadctl check copy) == "checked 99 documents"*"no faults" ]]
 }
 
 @test "the copy gets its name after all of it is synced, and then the name is synced" {

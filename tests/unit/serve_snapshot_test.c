@@ -8,7 +8,13 @@
 
 #include <dirent.h>
 
+#include "fs/serve_conn.h"
 #include "storage/store.h"
+
+/* How long the daemon waits for a request of a connection without a snapshot. */
+static int idle_ms = PFS_CONN_IDLE_MS;
+#undef PFS_CONN_IDLE_MS
+#define PFS_CONN_IDLE_MS __atomic_load_n(&idle_ms, __ATOMIC_SEQ_CST)
 
 /* What opening a snapshot is to return, if it is not to be tried; taken once. */
 static int snapshot_err;
@@ -32,6 +38,9 @@ static int snapshot_open(struct pfs_store *store, struct pfs_snapshot **out)
 #define receive_bytes client_receive_bytes
 #include "tools/client.c"
 #undef receive_bytes
+#include "tools/target_remote.c"
+#include "tools/target_remote_read.c"
+#include "tools/target_remote_write.c"
 
 #define HURRY_MS 10000
 #define LARGE (2 * PFS_WIRE_PIECE_MAX + 7) /* bytes of the last document */
@@ -190,7 +199,7 @@ static void see(struct seen *seen, const struct pfs_key *key, const struct pfs_a
 	}
 }
 
-static void get_attr(struct client *c, struct pfs_attr *attr)
+static void take_attr(struct client *c, struct pfs_attr *attr)
 {
 #define GET(field) attr->field = pfs_wire_get_u64(&c->in);
 	PFS_WIRE_ATTR_FIELDS(GET)
@@ -213,7 +222,7 @@ static int take_part(void *arg, struct client *c)
 			pfs_wire_get_key(&c->in, &key);
 			assert_int_equal(pfs_wire_get_status(&c->in), 0);
 			if (seen->attributes)
-				get_attr(c, &attr);
+				take_attr(c, &attr);
 			data = pfs_wire_get_bytes(&c->in, &len);
 			see(seen, &key, &attr, data, len);
 		}
@@ -223,7 +232,7 @@ static int take_part(void *arg, struct client *c)
 		assert_true(seen->attributes == (c->header.type == PFS_WIRE_COPY_BEGIN));
 		pfs_wire_get_key(&c->in, &key);
 		if (seen->attributes)
-			get_attr(c, &attr);
+			take_attr(c, &attr);
 		seen->left = seen->attributes ? attr.size : pfs_wire_get_u64(&c->in);
 		assert_int_equal(seen->left, LARGE);
 		see(seen, &key, &attr, NULL, LARGE);
@@ -364,6 +373,73 @@ static void an_error_of_opening_is_answered(void **state)
 	client_close(&c);
 }
 
+/* Proves: when clients without a snapshot have been idle for too long, one with a snapshot, which
+ * was idle for longer, still has its connection, and the same snapshot. */
+static void a_snapshot_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	struct client c, other;
+	int before = PFS_CONN_IDLE_MS;
+
+	connect_to(f, &c);
+	assert_int_equal(ask(&c, PFS_WIRE_SNAPSHOT), 0);
+	__atomic_store_n(&idle_ms, 20, __ATOMIC_SEQ_CST);
+	assert_int_equal(ask(&c, PFS_WIRE_SYNC),
+			 0); /* its next request is waited for from now on */
+	/* It may be thrown out as early as in the greeting. */
+	if (client_connect(&other, f->dirfd) == 0) {
+		assert_int_equal(client_receive(&other, HURRY_MS), -ECONNRESET);
+		client_close(&other);
+	}
+	put_all(f, 1);
+	expect_round(&c, 0, true);
+	__atomic_store_n(&idle_ms, before, __ATOMIC_SEQ_CST);
+	client_close(&c);
+	wait_for_none(f);
+}
+
+static int see_document(void *arg, const struct pfs_key *key, int status, const void *data,
+			size_t len)
+{
+	assert_int_equal(status, 0);
+	see(arg, key, NULL, data, len);
+	return 0;
+}
+
+/* Proves: payloadctl, which connects anew after a long pause, does not when it has a snapshot: what
+ * follows the pause is of the same moment. */
+static void a_pause_keeps_the_snapshot(void **state)
+{
+	struct fixture *f = *state;
+	const struct pfs_key key = pfs_key_num(3);
+	struct pfs_snapshot_info info;
+	struct seen then = {.round = 0}, now = {.round = 2};
+	struct client c;
+	struct target *t;
+
+	connect_to(f, &c);
+	assert_int_equal(target_remote_open(&t, &c, dup(f->dirfd)), 0);
+	assert_int_equal(t->ops->snapshot(t, &info), 0);
+	assert_int_equal(info.points, COUNT);
+	put_all(f, 1);
+	remote_of(t)->client.used_ms -= 2 * RECONNECT_AFTER_MS;
+	assert_int_equal(t->ops->export_keys(t, &key, 1, see_document, &then), 0);
+	assert_int_equal(then.points, 1);
+	assert_int_equal(snapshots(f), 1);
+	t->ops->close(t);
+	wait_for_none(f);
+
+	/* Without one it is another connection. */
+	put_all(f, 2);
+	connect_to(f, &c);
+	assert_int_equal(target_remote_open(&t, &c, dup(f->dirfd)), 0);
+	shutdown(remote_of(t)->client.fd, SHUT_RDWR);
+	remote_of(t)->client.used_ms -= 2 * RECONNECT_AFTER_MS;
+	assert_int_equal(t->ops->export_keys(t, &key, 1, see_document, &now), 0);
+	assert_int_equal(now.points, 1);
+	t->ops->close(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -372,6 +448,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_snapshot_ends_with_its_connection, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(an_error_of_opening_is_answered, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_snapshot_is_waited_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_pause_keeps_the_snapshot, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
