@@ -6,7 +6,7 @@
 
 #define IMAGE_ROOM_MIN (64 * PFS_MIB)
 #define POOLED_PIECES_MAX 4096 /* 16 MiB */
-#define POOLED_MAX 256
+#define POOLED_TOTAL_MAX (1u << 20) /* 4 GiB */
 
 static void *must(void *p)
 {
@@ -123,7 +123,7 @@ static struct sim_inode *pool_take(struct sim_pool *pool, const struct sim_inode
 	if (best) {
 		inode = *best;
 		*best = inode->next;
-		pool->count--;
+		pool->pieces -= inode->touched_end;
 	}
 	pthread_mutex_unlock(&pool->mutex);
 	return inode;
@@ -136,11 +136,11 @@ static void pool_give(struct sim_pool *pool, struct sim_inode *inode)
 	pthread_mutex_lock(&pool->mutex);
 	/* What is large, or left over from a moment with thousands of images, would keep its memory
 	 * for nothing. */
-	keep = inode->touched_end <= POOLED_PIECES_MAX && pool->count < POOLED_MAX;
+	keep = inode->touched_end <= POOLED_PIECES_MAX && pool->pieces < POOLED_TOTAL_MAX;
 	if (keep) {
 		inode->next = pool->inodes;
 		pool->inodes = inode;
-		pool->count++;
+		pool->pieces += inode->touched_end;
 	}
 	pthread_mutex_unlock(&pool->mutex);
 	if (!keep)

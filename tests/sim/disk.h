@@ -40,7 +40,7 @@ struct sim_pool {
 	unsigned refs;
 	uint64_t next_id; /* of contents and of origins; atomic */
 	struct sim_inode *inodes;
-	unsigned count; /* of them */
+	size_t pieces; /* that are touched in them */
 };
 
 struct sim_inode {
