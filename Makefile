@@ -176,15 +176,15 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 # ---- targets ----
 
-.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench bench-quick bench-wait bench-churn bench-space tidy format clean \
-	help FORCE deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-space deps-tidy deps-fuzz
+.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench bench-mounts bench-quick bench-wait bench-churn bench-space tidy format clean \
+	help FORCE deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-tidy deps-fuzz
 
 all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release
 
 demo: $(release_programs) deps-demo ## a guided tour: import, mount, use, remount
 	@BUILD=build/release tools/demo
 
-test: $(release_programs) build/release/bench/engine-own $(debug_tests) $(asan_fuzz) deps-test ## all tests: unit, model, crash, fault, fuzz corpus, payloadctl, mount
+test: $(release_programs) $(release_bench) build/release/bench/engine-own $(debug_tests) $(asan_fuzz) deps-test ## all tests: unit, model, crash, fault, fuzz corpus, payloadctl, mount
 	@BUILD=build/release tests/run $(debug_tests) $(asan_fuzz) $(tool_bats) $(mount_bats)
 
 # Under sanitizers a sample of cases that are alike, in one thread, that the plain build tries in full; of these
@@ -223,11 +223,16 @@ images: build/debug/tests/images/images_test ## make the golden images and the v
 	@tests/images/accept
 
 # SETS, PEERS, DOCS, ROUNDS...: see tools/bench/engine.
-bench: build/release/bench/engine deps-bench-engine ## the engine against RocksDB, LMDB and SQLite: hours; tables, CSV, plots
+bench: build/release/bench/engine deps-bench-engine bench-mounts ## everything against its peers: hours; tables, CSV, plots in build/bench
 	@BUILD=build/release tools/bench/engine
 
-bench-quick: $(release_programs) $(release_bench) deps-bench ## the mount against ext4 and an in-memory floor
-	@BUILD=build/release tools/bench/quick
+# PEERS, FILES, ROUNDS, DOCS...: see tools/bench/mounts.
+bench-mounts: $(release_programs) $(release_bench) deps-bench-mounts ## the mount against ext4, an in-memory floor, bindfs, gocryptfs, squashfuse
+	@BUILD=build/release WORK="$${WORK:-build/bench}" tools/bench/mounts
+
+bench-quick: $(release_programs) $(release_bench) deps-bench ## the mount against ext4 and an in-memory floor, in two minutes
+	@BUILD=build/release WORK="$${WORK:-build/bench-quick}" PEERS="$${PEERS:-ext4 floor payloadfs}" DOCS="$${DOCS:-0}" NAMES="$${NAMES:-0}" \
+		tools/bench/mounts
 
 bench-wait: $(release_programs) $(release_bench) deps-bench ## how long readers wait while others write
 	@BUILD=build/release tools/bench/wait
@@ -254,11 +259,11 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(filter-out %.d,$(MAKEFILE_LIST))
 
 # Run at every make: it takes some milliseconds when everything is there.
-deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-space deps-tidy deps-fuzz: deps-%:
+deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-tidy deps-fuzz: deps-%:
 	@CC='$(CC)' tools/install-deps $*
 
 deps-fuzz: private override CC = $(FUZZ_CC)
 
-deps-test deps-demo deps-bench deps-bench-engine deps-bench-space: deps-build
+deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space: deps-build
 
 -include $(wildcard build/*/*/*.d build/*/*/*/*.d)

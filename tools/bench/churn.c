@@ -79,7 +79,7 @@ static const char *path_of(const char *name)
 static void open_store(const char *name)
 {
 	struct pfs_create_options create = {.page_size = page_size, .min_value_size = 16};
-	struct pfs_open_options options = {.dict_off = !dictionaries};
+	struct pfs_open_options options = {.dict = dictionaries ? PFS_DICT_AUTO : PFS_DICT_OFF};
 	struct pfs_reason reason;
 
 	check(pfs_store_create(path_of(name), &create, &reason), "creating a store");

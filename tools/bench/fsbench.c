@@ -1,14 +1,19 @@
-/* fsbench: what one client pays for what people do with small documents, in microseconds an
- *operation.
+/* fsbench: what clients pay for what people do with small documents, in microseconds an operation.
  *
- *	fsbench [-n FILES] [-s BYTES] [-f FILES_SYNCED] DIRECTORY
+ *	fsbench [-n FILES] [-s BYTES] [-f FILES_SYNCED] [-c CLIENTS] [-w WRITERS] [-r] DIRECTORY
+ *	fsbench -d COUNT DIRECTORY
  *
- * The directory must be empty and is left empty. Files are named 1..FILES and visited in random
- *order, each loop makes only the system calls that it names. Prints "operation<TAB>microseconds"
- *lines; "-" where caches could not be dropped (that needs root). Listing is given per name. */
+ * The directory must be empty and is left empty; with -r it holds files that another run with -k
+ * has left, and is only read. Files are named 1..FILES and visited in random order, each loop makes
+ * only the system calls that it names. Loops are run by one client, some by CLIENTS too, and
+ * creation with fsync by WRITERS. With -d: what the disk does at best, overwriting a preallocated
+ * file with 4 KiB at a time and fdatasync. Prints "operation<TAB>microseconds" lines; "-" where
+ * caches could not be dropped (that needs root). Listing is given per name. Of several clients the
+ * time of all over the operations of all is given: half is twice the rate. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,14 +26,29 @@
 #define FILES_MAX 10000000ul
 #define BYTES_MAX (1ul << 20)
 #define APPEND_BYTES 100
+#define CLIENTS_MAX 64
+#define DISK_WRITE 4096
+#define DISK_FILE (64ul << 20)
 
 struct bench {
 	int dir;
 	unsigned long files, synced;
+	unsigned clients, writers;
+	bool keep, read_only;
 	size_t bytes;
 	uint32_t *order;
-	char *data, *back;
+	char *data;
 	uint64_t seed;
+};
+
+struct client {
+	struct bench *bench;
+	unsigned number;
+	char *back;
+	/* Its part of the loop: order[from..to). */
+	void (*op)(struct client *client, uint32_t n, const char *name);
+	unsigned long from, to;
+	pthread_t thread;
 };
 
 static void die(const char *what, const char *name)
@@ -91,32 +111,73 @@ static bool drop_caches(void)
 }
 
 /* One operation on file number n. */
-typedef void op_fn(struct bench *b, uint32_t n, const char *name);
+typedef void op_fn(struct client *client, uint32_t n, const char *name);
 
-static void run_some(struct bench *b, const char *label, op_fn *op, unsigned long count)
+static void *run_client(void *arg)
 {
+	struct client *client = arg;
 	char name[16];
+
+	for (unsigned long i = client->from; i < client->to; i++) {
+		uint32_t n = client->bench->order[i];
+
+		snprintf(name, sizeof(name), "%u", n + 1);
+		client->op(client, n, name);
+	}
+	return NULL;
+}
+
+static void run_clients(struct bench *b, const char *label, op_fn *op, unsigned long count,
+			unsigned clients)
+{
+	struct client all[CLIENTS_MAX] = {0};
 	double start;
 
 	shuffle(b);
-	start = now_us();
-	for (unsigned long i = 0; i < count; i++) {
-		snprintf(name, sizeof(name), "%u", b->order[i] + 1);
-		op(b, b->order[i], name);
+	for (unsigned i = 0; i < clients; i++) {
+		all[i] = (struct client){.bench = b,
+					 .number = i,
+					 .back = malloc(b->bytes + APPEND_BYTES + 1),
+					 .op = op,
+					 .from = count * i / clients,
+					 .to = count * (i + 1) / clients};
+		if (!all[i].back)
+			die("memory for", label);
 	}
-	printf("%s\t%.2f\n", label, (now_us() - start) / (double)count);
+	start = now_us();
+	for (unsigned i = 1; i < clients; i++) {
+		if (pthread_create(&all[i].thread, NULL, run_client, &all[i]))
+			die("thread for", label);
+	}
+	run_client(&all[0]);
+	for (unsigned i = 1; i < clients; i++)
+		pthread_join(all[i].thread, NULL);
+	printf("%s", label);
+	if (clients > 1)
+		printf(", %u clients", clients);
+	printf("\t%.2f\n", (now_us() - start) / (double)count);
 	fflush(stdout);
+	for (unsigned i = 0; i < clients; i++)
+		free(all[i].back);
 }
 
 static void run(struct bench *b, const char *label, op_fn *op)
 {
-	run_some(b, label, op, b->files);
+	run_clients(b, label, op, b->files, 1);
 }
 
-static void run_cold(struct bench *b, const char *label, op_fn *op)
+/* Once by one client, and once by several if there are to be. */
+static void run_both(struct bench *b, const char *label, op_fn *op)
+{
+	run(b, label, op);
+	if (b->clients > 1)
+		run_clients(b, label, op, b->files, b->clients);
+}
+
+static void run_cold(struct bench *b, const char *label, op_fn *op, unsigned clients)
 {
 	if (drop_caches())
-		run(b, label, op);
+		run_clients(b, label, op, b->files, clients);
 	else
 		printf("%s\t-\n", label);
 }
@@ -129,8 +190,9 @@ static void write_out(struct bench *b, int fd, size_t len, const char *name)
 		die("write", name);
 }
 
-static void op_create(struct bench *b, uint32_t n, const char *name)
+static void op_create(struct client *client, uint32_t n, const char *name)
 {
+	struct bench *b = client->bench;
 	int fd = openat(b->dir, name, O_WRONLY | O_CREAT | O_EXCL, 0644);
 
 	(void)n;
@@ -139,8 +201,9 @@ static void op_create(struct bench *b, uint32_t n, const char *name)
 		die("close", name);
 }
 
-static void op_create_synced(struct bench *b, uint32_t n, const char *name)
+static void op_create_synced(struct client *client, uint32_t n, const char *name)
 {
+	struct bench *b = client->bench;
 	char synced[32];
 	int fd;
 
@@ -154,24 +217,26 @@ static void op_create_synced(struct bench *b, uint32_t n, const char *name)
 		die("close", synced);
 }
 
-static void op_read(struct bench *b, uint32_t n, const char *name)
+static void op_read(struct client *client, uint32_t n, const char *name)
 {
+	struct bench *b = client->bench;
 	int fd = openat(b->dir, name, O_RDONLY);
 	ssize_t got;
 
 	(void)n;
 	if (fd < 0)
 		die("open", name);
-	got = read(fd, b->back, b->bytes + APPEND_BYTES + 1);
-	if (got != (ssize_t)b->bytes || memcmp(b->back, b->data, b->bytes)) {
+	got = read(fd, client->back, b->bytes + APPEND_BYTES + 1);
+	if (got != (ssize_t)b->bytes || memcmp(client->back, b->data, b->bytes)) {
 		fprintf(stderr, "fsbench: %s does not hold what was written\n", name);
 		exit(1);
 	}
 	close(fd);
 }
 
-static void op_stat(struct bench *b, uint32_t n, const char *name)
+static void op_stat(struct client *client, uint32_t n, const char *name)
 {
+	struct bench *b = client->bench;
 	struct stat st;
 
 	(void)n;
@@ -179,8 +244,9 @@ static void op_stat(struct bench *b, uint32_t n, const char *name)
 		die("stat", name);
 }
 
-static void op_rewrite(struct bench *b, uint32_t n, const char *name)
+static void op_rewrite(struct client *client, uint32_t n, const char *name)
 {
+	struct bench *b = client->bench;
 	int fd = openat(b->dir, name, O_WRONLY | O_TRUNC);
 
 	(void)n;
@@ -189,20 +255,25 @@ static void op_rewrite(struct bench *b, uint32_t n, const char *name)
 		die("close", name);
 }
 
-static void op_replace(struct bench *b, uint32_t n, const char *name)
+static void op_replace(struct client *client, uint32_t n, const char *name)
 {
-	int fd = openat(b->dir, "tmp", O_WRONLY | O_CREAT | O_EXCL, 0644);
+	struct bench *b = client->bench;
+	char tmp[16];
+	int fd;
 
 	(void)n;
-	write_out(b, fd, b->bytes, "tmp");
+	snprintf(tmp, sizeof(tmp), "tmp%u", client->number);
+	fd = openat(b->dir, tmp, O_WRONLY | O_CREAT | O_EXCL, 0644);
+	write_out(b, fd, b->bytes, tmp);
 	if (close(fd))
-		die("close", "tmp");
-	if (renameat(b->dir, "tmp", b->dir, name))
+		die("close", tmp);
+	if (renameat(b->dir, tmp, b->dir, name))
 		die("rename", name);
 }
 
-static void op_append(struct bench *b, uint32_t n, const char *name)
+static void op_append(struct client *client, uint32_t n, const char *name)
 {
+	struct bench *b = client->bench;
 	int fd = openat(b->dir, name, O_WRONLY | O_APPEND);
 
 	(void)n;
@@ -212,8 +283,9 @@ static void op_append(struct bench *b, uint32_t n, const char *name)
 }
 
 /* Onto a free id; the ids stay a permutation of FILES+1..2*FILES. */
-static void op_rename(struct bench *b, uint32_t n, const char *name)
+static void op_rename(struct client *client, uint32_t n, const char *name)
 {
+	struct bench *b = client->bench;
 	char to[16];
 
 	snprintf(to, sizeof(to), "%lu", b->files + n + 1);
@@ -221,8 +293,9 @@ static void op_rename(struct bench *b, uint32_t n, const char *name)
 		die("rename", name);
 }
 
-static void op_unlink(struct bench *b, uint32_t n, const char *name)
+static void op_unlink(struct client *client, uint32_t n, const char *name)
 {
+	struct bench *b = client->bench;
 	char moved[16];
 
 	(void)name;
@@ -231,14 +304,15 @@ static void op_unlink(struct bench *b, uint32_t n, const char *name)
 		die("unlink", moved);
 }
 
-static void op_unlink_synced(struct bench *b, uint32_t n, const char *name)
+static void unlink_synced(struct bench *b)
 {
-	char synced[32];
+	for (unsigned long n = 1; n <= b->files; n++) {
+		char synced[32];
 
-	(void)n;
-	snprintf(synced, sizeof(synced), "s%s", name);
-	if (unlinkat(b->dir, synced, 0) && errno != ENOENT)
-		die("unlink", synced);
+		snprintf(synced, sizeof(synced), "s%lu", n);
+		if (unlinkat(b->dir, synced, 0) && errno != ENOENT)
+			die("unlink", synced);
+	}
 }
 
 /* The visit before lets the kernel ask once for what a cold read has made stale (the access time).
@@ -281,27 +355,86 @@ static void run_list(struct bench *b, const char *label, bool cold)
 	}
 }
 
-static void run_all(struct bench *b)
+static void run_reading(struct bench *b)
 {
-	run(b, "create", op_create);
-	run(b, "read after create", op_read);
-	run_cold(b, "cold read", op_read);
+	run_cold(b, "cold read", op_read, 1);
 	run(b, "warm read", op_read);
+	if (b->clients > 1) {
+		run_cold(b, "cold read", op_read, b->clients);
+		run_clients(b, "warm read", op_read, b->files, b->clients);
+	}
 	run_warm_stat(b);
 	run_list(b, "cold list", true);
 	run_list(b, "warm list", false);
-	run(b, "rewrite", op_rewrite);
+}
+
+static void run_synced(struct bench *b)
+{
+	run_clients(b, "create and fsync", op_create_synced, b->synced, 1);
+	unlink_synced(b);
+	if (b->writers > 1) {
+		unsigned long count = b->synced * b->writers;
+
+		run_clients(b, "create and fsync", op_create_synced,
+			    count < b->files ? count : b->files, b->writers);
+		unlink_synced(b);
+	}
+}
+
+static void run_all(struct bench *b)
+{
+	if (b->read_only) {
+		run_reading(b);
+		return;
+	}
+	run(b, "create", op_create);
+	run(b, "read after create", op_read);
+	if (b->keep)
+		return;
+	run_reading(b);
+	run_both(b, "rewrite", op_rewrite);
 	run(b, "replace", op_replace);
 	run(b, "append", op_append);
-	run_some(b, "create and fsync", op_create_synced, b->synced);
+	run_synced(b);
 	run(b, "rename", op_rename);
 	run(b, "unlink", op_unlink);
-	for (uint32_t n = 0; n < b->files; n++) {
-		char name[16];
-
-		snprintf(name, sizeof(name), "%u", n + 1);
-		op_unlink_synced(b, n, name);
+	if (b->clients > 1) {
+		run_clients(b, "create", op_create, b->files, b->clients);
+		run_clients(b, "rename", op_rename, b->files, b->clients);
+		run_clients(b, "unlink", op_unlink, b->files, b->clients);
 	}
+}
+
+/* The file has its blocks and no other client, so that the disk has nothing to do but to be sure.
+ */
+static void run_disk(int dir, unsigned long count)
+{
+	static const char name[] = "disk";
+	char *data = calloc(1, DISK_FILE / 64);
+	int fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL, 0644);
+	double start;
+
+	if (!data || fd < 0)
+		die("create", name);
+	for (unsigned i = 0; i < 64; i++) {
+		if (write(fd, data, DISK_FILE / 64) != (ssize_t)(DISK_FILE / 64))
+			die("write", name);
+	}
+	if (fsync(fd))
+		die("fsync", name);
+	start = now_us();
+	for (unsigned long i = 0; i < count; i++) {
+		off_t off = (off_t)(i % (DISK_FILE / DISK_WRITE) * DISK_WRITE);
+
+		memcpy(data, &i, sizeof(i));
+		if (pwrite(fd, data, DISK_WRITE, off) != DISK_WRITE || fdatasync(fd))
+			die("overwrite", name);
+	}
+	printf("overwrite and fdatasync\t%.2f\n", (now_us() - start) / (double)count);
+	free(data);
+	close(fd);
+	if (unlinkat(dir, name, 0))
+		die("unlink", name);
 }
 
 static unsigned long number(const char *text, unsigned long max)
@@ -316,35 +449,49 @@ static unsigned long number(const char *text, unsigned long max)
 	return v;
 }
 
+static void usage(void)
+{
+	fprintf(stderr, "usage: fsbench [-n FILES] [-s BYTES] [-f FILES_SYNCED] [-c CLIENTS] "
+			"[-w WRITERS] [-k | -r] DIRECTORY\n"
+			"       fsbench -d COUNT DIRECTORY\n");
+	exit(2);
+}
+
 int main(int argc, char *argv[])
 {
 	struct bench b = {.files = 10000, .synced = 300, .bytes = 1000, .seed = 88172645463325252u};
+	unsigned long disk = 0;
 	int c;
 
-	while ((c = getopt(argc, argv, "n:s:f:")) != -1) {
-		if (c == 'n')
-			b.files = number(optarg, FILES_MAX);
-		else if (c == 's')
-			b.bytes = number(optarg, BYTES_MAX);
-		else if (c == 'f')
-			b.synced = number(optarg, FILES_MAX);
-		else
-			return 2;
+	b.clients = b.writers = 1;
+	while ((c = getopt(argc, argv, "n:s:f:c:w:d:kr")) != -1) {
+		switch (c) {
+		case 'n': b.files = number(optarg, FILES_MAX); break;
+		case 's': b.bytes = number(optarg, BYTES_MAX); break;
+		case 'f': b.synced = number(optarg, FILES_MAX); break;
+		case 'c': b.clients = (unsigned)number(optarg, CLIENTS_MAX); break;
+		case 'w': b.writers = (unsigned)number(optarg, CLIENTS_MAX); break;
+		case 'd': disk = number(optarg, FILES_MAX); break;
+		case 'k': b.keep = true; break;
+		case 'r': b.read_only = true; break;
+		default: usage();
+		}
 	}
-	if (optind + 1 != argc) {
-		fprintf(stderr,
-			"usage: fsbench [-n FILES] [-s BYTES] [-f FILES_SYNCED] DIRECTORY\n");
-		return 2;
-	}
+	if (optind + 1 != argc)
+		usage();
 	if (b.synced > b.files)
 		b.synced = b.files;
 	b.dir = open(argv[optind], O_RDONLY | O_DIRECTORY);
 	if (b.dir < 0)
 		die("open", argv[optind]);
+	if (disk) {
+		run_disk(b.dir, disk);
+		close(b.dir);
+		return 0;
+	}
 	b.order = malloc(b.files * sizeof(*b.order));
 	b.data = malloc(b.bytes);
-	b.back = malloc(b.bytes + APPEND_BYTES + 1);
-	if (!b.order || !b.data || !b.back)
+	if (!b.order || !b.data)
 		die("memory for", argv[optind]);
 	for (uint32_t i = 0; i < b.files; i++)
 		b.order[i] = i;
@@ -352,7 +499,6 @@ int main(int argc, char *argv[])
 	run_all(&b);
 	free(b.order);
 	free(b.data);
-	free(b.back);
 	close(b.dir);
 	return 0;
 }
