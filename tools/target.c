@@ -318,16 +318,8 @@ int target_export_keys(struct target *t, const struct pfs_key *keys, size_t coun
 
 int target_snapshot(struct target *t, struct pfs_snapshot_info *info)
 {
-	int err;
-
 	fresh(t);
-	err = t->ops->snapshot(t, info);
-	/* The store failed in the middle of it: a failed one gives snapshots without writing. */
-	if (err == -EROFS) {
-		fresh(t);
-		err = t->ops->snapshot(t, info);
-	}
-	return err;
+	return t->ops->snapshot(t, info);
 }
 
 int target_copy_all(struct target *t, target_copy_fn *fn, void *arg)

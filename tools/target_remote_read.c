@@ -140,14 +140,11 @@ static int export_part(void *arg, struct client *c)
 	}
 }
 
-int remote_snapshot(struct target *t, struct pfs_snapshot_info *info)
+static int open_snapshot(struct remote *r, struct pfs_snapshot_info *info)
 {
-	struct remote *r = remote_of(t);
 	struct pfs_wire_in *in = &r->client.in;
 	int err = remote_begin(r, PFS_WIRE_SNAPSHOT);
 
-	*info = (struct pfs_snapshot_info){0};
-	r->snapshot = false;
 	if (!err)
 		err = remote_noted(r, client_request(&r->client, NULL, NULL));
 	if (err)
@@ -155,7 +152,22 @@ int remote_snapshot(struct target *t, struct pfs_snapshot_info *info)
 #define GET(field) info->field = pfs_wire_get_u64(in);
 	PFS_WIRE_SNAPSHOT_FIELDS(GET)
 #undef GET
-	err = remote_finished(r, 0);
+	return remote_finished(r, 0);
+}
+
+int remote_snapshot(struct target *t, struct pfs_snapshot_info *info)
+{
+	struct remote *r = remote_of(t);
+	int err;
+
+	*info = (struct pfs_snapshot_info){0};
+	r->snapshot = false;
+	err = open_snapshot(r, info);
+	/* The store has failed in the middle of it: now it gives one without writing anything. */
+	if (err == -EROFS) {
+		t->reason.text[0] = '\0';
+		err = open_snapshot(r, info);
+	}
 	r->snapshot = err == 0;
 	return err;
 }

@@ -373,6 +373,27 @@ static void an_error_of_opening_is_answered(void **state)
 	client_close(&c);
 }
 
+/* Proves: payloadctl asks again when the store failed while its snapshot was opened, because a
+ * failed one gives snapshots; and takes no other error for that. */
+static void a_store_that_fails_meanwhile_is_asked_again(void **state)
+{
+	struct fixture *f = *state;
+	struct pfs_snapshot_info info;
+	struct client c;
+	struct target *t;
+
+	connect_to(f, &c);
+	assert_int_equal(target_remote_open(&t, &c, dup(f->dirfd)), 0);
+	__atomic_store_n(&snapshot_err, -EROFS, __ATOMIC_SEQ_CST);
+	assert_int_equal(t->ops->snapshot(t, &info), 0);
+	assert_int_equal(info.points, COUNT);
+	assert_string_equal(t->reason.text, "");
+	__atomic_store_n(&snapshot_err, -ENOSPC, __ATOMIC_SEQ_CST);
+	assert_int_equal(t->ops->snapshot(t, &info), -ENOSPC);
+	assert_int_equal(info.points, 0);
+	t->ops->close(t);
+}
+
 /* Proves: when clients without a snapshot have been idle for too long, one with a snapshot, which
  * was idle for longer, still has its connection, and the same snapshot. */
 static void a_snapshot_is_waited_for(void **state)
@@ -448,6 +469,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_snapshot_ends_with_its_connection, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(an_error_of_opening_is_answered, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_store_that_fails_meanwhile_is_asked_again, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_snapshot_is_waited_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_pause_keeps_the_snapshot, setup, teardown),
 	};
