@@ -10,7 +10,7 @@ metrics=(load get1 get2 scan update delete disk durable1 durable16 open_clean_ms
 	private_bytes mapped_bytes raw_bytes)
 
 engine=$root/tools/bench/engine
-export BUILD=$build
+export ENGINE=$build/bench/engine-own # which is always built anew with the tests
 report() { "$root/tools/bench/report" "$@"; }
 
 setup() {
