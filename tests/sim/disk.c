@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 
 #define IMAGE_ROOM_MIN (64 * PFS_MIB)
-#define POOLED_PIECES_MAX 4096 /* 16 MiB */
+#define POOLED_PIECES_MAX 4096	    /* 16 MiB */
 #define POOLED_TOTAL_MAX (1u << 20) /* 4 GiB */
 
 static void *must(void *p)
