@@ -176,7 +176,7 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 # ---- targets ----
 
-.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench bench-mounts bench-quick bench-wait bench-churn bench-space tidy format clean \
+.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench bench-engine bench-mounts bench-quick bench-wait bench-churn bench-space tidy format clean \
 	help FORCE deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-tidy deps-fuzz
 
 all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release
@@ -222,8 +222,12 @@ images: build/debug/tests/images/images_test ## make the golden images and the v
 	@build/debug/tests/images/images_test make tests/images/golden-v1 >/dev/null
 	@tests/images/accept
 
-# SETS, PEERS, DOCS, ROUNDS...: see tools/bench/engine.
+# One after the other, also with -j. PEERS, DOCS and ROUNDS mean something else to each part: they are for the parts.
 bench: build/release/bench/engine deps-bench-engine bench-mounts ## everything against its peers: hours; tables, CSV, plots in build/bench
+	@BUILD=build/release tools/bench/engine
+
+# SETS, PEERS, DOCS, ROUNDS...: see tools/bench/engine.
+bench-engine: build/release/bench/engine deps-bench-engine ## the engine against RocksDB, LMDB and SQLite
 	@BUILD=build/release tools/bench/engine
 
 # PEERS, FILES, ROUNDS, DOCS...: see tools/bench/mounts.
