@@ -7,11 +7,15 @@
 
 #define PACK_MAX PFS_GIB
 #define AREA_OUT (64 * PFS_KIB) /* longer values are decoded in place */
+#define MATCH_LEN_MIN 4		/* of LZ4's format */
 
 /* Bytes and microseconds a document, with a dictionary of 64 KiB: 99 bytes of JSON become 49 (0.4
- * us) with fast LZ4, 35.3 (7.7) at level 9, 35.0 (10.7) at 10, 34.7 (21) at 11 and 12; 839 bytes
- * become 398 (2), 307.2 (21.6), 305.9 (38), 305.8 (40) and 305.7 (48). */
-#define HC_LEVEL 10
+ * us) with fast LZ4, 33.4 (9.7) at level 9, 33.8 (11.7) at 10, 32.9 (27) at 11 and 32.9 (36) at 12;
+ * 839 bytes become 387 (2), 291.5 (25), 290.0 (41), 289.9 (47) and 289.8 (58). So what is short is
+ * given a level that gains something, and takes less time than a longer value all the same. */
+static const int hc_levels[] = {10, 11};
+#define HC_SHORT_LEN 256
+#define HC_LEVELS (sizeof(hc_levels) / sizeof(hc_levels[0]))
 
 _Static_assert(PACK_MAX <= LZ4_MAX_INPUT_SIZE, "codec.h promises 1 GiB");
 
@@ -78,8 +82,11 @@ size_t pfs_codec_pack(uint8_t *out, size_t cap, const uint8_t *raw, size_t raw_l
 /* ---- LZ4HC ---- */
 
 struct pfs_codec_hc {
-	uint64_t serial; /* of the dictionary in loaded; 0: none was */
-	LZ4_streamHC_t loaded, work;
+	uint64_t serial; /* of the dictionary in bytes; 0: none was */
+	/* What it is loaded into, for each level: those of this serial are. */
+	LZ4_streamHC_t loaded[HC_LEVELS];
+	uint64_t loaded_serial[HC_LEVELS];
+	LZ4_streamHC_t work;
 	uint8_t bytes[PFS_CODEC_DICT_MAX]; /* the dictionary's */
 };
 
@@ -91,6 +98,7 @@ int pfs_codec_hc_new(struct pfs_codec_hc **out)
 	if (!hc)
 		return -ENOMEM;
 	hc->serial = 0;
+	memset(hc->loaded_serial, 0, sizeof(hc->loaded_serial));
 	LZ4_initStreamHC(&hc->work, sizeof(hc->work));
 	return 0;
 }
@@ -100,18 +108,23 @@ void pfs_codec_hc_free(struct pfs_codec_hc *hc)
 	free(hc);
 }
 
-static void load_hc(struct pfs_codec_hc *hc, const struct pfs_codec_dict *dict)
+static void load_hc(struct pfs_codec_hc *hc, const struct pfs_codec_dict *dict, unsigned level)
 {
-	memcpy(hc->bytes, dict->bytes, dict->len);
-	LZ4_initStreamHC(&hc->loaded, sizeof(hc->loaded));
-	LZ4_resetStreamHC_fast(&hc->loaded, HC_LEVEL);
-	LZ4_loadDictHC(&hc->loaded, (const char *)hc->bytes, (int)dict->len);
+	LZ4_streamHC_t *loaded = &hc->loaded[level];
+
+	if (hc->serial != dict->serial)
+		memcpy(hc->bytes, dict->bytes, dict->len);
 	hc->serial = dict->serial;
+	LZ4_initStreamHC(loaded, sizeof(*loaded));
+	LZ4_resetStreamHC_fast(loaded, hc_levels[level]);
+	LZ4_loadDictHC(loaded, (const char *)hc->bytes, (int)dict->len);
+	hc->loaded_serial[level] = dict->serial;
 }
 
 size_t pfs_codec_pack_hc(struct pfs_codec_hc *hc, uint8_t *out, size_t cap, const uint8_t *raw,
 			 size_t raw_len, const struct pfs_codec_dict *dict)
 {
+	unsigned level = raw_len <= HC_SHORT_LEN;
 	int room, packed;
 
 	if (raw_len < 2 || raw_len > PACK_MAX || cap == 0)
@@ -119,13 +132,13 @@ size_t pfs_codec_pack_hc(struct pfs_codec_hc *hc, uint8_t *out, size_t cap, cons
 	room = (int)pfs_min_u64(cap, raw_len - 1);
 	if (!dict) {
 		packed = LZ4_compress_HC_extStateHC(&hc->work, (const char *)raw, (char *)out,
-						    (int)raw_len, room, HC_LEVEL);
+						    (int)raw_len, room, hc_levels[level]);
 	} else {
-		if (hc->serial != dict->serial)
-			load_hc(hc, dict);
+		if (hc->serial != dict->serial || hc->loaded_serial[level] != dict->serial)
+			load_hc(hc, dict, level);
 		/* 256 KiB, which take 3 us. LZ4_attach_HC_dictionary would do without, but the
 		 * shared library does not have it, and at this level it finds less. */
-		memcpy(&hc->work, &hc->loaded, sizeof(hc->work));
+		memcpy(&hc->work, &hc->loaded[level], sizeof(hc->work));
 		packed = LZ4_compress_HC_continue(&hc->work, (const char *)raw, (char *)out,
 						  (int)raw_len, room);
 	}
@@ -176,6 +189,41 @@ int pfs_codec_unpack(uint8_t *out, size_t raw_len, const uint8_t *packed, size_t
 						    (int)packed_len, (int)raw_len,
 						    (const char *)dict->bytes, (int)dict->len);
 	return got >= 0 && (size_t)got == raw_len ? 0 : -EUCLEAN;
+}
+
+/* A length of 15 goes on in bytes, up to the first that is not 255. */
+static size_t take_length(const uint8_t **at, const uint8_t *end, unsigned nibble)
+{
+	size_t len = nibble;
+	uint8_t more = nibble == 15 ? 255 : 0;
+
+	while (more == 255 && *at < end) {
+		more = *(*at)++;
+		len += more;
+	}
+	return len;
+}
+
+void pfs_codec_count_uses(const uint8_t *packed, size_t packed_len, size_t dict_len, uint32_t *uses)
+{
+	const uint8_t *at = packed, *end = packed + packed_len;
+	size_t pos = dict_len; /* counted from the beginning of the dictionary */
+
+	while (at < end) {
+		uint8_t token = *at++;
+		size_t len = take_length(&at, end, token >> 4), from;
+
+		if (len + 2 >= (size_t)(end - at))
+			return; /* the last literals, which no match follows */
+		at += len;
+		pos += len;
+		from = pos - pfs_get_le16(at);
+		at += 2;
+		len = take_length(&at, end, token & 15) + MATCH_LEN_MIN;
+		for (size_t i = from; i < from + len && i < dict_len; i++)
+			uses[i]++;
+		pos += len;
+	}
 }
 
 size_t pfs_codec_bound(size_t raw_len)

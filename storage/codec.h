@@ -30,9 +30,9 @@ struct pfs_codec_hc;
 int pfs_codec_hc_new(struct pfs_codec_hc **out);
 void pfs_codec_hc_free(struct pfs_codec_hc *hc);
 
-/* The same with LZ4HC: a quarter smaller with a dictionary, ten to forty times as slow, decoded by
- * the same function as fast. The dictionary that it was called with last is kept loaded (it need
- * not live on). */
+/* The same with LZ4HC: a quarter smaller with a dictionary, twenty to seventy times as slow,
+ * decoded by the same function as fast. The dictionary that it was called with last is kept loaded
+ * (it need not live on). */
 size_t pfs_codec_pack_hc(struct pfs_codec_hc *hc, uint8_t *out, size_t cap, const uint8_t *raw,
 			 size_t raw_len, const struct pfs_codec_dict *dict);
 
@@ -40,6 +40,11 @@ size_t pfs_codec_pack_hc(struct pfs_codec_hc *hc, uint8_t *out, size_t cap, cons
  * that; out may then hold anything, never more than raw_len bytes are written. */
 int pfs_codec_unpack(uint8_t *out, size_t raw_len, const uint8_t *packed, size_t packed_len,
 		     const struct pfs_codec_dict *dict);
+
+/* Which bytes of the dictionary what was packed with it copies: adds 1 to uses[i], of dict_len, for
+ * each time that it copies byte i. packed is as pack or pack_hc made it. */
+void pfs_codec_count_uses(const uint8_t *packed, size_t packed_len, size_t dict_len,
+			  uint32_t *uses);
 
 /* What pfs_codec_pack may need at most (the bound of LZ4) for raw_len bytes. */
 size_t pfs_codec_bound(size_t raw_len);

@@ -317,7 +317,8 @@ int pfs_store_compact_step(struct pfs_store *store, bool eager);
 
 /* Packs everything: values of pages with noticeable free space, or that are out of the order of
  * their ids, or could be smaller, are laid into new pages in that order, packed with LZ4HC and the
- * newest dictionary; older ones are needed no longer. What is packed already stays. Nobody waits
+ * newest dictionary, which may be one that is made for this from all over the store; older ones are
+ * needed no longer. What is packed already stays. Nobody waits
  * for it; it may be called while the store is used, and returns when it is done. In the worst case
  * it needs room for a second copy; where there is none, only free space is given back, which needs
  * room for a page. done and total of the progress are bytes of containers. -ENOSPC: there is no

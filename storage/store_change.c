@@ -116,6 +116,11 @@ bool pfs_is_worth_packing(const struct pfs_store *store, uint64_t len)
 	return len > PACKED_LEN_MIN && len + CONTAINER_HEADER_USUAL > store->super.min_value_size;
 }
 
+uint64_t pfs_container_len_usual(const struct pfs_store *store, uint64_t body_len)
+{
+	return pfs_max_u64(body_len + CONTAINER_HEADER_USUAL, store->super.min_value_size);
+}
+
 static int pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
 		bool with_dict, struct pfs_codec_hc *hc)
 {

@@ -65,6 +65,16 @@ static int by_slot(const void *a, const void *b)
 	return x->target.slot < y->target.slot ? -1 : x->target.slot > y->target.slot;
 }
 
+static int by_home(const void *a, const void *b)
+{
+	const struct pfs_version *x = *(struct pfs_version *const *)a,
+				 *y = *(struct pfs_version *const *)b;
+
+	if (x->home.page != y->home.page)
+		return x->home.page < y->home.page ? -1 : 1;
+	return x->home.slot < y->home.slot ? -1 : x->home.slot > y->home.slot;
+}
+
 /* Stages that are still being written stay out, unless they must not any longer. */
 static void leave_out_hot(struct pfs_store *store)
 {
@@ -346,23 +356,29 @@ static int write_tombstones(struct checkpoint *cp, bool *any)
 	int err = 0;
 
 	*any = false;
+	qsort(cp->versions, cp->count, sizeof(struct pfs_version *), by_home);
 	for (size_t i = 0; i < cp->count && !err; i++) {
 		struct pfs_version *v = cp->versions[i];
-		struct pfs_page *page = pfs_pager_find(cp->store->pager, v->home.page);
-		struct pfs_slot slot;
+		struct pfs_slot slot = {.tag = v->tag};
+		struct pfs_page *page;
+		uint8_t *out;
 
 		if (!has_old_home(v))
 			continue;
 		*any = true;
+		page = pfs_pager_find(cp->store->pager, v->home.page);
 		err = pfs_page_read_slot(page, v->home.slot, &slot);
-		if (err == -EUCLEAN) {
-			slot.tag = v->tag;
+		if (err == -EUCLEAN)
 			err = 0;
-		}
+		slot.kind = PFS_SLOT_TOMBSTONE;
+		slot.seq = v->seq;
 		if (!err)
-			err = pfs_write_tombstone(cp->store, &v->home, slot.tag, v->seq);
+			err = pfs_gather_room(&cp->gather, page, pfs_slot_offset(v->home.slot),
+					      PFS_SLOT_LEN, &out);
+		if (!err)
+			pfs_slot_encode((struct pfs_slot_disk *)out, &slot);
 	}
-	return err;
+	return err ? err : pfs_gather_flush(&cp->gather);
 }
 
 /* Everything is durable: space, segments and versions are free for others. */

@@ -1,8 +1,8 @@
 /* Rank 5: the inside of a store, shared by the store_*.c files and by nobody else.
  *
  * Lock order, outermost first:
- *   train       one training at a time
  *   compact     one compaction at a time
+ *   train       one training at a time
  *   checkpoint  one checkpoint at a time; the writer thread and callers that need room
  *   commit      all changes of what the store knows; held for a record's write, never for a sync
  *   wake        sleeping and waking of the threads
@@ -364,6 +364,8 @@ struct pfs_packed {
 /* Whether a payload of this length could take less space when it is packed: not when it fits the
  * smallest container as it is. */
 bool pfs_is_worth_packing(const struct pfs_store *store, uint64_t len);
+/* What a container with such a body takes, about. */
+uint64_t pfs_container_len_usual(const struct pfs_store *store, uint64_t body_len);
 
 /* Packs up to PFS_WHOLE_WRITE_MAX bytes. The body may be `data` itself. with_dict: with the newest
  * dictionary, if there is one; then the record has to be written before pfs_packed_free. */

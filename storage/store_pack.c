@@ -1,9 +1,8 @@
 /* Packing everything: the values of all pages that are not as they should be, in the order of their
  * ids, each as small as it gets, into new pages without holes.
  *
- *   survey -> all pages closed -> the next ids listed -> values moved -> checkpoint -> ... ->
- * opened
- *                                        ^----------------------------------'
+ *   survey -> dictionary -> all pages closed -> the next ids listed -> values moved -> checkpoint
+ *                                                          ^-------------------------------'
  *
  * A value that can be smaller is put anew, with all that it was; one that can't is touched as by
  * store_compact.c. Both are records of the journal like any other, so that W1 to W8 and O1 to O7
@@ -26,7 +25,8 @@
 #define BATCH_VALUES 1000000u
 #define SLOTS_AT_ONCE 4096u
 #define PASSES_MAX 3
-#define DEAD_DIV 32 /* dead bytes below this part of the live ones are left */
+#define OTHERS_DIV 8 /* points that the newest dictionary is of no use for: up to this part */
+#define DEAD_DIV 32  /* dead bytes below this part of the live ones are left */
 
 struct entry {
 	uint64_t tag;
@@ -398,6 +398,20 @@ static bool gains_nothing(const struct pfs_store *store, const struct pfs_packin
 				    (plan->live + room - 1) / room >= plan->pages);
 }
 
+/* Whether nearly all that is there is packed with the dictionary of new values. */
+static bool uses_newest_dict(struct pfs_store *store)
+{
+	struct pfs_dict *newest = pfs_dict_hold(store);
+	bool uses;
+
+	pthread_mutex_lock(&store->commit);
+	uses = newest && store->dict_users_known &&
+	       newest->users >= store->points - store->points / OTHERS_DIV;
+	pthread_mutex_unlock(&store->commit);
+	pfs_dict_let_go(newest);
+	return uses;
+}
+
 /* Whether all that is marked fits beside itself, with the journal that it takes. */
 static bool has_room_for_copy(struct run *run)
 {
@@ -431,21 +445,32 @@ static int pack_marked(struct run *run)
 	return err == -EAGAIN ? -ENOSPC : err;
 }
 
+static int survey(struct run *run)
+{
+	run->store->compaction.run++;
+	return pfs_pack_survey(run->repacker, &run->plan, run->stop);
+}
+
 static int pack_everything(struct run *run)
 {
 	struct pfs_store *store = run->store;
 	struct pfs_compaction *c = &store->compaction;
+	bool trained = false;
 	int err;
 
 	run->moved_before = c->moved;
 	if (c->victim)
 		pfs_compact_give_up(store, false);
-	c->run++;
 	err = pfs_checkpoint(store, true);
 	if (!err)
 		err = give_back(store);
 	if (!err)
-		err = pfs_pack_survey(run->repacker, &run->plan, run->stop);
+		err = survey(run);
+	/* What is packed already is not worth a training each time. */
+	if (!err && !(gains_nothing(store, &run->plan) && uses_newest_dict(store)))
+		err = pfs_train_to_pack(store, run->stop, &trained);
+	if (!err && trained)
+		err = survey(run);
 	if (err || gains_nothing(store, &run->plan))
 		return err;
 	err = pack_marked(run);

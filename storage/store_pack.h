@@ -32,6 +32,11 @@ struct pfs_repacked {
 int pfs_repack_slot(struct pfs_repacker *r, uint32_t page, uint32_t slot, unsigned kind,
 		    uint64_t tag, struct pfs_repacked *out);
 
+/* store_train.c. Makes the dictionary that everything is going to be packed with, when one for all
+ * that is there gains enough (T6); *made: one was. -EROFS, -ECANCELED; whatever else fails is
+ * logged: what there is serves. */
+int pfs_train_to_pack(struct pfs_store *store, const bool *stop, bool *made);
+
 /* What a full compaction is to do. */
 struct pfs_packing_plan {
 	uint64_t total;		    /* bytes of containers in marked pages */

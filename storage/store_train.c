@@ -8,11 +8,15 @@
  * worse than was promised. Each attempt that brings nothing doubles what has to be written before
  * the next one. T4: not with more than DICTS_MAX dictionaries, all of which somebody needs. T5: a
  * value that takes the smallest container anyway is no sample, and is not counted: what it packs to
- * is no gain. */
+ * is no gain. T6: a full compaction, which packs with LZ4HC and all that is there, makes the
+ * dictionary for that anew: refined, and judged by what containers take with LZ4HC. Where there is
+ * a dictionary it has to gain only PACK_GAIN, since no room is lost by it: of a second dictionary
+ * from as much, made by the same means, that is more than chance gives. */
 #include <stdlib.h>
 
 #include "storage/epoch.h"
-#include "storage/store_internal.h"
+#include "storage/refine.h"
+#include "storage/store_pack.h"
 #include "storage/train.h"
 
 #define SAMPLES_BYTES_MAX (3 * PFS_MIB)
@@ -23,6 +27,8 @@
 #define HOLD_OUT 8
 #define GAIN_NUM 9 /* 10 % */
 #define GAIN_DEN 10
+#define PACK_GAIN_NUM 63 /* 1.6 % */
+#define PACK_GAIN_DEN 64
 #define DRIFT_NUM 5 /* 25 % */
 #define DRIFT_DEN 4
 #define DRIFT_RAW_MIN PFS_MIB
@@ -151,47 +157,102 @@ static int part(struct samples *s, size_t *front, size_t *front_bytes)
 	return 0;
 }
 
-/* What the samples from `first` on, which begin at `at`, take when they are packed. */
-static uint64_t packed_size(const struct samples *s, size_t first, size_t at,
-			    const struct pfs_codec_dict *codec, uint8_t *room)
+/* What for, and how. */
+struct purpose {
+	bool force;   /* whatever it gains */
+	bool packing; /* T6 */
+	const bool *stop;
+};
+
+/* The samples that are held out. */
+struct held_out {
+	const struct samples *samples;
+	size_t first, at; /* the first of them, and where it begins */
+	uint8_t *room;	  /* PFS_BLOCK_LEN */
+};
+
+/* What they take when they are packed. */
+static uint64_t packed_size(const struct held_out *h, const struct pfs_codec_dict *codec)
 {
+	const struct samples *s = h->samples;
 	uint64_t sum = 0;
 
-	for (size_t i = first; i < s->count; at += s->lens[i++]) {
-		size_t n = pfs_codec_pack(room, PFS_BLOCK_LEN, s->bytes + at, s->lens[i], codec);
+	for (size_t i = h->first, at = h->at; i < s->count; at += s->lens[i++]) {
+		size_t n = pfs_codec_pack(h->room, PFS_BLOCK_LEN, s->bytes + at, s->lens[i], codec);
 
 		sum += n ? n : s->lens[i];
 	}
 	return sum;
 }
 
-static int judge(struct pfs_store *store, const struct samples *s, size_t front, size_t front_bytes,
-		 const uint8_t *bytes, size_t len, struct pfs_train_result *result)
+/* What their containers take when they are packed with LZ4HC. */
+static uint64_t containers_size(struct pfs_store *store, const struct held_out *h,
+				struct pfs_codec_hc *hc, const struct pfs_codec_dict *codec)
 {
+	const struct samples *s = h->samples;
+	uint64_t sum = 0;
+
+	for (size_t i = h->first, at = h->at; i < s->count; at += s->lens[i++]) {
+		size_t n = pfs_codec_pack_hc(hc, h->room, PFS_BLOCK_LEN, s->bytes + at, s->lens[i],
+					     codec);
+
+		sum += pfs_container_len_usual(store, n ? n : s->lens[i]);
+	}
+	return sum;
+}
+
+/* -EALREADY: it gains too little for a full compaction. */
+static int judge_packing(struct pfs_store *store, const struct held_out *h,
+			 const struct pfs_codec_dict *now, const struct pfs_codec_dict *made)
+{
+	struct pfs_codec_hc *hc;
+	uint64_t before, after;
+	int err = pfs_codec_hc_new(&hc);
+
+	if (err)
+		return err;
+	before = containers_size(store, h, hc, now);
+	after = containers_size(store, h, hc, made);
+	pfs_codec_hc_free(hc);
+	if (now)
+		return after * PACK_GAIN_DEN > before * PACK_GAIN_NUM ? -EALREADY : 0;
+	return after * GAIN_DEN > before * GAIN_NUM ? -EALREADY : 0;
+}
+
+/* -EALREADY: it gains too little. */
+static int judge(struct pfs_store *store, const struct samples *s, size_t front, size_t front_bytes,
+		 const uint8_t *bytes, size_t len, const struct purpose *purpose,
+		 struct pfs_train_result *result)
+{
+	struct held_out h = {s, front, front_bytes, malloc(PFS_BLOCK_LEN)};
 	struct pfs_codec_dict *codec;
 	struct pfs_dict *now;
-	uint8_t *room = malloc(PFS_BLOCK_LEN);
-	int err = room ? pfs_codec_dict_new(&codec, bytes, len) : -ENOMEM;
+	int err = h.room ? pfs_codec_dict_new(&codec, bytes, len) : -ENOMEM;
 
 	if (!err) {
 		now = pfs_dict_hold(store);
 		result->raw = s->used - front_bytes;
-		result->before = packed_size(s, front, front_bytes, now ? now->codec : NULL, room);
-		result->packed = packed_size(s, front, front_bytes, codec, room);
+		/* With LZ4 also for packing: what new values are going to be measured by. */
+		result->before = packed_size(&h, now ? now->codec : NULL);
+		result->packed = packed_size(&h, codec);
+		if (purpose->packing)
+			err = judge_packing(store, &h, now ? now->codec : NULL, codec);
+		else if (!purpose->force && result->packed * GAIN_DEN > result->before * GAIN_NUM)
+			err = -EALREADY;
 		pfs_dict_let_go(now);
 		pfs_codec_dict_free(codec);
 	}
-	free(room);
+	free(h.room);
 	return err;
 }
 
 /* From the samples that are there. */
-static int make(struct pfs_store *store, struct samples *s, bool force,
+static int make(struct pfs_store *store, struct samples *s, const struct purpose *purpose,
 		struct pfs_train_result *result)
 {
-	size_t front = 0, front_bytes = 0, cap;
+	size_t front = 0, front_bytes = 0, cap, len = 0;
 	uint8_t *dict;
-	ssize_t len;
+	ssize_t made;
 	int err;
 
 	result->samples = s->count;
@@ -203,21 +264,26 @@ static int make(struct pfs_store *store, struct samples *s, bool force,
 	dict = err ? NULL : malloc(cap);
 	if (!dict)
 		return -ENOMEM;
-	len = pfs_train_samples(dict, cap, s->bytes, s->lens, front);
-	err = len < 0 ? (int)len : judge(store, s, front, front_bytes, dict, (size_t)len, result);
-	if (!err && !force && result->packed * GAIN_DEN > result->before * GAIN_NUM)
-		err = -EALREADY;
+	made = pfs_train_samples(dict, cap, s->bytes, s->lens, front);
+	if (made < 0)
+		err = (int)made;
+	else
+		len = (size_t)made;
+	if (!err && purpose->packing)
+		err = pfs_refine(dict, &len, cap, s->bytes, s->lens, front, purpose->stop);
 	if (!err)
-		err = pfs_dict_add(store, dict, (size_t)len, result->raw, result->packed);
+		err = judge(store, s, front, front_bytes, dict, len, purpose, result);
+	if (!err)
+		err = pfs_dict_add(store, dict, len, result->raw, result->packed);
 	free(dict);
 	if (!err) {
-		result->length = (size_t)len;
+		result->length = len;
 		result->number = store->super.dict_highest;
 	}
 	return err;
 }
 
-static int train(struct pfs_store *store, uint64_t since, bool force,
+static int train(struct pfs_store *store, uint64_t since, const struct purpose *purpose,
 		 struct pfs_train_result *result)
 {
 	struct samples s;
@@ -231,7 +297,7 @@ static int train(struct pfs_store *store, uint64_t since, bool force,
 			s.since = 0;
 			pick(store, &s);
 		}
-		err = make(store, &s, force, result);
+		err = make(store, &s, purpose, result);
 	}
 	samples_free(&s);
 	return err;
@@ -268,13 +334,14 @@ static int may_train(const struct pfs_store *store)
 
 int pfs_train(struct pfs_store *store, bool force, struct pfs_train_result *result)
 {
+	const struct purpose purpose = {.force = force};
 	int err = may_train(store);
 
 	*result = (struct pfs_train_result){0};
 	if (err)
 		return err;
 	pthread_mutex_lock(&store->train_lock);
-	err = train(store, 0, force, result);
+	err = train(store, 0, &purpose, result);
 	settle(store, !err, result->sample_bytes);
 	pthread_mutex_unlock(&store->train_lock);
 	return err;
@@ -312,6 +379,7 @@ static bool has_room(struct pfs_store *store)
 int pfs_train_from(struct pfs_store *store, const void *samples, const size_t *lens, size_t count,
 		   struct pfs_train_result *result)
 {
+	const struct purpose purpose = {0};
 	struct samples s = {0};
 	int err = may_train(store);
 
@@ -321,12 +389,27 @@ int pfs_train_from(struct pfs_store *store, const void *samples, const size_t *l
 	if (!err) {
 		take(store, &s, samples, lens, count);
 		pthread_mutex_lock(&store->train_lock);
-		err = has_room(store) ? make(store, &s, false, result) : -EALREADY;
+		err = has_room(store) ? make(store, &s, &purpose, result) : -EALREADY;
 		settle(store, !err, result->sample_bytes);
 		pthread_mutex_unlock(&store->train_lock);
 	}
 	samples_free(&s);
 	return err;
+}
+
+/* Logs what came of a training that nobody hears of otherwise. */
+static void tell(struct pfs_store *store, int err, const struct pfs_train_result *result)
+{
+	if (!err)
+		pfs_logf(&store->logger, PFS_LOG_INFO,
+			 "dictionary %u of %llu bytes made from %llu points: %llu bytes of others "
+			 "take %llu instead of %llu",
+			 result->number, (unsigned long long)result->length,
+			 (unsigned long long)result->samples, (unsigned long long)result->raw,
+			 (unsigned long long)result->packed, (unsigned long long)result->before);
+	else if (err != -EALREADY && err != -ENODATA && err != -ECANCELED)
+		pfs_logf(&store->logger, PFS_LOG_WARNING, "training a dictionary failed: %s",
+			 strerror(-err));
 }
 
 /* ---- by itself ---- */
@@ -375,6 +458,7 @@ bool pfs_training_is_due(const struct pfs_store *store)
 
 void pfs_training_run(struct pfs_store *store)
 {
+	const struct purpose purpose = {0};
 	struct pfs_train_result result = {0};
 	uint64_t since = 0;
 	int err = -EALREADY;
@@ -391,18 +475,48 @@ void pfs_training_run(struct pfs_store *store)
 		since = store->dict->first_seq;
 	pthread_mutex_unlock(&store->commit);
 	if (due && has_room(store))
-		err = train(store, since, false, &result);
+		err = train(store, since, &purpose, &result);
 	if (due)
 		settle(store, !err, result.sample_bytes);
 	pthread_mutex_unlock(&store->train_lock);
+	tell(store, err, &result);
+}
+
+/* ---- for a full compaction ---- */
+
+/* Enough to train from, and room to write all of it anew, without which what is there keeps the
+ * dictionary that it has. */
+static bool is_worth_a_look(struct pfs_store *store)
+{
+	struct pfs_io_space space;
+	uint64_t copy;
+	bool enough;
+
+	pthread_mutex_lock(&store->commit);
+	enough = store->points >= PFS_TRAIN_POINTS_MIN && store->raw_bytes >= PFS_TRAIN_RAW_MIN &&
+		 store->dicts->count < DICTS_MAX;
+	copy = store->container_bytes + store->points * PFS_SLOT_LEN +
+	       2 * PFS_COMPACT_UNAPPLIED_BYTES;
+	pthread_mutex_unlock(&store->commit);
+	return enough && store->dir->ops->space(store->dir, &space) == 0 && space.available >= copy;
+}
+
+int pfs_train_to_pack(struct pfs_store *store, const bool *stop, bool *made)
+{
+	const struct purpose purpose = {.packing = true, .stop = stop};
+	struct pfs_train_result result = {0};
+	int err = may_train(store);
+
+	*made = false;
+	if (err)
+		return err == -EROFS ? err : 0;
+	pthread_mutex_lock(&store->train_lock);
+	err = is_worth_a_look(store) ? train(store, 0, &purpose, &result) : -EALREADY;
 	if (!err)
-		pfs_logf(&store->logger, PFS_LOG_INFO,
-			 "dictionary %u of %llu bytes made from %llu points: %llu bytes of others "
-			 "take %llu instead of %llu",
-			 result.number, (unsigned long long)result.length,
-			 (unsigned long long)result.samples, (unsigned long long)result.raw,
-			 (unsigned long long)result.packed, (unsigned long long)result.before);
-	else if (err != -EALREADY && err != -ENODATA)
-		pfs_logf(&store->logger, PFS_LOG_WARNING, "training a dictionary failed: %s",
-			 strerror(-err));
+		settle(store, true, result.sample_bytes);
+	pthread_mutex_unlock(&store->train_lock);
+	*made = !err;
+	tell(store, err, &result);
+	/* With the dictionary that there is packing goes on as well. */
+	return err == -EROFS || err == -ECANCELED ? err : 0;
 }

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <lz4hc.h>
+
 #include <cmocka.h>
 
 #include "storage/codec.h"
@@ -372,6 +374,159 @@ static void threads_share_nothing(void **state)
 	pfs_codec_dict_free(dicts[1]);
 }
 
+/* ---- LZ4HC ---- */
+
+#define HC_DOCS 400u
+
+/* A dictionary of documents that are none of the first HC_DOCS. */
+static struct pfs_codec_dict *make_hc_dict(unsigned seed, uint8_t *bytes, size_t len)
+{
+	struct pfs_codec_dict *dict;
+	size_t at = 0;
+
+	for (unsigned i = 0; at < len; i++) {
+		char doc[400];
+		size_t n = pfs_min_u64(make_document(doc, sizeof(doc), HC_DOCS + seed * 5000 + i),
+				       len - at);
+
+		memcpy(bytes + at, doc, n);
+		at += n;
+	}
+	assert_int_equal(pfs_codec_dict_new(&dict, bytes, len), 0);
+	return dict;
+}
+
+/* A short document, or some of them one after the other. */
+static size_t make_hc_document(char *out, size_t cap, unsigned i)
+{
+	size_t len = 0;
+
+	for (unsigned n = 0; n < (i % 3 ? 1 : 4); n++)
+		len += make_document(out + len, cap - len, i + n * 10000);
+	return i % 3 == 1 ? pfs_min_u64(len, 100) : len;
+}
+
+/* Proves: whatever the values and dictionaries before it were, and in which order they came, a
+ * value is packed by LZ4HC as it is packed alone, and comes back. */
+static void hc_remembers_nothing(void **state)
+{
+	uint8_t bytes[2][20000], packed[2000], alone[2000], back[2000 + CANARY_LEN];
+	struct pfs_codec_dict *dicts[] = {make_hc_dict(1, bytes[0], sizeof(bytes[0])), NULL,
+					  make_hc_dict(2, bytes[1], sizeof(bytes[1]))};
+	struct pfs_codec_hc *hc, *fresh;
+	uint64_t random = 0;
+
+	(void)state;
+	assert_int_equal(pfs_codec_hc_new(&hc), 0);
+	for (unsigned i = 0; i < HC_DOCS; i++) {
+		const struct pfs_codec_dict *dict = dicts[pfs_mix64(++random) % 3];
+		char doc[2000];
+		size_t len = make_hc_document(doc, sizeof(doc), i), n;
+
+		n = pfs_codec_pack_hc(hc, packed, sizeof(packed), (uint8_t *)doc, len, dict);
+		assert_int_equal(pfs_codec_hc_new(&fresh), 0);
+		assert_int_equal(
+			pfs_codec_pack_hc(fresh, alone, sizeof(alone), (uint8_t *)doc, len, dict),
+			n);
+		pfs_codec_hc_free(fresh);
+		if (!n)
+			continue;
+		assert_memory_equal(packed, alone, n);
+		assert_int_equal(unpack_checked(back, len, packed, n, dict), 0);
+		assert_memory_equal(back, doc, len);
+	}
+	pfs_codec_hc_free(hc);
+	pfs_codec_dict_free(dicts[0]);
+	pfs_codec_dict_free(dicts[2]);
+}
+
+/* Proves: values up to 256 bytes are packed as LZ4 packs them at level 11, longer ones as at level
+ * 10, with a dictionary and without. */
+static void hc_packs_at_its_levels(void **state)
+{
+	static LZ4_streamHC_t stream;
+	uint8_t bytes[20000], packed[2000], want[2000];
+	struct pfs_codec_dict *dict = make_hc_dict(1, bytes, sizeof(bytes));
+	struct pfs_codec_hc *hc;
+	unsigned lengths[2] = {0};
+
+	(void)state;
+	assert_int_equal(pfs_codec_hc_new(&hc), 0);
+	for (unsigned i = 0; i < HC_DOCS; i++) {
+		char doc[2000];
+		size_t len = make_hc_document(doc, sizeof(doc), i);
+		int level, n;
+
+		if (i % 5 == 0)
+			len = pfs_min_u64(len, 256);
+		else if (i % 5 == 1 && len > 257)
+			len = 257;
+		level = len <= 256 ? 11 : 10;
+		lengths[level - 10]++;
+		LZ4_initStreamHC(&stream, sizeof(stream));
+		LZ4_resetStreamHC_fast(&stream, level);
+		if (i % 2)
+			LZ4_loadDictHC(&stream, (const char *)bytes, sizeof(bytes));
+		n = LZ4_compress_HC_continue(&stream, doc, (char *)want, (int)len, (int)len - 1);
+		assert_int_equal(pfs_codec_pack_hc(hc, packed, sizeof(packed), (uint8_t *)doc, len,
+						   i % 2 ? dict : NULL),
+				 n);
+		assert_memory_equal(packed, want, n);
+	}
+	assert_true(lengths[0] > 50 && lengths[1] > 50);
+	pfs_codec_hc_free(hc);
+	pfs_codec_dict_free(dict);
+}
+
+/* Proves: a byte of the dictionary is counted exactly when a value needs it: with another one there
+ * it does not come back as it was, and without all the others it does. */
+static void uses_of_the_dictionary_are_counted(void **state)
+{
+	uint8_t bytes[6000], packed[2000], back[2000 + CANARY_LEN];
+	struct pfs_codec_dict *dict = make_hc_dict(1, bytes, sizeof(bytes));
+	uint32_t uses[sizeof(bytes) + 1], sum = 0;
+	struct pfs_codec_hc *hc;
+
+	(void)state;
+	assert_int_equal(pfs_codec_hc_new(&hc), 0);
+	for (unsigned i = 0; i < 12; i++) {
+		uint8_t doc[2000], changed[sizeof(bytes)];
+		size_t len = make_hc_document((char *)doc, sizeof(doc), i), n;
+		struct pfs_codec_dict *other;
+
+		if (i == 11) /* a long literal, whose length goes on in bytes */
+			fill_random(doc, len = 700, 1);
+		if (i == 11)
+			memcpy(doc + 600, bytes + 3000, 80);
+		n = i % 2 ? pfs_codec_pack(packed, sizeof(packed), doc, len, dict)
+			  : pfs_codec_pack_hc(hc, packed, sizeof(packed), doc, len, dict);
+		assert_true(n > 0);
+		memset(uses, 0, sizeof(uses));
+		pfs_codec_count_uses(packed, n, sizeof(bytes), uses);
+		assert_int_equal(uses[sizeof(bytes)], 0);
+		for (size_t at = 0; at < sizeof(bytes); at++)
+			changed[at] = uses[at] ? bytes[at] : (uint8_t)~bytes[at];
+		assert_int_equal(pfs_codec_dict_new(&other, changed, sizeof(changed)), 0);
+		assert_int_equal(unpack_checked(back, len, packed, n, other), 0);
+		assert_memory_equal(back, doc, len);
+		pfs_codec_dict_free(other);
+		for (size_t at = 0; at < sizeof(bytes); at++) {
+			sum += uses[at];
+			if (!uses[at] || at % 7)
+				continue;
+			memcpy(changed, bytes, sizeof(changed));
+			changed[at] = (uint8_t)~bytes[at];
+			assert_int_equal(pfs_codec_dict_new(&other, changed, sizeof(changed)), 0);
+			assert_int_equal(unpack_checked(back, len, packed, n, other), 0);
+			assert_memory_not_equal(back, doc, len);
+			pfs_codec_dict_free(other);
+		}
+	}
+	assert_true(sum > 1000);
+	pfs_codec_hc_free(hc);
+	pfs_codec_dict_free(dict);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -386,6 +541,9 @@ int main(void)
 		cmocka_unit_test(hostile_bytes_spare_the_dictionary),
 		cmocka_unit_test(bound_is_enough),
 		cmocka_unit_test(threads_share_nothing),
+		cmocka_unit_test(hc_remembers_nothing),
+		cmocka_unit_test(hc_packs_at_its_levels),
+		cmocka_unit_test(uses_of_the_dictionary_are_counted),
 	};
 
 	return cmocka_run_group_tests_name("codec", tests, NULL, NULL);
