@@ -440,40 +440,74 @@ static void hc_remembers_nothing(void **state)
 	pfs_codec_dict_free(dicts[2]);
 }
 
-/* Proves: values up to 256 bytes are packed as LZ4 packs them at level 11, longer ones as at level
- * 10, with a dictionary and without. */
-static void hc_packs_at_its_levels(void **state)
+/* Records one after the other, of which every part stands in many others. */
+static void make_records(uint8_t *out, size_t len, unsigned seed)
+{
+	char *text = malloc(len + 200);
+	size_t at = 0;
+
+	for (unsigned i = 0; at < len; i++) {
+		uint64_t r = pfs_mix64(seed * 10000 + i + 1);
+
+		at += (size_t)sprintf(text + at,
+				      "{\"name\":\"%c%x\",\"lat\":\"%u.%u\",\"lng\":\"%u.%u\","
+				      "\"country\":\"%c%c\",\"admin1\":\"%02u\"}",
+				      'A' + (char)(r % 26), (unsigned)(r >> 50),
+				      (unsigned)(r >> 8) % 90, (unsigned)(r >> 16) % 100000,
+				      (unsigned)(r >> 24) % 180, (unsigned)(r >> 32) % 100000,
+				      'A' + (char)(r % 13), 'A' + (char)(r % 7),
+				      (unsigned)(r >> 40) % 40);
+	}
+	memcpy(out, text, len);
+	free(text);
+}
+
+static int pack_at(uint8_t *out, const uint8_t *raw, int len, int level, const uint8_t *dict,
+		   int dict_len)
 {
 	static LZ4_streamHC_t stream;
-	uint8_t bytes[20000], packed[2000], want[2000];
-	struct pfs_codec_dict *dict = make_hc_dict(1, bytes, sizeof(bytes));
+
+	LZ4_initStreamHC(&stream, sizeof(stream));
+	LZ4_resetStreamHC_fast(&stream, level);
+	if (dict)
+		LZ4_loadDictHC(&stream, (const char *)dict, dict_len);
+	return LZ4_compress_HC_continue(&stream, (const char *)raw, (char *)out, len, len - 1);
+}
+
+/* Proves: values up to 256 bytes are packed as LZ4 packs them at level 11, longer ones as at level
+ * 10, with a dictionary and without; which is not the same. */
+static void hc_packs_at_its_levels(void **state)
+{
+	static const size_t lens[] = {60, 100, 255, 256, 257, 300, 700};
+	static uint8_t bytes[40000];
+	struct pfs_codec_dict *dict;
 	struct pfs_codec_hc *hc;
-	unsigned lengths[2] = {0};
 
 	(void)state;
+	make_records(bytes, sizeof(bytes), 999);
+	assert_int_equal(pfs_codec_dict_new(&dict, bytes, sizeof(bytes)), 0);
 	assert_int_equal(pfs_codec_hc_new(&hc), 0);
-	for (unsigned i = 0; i < HC_DOCS; i++) {
-		char doc[2000];
-		size_t len = make_hc_document(doc, sizeof(doc), i);
-		int level, n;
+	for (size_t i = 0; i < pfs_array_len(lens); i++) {
+		unsigned level = lens[i] <= 256 ? 11 : 10, differ = 0;
 
-		if (i % 5 == 0)
-			len = pfs_min_u64(len, 256);
-		else if (i % 5 == 1 && len > 257)
-			len = 257;
-		level = len <= 256 ? 11 : 10;
-		lengths[level - 10]++;
-		LZ4_initStreamHC(&stream, sizeof(stream));
-		LZ4_resetStreamHC_fast(&stream, level);
-		if (i % 2)
-			LZ4_loadDictHC(&stream, (const char *)bytes, sizeof(bytes));
-		n = LZ4_compress_HC_continue(&stream, doc, (char *)want, (int)len, (int)len - 1);
-		assert_int_equal(pfs_codec_pack_hc(hc, packed, sizeof(packed), (uint8_t *)doc, len,
-						   i % 2 ? dict : NULL),
-				 n);
-		assert_memory_equal(packed, want, n);
+		for (unsigned seed = 0; seed < 100; seed++) {
+			uint8_t doc[700], packed[700], want[700];
+			bool with = seed % 4 != 0;
+			int len = (int)lens[i], n;
+
+			make_records(doc, lens[i], seed);
+			n = pack_at(want, doc, len, level == 10 ? 11 : 10, with ? bytes : NULL,
+				    sizeof(bytes));
+			differ += n != pack_at(packed, doc, len, (int)level, with ? bytes : NULL,
+					       sizeof(bytes));
+			n = pack_at(want, doc, len, (int)level, with ? bytes : NULL, sizeof(bytes));
+			assert_int_equal(pfs_codec_pack_hc(hc, packed, sizeof(packed), doc, lens[i],
+							   with ? dict : NULL),
+					 n);
+			assert_memory_equal(packed, want, n);
+		}
+		assert_true(differ > 5);
 	}
-	assert_true(lengths[0] > 50 && lengths[1] > 50);
 	pfs_codec_hc_free(hc);
 	pfs_codec_dict_free(dict);
 }

@@ -219,6 +219,93 @@ static void a_small_gain_is_taken_where_containers_shrink(void **state)
 	}
 }
 
+/* Proves: what is packed already is left alone, whatever dictionary might be better for it. */
+static void what_is_packed_keeps_its_dictionary(void **state)
+{
+	struct pfs_store *store;
+	struct pfs_sim *sim;
+
+	(void)state;
+	if (!trainer())
+		return;
+	sim = new_store(&store, 16);
+	add_dict(store, 1, PHRASES / 10);
+	put_docs(store, 1, 0, DOCS);
+	assert_int_equal(compact(store).values, 0);
+	assert_int_equal(store->super.dict_highest, 1);
+	put_falling(store, 1, 0, DOCS / 2);
+	assert_true(compact(store).values > 0);
+	assert_int_equal(store->super.dict_highest, 2);
+	end_store(store, sim);
+}
+
+/* A document with a text of its own and one of many that some others have, too. */
+static size_t make_record(uint8_t *out, uint64_t n)
+{
+	uint64_t r = pfs_mix64(n + 1), often = (r >> 8) % 2000 * ((r >> 32) % 2000) / 2000;
+
+	make_phrase(out, 3, often);
+	make_phrase(out + PHRASE_LEN, 4, n);
+	make_phrase(out + 2 * PHRASE_LEN, 5, (often * 7 + r % 3) % 4000);
+	return 3 * PHRASE_LEN;
+}
+
+static size_t pack_records(const struct pfs_codec_dict *codec, uint64_t first, uint64_t end)
+{
+	uint8_t doc[3 * PHRASE_LEN], out[3 * PHRASE_LEN];
+	struct pfs_codec_hc *hc;
+	size_t sum = 0;
+
+	assert_int_equal(pfs_codec_hc_new(&hc), 0);
+	for (uint64_t n = first; n < end; n++) {
+		size_t len = make_record(doc, n);
+		size_t packed = pfs_codec_pack_hc(hc, out, sizeof(out), doc, len, codec);
+
+		sum += packed ? packed : len;
+	}
+	pfs_codec_hc_free(hc);
+	return sum;
+}
+
+/* Proves: the dictionary is better for LZ4HC than what the trainer makes. */
+static void it_is_fitted_to_hc(void **state)
+{
+	enum { RECORDS = 20000, LEN = 3 * PHRASE_LEN };
+	uint8_t *samples = malloc(RECORDS * LEN), *dict = malloc(PFS_CODEC_DICT_MAX);
+	size_t *lens = malloc(RECORDS * sizeof(*lens));
+	struct pfs_codec_dict *trained;
+	struct pfs_store *store;
+	struct pfs_sim *sim;
+	ssize_t len;
+
+	(void)state;
+	if (!trainer()) {
+		free(samples);
+		free(dict);
+		free(lens);
+		return;
+	}
+	sim = new_store(&store, 16);
+	for (unsigned n = 0; n < RECORDS; n++) {
+		struct pfs_key key = pfs_key_num(n);
+
+		lens[n] = make_record(samples + n * LEN, n);
+		assert_int_equal(pfs_put(store, &key, samples + n * LEN, LEN, NULL, 0, NULL), 0);
+	}
+	(void)compact(store);
+	assert_int_equal(store->super.dict_highest, 1);
+	len = pfs_train_samples(dict, PFS_CODEC_DICT_MAX, samples, lens, RECORDS);
+	assert_true(len > 0);
+	assert_int_equal(pfs_codec_dict_new(&trained, dict, (size_t)len), 0);
+	assert_true(pack_records(store->dict->codec, RECORDS, RECORDS + 2000) <
+		    pack_records(trained, RECORDS, RECORDS + 2000) * 98 / 100);
+	pfs_codec_dict_free(trained);
+	free(samples);
+	free(dict);
+	free(lens);
+	end_store(store, sim);
+}
+
 /* Proves: new values are measured by what LZ4 makes of the samples, not LZ4HC, which they are not
  * packed with: values as before do not look as if they had drifted. */
 static void its_promise_is_that_of_new_values(void **state)
@@ -315,6 +402,8 @@ int main(void)
 		cmocka_unit_test(all_that_is_there_gets_its_dictionary),
 		cmocka_unit_test(chance_brings_no_dictionary),
 		cmocka_unit_test(a_small_gain_is_taken_where_containers_shrink),
+		cmocka_unit_test(what_is_packed_keeps_its_dictionary),
+		cmocka_unit_test(it_is_fitted_to_hc),
 		cmocka_unit_test(its_promise_is_that_of_new_values),
 		cmocka_unit_test(some_stores_get_none),
 		cmocka_unit_test(without_trainer_it_packs_with_what_there_is),
