@@ -148,4 +148,15 @@ static inline uint64_t pfs_mix64(uint64_t x)
 	return x;
 }
 
+/* What pfs_mix64 made x of: with the inverses of its factors modulo 2^64, the other way round. */
+static inline uint64_t pfs_unmix64(uint64_t x)
+{
+	x ^= x >> 33;
+	x *= UINT64_C(0x9cb4b2f8129337db);
+	x ^= x >> 33;
+	x *= UINT64_C(0x4f74430c22a54005);
+	x ^= x >> 33;
+	return x;
+}
+
 #endif

@@ -8,7 +8,7 @@
  * and it is freed an epoch after it was taken out of the table; its number is not used again.
  *
  * Locks. alloc, free, load, stat: the store's commit lock. write, header, sync, retire: the writer
- * thread only. Reading (find, slot, copy): any thread inside an epoch section, no lock. */
+ * thread only. Reading (find, next, slot, copy): any thread inside an epoch section, no lock. */
 #ifndef PFS_PAGER_H
 #define PFS_PAGER_H
 
@@ -190,7 +190,12 @@ void pfs_pager_unpublish(struct pfs_pager *pager, struct pfs_page *page);
 /* ---- reading ---- */
 
 struct pfs_page *pfs_pager_find(struct pfs_pager *pager, uint32_t number);
-uint32_t pfs_pager_last(const struct pfs_pager *pager); /* highest number */
+uint32_t pfs_pager_last(const struct pfs_pager *pager); /* highest number, of former pages too */
+/* The lowest number above `after` of a page that is there; 0: there is none. It takes the same time
+ * whatever the numbers are, which are never used again and grow for as long as a store is used: who
+ * looks at all pages goes by this. A page that comes or goes meanwhile may be met or not; without
+ * the commit lock, what is met may not be found any more. */
+uint32_t pfs_pager_next(const struct pfs_pager *pager, uint32_t after);
 
 /* -EUCLEAN: not a valid slot, -EIO. */
 int pfs_page_read_slot(const struct pfs_page *page, uint32_t number, struct pfs_slot *slot);

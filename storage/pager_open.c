@@ -240,21 +240,22 @@ static int found_file(void *arg, const char *name)
 static void check_set(struct pfs_pager *pager)
 {
 	const struct pfs_page_set *set = &pager->set, *seen = &pager->seen;
-	uint32_t missing = set->count - seen->count, number = 1;
+	uint32_t missing = set->count - seen->count;
+	uint64_t number;
 	struct pfs_page *page;
 
 	if (missing == 0 && set->mix == seen->mix)
 		return;
 	/* The difference of one is the number's, and says which. */
-	while (number <= set->highest && pfs_mix64(number) != (set->mix ^ seen->mix))
-		number++;
-	page = number <= set->highest ? pfs_pager_find(pager, number) : NULL;
+	number = pfs_unmix64(set->mix ^ seen->mix);
+	page = number <= set->highest ? pfs_pager_find(pager, (uint32_t)number) : NULL;
 	if (seen->count == set->count + 1 && page) {
 		pager->uncounted = page;
 		return;
 	}
-	if (missing == 1 && number <= set->highest)
-		pfs_corrupt(pager->logger, "store", 0, PFS_PAGE_NAME_FMT " is missing", number);
+	if (missing == 1 && number && number <= set->highest)
+		pfs_corrupt(pager->logger, "store", 0, PFS_PAGE_NAME_FMT " is missing",
+			    (uint32_t)number);
 	else if (seen->count < set->count)
 		pfs_corrupt(pager->logger, "store", 0, "%u page files are missing", missing);
 	else
@@ -310,8 +311,8 @@ void pfs_pager_close(struct pfs_pager *pager)
 		return;
 	for (uint32_t c = 0; c <= pager->last / TABLE_CHUNK; c++) {
 		for (uint32_t i = 0; pager->chunks[c] && i < TABLE_CHUNK; i++) {
-			if (pager->chunks[c][i])
-				pfs_page_free(pager->chunks[c][i]);
+			if (pager->chunks[c]->pages[i])
+				pfs_page_free(pager->chunks[c]->pages[i]);
 		}
 		free(pager->chunks[c]);
 	}

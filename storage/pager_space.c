@@ -72,7 +72,7 @@ int pfs_page_recount(const struct pfs_page *page, uint64_t *used, uint32_t *free
 int pfs_pager_stat(struct pfs_pager *pager, struct pfs_pager_stat *out)
 {
 	*out = (struct pfs_pager_stat){0};
-	for (uint32_t n = 1; n <= pager->last; n++) {
+	for (uint32_t n = pfs_pager_next(pager, 0); n; n = pfs_pager_next(pager, n)) {
 		struct pfs_page *page = pfs_pager_find(pager, n);
 		struct pfs_page_space space;
 		uint64_t disk = 0;
@@ -119,7 +119,7 @@ static void trim(struct pfs_page *page)
 
 void pfs_pager_trim(struct pfs_pager *pager)
 {
-	for (uint32_t n = 1; n <= pager->last; n++) {
+	for (uint32_t n = pfs_pager_next(pager, 0); n; n = pfs_pager_next(pager, n)) {
 		struct pfs_page *page = pfs_pager_find(pager, n);
 
 		if (page)
@@ -146,7 +146,8 @@ static bool looks_empty(const struct pfs_page *page)
 
 struct pfs_page *pfs_pager_spare(struct pfs_pager *pager, bool keep)
 {
-	for (uint32_t n = 1; n <= pager->last && !pager->cannot_remove; n++) {
+	for (uint32_t n = pfs_pager_next(pager, 0); n && !pager->cannot_remove;
+	     n = pfs_pager_next(pager, n)) {
 		struct pfs_page *page = pfs_pager_find(pager, n);
 
 		if (!page || !looks_empty(page) || pfs_pager_load(pager, page) != 0 ||
@@ -165,10 +166,8 @@ struct pfs_page *pfs_pager_spare(struct pfs_pager *pager, bool keep)
 
 void pfs_pager_unpublish(struct pfs_pager *pager, struct pfs_page *page)
 {
-	struct pfs_page **chunk = pager->chunks[page->number / TABLE_CHUNK];
-
 	pfs_fit_remove(&pager->fit, &page->fit);
-	__atomic_store_n(&chunk[page->number % TABLE_CHUNK], NULL, __ATOMIC_RELEASE);
+	pfs_pager_withdraw(pager, page);
 }
 
 int pfs_pager_remove(struct pfs_pager *pager, struct pfs_page *page)

@@ -49,7 +49,7 @@ static bool header_lags(struct pfs_page *page, void (*lock)(void *arg, bool on),
 
 int pfs_pager_write_headers(struct pfs_pager *pager, void (*lock)(void *arg, bool on), void *arg)
 {
-	for (uint32_t n = 1; n <= pfs_pager_last(pager); n++) {
+	for (uint32_t n = pfs_pager_next(pager, 0); n; n = pfs_pager_next(pager, n)) {
 		struct pfs_page *page = pfs_pager_find(pager, n);
 		int err;
 
@@ -71,7 +71,7 @@ int pfs_pager_give_birth(struct pfs_pager *pager, struct pfs_page_set *set,
 	bool any = false;
 	int err;
 
-	for (uint32_t n = 1; n <= pfs_pager_last(pager); n++) {
+	for (uint32_t n = pfs_pager_next(pager, 0); n; n = pfs_pager_next(pager, n)) {
 		struct pfs_page *page = pfs_pager_find(pager, n);
 
 		if (!page)
@@ -134,7 +134,7 @@ int pfs_pager_sync(struct pfs_pager *pager)
 {
 	int err = 0;
 
-	for (uint32_t n = 1; n <= pfs_pager_last(pager) && !err; n++) {
+	for (uint32_t n = pfs_pager_next(pager, 0); n && !err; n = pfs_pager_next(pager, n)) {
 		struct pfs_page *page = pfs_pager_find(pager, n);
 
 		if (!page || !page->dirty)

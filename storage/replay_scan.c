@@ -309,7 +309,7 @@ int pfs_scan(struct pfs_replay_state *state)
 	state->unknown += state->store->pages_damaged;
 	if (state->store->pages_damaged)
 		state->store->dict_users_known = false;
-	for (uint32_t n = 1; n <= pfs_pager_last(pager) && !err; n++) {
+	for (uint32_t n = pfs_pager_next(pager, 0); n && !err; n = pfs_pager_next(pager, n)) {
 		struct pfs_page *page = pfs_pager_find(pager, n);
 
 		if (page)

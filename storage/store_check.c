@@ -152,7 +152,8 @@ int pfs_store_check(struct pfs_store *store, pfs_finding_fn *fn, pfs_progress_fn
 	int err = listed && buf ? pfs_store_stat(store, &stat) : -ENOMEM;
 
 	*result = (struct pfs_check_result){0};
-	for (uint32_t page = 1; !err && page <= pfs_pager_last(store->pager); page++)
+	for (uint32_t page = pfs_pager_next(store->pager, 0); !err && page;
+	     page = pfs_pager_next(store->pager, page))
 		check_space(store, page, fn, arg, result);
 	while (!err && (n = pfs_list(store, after, listed, CHECK_BATCH)) > 0) {
 		for (ssize_t i = 0; i < n && !err; i++) {

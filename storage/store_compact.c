@@ -123,7 +123,7 @@ static struct waste count_waste(struct pfs_store *store)
 {
 	struct waste waste = {0};
 
-	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
+	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
 		const struct pfs_page *page = pfs_pager_find(store->pager, n);
 		struct pfs_page_space space;
 
@@ -142,7 +142,7 @@ static struct pfs_page *worst_page(struct pfs_store *store, bool eager)
 	struct pfs_page *worst = NULL;
 	double worst_share = eager ? 0 : 1.0 / SHARE_MIN_DIV;
 
-	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
+	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
 		struct pfs_page *page = pfs_pager_find(store->pager, n);
 		struct pfs_page_space space;
 		double share;
@@ -214,7 +214,7 @@ void pfs_compact_give_up(struct pfs_store *store, bool stuck)
 
 void pfs_compact_yield_room(struct pfs_store *store)
 {
-	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
+	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
 		struct pfs_page *page = pfs_pager_find(store->pager, n);
 
 		if (page && page->closed)

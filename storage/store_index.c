@@ -162,7 +162,7 @@ static void save_objects(struct pfs_store *store, struct stream *s, uint64_t *co
 static void save_pages(struct pfs_store *store, struct stream *s, uint64_t *count)
 {
 	*count = 0;
-	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
+	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
 		struct pfs_page *page = pfs_pager_find(store->pager, n);
 		struct pfs_index_page_disk disk = {0};
 		struct pfs_pager_saved saved;

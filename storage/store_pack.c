@@ -133,7 +133,8 @@ static void list_next(struct run *run)
 	bool full = false;
 
 	run->count = 0;
-	for (uint32_t n = 1; n <= last; n++) {
+	for (uint32_t n = pfs_pager_next(run->store->pager, 0); n && n <= last;
+	     n = pfs_pager_next(run->store->pager, n)) {
 		uint32_t slots = slots_to_move(run, n);
 
 		for (uint32_t i = 0; i < slots; i += SLOTS_AT_ONCE)
@@ -303,7 +304,7 @@ static int pack_by_id(struct run *run)
 static void close_pages(struct pfs_store *store, bool marked_only, bool closed)
 {
 	pthread_mutex_lock(&store->commit);
-	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
+	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
 		struct pfs_page *page = pfs_pager_find(store->pager, n);
 
 		if (page && page->loaded &&
@@ -324,7 +325,7 @@ static bool next_marked(struct pfs_store *store)
 	pthread_mutex_lock(&store->commit);
 	c->victim = c->cursor = 0;
 	c->passes = 0;
-	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
+	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
 		struct pfs_page *page = pfs_pager_find(store->pager, n);
 		struct pfs_page_space space;
 
@@ -344,7 +345,7 @@ static bool next_marked(struct pfs_store *store)
 static void unmark_full(struct pfs_store *store)
 {
 	pthread_mutex_lock(&store->commit);
-	for (uint32_t n = 1; n <= pfs_pager_last(store->pager); n++) {
+	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
 		struct pfs_page *page = pfs_pager_find(store->pager, n);
 
 		if (page && page->packed_run == store->compaction.run &&

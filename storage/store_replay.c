@@ -135,7 +135,8 @@ static int retire_untrusted(struct pfs_replay_state *state)
 	struct pfs_store *store = state->store;
 	int err = 0;
 
-	for (uint32_t n = 1; n <= pfs_pager_last(store->pager) && !err; n++) {
+	for (uint32_t n = pfs_pager_next(store->pager, 0); n && !err;
+	     n = pfs_pager_next(store->pager, n)) {
 		struct pfs_page *page = pfs_pager_find(store->pager, n);
 
 		if (page)

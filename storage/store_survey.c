@@ -168,7 +168,8 @@ int pfs_pack_survey(struct pfs_repacker *r, struct pfs_packing_plan *plan, const
 	int err = 0;
 
 	*plan = (struct pfs_packing_plan){0};
-	for (uint32_t n = 1; n <= last && !err; n++) {
+	for (uint32_t n = pfs_pager_next(store->pager, 0); n && n <= last && !err;
+	     n = pfs_pager_next(store->pager, n)) {
 		if (!begin_look(store, n, &look, &err))
 			continue;
 		for (uint32_t i = 0; i < look.slots && !err; i += SLOTS_AT_ONCE) {

@@ -136,6 +136,8 @@ static void mixer_is_the_published_bijection(void **state)
 	for (uint64_t x = 1; x; x <<= 1) {
 		uint64_t y = pfs_mix64(x);
 
+		assert_true(pfs_unmix64(y) == x);
+
 		y ^= y >> 33;
 		y *= UINT64_C(0x9cb4b2f8129337db); /* inverses modulo 2^64 of the two factors */
 		y ^= y >> 33;
