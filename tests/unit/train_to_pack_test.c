@@ -370,7 +370,7 @@ static void some_stores_get_none(void **state)
 			put_docs(store, 1, n, n + 1);
 		assert_int_equal(pfs_store_checkpoint(store), 0);
 		if (what == FULL)
-			pfs_sim_set_capacity(sim, pfs_sim_used(sim) + 300 * PFS_KIB);
+			pfs_sim_set_capacity(sim, pfs_sim_used(sim) + 3 * PFS_MIB);
 		assert_int_equal(pfs_store_compact(store, NULL, NULL, NULL, &result), 0);
 		assert_true(result.values > 0);
 		assert_null(store->dict);
