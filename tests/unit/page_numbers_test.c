@@ -1,4 +1,4 @@
-/* storage/pager.c, the table of pages: numbers are never used again, so that a store which has been
+/* storage/pager_table.c: numbers are never used again, so that a store which has been
  * used for long has few pages with high numbers. All of them are met, and what that takes goes by
  * how many there are. Counted, not timed. */
 #include "storage/pager_internal.h"
