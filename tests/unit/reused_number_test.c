@@ -208,6 +208,7 @@ static void export_gives_what_the_key_has(void **state)
 		enum place at = places[i / 2];
 		struct pfs_sim *sim = begin(at, 300, false, i % 2);
 		struct pfs_conn conn = {.fd = -1, .stop_fd = -1};
+		const struct pfs_export from = {.conn = &conn, .store = swap.store};
 		struct pfs_wire_out names = {0};
 		struct pfs_key one = pfs_key_num(1);
 		struct pfs_wire_in in;
@@ -217,9 +218,9 @@ static void export_gives_what_the_key_has(void **state)
 		pfs_wire_key(&names, &one);
 		in = pfs_wire_in(names.buf + PFS_WIRE_HEADER_LEN, pfs_wire_body_len(&names));
 		if (at == AT_LIST)
-			assert_int_equal(pfs_export_all(&conn, swap.store), 0);
+			assert_int_equal(pfs_export_all(&from), 0);
 		else
-			assert_int_equal(pfs_export_keys(&conn, swap.store, &in), 0);
+			assert_int_equal(pfs_export_keys(&from, &in), 0);
 		/* While its bytes are got it is there. */
 		assert_int_equal(client.ones, at == AT_MALLOC ? 1 : 0);
 		pfs_wire_out_free(&names);
@@ -237,12 +238,14 @@ static void pieces_are_of_one_document(void **state)
 	for (unsigned in_page = 0; in_page < 2; in_page++) {
 		struct pfs_sim *sim = begin(AT_LOOKUP, len, true, in_page);
 		struct pfs_conn conn = {.fd = -1, .stop_fd = -1};
+		const struct pfs_export from = {.conn = &conn, .store = swap.store};
+		const struct stream stream = stream_of(&from, false);
 		struct pfs_key one = pfs_key_num(1);
 		int status;
 
 		client.pieces = malloc(len);
 		client.begun = 0;
-		assert_int_equal(pfs_export_pieces(&conn, swap.store, &one, true, &status), 0);
+		assert_int_equal(send_now(&stream, &one, PIECES_TRIES, &status), 0);
 		assert_int_equal(status, 0);
 		assert_int_equal(client.begun, 2);
 		assert_int_equal(client.pieces_len, len);
