@@ -20,6 +20,35 @@
 
 #define PFS_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define PFS_TSAN 1
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define PFS_TSAN 1
+#endif
+#ifdef PFS_TSAN
+void AnnotateIgnoreReadsBegin(const char *file, int line);
+void AnnotateIgnoreReadsEnd(const char *file, int line);
+#endif
+
+/* Between begin and end a thread reads bytes that others may be writing: what it makes of them is a
+ * guess, to be confirmed under a lock before it counts. ThreadSanitizer, which sees the accesses
+ * only, has to be told. */
+static inline void pfs_guess_begin(void)
+{
+#ifdef PFS_TSAN
+	AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+#endif
+}
+
+static inline void pfs_guess_end(void)
+{
+#ifdef PFS_TSAN
+	AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+#endif
+}
+
 static inline uint64_t pfs_min_u64(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;

@@ -96,8 +96,12 @@ static void list_slots(struct run *run, uint32_t number, uint32_t from, uint32_t
 	for (uint32_t i = from; page && i < to; i++) {
 		struct pfs_slot slot;
 		struct entry entry;
+		bool live;
 
-		if (pfs_page_read_slot(page, i, &slot) != 0 || !pfs_slot_is_live(&slot))
+		pfs_guess_begin();
+		live = pfs_page_read_slot(page, i, &slot) == 0 && pfs_slot_is_live(&slot);
+		pfs_guess_end();
+		if (!live)
 			continue;
 		entry = (struct entry){slot.tag, number, i, slot.kind};
 		if ((run->begun && by_id(&entry, &run->done) <= 0) ||

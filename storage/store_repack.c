@@ -26,7 +26,8 @@ void pfs_repacker_free(struct pfs_repacker *r)
 }
 
 /* Copies the value that stands in the slot to r->loaded and r->raw. *readable: it is there,
- * verifies, and is not too large. */
+ * verifies, and is not too large. It may be overwritten meanwhile: pfs_repack_object asks whether
+ * this is still the one. */
 static void read_value(struct pfs_repacker *r, uint32_t number, uint32_t slot, unsigned kind,
 		       uint64_t tag, struct pfs_repacked *out, bool *readable)
 {
@@ -36,6 +37,7 @@ static void read_value(struct pfs_repacker *r, uint32_t number, uint32_t slot, u
 
 	*readable = false;
 	pfs_epoch_enter();
+	pfs_guess_begin();
 	page = pfs_pager_find(r->store->pager, number);
 	if (page && pfs_page_copy(page, &disk, pfs_slot_offset(slot), sizeof(disk)) == 0 &&
 	    pfs_load_slot(page, &disk, l) == 0 && l->slot.kind == kind && l->slot.tag == tag) {
@@ -45,6 +47,7 @@ static void read_value(struct pfs_repacker *r, uint32_t number, uint32_t slot, u
 			    l->c.raw_len <= sizeof(r->raw) &&
 			    pfs_loaded_read(r->store, l, 0, r->raw, l->c.raw_len) == 0;
 	}
+	pfs_guess_end();
 	pfs_epoch_leave();
 }
 

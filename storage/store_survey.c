@@ -104,10 +104,12 @@ static int look_at_slots(struct pfs_repacker *r, struct look *look, uint32_t fro
 
 		pfs_epoch_enter();
 		page = pfs_pager_find(r->store->pager, look->page);
+		pfs_guess_begin();
 		live = page && pfs_page_read_slot(page, i, &slot) == 0 && pfs_slot_is_live(&slot);
 		if (live && newest && !look->old_dict &&
 		    pfs_peek_container(page, &slot, &raw_len, &dict))
 			look->old_dict = dict && dict != newest;
+		pfs_guess_end();
 		pfs_epoch_leave();
 		if (!live)
 			continue;
