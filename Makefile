@@ -210,7 +210,7 @@ check-kill: $(release_programs) deps-test ## kill -9 of the daemon under load, 1
 		tests/run tests/mount/kill.bats
 
 # DAMAGE_PART=1/2 and 2/2 share the work of two processors.
-check-damage: $(filter %_test,$(filter build/debug/tests/damage/%,$(debug_tests))) deps-test ## every bit of a store turned, each alone (an hour)
+check-damage: $(filter %_test,$(filter build/debug/tests/damage/%,$(debug_tests))) deps-test ## every bit of a store turned, each alone (two hours)
 	@BUILD=build/debug DAMAGE_FULL=1 TEST_TIMEOUT=$${TEST_TIMEOUT:-14400} V=1 tests/run \
 		$(filter build/debug/tests/damage/%,$(debug_tests))
 
