@@ -124,6 +124,8 @@ note_places() {
 	local segment
 	fill_store
 	mount_here -o commit=600
+	# Else what is still to be moved brings checkpoints, after which the pages have everything.
+	payloadctl compact -q "$M"
 	# Replaced, so that the journal alone has them; more than one segment of them.
 	for i in $(seq 1 45); do noise 60000 >"$W/$i"; cp "$W/$i" "$M/$i"; done
 	# The first of those that are in use; others wait to be used again.
