@@ -2,6 +2,7 @@
  * lays them in the order of their ids, keeps every byte, leaves alone what is packed already, frees
  * old dictionaries, and may be cut off anywhere. */
 #include "storage/store_internal.h"
+#include "storage/store_pack.h"
 #include "tests/unit/store_helpers.h"
 
 #define DOCS 1200u
@@ -435,6 +436,52 @@ static void it_goes_on_where_it_was_stopped(void **state)
 	end_world(w);
 }
 
+/* Proves: a value that was packed anew does not take the place of one that was put meanwhile, also
+ * when that is as long. */
+static void what_was_put_meanwhile_stays(void **state)
+{
+	struct world *w = new_world(64 * PFS_KIB, 70);
+	struct pfs_repacker *repacker = pfs_repacker_new(w->store);
+	struct pfs_key key = key_of(1);
+	char before[600], after[600];
+	struct pfs_repacked repacked;
+	struct pfs_place place;
+	uint32_t object;
+	void *have;
+	size_t len;
+	int err;
+
+	(void)state;
+	assert_non_null(repacker);
+	len = make(before, 1, 1);
+	assert_in_range(len, 10, sizeof(before) - 1);
+	memcpy(after, before, len);
+	after[len - 3]++;
+	assert_int_equal(pfs_put(w->store, &key, before, len, NULL, 0, NULL), 0);
+	assert_int_equal(pfs_store_checkpoint(w->store), 0);
+	add_dict(w, 1);
+	assert_int_equal(pfs_place(w->store, &key, &place), 0);
+	assert_int_equal(pfs_repack_slot(repacker, place.page, place.slot, key.kind,
+					 pfs_key_tag(&key), &repacked),
+			 0);
+	assert_true(repacked.better);
+	assert_int_equal(pfs_put(w->store, &key, after, len, NULL, 0, NULL), 0);
+	assert_int_equal(pfs_lookup(w->store, &key, &object, NULL), 0);
+	pfs_write_enter(w->store);
+	err = pfs_repack_object(w->store, object, repacked.seq, &repacked.packed);
+	pfs_write_leave(w->store);
+	assert_int_equal(err, -EAGAIN);
+	pfs_packed_free(&repacked.packed);
+	assert_int_equal(pfs_get(w->store, &key, &have, &len, NULL), 0);
+	assert_memory_equal(have, after, len);
+	free(have);
+	pfs_repacker_free(repacker);
+	assert_int_equal(pfs_store_close(w->store), 0);
+	expect_healthy(w->sim);
+	pfs_sim_free(w->sim);
+	free(w);
+}
+
 /* Proves: where there is no room for a copy in order, pages are packed one by one all the same. */
 static void a_full_disk_is_packed_page_by_page(void **state)
 {
@@ -488,6 +535,7 @@ int main(void)
 		cmocka_unit_test(without_dictionaries_it_packs_too),
 		cmocka_unit_test(writers_are_not_undone),
 		cmocka_unit_test(it_may_be_cut_off_anywhere),
+		cmocka_unit_test(what_was_put_meanwhile_stays),
 		cmocka_unit_test(it_goes_on_where_it_was_stopped),
 		cmocka_unit_test(a_full_disk_is_packed_page_by_page),
 	};
