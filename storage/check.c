@@ -243,8 +243,7 @@ static void check_set(struct pfs_check *check)
 {
 	const struct pfs_page_set *set = &check->super.pages;
 	struct pfs_page_set seen = {0};
-	uint64_t number;
-	uint32_t missing;
+	uint32_t missing, number;
 	char where[32];
 
 	for (size_t i = 0; i < check->page_count; i++) {
@@ -254,11 +253,9 @@ static void check_set(struct pfs_check *check)
 	missing = set->count - seen.count;
 	if (missing == 0 && set->mix == seen.mix)
 		return;
-	number = pfs_unmix64(set->mix ^ seen.mix);
-	if (number > set->highest)
-		number = 0; /* it says nothing */
-	if (seen.count == set->count + 1 && pfs_check_find_page(check, (uint32_t)number)) {
-		snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, (uint32_t)number);
+	number = pfs_page_set_difference(set, &seen);
+	if (seen.count == set->count + 1 && pfs_check_find_page(check, number)) {
+		snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, number);
 		pfs_check_say(check, false, where, 0, NULL,
 			      "it holds nothing; the next opening removes it");
 		return;
@@ -266,7 +263,7 @@ static void check_set(struct pfs_check *check)
 	if (set->count > seen.count && missing == set->highest - seen.count) {
 		miss_absent(check, set->highest);
 	} else if (set->count > seen.count) {
-		miss_page(check, missing == 1 ? (uint32_t)number : 0, missing);
+		miss_page(check, missing == 1 ? number : 0, missing);
 	} else {
 		check->fault.kind = PFS_FAULT_SET;
 		pfs_check_say(check, true, PFS_SUPER_NAME, 128, NULL,

@@ -299,12 +299,13 @@ uint64_t pfs_pins_of_page(const struct pfs_pins *pins, uint32_t page)
 	return bytes;
 }
 
-void pfs_pins_by_page(const struct pfs_pins *pins, uint64_t *bytes, uint32_t last)
+void pfs_pins_each_freed(const struct pfs_pins *pins,
+			 void (*fn)(void *arg, uint32_t page, uint64_t len), void *arg)
 {
 	for (uint64_t i = 0; i < pins->size && pins->count; i++) {
 		for (const struct pfs_pin *pin = pins->buckets[i]; pin; pin = pin->next) {
-			if (pin->freed && pin->page <= last)
-				bytes[pin->page] += pin->len;
+			if (pin->freed)
+				fn(arg, pin->page, pin->len);
 		}
 	}
 }

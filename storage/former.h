@@ -87,8 +87,9 @@ bool pfs_pins_unref(struct pfs_pins *pins, uint32_t page, uint32_t off, struct p
 bool pfs_pins_free(struct pfs_pins *pins, const struct pfs_extent_at *at);
 /* Freed bytes of one page. */
 uint64_t pfs_pins_of_page(const struct pfs_pins *pins, uint32_t page);
-/* The same of all pages up to number `last`, added to bytes[number]: in one walk. */
-void pfs_pins_by_page(const struct pfs_pins *pins, uint64_t *bytes, uint32_t last);
+/* The same of all pages: calls fn for each freed container. */
+void pfs_pins_each_freed(const struct pfs_pins *pins,
+			 void (*fn)(void *arg, uint32_t page, uint64_t len), void *arg);
 /* Frees the table when it is empty. */
 void pfs_pins_trim(struct pfs_pins *pins);
 

@@ -240,22 +240,19 @@ static int found_file(void *arg, const char *name)
 static void check_set(struct pfs_pager *pager)
 {
 	const struct pfs_page_set *set = &pager->set, *seen = &pager->seen;
-	uint32_t missing = set->count - seen->count;
-	uint64_t number;
+	uint32_t missing = set->count - seen->count, number;
 	struct pfs_page *page;
 
 	if (missing == 0 && set->mix == seen->mix)
 		return;
-	/* The difference of one is the number's, and says which. */
-	number = pfs_unmix64(set->mix ^ seen->mix);
-	page = number <= set->highest ? pfs_pager_find(pager, (uint32_t)number) : NULL;
+	number = pfs_page_set_difference(set, seen);
+	page = number ? pfs_pager_find(pager, number) : NULL;
 	if (seen->count == set->count + 1 && page) {
 		pager->uncounted = page;
 		return;
 	}
-	if (missing == 1 && number && number <= set->highest)
-		pfs_corrupt(pager->logger, "store", 0, PFS_PAGE_NAME_FMT " is missing",
-			    (uint32_t)number);
+	if (missing == 1 && number)
+		pfs_corrupt(pager->logger, "store", 0, PFS_PAGE_NAME_FMT " is missing", number);
 	else if (seen->count < set->count)
 		pfs_corrupt(pager->logger, "store", 0, "%u page files are missing", missing);
 	else

@@ -111,7 +111,7 @@ int pfs_store_stat(struct pfs_store *store, struct pfs_store_stat *out)
 
 /* ---- pages ---- */
 
-static int stat_page(const struct pfs_page *page, uint64_t pinned, struct pfs_page_stat *out)
+static int stat_page(const struct pfs_page *page, struct pfs_page_stat *out)
 {
 	struct pfs_page_space space;
 	uint64_t disk = 0;
@@ -128,8 +128,7 @@ static int stat_page(const struct pfs_page *page, uint64_t pinned, struct pfs_pa
 		.holes = space.holes,
 		.gap = space.gap,
 		.free = pfs_page_dead(&space) + space.ahead,
-		.pinned = pinned,
-		.live = pfs_page_live(&space) - pinned,
+		.live = pfs_page_live(&space),
 		.closed = page->closed,
 		.retiring = page->retiring,
 		.unusable = page->unusable,
@@ -137,44 +136,64 @@ static int stat_page(const struct pfs_page *page, uint64_t pinned, struct pfs_pa
 	return err;
 }
 
-/* Commit lock. Pages' numbers have gaps, so that the arrays may be longer than there are pages. */
-static int stat_pages(struct pfs_store *store, struct pfs_page_stat *pages, uint64_t *pinned,
-		      uint32_t last, size_t *count)
+struct page_stats {
+	struct pfs_page_stat *at; /* in the order of their numbers */
+	size_t count;
+};
+
+static int by_number(const void *key, const void *page)
 {
+	uint32_t wanted = *(const uint32_t *)key,
+		 number = ((const struct pfs_page_stat *)page)->number;
+
+	return (wanted > number) - (wanted < number);
+}
+
+static void add_pinned(void *arg, uint32_t number, uint64_t len)
+{
+	const struct page_stats *pages = arg;
+	struct pfs_page_stat *page =
+		bsearch(&number, pages->at, pages->count, sizeof(*pages->at), by_number);
+
+	if (page) {
+		page->pinned += len;
+		page->live -= len;
+	}
+}
+
+/* Commit lock. */
+static int stat_pages(struct pfs_store *store, struct page_stats *pages)
+{
+	struct pfs_pager *pager = store->pager;
+	size_t count = 0;
 	int err = 0;
 
-	pfs_pins_by_page(&store->snapshots.pins, pinned, last);
-	for (uint32_t number = 1; !err && number <= last; number++) {
-		const struct pfs_page *page = pfs_pager_find(store->pager, number);
-
-		if (page)
-			err = stat_page(page, pinned[number], &pages[(*count)++]);
-	}
+	for (uint32_t n = pfs_pager_next(pager, 0); n; n = pfs_pager_next(pager, n))
+		count++;
+	pages->at = calloc(count + 1, sizeof(*pages->at));
+	if (!pages->at)
+		return -ENOMEM;
+	for (uint32_t n = pfs_pager_next(pager, 0); !err && n; n = pfs_pager_next(pager, n))
+		err = stat_page(pfs_pager_find(pager, n), &pages->at[pages->count++]);
+	pfs_pins_each_freed(&store->snapshots.pins, add_pinned, pages);
 	return err;
 }
 
 int pfs_store_pages(struct pfs_store *store, struct pfs_page_stat **out, size_t *count)
 {
-	struct pfs_page_stat *pages;
-	uint64_t *pinned;
-	uint32_t last;
-	int err = -ENOMEM;
+	struct page_stats pages = {0};
+	int err;
 
 	*out = NULL;
 	*count = 0;
 	pthread_mutex_lock(&store->commit);
-	last = pfs_pager_last(store->pager);
-	pages = calloc((size_t)last + 1, sizeof(*pages));
-	pinned = calloc((size_t)last + 1, sizeof(*pinned));
-	if (pages && pinned)
-		err = stat_pages(store, pages, pinned, last, count);
+	err = stat_pages(store, &pages);
 	pthread_mutex_unlock(&store->commit);
-	free(pinned);
 	if (err) {
-		free(pages);
-		*count = 0;
+		free(pages.at);
 		return err;
 	}
-	*out = pages;
+	*out = pages.at;
+	*count = pages.count;
 	return 0;
 }

@@ -28,6 +28,16 @@ static inline void pfs_page_set_remove(struct pfs_page_set *set, uint32_t number
 	set->mix ^= pfs_mix64(number);
 }
 
+/* The number of the one page in which they differ, if it is one that a page of `set` can have; 0:
+ * there is none, or they differ in more. */
+static inline uint32_t pfs_page_set_difference(const struct pfs_page_set *set,
+					       const struct pfs_page_set *other)
+{
+	uint64_t number = pfs_unmix64(set->mix ^ other->mix);
+
+	return number <= set->highest ? (uint32_t)number : 0;
+}
+
 struct pfs_super {
 	uint16_t version;
 	uint64_t incompat, ro_compat, compat;
