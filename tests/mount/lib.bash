@@ -324,6 +324,18 @@ fail() {
 	return 1
 }
 
+# fails CODE WORDS COMMAND...: the exit code, and one line on standard error that holds the words.
+fails() {
+	local code=$1 words=$2
+	shift 2
+	run "-$code" --separate-stderr "$@"
+	# shellcheck disable=SC2154 # set by run
+	[[ -z $output ]] || fail "on standard output: $output"
+	# shellcheck disable=SC2154
+	((${#stderr_lines[@]} == 1)) || fail "not one line: $stderr"
+	[[ $stderr == "payloadctl: "*"$words"* ]] || fail "wanted \"$words\", got: $stderr"
+}
+
 # not COMMAND...: it fails. (A plain `! command` would not end a test.)
 not() {
 	if "$@"; then

@@ -10,16 +10,6 @@ setup() {
 
 ctl() { timeout 100 payloadctl "$@"; }
 
-# fails CODE WORDS COMMAND...: the exit code, and one line on standard error that holds the words.
-fails() {
-	local code=$1 words=$2
-	shift 2
-	run "-$code" --separate-stderr "$@"
-	[[ -z $output ]] || fail "on standard output: $output"
-	((${#stderr_lines[@]} == 1)) || fail "not one line: $stderr"
-	[[ $stderr == "payloadctl: "*"$words"* ]] || fail "wanted \"$words\", got: $stderr"
-}
-
 # documents FIRST LAST: records of some 200 bytes.
 documents() {
 	perl -e 'for my $i ($ARGV[0] .. $ARGV[1]) {

@@ -12,16 +12,6 @@ documents() {
 	}' "$@"
 }
 
-# fails CODE WORDS COMMAND...: the exit code, and one line on standard error that holds the words.
-fails() {
-	local code=$1 words=$2
-	shift 2
-	run "-$code" --separate-stderr "$@"
-	[[ -z $output ]] || fail "on standard output: $output"
-	((${#stderr_lines[@]} == 1)) || fail "not one line: $stderr"
-	[[ $stderr == "payloadctl: "*"$words"* ]] || fail "wanted \"$words\", got: $stderr"
-}
-
 @test "every command works on the mount point and on the directory of a mounted store" {
 	local target
 	for target in "$M" "$S"; do
