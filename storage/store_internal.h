@@ -235,6 +235,10 @@ int pfs_load_at(struct pfs_store *store, uint32_t page, const struct pfs_slot *s
 int pfs_loaded_read(struct pfs_store *store, const struct pfs_loaded *loaded, uint64_t off,
 		    void *buf, size_t len);
 
+/* The whole payload of what pfs_load_slot loaded, which may be written over meanwhile: nothing is
+ * logged. -EUCLEAN, -EIO. */
+int pfs_loaded_guess(struct pfs_store *store, const struct pfs_loaded *loaded, void *buf);
+
 /* Reports damage at off of the page. Returns -EIO. */
 int pfs_page_damaged(struct pfs_store *store, uint32_t page, uint64_t off, const char *why);
 

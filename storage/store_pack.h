@@ -22,13 +22,14 @@ struct pfs_repacked {
 	bool better;   /* packed is to take its place; else there is nothing in it */
 	bool old_dict; /* it needs a dictionary that is not the one of new values */
 	uint64_t seq;  /* of the version */
-	uint64_t len;  /* of its container, 0: it can't be read, or another value stands there */
+	uint64_t len;  /* of its container, 0: it does not verify, or another value stands there */
 	uint64_t gain; /* bytes of container that it has too many */
 	struct pfs_packed packed; /* pfs_packed_free */
 };
 
 /* Packs the value with LZ4HC and the newest dictionary. What it is now is kept when that is no
- * larger, unless it needs an older dictionary. No lock. -ENOMEM. */
+ * larger, unless it needs an older dictionary. A body that does not verify is reported, if it is
+ * what an object is: one that is written over meanwhile is not damage. No lock is held. -ENOMEM. */
 int pfs_repack_slot(struct pfs_repacker *r, uint32_t page, uint32_t slot, unsigned kind,
 		    uint64_t tag, struct pfs_repacked *out);
 

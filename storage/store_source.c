@@ -300,6 +300,16 @@ static int read_loaded(struct pfs_store *store, const struct pfs_loaded *loaded,
 			    buf, off, len);
 }
 
+int pfs_loaded_guess(struct pfs_store *store, const struct pfs_loaded *loaded, void *buf)
+{
+	uint32_t number = loaded->c.dict;
+	const struct pfs_dict *dict = number ? pfs_dict_find(store, number) : NULL;
+
+	if (number && !(dict && dict->codec))
+		return -EIO;
+	return read_loaded(store, loaded, 0, buf, loaded->c.raw_len);
+}
+
 int pfs_loaded_read(struct pfs_store *store, const struct pfs_loaded *loaded, uint64_t off,
 		    void *buf, size_t len)
 {

@@ -482,6 +482,122 @@ static void what_was_put_meanwhile_stays(void **state)
 	free(w);
 }
 
+/* Packs one value anew at every write to a page. */
+struct looker {
+	struct pfs_store *store;
+	struct pfs_repacker *repacker;
+	struct pfs_key key;
+	struct pfs_place place;
+	unsigned looks, torn, damage;
+};
+
+static void count_damage(void *arg, enum pfs_log_level level, const char *line)
+{
+	struct looker *looker = arg;
+
+	if (level == PFS_LOG_ERROR && strstr(line, "damage"))
+		looker->damage++;
+}
+
+static void look(struct looker *looker)
+{
+	const struct pfs_place *place = &looker->place;
+	struct pfs_repacked repacked;
+
+	looker->looks++;
+	assert_int_equal(pfs_repack_slot(looker->repacker, place->page, place->slot,
+					 looker->key.kind, pfs_key_tag(&looker->key), &repacked),
+			 0);
+	/* The container's header verifies, and there is no body that belongs to it. */
+	looker->torn += repacked.len && pfs_loaded_guess(looker->store, &looker->repacker->loaded,
+							 looker->repacker->raw) == -EUCLEAN;
+	if (repacked.better)
+		pfs_packed_free(&repacked.packed);
+}
+
+static int look_meanwhile(void *arg, const struct pfs_sim_step *step)
+{
+	if (step->kind == PFS_SIM_WRITE && strncmp(step->name, "page-", 5) == 0)
+		look(arg);
+	return 0;
+}
+
+static void open_looked_at(struct pfs_sim *sim, struct looker *looker)
+{
+	struct pfs_open_options options = {.manual = true,
+					   .io = pfs_sim_io(sim),
+					   .logger = {.fn = count_damage, .arg = looker}};
+	struct pfs_reason reason;
+
+	assert_int_equal(pfs_store_open(&looker->store, STORE, &options, &reason), 0);
+	looker->repacker = pfs_repacker_new(looker->store);
+	assert_non_null(looker->repacker);
+}
+
+/* Proves: a document in blocks that a checkpoint writes over in place, while compaction reads it,
+ * is not reported as damaged; nor is it when it moves elsewhere and its place is given to others.
+ */
+static void what_is_written_over_is_no_damage(void **state)
+{
+	struct looker looker = {.key = pfs_key_num(1)};
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct pfs_key first = pfs_key_num(2), other = pfs_key_num(3);
+	struct pfs_store_stat before, after;
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(sim, PFS_MIB, 16);
+	open_looked_at(sim, &looker);
+	store = looker.store;
+	/* Sequence and time of the page's first document are short. */
+	put_document(store, &first, 100, 9);
+	put_document(store, &looker.key, 150 * PFS_KIB, 1);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	assert_int_equal(pfs_place(store, &looker.key, &looker.place), 0);
+	assert_int_equal(pfs_store_stat(store, &before), 0);
+	pfs_sim_on_step(sim, look_meanwhile, &looker);
+	put_document(store, &looker.key, 150 * PFS_KIB, 3);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	assert_int_equal(pfs_store_stat(store, &after), 0);
+	assert_int_equal(after.in_place, before.in_place + 1);
+	assert_true(looker.torn > 0);
+	put_document(store, &looker.key, 300 * PFS_KIB, 5);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	put_document(store, &other, 150 * PFS_KIB, 7);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	pfs_sim_on_step(sim, NULL, NULL);
+	assert_true(looker.looks > 6);
+	assert_int_equal(looker.damage, 0);
+	pfs_repacker_free(looker.repacker);
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(sim);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a document whose blocks are damaged on disk is reported when it is read to be packed. */
+static void what_is_damaged_is_reported(void **state)
+{
+	struct looker looker = {.key = pfs_key_num(1)};
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(sim, PFS_MIB, 16);
+	store = open_store(sim);
+	put_document(store, &looker.key, 150 * PFS_KIB, 1);
+	assert_int_equal(pfs_store_close(store), 0);
+	looker.place = place_of(sim, &looker.key);
+	flip_bit(sim, page_name(looker.place.page), looker.place.offset + 100 * PFS_KIB, 3);
+	open_looked_at(sim, &looker);
+	assert_int_equal(looker.damage, 0);
+	look(&looker);
+	assert_int_equal(looker.torn, 1);
+	assert_int_equal(looker.damage, 1);
+	pfs_repacker_free(looker.repacker);
+	assert_int_equal(pfs_store_close(looker.store), 0);
+	pfs_sim_free(sim);
+}
+
 /* Proves: where there is no room for a copy in order, pages are packed one by one all the same. */
 static void a_full_disk_is_packed_page_by_page(void **state)
 {
@@ -536,6 +652,8 @@ int main(void)
 		cmocka_unit_test(writers_are_not_undone),
 		cmocka_unit_test(it_may_be_cut_off_anywhere),
 		cmocka_unit_test(what_was_put_meanwhile_stays),
+		cmocka_unit_test(what_is_written_over_is_no_damage),
+		cmocka_unit_test(what_is_damaged_is_reported),
 		cmocka_unit_test(it_goes_on_where_it_was_stopped),
 		cmocka_unit_test(a_full_disk_is_packed_page_by_page),
 	};
