@@ -16,8 +16,10 @@
 /* More than PFS_BACKGROUND_MAX, so that there is always a thread for a request that is not held up.
  */
 #define PFS_THREADS_MAX 96
-/* Threads that stay when there is nothing to do; each keeps a request buffer of 1 MiB. */
-#define PFS_THREADS_IDLE 8
+/* Threads that stay when there is nothing to do: with fewer than there are clients, threads would
+ * end and be made again at every other request. Each keeps a request buffer, which has taken up to
+ * 1 MiB of memory once it has held a large WRITE. */
+#define PFS_THREADS_IDLE 20
 #define PFS_POLL_MS 10
 
 static const struct pfs_logger *logger_of(const struct pfs_daemon *d)

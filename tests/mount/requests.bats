@@ -81,6 +81,16 @@ at_most() {
 	at_most 4 'echo x > "$M/18446744073709551615"'
 }
 
+# The kernel sends a SETATTR of the times unless they are those of its own clock, which ticks every few
+# milliseconds: then only a file that is written in another tick than it was made in needs one.
+@test "new files that are written at once need no SETATTR of their times" {
+	local got times
+	got=$(requests 'for i in {1..200}; do echo x > "$M/$i"; done')
+	times=$(grep -c '^SETATTR$' <<<"$got") || true
+	((times < 150)) || fail "$times SETATTR for 200 files"
+	[[ $(grep -c '^WRITE$' <<<"$got") == 200 ]]
+}
+
 # SETATTR and WRITE; the kernel adds one SETATTR of the times when its clock ticks between the two, and
 # the shell may ask for attributes.
 @test "echo y > old: at most four requests" {
