@@ -114,6 +114,12 @@ void pfs_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, 
 		fuse_reply_write(req, size);
 }
 
+static void fsync_reply(void *req, int err)
+{
+	pfs_reply_err(req, err);
+}
+
+/* Many at once wait for the same sync: one thread does it and replies to all. */
 void pfs_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	struct pfs_fs *fs = pfs_request(req, PFS_OP_FSYNC);
@@ -123,9 +129,10 @@ void pfs_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file
 	(void)datasync;
 	(void)fi;
 	err = pfs_inode_resolve(fs->inodes, ino, &object);
-	if (!err)
-		err = pfs_sync_object(fs->store, object);
-	pfs_reply_err(req, err);
+	if (err)
+		pfs_reply_err(req, err);
+	else
+		pfs_sync_object_then(fs->store, object, fsync_reply, req);
 }
 
 /* Makes the document at least size bytes long. Under its write lock: a WRITE in between that makes

@@ -1,4 +1,4 @@
-/* Appending, group commit, recycling. */
+/* Appending, recycling. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -164,75 +164,6 @@ uint64_t pfs_journal_durable(const struct pfs_journal *journal)
 bool pfs_journal_has_failed(const struct pfs_journal *journal)
 {
 	return __atomic_load_n(&journal->failed, __ATOMIC_ACQUIRE);
-}
-
-/* ---- group commit ---- */
-
-/* The oldest live segment with a number in [from, to] that has bytes which are not synced. Lock. */
-static struct pfs_segment *unsynced(const struct pfs_journal *journal, uint64_t from, uint64_t to)
-{
-	struct pfs_segment *segment = journal->live;
-
-	while (segment && (segment->number < from || segment->synced >= segment->used))
-		segment = segment->next;
-	return segment && segment->number <= to ? segment : NULL;
-}
-
-/* Syncs segments in order up to what was appended when it began. Called by the one leader, without
- * the lock. A segment can be declared dead meanwhile, so each is looked for anew. */
-static int sync_segments(struct pfs_journal *journal, uint64_t *target)
-{
-	struct pfs_segment *segment;
-	uint64_t to, from = 0;
-	int err = 0;
-
-	pthread_mutex_lock(&journal->lock);
-	*target = journal->appended;
-	to = journal->last ? journal->last->number : 0;
-	while (!err && (segment = unsynced(journal, from, to)) != NULL) {
-		uint64_t used = segment->used;
-
-		from = segment->number + 1;
-		journal->in_sync = segment;
-		pthread_mutex_unlock(&journal->lock);
-		err = pfs_file_sync(segment->file);
-		pthread_mutex_lock(&journal->lock);
-		journal->in_sync = NULL;
-		if (!err)
-			segment->synced = used;
-	}
-	pthread_mutex_unlock(&journal->lock);
-	return err;
-}
-
-int pfs_journal_sync(struct pfs_journal *journal, uint64_t seq)
-{
-	int err = 0;
-
-	pthread_mutex_lock(&journal->lock);
-	seq = pfs_min_u64(seq, journal->appended);
-	while (!journal->failed && journal->durable < seq) {
-		uint64_t target;
-
-		if (journal->syncing) {
-			pthread_cond_wait(&journal->synced, &journal->lock);
-			continue;
-		}
-		journal->syncing = true;
-		pthread_mutex_unlock(&journal->lock);
-		err = sync_segments(journal, &target);
-		pthread_mutex_lock(&journal->lock);
-		journal->syncing = false;
-		if (err)
-			__atomic_store_n(&journal->failed, true, __ATOMIC_RELEASE);
-		else
-			__atomic_store_n(&journal->durable, target, __ATOMIC_RELEASE);
-		pthread_cond_broadcast(&journal->synced);
-	}
-	if (journal->failed)
-		err = -EIO;
-	pthread_mutex_unlock(&journal->lock);
-	return err;
 }
 
 /* ---- recycling ---- */

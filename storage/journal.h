@@ -14,9 +14,9 @@
  * are not privileged are refused.
  *
  * Locks. append, rotate, declare, reuse, trim and prepare are called under the store's commit lock.
- * pfs_journal_sync may be called by any thread, without it; pfs_journal_sync_declared by the writer
- * thread, without it. Mappings of live segments stay valid until the segment is reused; the caller
- * waits for an epoch before that. */
+ * pfs_journal_sync and _sync_then may be called by any thread, without it;
+ * pfs_journal_sync_declared by the writer thread, without it. Mappings of live segments stay valid
+ * until the segment is reused; the caller waits for an epoch before that. */
 #ifndef PFS_JOURNAL_H
 #define PFS_JOURNAL_H
 
@@ -123,6 +123,17 @@ uint64_t pfs_journal_durable(const struct pfs_journal *journal);  /* any thread 
 /* Makes every record up to seq durable (UINT64_MAX: all appended so far). Concurrent callers share
  * a sync. After a failure the journal stays failed: -EIO for ever. */
 int pfs_journal_sync(struct pfs_journal *journal, uint64_t seq);
+
+/* The same for who does not want to wait on its thread: done is called once, here or by the thread
+ * that leads the sync, possibly before this returns. It must be quick and may not use the journal.
+ * The wait is the caller's again once done has begun. This returns late when it is the caller that
+ * leads: it syncs for others, too, as long as more of them come. */
+struct pfs_sync_wait {
+	struct pfs_sync_wait *next; /* the journal's */
+	uint64_t seq;		    /* in: as above */
+	void (*done)(struct pfs_sync_wait *wait, int err);
+};
+void pfs_journal_sync_then(struct pfs_journal *journal, struct pfs_sync_wait *wait);
 
 /* A sync failed, or a failed write could not be undone: nothing more is appended. The
  * caller says so. Any thread. */

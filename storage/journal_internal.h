@@ -42,10 +42,13 @@ struct pfs_journal {
 	uint8_t file_used[SEGMENT_FILES_MAX / 8];
 
 	pthread_mutex_t lock; /* innermost: what append and sync share */
-	pthread_cond_t synced;
-	uint64_t appended; /* written under both locks */
-	uint64_t durable;  /* atomic for readers without the lock */
-	bool syncing, failed;
+	uint64_t appended;    /* written under both locks */
+	uint64_t durable;     /* atomic for readers without the lock */
+	bool failed;
+	/* journal_sync.c */
+	bool syncing;	   /* somebody leads */
+	bool leader_stays; /* as long as anybody waits */
+	struct pfs_sync_wait *waiting;
 	const struct pfs_segment *in_sync; /* its file is being synced, without the lock */
 };
 

@@ -96,7 +96,6 @@ int pfs_journal_open(struct pfs_journal **out, const struct pfs_journal_options 
 	journal->next_number = 1;
 	journal->logger = options->logger;
 	pthread_mutex_init(&journal->lock, NULL);
-	pthread_cond_init(&journal->synced, NULL);
 	err = journal->dir->ops->list(journal->dir, found_file, journal);
 	if (err) {
 		pfs_journal_close(journal);
@@ -133,7 +132,6 @@ void pfs_journal_close(struct pfs_journal *journal)
 		}
 	}
 	pthread_mutex_destroy(&journal->lock);
-	pthread_cond_destroy(&journal->synced);
 	free(journal->buf);
 	free(journal);
 }

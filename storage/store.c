@@ -154,13 +154,12 @@ int pfs_sync(struct pfs_store *store)
 	return err ? pfs_store_fail(store, "syncing the journal", err) : held_err;
 }
 
-int pfs_sync_object(struct pfs_store *store, uint32_t object)
+/* Logs what is held of the object. */
+static int log_held_of(struct pfs_store *store, uint32_t object)
 {
 	unsigned tries = 0;
 	int err;
 
-	if (store->opened_read_only)
-		return 0;
 	if (!pfs_store_is_writable(store))
 		return -EROFS;
 	do {
@@ -173,9 +172,62 @@ int pfs_sync_object(struct pfs_store *store, uint32_t object)
 			err = pfs_log_held(store, object, pfs_word_to_version(word));
 		pfs_write_leave(store);
 	} while (pfs_write_again(store, err, &tries, true));
+	return err;
+}
+
+int pfs_sync_object(struct pfs_store *store, uint32_t object)
+{
+	int err;
+
+	if (store->opened_read_only)
+		return 0;
+	err = log_held_of(store, object);
 	if (err)
 		return err;
 	pfs_count(&store->counters.syncs);
 	err = pfs_journal_sync(store->journal, UINT64_MAX);
 	return err ? pfs_store_fail(store, "syncing the journal", err) : 0;
+}
+
+struct object_sync {
+	struct pfs_sync_wait wait;
+	struct pfs_store *store;
+	pfs_synced_fn *fn;
+	void *arg;
+};
+
+static void tell_synced(struct pfs_sync_wait *wait, int err)
+{
+	struct object_sync *sync = (struct object_sync *)wait;
+
+	if (err)
+		err = pfs_store_fail(sync->store, "syncing the journal", err);
+	sync->fn(sync->arg, err);
+	free(sync);
+}
+
+void pfs_sync_object_then(struct pfs_store *store, uint32_t object, pfs_synced_fn *fn, void *arg)
+{
+	struct object_sync *sync;
+	int err;
+
+	if (store->opened_read_only) {
+		fn(arg, 0);
+		return;
+	}
+	sync = malloc(sizeof(*sync));
+	err = sync ? log_held_of(store, object) : -ENOMEM;
+	if (err) {
+		free(sync);
+		fn(arg, err);
+		return;
+	}
+	*sync = (struct object_sync){
+		.wait = {.seq = UINT64_MAX, .done = tell_synced},
+		.store = store,
+		.fn = fn,
+		.arg = arg,
+	};
+	pfs_count(&store->counters.syncs);
+	pfs_journal_sync_then(store->journal, &sync->wait);
 }

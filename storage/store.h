@@ -304,6 +304,12 @@ int pfs_sync(struct pfs_store *store);
 /* The same for one object: what is held of it is logged, then the journal is made durable. */
 int pfs_sync_object(struct pfs_store *store, uint32_t object);
 
+/* The same for who does not want to wait on its thread: fn is called once with the result, here or
+ * by another thread that syncs, possibly before this returns. It must be quick and may not call the
+ * store. Of many callers at once one syncs for all and returns when no more of them come. */
+typedef void pfs_synced_fn(void *arg, int err);
+void pfs_sync_object_then(struct pfs_store *store, uint32_t object, pfs_synced_fn *fn, void *arg);
+
 /* What the background threads do, for stores opened `manual`. */
 int pfs_store_tick(struct pfs_store *store); /* one commit tick */
 int pfs_store_checkpoint(

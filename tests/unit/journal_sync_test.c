@@ -1,0 +1,287 @@
+/* Group commit: who waits on a thread and who does not, who leads, and what each is told. */
+#include <semaphore.h>
+
+#include "storage/journal_internal.h"
+#include "tests/unit/journal_helpers.h"
+
+#define LATER_MAX 8
+
+/* One that asks by pfs_journal_sync_then. */
+struct later {
+	struct pfs_sync_wait wait;
+	struct pfs_journal *journal;
+	unsigned told;
+	int err;
+	bool was_durable; /* when it was told */
+	sem_t end;
+};
+
+static void tell(struct pfs_sync_wait *wait, int err)
+{
+	struct later *l = (struct later *)wait;
+
+	l->told++;
+	l->err = err;
+	l->was_durable = pfs_journal_durable(l->journal) >= l->wait.seq;
+	sem_post(&l->end);
+}
+
+static void sync_later(struct later *l, struct log *log)
+{
+	*l = (struct later){.wait = {.seq = UINT64_MAX, .done = tell}, .journal = log->journal};
+	sem_init(&l->end, 0, 0);
+	pfs_journal_sync_then(log->journal, &l->wait);
+}
+
+static void expect_told(const struct later *l, int err)
+{
+	assert_int_equal(l->told, 1);
+	assert_int_equal(l->err, err);
+	assert_true(err || l->was_durable);
+}
+
+/* ---- a leader that stays ---- */
+
+struct crowd {
+	struct log *log;
+	struct later later[LATER_MAX];
+	unsigned come[3]; /* so many ask while the first, second and third sync is made */
+	unsigned syncs, asked;
+	unsigned fail_at; /* this sync fails; 0: none */
+};
+
+/* Others append and ask while a sync is made: it is not theirs, which began before. */
+static int come_meanwhile(void *arg, const struct pfs_sim_step *step)
+{
+	struct crowd *c = arg;
+
+	if (step->kind != PFS_SIM_SYNC)
+		return 0;
+	c->syncs++;
+	assert_true(c->syncs <= pfs_array_len(c->come));
+	for (unsigned i = 0; i < c->come[c->syncs - 1]; i++) {
+		append(c->log);
+		sync_later(&c->later[c->asked], c->log);
+		assert_int_equal(c->later[c->asked++].told, 0);
+	}
+	return c->syncs == c->fail_at ? -EIO : 0;
+}
+
+/* Proves: whoever asks while a sync is made is told after the next one, which is for all of them
+ * and is made by the first one's thread; nobody is told before what he asked for is durable. */
+static void one_thread_syncs_for_all_that_come(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct crowd c = {.come = {5, 2, 0}};
+	struct later first;
+	struct log log;
+
+	(void)state;
+	c.log = &log;
+	log_open(&log, sim);
+	append_many(&log, 3);
+	pfs_sim_on_step(sim, come_meanwhile, &c);
+	sync_later(&first, &log);
+	pfs_sim_on_step(sim, NULL, NULL);
+	expect_told(&first, 0);
+	assert_int_equal(c.asked, 7);
+	for (unsigned i = 0; i < c.asked; i++)
+		expect_told(&c.later[i], 0);
+	assert_int_equal(c.syncs, 3);
+	assert_int_equal(pfs_journal_durable(log.journal), 10);
+	/* Nothing to do: told at once, without a sync. */
+	sync_later(&first, &log);
+	expect_told(&first, 0);
+	assert_int_equal(c.syncs, 3);
+	log_close(&log);
+	expect_replayed(sim, 1, 10);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a sync that fails is told to all that wait, also to those it was not for, and to all that
+ * come later; nothing is tried again. */
+static void a_failed_sync_is_told_to_all(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct crowd c = {.come = {2, 3, 0}, .fail_at = 2};
+	struct later first;
+	struct log log;
+
+	(void)state;
+	c.log = &log;
+	log_open(&log, sim);
+	append_many(&log, 3);
+	pfs_sim_on_step(sim, come_meanwhile, &c);
+	sync_later(&first, &log);
+	expect_told(&first, 0);
+	for (unsigned i = 0; i < 5; i++)
+		expect_told(&c.later[i], -EIO);
+	sync_later(&first, &log);
+	expect_told(&first, -EIO);
+	assert_int_equal(pfs_journal_sync(log.journal, 1), -EIO);
+	assert_int_equal(c.syncs, 2);
+	assert_int_equal(pfs_journal_durable(log.journal), 3);
+	pfs_sim_on_step(sim, NULL, NULL);
+	log_close(&log);
+	pfs_sim_free(sim);
+}
+
+/* ---- a leader that does not stay ---- */
+
+struct passing {
+	struct log log;
+	struct later later;
+	pthread_t threads[2], last; /* last: that made the last sync */
+	unsigned syncs;
+	int err; /* of pfs_journal_sync in the first thread */
+	bool failing, later_first;
+};
+
+static void *sync_here(void *arg)
+{
+	struct passing *p = arg;
+
+	p->err = pfs_journal_sync(p->log.journal, UINT64_MAX);
+	return NULL;
+}
+
+static void *sync_then_here(void *arg)
+{
+	struct passing *p = arg;
+
+	sync_later(&p->later, &p->log);
+	return NULL;
+}
+
+static unsigned waiting(struct pfs_journal *journal)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&journal->lock);
+	for (const struct pfs_sync_wait *w = journal->waiting; w; w = w->next)
+		n++;
+	pthread_mutex_unlock(&journal->lock);
+	return n;
+}
+
+/* While the first sync is made, a thread of each kind comes, one after the other. */
+static int both_kinds_come(void *arg, const struct pfs_sim_step *step)
+{
+	void *(*const kinds[])(void *) = {sync_here, sync_then_here};
+	struct passing *p = arg;
+
+	if (step->kind != PFS_SIM_SYNC)
+		return 0;
+	p->last = pthread_self();
+	if (p->syncs++ == 0) {
+		append(&p->log);
+		for (unsigned i = 0; i < pfs_array_len(kinds); i++) {
+			assert_int_equal(
+				pthread_create(&p->threads[i], NULL, kinds[i ^ p->later_first], p),
+				0);
+			while (waiting(p->log.journal) <= i)
+				sched_yield();
+		}
+	}
+	return p->failing ? -EIO : 0;
+}
+
+static void pass_on(bool later_first, bool failing)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct passing p = {.later_first = later_first, .failing = failing, .err = 1};
+	int want = failing ? -EIO : 0;
+
+	log_open(&p.log, sim);
+	append_many(&p.log, 3);
+	pfs_sim_on_step(sim, both_kinds_come, &p);
+	assert_int_equal(pfs_journal_sync(p.log.journal, UINT64_MAX), want);
+	pthread_join(p.threads[0], NULL);
+	pthread_join(p.threads[1], NULL);
+	pfs_sim_on_step(sim, NULL, NULL);
+	assert_int_equal(p.err, want);
+	expect_told(&p.later, want);
+	assert_int_equal(p.syncs, failing ? 1 : 2);
+	assert_int_equal(pthread_equal(p.last, pthread_self()) != 0, failing);
+	assert_int_equal(pfs_journal_durable(p.log.journal), failing ? 0 : 4);
+	log_close(&p.log);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a caller that only wants its own records durable is not kept for those of others; the
+ * lead goes to one of them, and all are told, also of a failure. */
+static void the_lead_is_passed_on(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++)
+		pass_on(i & 1, i & 2);
+}
+
+/* ---- many of both kinds ---- */
+
+struct mix {
+	struct log log;
+	pthread_mutex_t commit;
+	unsigned failed, number;
+};
+
+static void *append_and_sync(void *arg)
+{
+	struct mix *m = arg;
+	bool later = __atomic_fetch_add(&m->number, 1, __ATOMIC_RELAXED) % 3 != 0;
+
+	for (unsigned i = 0; i < 200; i++) {
+		struct later l = {.err = 0};
+		uint64_t seq;
+		int err = 0;
+
+		pthread_mutex_lock(&m->commit);
+		seq = append(&m->log).seq;
+		pthread_mutex_unlock(&m->commit);
+		if (later) {
+			sync_later(&l, &m->log);
+			while (sem_wait(&l.end))
+				;
+			err = l.err;
+		} else {
+			err = pfs_journal_sync(m->log.journal, seq);
+		}
+		if (err || pfs_journal_durable(m->log.journal) < seq)
+			__atomic_fetch_add(&m->failed, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* Proves: threads that ask in both ways at once are all told once, when their records are durable
+ * (ThreadSanitizer watches); nobody leads afterwards. */
+static void both_kinds_at_once(void **state)
+{
+	struct mix m = {.commit = PTHREAD_MUTEX_INITIALIZER};
+	struct pfs_sim *sim = pfs_sim_new();
+	pthread_t threads[6];
+
+	(void)state;
+	log_open(&m.log, sim);
+	for (size_t t = 0; t < pfs_array_len(threads); t++)
+		assert_int_equal(pthread_create(&threads[t], NULL, append_and_sync, &m), 0);
+	for (size_t t = 0; t < pfs_array_len(threads); t++)
+		pthread_join(threads[t], NULL);
+	assert_int_equal(m.failed, 0);
+	assert_int_equal(pfs_journal_durable(m.log.journal), 1200);
+	assert_false(m.log.journal->syncing || m.log.journal->leader_stays);
+	assert_null(m.log.journal->waiting);
+	log_close(&m.log);
+	pfs_sim_free(sim);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_thread_syncs_for_all_that_come),
+		cmocka_unit_test(a_failed_sync_is_told_to_all),
+		cmocka_unit_test(the_lead_is_passed_on),
+		cmocka_unit_test(both_kinds_at_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
