@@ -130,10 +130,26 @@ static size_t format_uuid(char *text, const uint8_t *uuid)
 	return UUID_TEXT_LEN;
 }
 
+/* A listing formats one number a name: printf would be a fifth of what it costs. */
+static size_t format_number(char *text, uint64_t n)
+{
+	char digits[20];
+	size_t len = 0;
+
+	do {
+		digits[len++] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n);
+	for (size_t i = 0; i < len; i++)
+		text[i] = digits[len - 1 - i];
+	text[len] = 0;
+	return len;
+}
+
 size_t pfs_key_format(char text[PFS_NAME_MAX + 1], const struct pfs_key *key)
 {
 	switch (key->kind) {
-	case PFS_KEY_NUM: return (size_t)snprintf(text, PFS_NAME_MAX + 1, "%" PRIu64, key->num);
+	case PFS_KEY_NUM: return format_number(text, key->num);
 	case PFS_KEY_TEMP:
 		return (size_t)snprintf(text, PFS_NAME_MAX + 1, "temp:%" PRIu64, key->num);
 	case PFS_KEY_UUID: return format_uuid(text, key->uuid);

@@ -524,6 +524,24 @@ void pfs_pager_free(struct pfs_pager *pager, const struct pfs_extent_at *at)
 	pfs_pager_free_bytes(pager, at->page, at->off, at->len);
 }
 
+int pfs_pager_probe(struct pfs_pager *pager, const struct pfs_pager_need *need)
+{
+	struct pfs_extent_at at;
+	struct pfs_page *page;
+	int err = pfs_pager_alloc(pager, need, &at);
+
+	if (err)
+		return err;
+	page = pfs_pager_find(pager, at.page);
+	if (at.off != page->floor) {
+		pfs_pager_free(pager, &at);
+		return 0;
+	}
+	page->floor += at.len;
+	pfs_pager_free_slot(pager, &at);
+	return 0;
+}
+
 /* ---- reading ---- */
 
 int pfs_page_copy(const struct pfs_page *page, void *dst, uint64_t off, size_t len)

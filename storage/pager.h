@@ -114,6 +114,11 @@ uint64_t pfs_pager_len(const struct pfs_pager *pager, const struct pfs_page *pag
 /* Gives slot and container back for reuse. */
 void pfs_pager_free(struct pfs_pager *pager, const struct pfs_extent_at *at);
 
+/* Whether the need could be placed: takes what alloc does and gives it back at once, so that the
+ * gap of a page stays in one piece and what lies next to each other in time does so in the page,
+ * too. The disk space stays reserved. Errors of alloc. */
+int pfs_pager_probe(struct pfs_pager *pager, const struct pfs_pager_need *need);
+
 /* Gives back only the slot. */
 void pfs_pager_free_slot(struct pfs_pager *pager, const struct pfs_extent_at *at);
 

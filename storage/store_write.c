@@ -201,18 +201,16 @@ static int create_locked(struct pfs_store *store, const struct pfs_key *key,
 	return pfs_index_insert(store->index, *object, pfs_index_hash(key->kind, pfs_key_tag(key)));
 }
 
-/* Whether a document could be placed now: a full disk is to be noticed when a file is opened for
- * writing, not when it is closed. */
-static int probe_room(struct pfs_store *store)
+/* Whether a document of this time could be placed now: a full disk is to be noticed when a file is
+ * opened for writing, not when it is closed. A page that is made for it is a page for such times.
+ */
+static int probe_room(struct pfs_store *store, int64_t mtime_ns)
 {
-	struct pfs_container c = {.body_len = PFS_BLOCK_LEN, .seq = next_seq(store)};
+	struct pfs_container c = {
+		.body_len = PFS_BLOCK_LEN, .seq = next_seq(store), .mtime_ns = mtime_ns};
 	struct pfs_pager_need need = {&c, PFS_KEY_NUM, 0};
-	struct pfs_extent_at at;
-	int err = pfs_pager_alloc(store->pager, &need, &at);
 
-	if (!err)
-		pfs_pager_free(store->pager, &at);
-	return err;
+	return pfs_pager_probe(store->pager, &need);
 }
 
 int pfs_create(struct pfs_store *store, const struct pfs_key *key, const struct pfs_attr *attr,
@@ -230,7 +228,8 @@ int pfs_create(struct pfs_store *store, const struct pfs_key *key, const struct 
 		if (!err) {
 			err = -EEXIST;
 		} else if (err == -ENOENT) {
-			err = pfs_store_is_writable(store) ? probe_room(store) : -EROFS;
+			err = pfs_store_is_writable(store) ? probe_room(store, attr->mtime_ns)
+							   : -EROFS;
 			if (!err)
 				err = create_locked(store, key, attr, &number);
 			if (!err)
@@ -597,7 +596,7 @@ static int setattr_locked(struct pfs_store *store, uint32_t object, unsigned mas
 	if (v && v->held && attr->size == 0)
 		return rehold(store, object, v, mask, attr);
 	if (attr->size == 0 && view.size > 0) {
-		err = probe_room(store);
+		err = probe_room(store, view.mtime_ns);
 		return err ? err : truncate_held(store, object, &view, mask, attr);
 	}
 	err = settle(store, object);

@@ -101,3 +101,13 @@ points() {
 	remount
 	check_all
 }
+
+# Each creation asks whether there would be room for the document; asking must not cut up the pages.
+@test "documents that are made one by one lie next to each other" {
+	local i stat pages holes
+	for i in {1..1500}; do echo "{\"a\":$i}" >"$M/$i"; done
+	stat=$(payloadctl stat --json "$M")
+	pages=$(sed -n 's/.*"pages": *\([0-9]*\).*/\1/p' <<<"$stat")
+	holes=$(sed -n 's/.*"hole_bytes": *\([0-9]*\).*/\1/p' <<<"$stat")
+	((pages == 1 && holes < 65536)) || fail "$pages pages with $holes bytes in holes"
+}

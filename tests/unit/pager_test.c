@@ -532,6 +532,57 @@ static void long_free_extents_are_punched(void **state)
 	free_world(w);
 }
 
+static int probe(struct world *w, uint64_t len)
+{
+	struct given g = {.key = w->next_key + 1};
+	struct pfs_pager_need need = need_of(&g);
+
+	g.c = (struct pfs_container){.raw_len = len, .body_len = len, .seq = g.key, .mtime_ns = 5};
+	return pfs_pager_probe(w->pager, &need);
+}
+
+/* Proves: asking for room takes none and cuts none in pieces, whether there is room in the gap or
+ * in a hole, or none; the answer is that of a document of this size. */
+static void asking_for_room_leaves_all_as_it_was(void **state)
+{
+	struct world *w = new_world(PFS_MIB, 128);
+	struct pfs_pager_stat before, after;
+
+	(void)state;
+	for (unsigned i = 0; i < 200; i++) {
+		assert_int_equal(probe(w, 30000), 0);
+		assert_int_equal(give(w, 700), 0);
+		assert_int_equal(pfs_pager_stat(w->pager, &after), 0);
+		assert_int_equal(after.pages, 1);
+		assert_int_equal(after.hole_bytes, 0);
+		if (i) /* they lie next to each other */
+			assert_int_equal(w->given[i].at.off + w->given[i].at.len,
+					 w->given[i - 1].at.off);
+	}
+	expect_as_counted(w);
+	for (unsigned i = 0; i < 40; i++)
+		take_back(w, roll(w, w->count));
+	assert_int_equal(give(w, 5000), 0);
+	take_back(w, w->count - 1);
+	assert_int_equal(pfs_pager_stat(w->pager, &before), 0);
+	for (uint64_t len = 100; len < 60000; len += len / 2) {
+		assert_int_equal(probe(w, len), 0);
+		assert_int_equal(pfs_pager_stat(w->pager, &after), 0);
+		/* A hole that lies next to the gap may become a part of it. */
+		assert_true(after.hole_bytes <= before.hole_bytes);
+		assert_int_equal(after.hole_bytes + after.gap_bytes,
+				 before.hole_bytes + before.gap_bytes);
+		assert_int_equal(after.used_bytes, before.used_bytes);
+	}
+	expect_as_counted(w);
+	pfs_sim_set_capacity(w->sim, 1);
+	while (probe(w, 20000) == 0)
+		assert_int_equal(give(w, 20000), 0);
+	assert_int_equal(give(w, 20000), -ENOSPC);
+	expect_as_counted(w);
+	free_world(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -545,6 +596,7 @@ int main(void)
 		cmocka_unit_test(pages_with_other_slots_take_nothing),
 		cmocka_unit_test(given_space_is_reserved),
 		cmocka_unit_test(long_free_extents_are_punched),
+		cmocka_unit_test(asking_for_room_leaves_all_as_it_was),
 	};
 
 	return cmocka_run_group_tests_name("pager", tests, NULL, NULL);
