@@ -9,16 +9,21 @@
 #define BUCKET_EMPTY 0u
 #define BUCKET_REMOVED 1u
 #define TABLE_MIN 1024u
+#define OBJECT_BITS_MIN 12u
 
 struct chunk {
 	uint64_t words[CHUNK];
 	uint32_t hashes[CHUNK];
 };
 
+/* A bucket holds an object's number and, in the bits above those that numbers need at present, the
+ * low bits of its hash (the high ones say where the bucket is). Nearly all who only share the way
+ * are told apart by them, without a look at a chunk, which is far away. */
 struct table {
 	struct table *replaced; /* list of those waiting to be reclaimed */
 	uint64_t size;
 	uint64_t used, live; /* used counts removed buckets too */
+	unsigned object_bits;
 	uint32_t buckets[];
 };
 
@@ -156,6 +161,7 @@ int pfs_index_new(struct pfs_index **out)
 		return -ENOMEM;
 	}
 	index->table->size = TABLE_MIN;
+	index->table->object_bits = OBJECT_BITS_MIN;
 	index->end = OBJECT_FIRST;
 	pthread_mutex_init(&index->lock, NULL);
 	*out = index;
@@ -189,6 +195,14 @@ uint64_t pfs_index_word(const struct pfs_index *index, uint32_t object)
 	const struct chunk *chunk = chunk_of(index, object);
 
 	return chunk ? __atomic_load_n(&chunk->words[object % CHUNK], __ATOMIC_ACQUIRE) : 0;
+}
+
+void pfs_index_prefetch(const struct pfs_index *index, uint32_t object)
+{
+	const struct chunk *chunk = chunk_of(index, object);
+
+	if (chunk)
+		__builtin_prefetch(&chunk->words[object % CHUNK]);
 }
 
 void pfs_index_set_word(struct pfs_index *index, uint32_t object, uint64_t word)
@@ -302,6 +316,21 @@ static uint64_t bucket_of(const struct table *table, uint32_t hash)
 	return (uint64_t)hash * table->size >> 32;
 }
 
+static bool fits(const struct table *table, uint64_t object)
+{
+	return object >> table->object_bits == 0;
+}
+
+static uint32_t bucket_object(const struct table *table, uint32_t bucket)
+{
+	return bucket & (uint32_t)((UINT64_C(1) << table->object_bits) - 1);
+}
+
+static uint32_t bucket_tag(const struct table *table, uint32_t hash)
+{
+	return (uint32_t)((uint64_t)hash << table->object_bits);
+}
+
 static void table_put(struct table *table, uint32_t object, uint32_t hash)
 {
 	uint64_t at = bucket_of(table, hash);
@@ -312,10 +341,11 @@ static void table_put(struct table *table, uint32_t object, uint32_t hash)
 	if (there == BUCKET_EMPTY)
 		table->used++;
 	table->live++;
-	__atomic_store_n(&table->buckets[at], object, __ATOMIC_RELEASE);
+	__atomic_store_n(&table->buckets[at], bucket_tag(table, hash) | object, __ATOMIC_RELEASE);
 }
 
-static int table_grow(struct pfs_index *index, uint64_t for_live)
+/* A table for so many objects, with numbers up to `highest`. */
+static int table_grow(struct pfs_index *index, uint64_t for_live, uint64_t highest)
 {
 	uint64_t size = pfs_max_u64(for_live + for_live / 2 + for_live / 8, TABLE_MIN);
 	struct table *old = index->table;
@@ -324,10 +354,13 @@ static int table_grow(struct pfs_index *index, uint64_t for_live)
 	if (!table)
 		return -ENOMEM;
 	table->size = size;
+	table->object_bits = OBJECT_BITS_MIN;
+	while (!fits(table, highest))
+		table->object_bits++;
 	for (uint64_t i = 0; i < old->size; i++) {
-		uint32_t object = old->buckets[i];
+		uint32_t object = bucket_object(old, old->buckets[i]);
 
-		if (object > BUCKET_REMOVED)
+		if (old->buckets[i] > BUCKET_REMOVED)
 			table_put(table, object,
 				  index->chunks[object / CHUNK]->hashes[object % CHUNK]);
 	}
@@ -337,17 +370,26 @@ static int table_grow(struct pfs_index *index, uint64_t for_live)
 	return 0;
 }
 
+/* Room for n more entries with numbers up to `highest`. */
+static int make_room(struct pfs_index *index, uint64_t n, uint64_t highest)
+{
+	const struct table *table = index->table;
+
+	highest = pfs_min_u64(highest, UINT32_MAX);
+	/* Longer runs than at four fifths cost more than the memory is worth. */
+	if ((table->used + n) * 5 <= table->size * 4 && fits(table, highest))
+		return 0;
+	return table_grow(index, table->live + n, pfs_max_u64(highest, index->end));
+}
+
 int pfs_index_reserve(struct pfs_index *index, uint64_t n)
 {
-	/* Longer runs than at four fifths cost more than the memory is worth. */
-	if ((index->table->used + n) * 5 <= index->table->size * 4)
-		return 0;
-	return table_grow(index, index->table->live + n);
+	return make_room(index, n, index->end + n);
 }
 
 int pfs_index_insert(struct pfs_index *index, uint32_t object, uint32_t hash)
 {
-	int err = pfs_index_reserve(index, 1);
+	int err = make_room(index, 1, object);
 
 	if (err)
 		return err;
@@ -359,10 +401,11 @@ int pfs_index_insert(struct pfs_index *index, uint32_t object, uint32_t hash)
 static uint32_t *bucket_with(struct pfs_index *index, uint32_t object, uint32_t hash)
 {
 	struct table *table = index->table;
+	uint32_t bucket = bucket_tag(table, hash) | object;
 	uint64_t at = bucket_of(table, hash);
 
 	for (uint64_t i = 0; i < table->size && table->buckets[at] != BUCKET_EMPTY; i++) {
-		if (table->buckets[at] == object)
+		if (table->buckets[at] == bucket)
 			return &table->buckets[at];
 		at = at + 1 == table->size ? 0 : at + 1;
 	}
@@ -385,38 +428,39 @@ void pfs_index_replace(struct pfs_index *index, uint32_t object, uint32_t with, 
 
 	__atomic_store_n(&chunk_of(index, with)->hashes[with % CHUNK], hash, __ATOMIC_RELAXED);
 	if (bucket)
-		__atomic_store_n(bucket, with, __ATOMIC_RELEASE);
+		__atomic_store_n(bucket, bucket_tag(index->table, hash) | with, __ATOMIC_RELEASE);
 }
 
 void pfs_probe_begin(struct pfs_probe *probe, const struct pfs_index *index, uint32_t hash)
 {
 	const struct table *table = __atomic_load_n(&index->table, __ATOMIC_ACQUIRE);
 
-	*probe = (struct pfs_probe){index, table, bucket_of(table, hash), table->size, hash};
+	*probe = (struct pfs_probe){table, bucket_of(table, hash), table->size,
+				    bucket_tag(table, hash)};
 }
 
 uint32_t pfs_probe_next(struct pfs_probe *probe)
 {
 	const struct table *table = probe->table;
 
-	for (; probe->left; probe->left--) {
-		uint32_t object = __atomic_load_n(&table->buckets[probe->at], __ATOMIC_ACQUIRE);
-		const struct chunk *chunk;
+	while (probe->left) {
+		uint32_t bucket = __atomic_load_n(&table->buckets[probe->at], __ATOMIC_ACQUIRE);
+		uint32_t object = bucket_object(table, bucket);
 
-		if (object == BUCKET_EMPTY)
+		if (bucket == BUCKET_EMPTY)
 			break;
 		probe->at = probe->at + 1 == table->size ? 0 : probe->at + 1;
-		if (object == BUCKET_REMOVED)
-			continue;
-		chunk = chunk_of(probe->index, object);
-		if (__atomic_load_n(&chunk->hashes[object % CHUNK], __ATOMIC_RELAXED) ==
-		    probe->hash) {
-			probe->left--;
+		probe->left--;
+		if (bucket != BUCKET_REMOVED && (bucket ^ object) == probe->tag)
 			return object;
-		}
 	}
 	probe->left = 0;
 	return PFS_OBJECT_NONE;
+}
+
+void pfs_probe_prefetch(const struct pfs_probe *probe)
+{
+	__builtin_prefetch(&((const struct table *)probe->table)->buckets[probe->at]);
 }
 
 void *pfs_index_detach(struct pfs_index *index)

@@ -94,15 +94,20 @@ void pfs_index_replace(struct pfs_index *index, uint32_t object, uint32_t with, 
 /* So that the next n insertions need no memory. */
 int pfs_index_reserve(struct pfs_index *index, uint64_t n);
 
-/* Candidates for a hash, inside an epoch section: probe.object is the next one, 0 at the end. */
+/* Candidates for a hash, inside an epoch section: next gives one after the other, 0 at the end. All
+ * that have the hash are among them; a few have another (pfs_index_stored_hash). */
 struct pfs_probe {
-	const struct pfs_index *index;
 	const void *table;
 	uint64_t at, left;
-	uint32_t hash;
+	uint32_t tag;
 };
 void pfs_probe_begin(struct pfs_probe *probe, const struct pfs_index *index, uint32_t hash);
 uint32_t pfs_probe_next(struct pfs_probe *probe);
+
+/* Brings what the first pfs_probe_next, or pfs_index_word, will read into the processor's cache, in
+ * the background. Epoch section. */
+void pfs_probe_prefetch(const struct pfs_probe *probe);
+void pfs_index_prefetch(const struct pfs_index *index, uint32_t object);
 
 /* A name changes hands in several steps. Commit lock: called before the first and after the last of
  * them, with nothing in between that waits. Who finds no name, or finds one at a place, looks again

@@ -222,6 +222,18 @@ void pfs_put_abort(struct pfs_put *put);
 int pfs_get(struct pfs_store *store, const struct pfs_key *key, void **data, size_t *len,
 	    struct pfs_attr *attr);
 
+/* The same of several, each as if read alone (not all of one moment), in less time than one after
+ * the other: their places are looked for together. out: count elements, each with its own result;
+ * data is NULL where err is not 0. */
+struct pfs_got {
+	int err;
+	void *data;
+	size_t len;
+	struct pfs_attr attr;
+};
+void pfs_get_many(struct pfs_store *store, const struct pfs_key *keys, size_t count,
+		  struct pfs_got *out);
+
 /* ---- listing ---- */
 
 struct pfs_listed {

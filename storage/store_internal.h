@@ -239,6 +239,12 @@ int pfs_loaded_read(struct pfs_store *store, const struct pfs_loaded *loaded, ui
  * logged. -EUCLEAN, -EIO. */
 int pfs_loaded_guess(struct pfs_store *store, const struct pfs_loaded *loaded, void *buf);
 
+/* As pfs_read, of what the word says. Epoch section. */
+ssize_t pfs_read_word(struct pfs_store *store, uint64_t word, uint64_t off, void *buf, size_t len);
+
+void pfs_loaded_attr(const struct pfs_store *store, const struct pfs_loaded *loaded,
+		     struct pfs_attr *attr);
+
 /* Reports damage at off of the page. Returns -EIO. */
 int pfs_page_damaged(struct pfs_store *store, uint32_t page, uint64_t off, const char *why);
 

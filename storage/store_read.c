@@ -1,12 +1,9 @@
 /* The reading half of the public interface, and what it looks at: who has a key, and what a word
  * says. */
 #include <sched.h>
-#include <stdlib.h>
 
 #include "storage/epoch.h"
 #include "storage/store_internal.h"
-
-#define READ_RETRIES 16
 
 /* ---- views ---- */
 
@@ -107,6 +104,24 @@ void pfs_view_attr(const struct pfs_store *store, const struct pfs_view *view,
 	};
 }
 
+void pfs_loaded_attr(const struct pfs_store *store, const struct pfs_loaded *loaded,
+		     struct pfs_attr *attr)
+{
+	const struct pfs_container *c = &loaded->c;
+	const struct pfs_defaults *d = &store->defaults;
+	bool own = c->flags & PFS_CONTAINER_ATTR;
+
+	*attr = (struct pfs_attr){
+		.size = c->raw_len,
+		.stored = loaded->slot.len,
+		.mtime_ns = c->mtime_ns,
+		.mode = own ? c->mode : d->mode,
+		.uid = own ? c->uid : d->uid,
+		.gid = own ? c->gid : d->gid,
+		.nlink = loaded->slot.kind == PFS_KEY_TEMP ? 0 : 1,
+	};
+}
+
 /* Whether the slot at the object's place, to which its word pointed, is not its own: the hash of
  * its key says so. The word is looked at again, because what is renamed or moved meanwhile may have
  * got another hash. */
@@ -182,9 +197,10 @@ static int find_once(struct pfs_store *store, const struct pfs_key *key, uint32_
 		     uint64_t *word)
 {
 	struct pfs_probe probe;
+	uint32_t hash = pfs_index_hash(key->kind, pfs_key_tag(key));
 	bool in_doubt = store->doubt;
 
-	pfs_probe_begin(&probe, store->index, pfs_index_hash(key->kind, pfs_key_tag(key)));
+	pfs_probe_begin(&probe, store->index, hash);
 	while ((*object = pfs_probe_next(&probe)) != PFS_OBJECT_NONE) {
 		int match;
 
@@ -192,7 +208,7 @@ static int find_once(struct pfs_store *store, const struct pfs_key *key, uint32_
 		match = has_key(store, *object, *word, key);
 		if (match == 1)
 			return 0;
-		if (match < 0)
+		if (match < 0 && pfs_index_stored_hash(store->index, *object) == hash)
 			in_doubt = true;
 	}
 	return in_doubt ? -EIO : -ENOENT;
@@ -315,8 +331,7 @@ static ssize_t read_page(struct pfs_store *store, uint64_t word, uint64_t off, v
 	return err ? err : (ssize_t)len;
 }
 
-static ssize_t read_word(struct pfs_store *store, uint64_t word, uint64_t off, void *buf,
-			 size_t len)
+ssize_t pfs_read_word(struct pfs_store *store, uint64_t word, uint64_t off, void *buf, size_t len)
 {
 	if (pfs_word_is_version(word))
 		return read_version(store, word, off, buf, len);
@@ -328,60 +343,9 @@ ssize_t pfs_read(struct pfs_store *store, uint32_t object, uint64_t off, void *b
 	ssize_t n;
 
 	pfs_epoch_enter();
-	n = read_word(store, pfs_index_word(store->index, object), off, buf, len);
+	n = pfs_read_word(store, pfs_index_word(store->index, object), off, buf, len);
 	pfs_epoch_leave();
 	return n;
-}
-
-/* Attributes and bytes of one version, by its word: the object's number may be another document's
- * by the time it is read by that. -EAGAIN: its size has changed meanwhile. Epoch section. */
-static int get_once(struct pfs_store *store, const struct pfs_key *key, uint8_t **data,
-		    struct pfs_attr *attr)
-{
-	struct pfs_view view;
-	uint32_t object;
-	uint64_t word;
-	ssize_t n;
-	int err = pfs_find(store, key, &object, &word);
-
-	if (!err)
-		err = view_whole(store, word, &view);
-	if (err)
-		return err;
-	pfs_view_attr(store, &view, attr);
-	*data = malloc(attr->size + 1);
-	if (!*data)
-		return -ENOMEM;
-	n = read_word(store, word, 0, *data, attr->size + 1);
-	if (n == (ssize_t)attr->size)
-		return 0;
-	free(*data);
-	*data = NULL;
-	return n < 0 ? (int)n : -EAGAIN;
-}
-
-int pfs_get(struct pfs_store *store, const struct pfs_key *key, void **data, size_t *len,
-	    struct pfs_attr *attr)
-{
-	struct pfs_attr now;
-	uint8_t *bytes = NULL;
-	int err = -EAGAIN;
-
-	*data = NULL;
-	*len = 0;
-	/* A large document that is being written may change its size under us. */
-	for (unsigned i = 0; i < READ_RETRIES && err == -EAGAIN; i++) {
-		pfs_epoch_enter();
-		err = get_once(store, key, &bytes, &now);
-		pfs_epoch_leave();
-	}
-	if (err)
-		return err;
-	*data = bytes;
-	*len = now.size;
-	if (attr)
-		*attr = now;
-	return 0;
 }
 
 /* The name that stands at the place. -ENOENT: none. */

@@ -30,7 +30,7 @@ static void *malloc_interrupted(size_t len)
 }
 
 #define malloc malloc_interrupted
-#include "storage/store_read.c"
+#include "storage/store_get.c"
 #undef malloc
 
 static int lookup_interrupted(struct pfs_store *store, const struct pfs_key *key, uint32_t *object,

@@ -14,13 +14,14 @@
 #include "tools/bench/peer.h"
 
 #define HELD_BYTES (16 * PFS_MIB) /* as an import holds back */
-#define LIST_STEP 1000u
 
 struct session {
 	struct pfs_store *store;
 	enum peer_use use;
 	int64_t load_ns; /* all documents of one load have one time, as of one import */
-	void *data;	 /* of the last get */
+	struct pfs_key keys[PEER_MANY_MAX]; /* of a get that is made */
+	struct pfs_got got[PEER_MANY_MAX];  /* what the last get gave; the first `held` */
+	size_t held;
 };
 
 static void must(const char *what, int err)
@@ -110,12 +111,16 @@ static void *payload_begin(void *db, enum peer_use use)
 	return session;
 }
 
+static void let_go(struct session *session)
+{
+	while (session->held)
+		free(session->got[--session->held].data);
+}
+
 static void payload_end(void *arg)
 {
-	struct session *session = arg;
-
-	free(session->data);
-	free(session);
+	let_go(arg);
+	free(arg);
 }
 
 static void payload_load(void *arg, const struct doc *docs, size_t count)
@@ -156,18 +161,29 @@ static void payload_remove(void *arg, uint64_t id)
 		payload_sync(session);
 }
 
+static struct peer_value value_of(const struct pfs_got *got)
+{
+	if (got->err && got->err != -ENOENT)
+		must("reading", got->err);
+	return (struct peer_value){got->data, got->len};
+}
+
 static struct peer_value get_key(struct session *session, const struct pfs_key *key)
 {
-	struct peer_value value = {0};
-	int err;
+	struct pfs_got *got = &session->got[0];
 
-	free(session->data);
-	session->data = NULL;
-	err = pfs_get(session->store, key, &session->data, &value.len, NULL);
-	if (err && err != -ENOENT)
-		must("pfs_get", err);
-	value.data = session->data;
-	return value;
+	let_go(session);
+	got->err = pfs_get(session->store, key, &got->data, &got->len, NULL);
+	session->held = 1;
+	return value_of(got);
+}
+
+/* Gets the first count of session->keys. */
+static void get_keys(struct session *session, size_t count)
+{
+	let_go(session);
+	pfs_get_many(session->store, session->keys, count, session->got);
+	session->held = count;
 }
 
 static struct peer_value payload_get(void *arg, uint64_t id)
@@ -177,32 +193,44 @@ static struct peer_value payload_get(void *arg, uint64_t id)
 	return get_key(arg, &key);
 }
 
+static void payload_get_many(void *arg, const uint64_t *ids, size_t count, struct peer_value *out)
+{
+	struct session *session = arg;
+
+	for (size_t i = 0; i < count; i++)
+		session->keys[i] = pfs_key_num(ids[i]);
+	get_keys(session, count);
+	for (size_t i = 0; i < count; i++)
+		out[i] = value_of(&session->got[i]);
+}
+
 static void payload_scan(void *arg, peer_visit_fn *visit, void *visit_arg)
 {
-	struct pfs_listed *listed = bench_alloc(LIST_STEP * sizeof(*listed));
+	struct pfs_listed listed[PEER_MANY_MAX];
 	struct session *session = arg;
 	uint64_t after = 0;
 	ssize_t n;
 
-	while ((n = pfs_list(session->store, after, listed, LIST_STEP)) > 0) {
+	while ((n = pfs_list(session->store, after, listed, PEER_MANY_MAX)) > 0) {
+		for (ssize_t i = 0; i < n; i++)
+			session->keys[i] = listed[i].key;
+		get_keys(session, (size_t)n);
 		for (ssize_t i = 0; i < n; i++) {
-			struct peer_value value = get_key(session, &listed[i].key);
+			struct peer_value value = value_of(&session->got[i]);
 
 			if (value.data)
-				visit(visit_arg, listed[i].key.num, value.data, value.len);
+				visit(visit_arg, session->keys[i].num, value.data, value.len);
 		}
 		after = listed[n - 1].cookie;
 	}
 	must("pfs_list", (int)n);
-	free(listed);
 }
 
-/* There is no reading of several documents at once. */
 #define PAYLOAD_OPERATIONS                                                                      \
 	.open = payload_open, .close = payload_close, .settle = payload_settle,                 \
 	.pack = payload_pack, .begin = payload_begin, .end = payload_end, .load = payload_load, \
 	.sync = payload_sync, .put = payload_put, .remove = payload_remove, .get = payload_get, \
-	.scan = payload_scan
+	.get_many = payload_get_many, .scan = payload_scan
 
 extern const struct peer peer_payload, peer_payload_dict;
 

@@ -1,0 +1,141 @@
+/* Several documents read at once, against each of them read alone. */
+#include "storage/key.h"
+#include "tests/unit/store_helpers.h"
+
+/* What is asked for: documents of all kinds and places, and names that nobody has, in an order that
+ * mixes them. */
+enum { NUMBERS = 60, UUIDS = 10, SCRATCHES = 10, WANTED = NUMBERS + UUIDS + SCRATCHES };
+
+static struct pfs_key wanted_key(unsigned i)
+{
+	char name[64];
+
+	i = i * 37 % WANTED;
+	if (i < NUMBERS)
+		return pfs_key_num(i);
+	if (i < NUMBERS + UUIDS)
+		snprintf(name, sizeof(name), "01234567-89ab-cdef-0123-4567890%05u", i);
+	else
+		snprintf(name, sizeof(name), ".%u.swp", i);
+	return key_named(name);
+}
+
+/* Every fourth is not there; some are large, one is empty, some do not compress. */
+static size_t wanted_len(unsigned i)
+{
+	return i == 1 ? 0 : i % 11 == 0 ? 70000 + i : 60 * i;
+}
+
+static struct pfs_sim *begin(struct pfs_store **store)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+
+	create_store(sim, 256 * PFS_KIB, 16);
+	*store = open_store(sim);
+	for (unsigned i = 0; i < WANTED; i++) {
+		struct pfs_key key = wanted_key(i);
+
+		if (i % 4)
+			put_document(*store, &key, wanted_len(i), i);
+		/* The later ones, and what is put again, are only in the journal. */
+		if (i == WANTED / 2)
+			assert_int_equal(pfs_store_checkpoint(*store), 0);
+	}
+	for (unsigned i = 1; i < WANTED / 2; i += 10) {
+		struct pfs_key key = wanted_key(i);
+
+		put_document(*store, &key, 100, i + 1000);
+	}
+	return sim;
+}
+
+/* Reads the first count of them at once, and compares. Returns how many were there. */
+static unsigned compare(struct pfs_store *store, unsigned count)
+{
+	static struct pfs_key keys[WANTED];
+	struct pfs_got got[WANTED + 1];
+	unsigned there = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		keys[i] = wanted_key(i);
+	got[count].err = 4711;
+	pfs_get_many(store, keys, count, got);
+	assert_int_equal(got[count].err, 4711);
+	for (unsigned i = 0; i < count; i++) {
+		struct pfs_attr attr;
+		void *data;
+		size_t len;
+		int err = pfs_get(store, &keys[i], &data, &len, &attr);
+
+		assert_int_equal(got[i].err, err);
+		assert_int_equal(got[i].len, len);
+		if (err) {
+			assert_null(got[i].data);
+			continue;
+		}
+		there++;
+		assert_memory_equal(got[i].data, data, len);
+		assert_int_equal(got[i].attr.size, len);
+		assert_int_equal(got[i].attr.mtime_ns, attr.mtime_ns);
+		assert_int_equal(got[i].attr.stored, attr.stored);
+		free(got[i].data);
+		free(data);
+	}
+	return there;
+}
+
+/* Proves: any number of documents, wherever they are, have the bytes and attributes that each has
+ * when it is read alone; who is not there has its error and nothing else. */
+static void each_is_as_if_read_alone(void **state)
+{
+	static const unsigned counts[] = {0, 1, 2, 15, 16, 17, 32, 33, WANTED};
+	struct pfs_store *store;
+	struct pfs_sim *sim = begin(&store);
+
+	(void)state;
+	for (unsigned pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < pfs_array_len(counts); i++)
+			assert_int_equal(compare(store, counts[i]),
+					 counts[i] - (counts[i] + 3) / 4);
+		assert_int_equal(pfs_store_checkpoint(store), 0);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a damaged document is an error of its own; the others are read. */
+static void damage_is_told_for_whom_it_hits(void **state)
+{
+	struct pfs_store *store;
+	struct pfs_sim *sim = begin(&store);
+	struct pfs_key hit = wanted_key(2), keys[3] = {wanted_key(3), wanted_key(2), wanted_key(5)};
+	struct pfs_got got[3];
+	struct pfs_place place;
+
+	(void)state;
+	assert_int_equal(pfs_store_close(store), 0);
+	place = place_of(sim, &hit);
+	flip_bit(sim, page_name(place.page), place.offset + place.container_len - 1, 3);
+	store = open_store(sim);
+	pfs_get_many(store, keys, 3, got);
+	assert_int_equal(got[0].err, 0);
+	assert_int_equal(got[1].err, -EIO);
+	assert_null(got[1].data);
+	assert_int_equal(got[2].err, 0);
+	assert_int_equal(got[0].len, wanted_len(3));
+	assert_int_equal(got[2].len, wanted_len(5));
+	free(got[0].data);
+	free(got[2].data);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_is_as_if_read_alone),
+		cmocka_unit_test(damage_is_told_for_whom_it_hits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
