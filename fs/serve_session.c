@@ -10,7 +10,7 @@
 #include "storage/version.h"
 #include "storage/wire_fields.h"
 
-#define STOP_CHECK_EVERY 64 /* documents of an import */
+#define IMPORT_ITEMS 64 /* documents of an import that are put at once */
 
 /* State of a session. */
 struct session {
@@ -263,39 +263,74 @@ static int64_t import_time(struct session *s)
 	return s->import_ns;
 }
 
+/* Of one message. index: of the next document in it. */
+struct import_counts {
+	uint32_t done, refused, index;
+};
+
+/* The next documents of the message, whose bytes stay where they are. */
+static size_t take_items(struct pfs_wire_in *in, const struct pfs_attr *attr,
+			 struct pfs_put_item items[IMPORT_ITEMS])
+{
+	size_t count = 0;
+
+	while (count < IMPORT_ITEMS && pfs_wire_more(in)) {
+		struct pfs_put_item *item = &items[count];
+
+		*item = (struct pfs_put_item){.attr = attr,
+					      .flags = PFS_PUT_NEW_OBJECT | PFS_PUT_MTIME_ONLY};
+		pfs_wire_get_key(in, &item->key);
+		item->data = pfs_wire_get_bytes(in, &item->len);
+		if (in->bad)
+			break;
+		count++;
+	}
+	return count;
+}
+
+/* Puts them; those that are refused for their own sake are named in the reply. */
+static int put_items(struct session *s, struct pfs_put_item *items, size_t count,
+		     struct import_counts *counts)
+{
+	struct pfs_wire_out *out = &s->conn->out;
+	size_t done = 0;
+
+	while (done < count) {
+		int err;
+		size_t put = pfs_put_many(s->env->store, &items[done], count - done, &err);
+
+		for (size_t i = done; i < done + put; i++)
+			add_change(s, &items[i].key, items[i].replaced);
+		done += put;
+		counts->done += (uint32_t)put;
+		counts->index += (uint32_t)put;
+		if (!err)
+			continue;
+		if (!is_own_fault(err))
+			return err;
+		pfs_wire_u32(out, counts->index++);
+		pfs_wire_u32(out, (uint32_t)err);
+		counts->refused++;
+		done++;
+	}
+	return 0;
+}
+
 static int do_import(struct session *s, struct pfs_wire_in *in)
 {
 	const struct pfs_attr attr = {.mtime_ns = import_time(s)};
 	struct pfs_wire_out *out = &s->conn->out;
-	uint32_t done = 0, refused = 0, index = 0;
-	size_t counts_at;
+	struct pfs_put_item items[IMPORT_ITEMS];
+	struct import_counts counts = {0};
+	size_t counts_at, count;
 	int err = 0;
 
 	pfs_wire_begin(out, PFS_WIRE_REPLY, 0);
 	counts_at = out->len;
 	pfs_wire_u64(out, 0);
-	for (; !err && pfs_wire_more(in); index++) {
-		struct pfs_key key;
-		uint32_t replaced = 0;
-		const uint8_t *data;
-		size_t len;
-
-		pfs_wire_get_key(in, &key);
-		data = pfs_wire_get_bytes(in, &len);
-		if (in->bad)
-			break;
-		err = pfs_put(s->env->store, &key, data, len, &attr,
-			      PFS_PUT_NEW_OBJECT | PFS_PUT_MTIME_ONLY, &replaced);
-		if (!err) {
-			add_change(s, &key, replaced);
-			done++;
-		} else if (is_own_fault(err)) {
-			pfs_wire_u32(out, index);
-			pfs_wire_u32(out, (uint32_t)err);
-			refused++;
-			err = 0;
-		}
-		if (!err && index % STOP_CHECK_EVERY == 0 && pfs_conn_stopping(s->conn))
+	while (!err && (count = take_items(in, &attr, items)) > 0) {
+		err = put_items(s, items, count, &counts);
+		if (!err && pfs_conn_stopping(s->conn))
 			err = -ESHUTDOWN;
 	}
 	tell_changes(s);
@@ -304,10 +339,10 @@ static int do_import(struct session *s, struct pfs_wire_in *in)
 	if (err) {
 		pfs_wire_begin(out, PFS_WIRE_REPLY, err);
 		pfs_wire_text(out, pfs_answer_text(err));
-		pfs_wire_u32(out, done);
+		pfs_wire_u32(out, counts.done);
 	} else if (!out->err) {
-		pfs_put_le32(out->buf + counts_at, done);
-		pfs_put_le32(out->buf + counts_at + 4, refused);
+		pfs_put_le32(out->buf + counts_at, counts.done);
+		pfs_put_le32(out->buf + counts_at + 4, counts.refused);
 	}
 	return pfs_conn_send(s->conn);
 }

@@ -38,54 +38,73 @@ static int next_segment(struct pfs_journal *journal, unsigned keep)
 	return 0;
 }
 
+static bool fits_active(const struct pfs_journal *journal, size_t len)
+{
+	const struct pfs_segment *last = journal->last;
+
+	return last && !last->full &&
+	       last->used + journal->held_len + len + PFS_RECORD_LEN_MIN <= PFS_SEGMENT_SIZE;
+}
+
 /* Makes sure that the active segment has room for len bytes and its END record behind them. */
 static int make_active(struct pfs_journal *journal, size_t len, bool privileged)
 {
-	if (journal->last && !journal->last->full &&
-	    journal->last->used + len + PFS_RECORD_LEN_MIN <= PFS_SEGMENT_SIZE)
+	if (fits_active(journal, len))
 		return 0;
+	/* What is held has its place in this one. */
+	if (journal->holding)
+		return -ENOBUFS;
 	return next_segment(journal, privileged ? KEEP_PRIVILEGED : KEEP_NORMAL);
 }
 
-/* A write to the journal failed and may be there in part or whole: it must not be found by a
- * replay. */
-static void forget_write(struct pfs_journal *journal, struct pfs_segment *segment)
+/* A write to the journal failed and may be there in part or whole: nothing of it must be found by a
+ * replay, neither where it begins nor behind that. */
+static void forget_write(struct pfs_journal *journal, struct pfs_segment *segment, size_t len)
 {
-	static const uint8_t zeros[PFS_RECORD_HEADER_LEN];
+	static const uint8_t zeros[4096];
+	int err = 0;
 
-	if (segment->file->ops->write(segment->file, zeros, sizeof(zeros), segment->used) != 0)
+	for (size_t at = 0; at < len && !err; at += sizeof(zeros))
+		err = segment->file->ops->write(segment->file, zeros,
+						pfs_min_u64(len - at, sizeof(zeros)),
+						segment->used + at);
+	if (err)
 		__atomic_store_n(&journal->failed, true, __ATOMIC_RELEASE);
 }
 
-/* Writes the assembled record of len bytes at the end of the active segment. */
-static int append_assembled(struct pfs_journal *journal, unsigned type, unsigned flags, size_t len,
-			    struct pfs_journal_pos *pos)
+/* Fills in the header of the record of len bytes at `off` of the buffer: as far behind what is
+ * written it will stand. */
+static void seal(struct pfs_journal *journal, unsigned type, unsigned flags, size_t off, size_t len,
+		 struct pfs_journal_pos *pos)
 {
-	struct pfs_record_disk *head = (struct pfs_record_disk *)journal->buf;
+	struct pfs_record_disk *head = (struct pfs_record_disk *)(journal->buf + off);
 	struct pfs_segment *segment = journal->last;
-	int err;
 
+	*pos = (struct pfs_journal_pos){segment, segment->used + off, len,
+					pfs_journal_next(journal)};
 	memset(head, 0, sizeof(*head));
 	pfs_put_le32(head->len.b, (uint32_t)len);
-	pfs_put_le64(head->seq.b, journal->appended + 1);
+	pfs_put_le64(head->seq.b, pos->seq);
 	pfs_put_le64(head->durable.b, pfs_journal_durable(journal));
 	head->type = (uint8_t)type;
 	head->flags = (uint8_t)flags;
 	pfs_put_le32(head->crc.b,
-		     pfs_record_crc(pfs_record_seed(journal, segment), journal->buf, len));
-	err = segment->file->ops->write(segment->file, journal->buf, len, segment->used);
+		     pfs_record_crc(pfs_record_seed(journal, segment), journal->buf + off, len));
+}
+
+/* Writes the records, `count` of them, that are at the beginning of the buffer. */
+static int write_sealed(struct pfs_journal *journal, size_t len, uint64_t count)
+{
+	struct pfs_segment *segment = journal->last;
+	int err = segment->file->ops->write(segment->file, journal->buf, len, segment->used);
+
 	if (err) {
-		forget_write(journal, segment);
+		forget_write(journal, segment, len);
 		return err;
 	}
-	pos->segment = segment;
-	pos->off = segment->used;
-	pos->len = len;
-	pos->seq = journal->appended + 1;
 	pthread_mutex_lock(&journal->lock);
 	segment->used += len;
-	if (type != PFS_RECORD_END)
-		journal->appended++;
+	journal->appended += count;
 	pthread_mutex_unlock(&journal->lock);
 	return 0;
 }
@@ -94,13 +113,13 @@ int pfs_journal_append(struct pfs_journal *journal, unsigned type, unsigned flag
 		       const struct iovec *parts, unsigned part_count, bool privileged,
 		       struct pfs_journal_pos *pos)
 {
-	size_t len = PFS_RECORD_HEADER_LEN, padded;
+	size_t len = PFS_RECORD_HEADER_LEN, off = journal->held_len, padded;
 	int err;
 
 	if (journal->read_only || pfs_journal_has_failed(journal))
 		return -EROFS;
 	/* Only a forged store comes to the end of the sequences. */
-	if (journal->appended >= PFS_SEQ_MAX)
+	if (pfs_journal_next(journal) > PFS_SEQ_MAX)
 		return -EOVERFLOW;
 	for (unsigned i = 0; i < part_count; i++)
 		len += parts[i].iov_len;
@@ -109,17 +128,38 @@ int pfs_journal_append(struct pfs_journal *journal, unsigned type, unsigned flag
 		return -EINVAL;
 	err = make_active(journal, padded, privileged);
 	if (!err)
-		err = pfs_journal_room(journal, padded);
+		err = pfs_journal_room(journal, off + padded);
 	if (err)
 		return err;
-	len = PFS_RECORD_HEADER_LEN;
+	len = off + PFS_RECORD_HEADER_LEN;
 	for (unsigned i = 0; i < part_count; i++) {
 		if (parts[i].iov_len)
 			memcpy(journal->buf + len, parts[i].iov_base, parts[i].iov_len);
 		len += parts[i].iov_len;
 	}
-	memset(journal->buf + len, 0, padded - len);
-	return append_assembled(journal, type, flags, padded, pos);
+	memset(journal->buf + len, 0, off + padded - len);
+	seal(journal, type, flags, off, padded, pos);
+	if (!journal->holding)
+		return write_sealed(journal, padded, 1);
+	journal->held_len += padded;
+	journal->held_count++;
+	return 0;
+}
+
+void pfs_journal_hold(struct pfs_journal *journal)
+{
+	journal->holding = true;
+}
+
+int pfs_journal_release(struct pfs_journal *journal)
+{
+	size_t len = journal->held_len;
+	uint64_t count = journal->held_count;
+
+	journal->holding = false;
+	journal->held_len = 0;
+	journal->held_count = 0;
+	return count ? write_sealed(journal, len, count) : 0;
 }
 
 static int end_active(struct pfs_journal *journal)
@@ -133,7 +173,9 @@ static int end_active(struct pfs_journal *journal)
 	if (err)
 		return err;
 	memset(journal->buf, 0, PFS_RECORD_LEN_MIN);
-	err = append_assembled(journal, PFS_RECORD_END, 0, PFS_RECORD_LEN_MIN, &pos);
+	/* It has a sequence, and is not counted: the next record has the same. */
+	seal(journal, PFS_RECORD_END, 0, 0, PFS_RECORD_LEN_MIN, &pos);
+	err = write_sealed(journal, PFS_RECORD_LEN_MIN, 0);
 	if (!err)
 		journal->last->full = true;
 	return err;
@@ -149,6 +191,11 @@ int pfs_journal_rotate(struct pfs_journal *journal)
 uint64_t pfs_journal_active(const struct pfs_journal *journal)
 {
 	return journal->last && !journal->last->full ? journal->last->number : journal->next_number;
+}
+
+uint64_t pfs_journal_next(const struct pfs_journal *journal)
+{
+	return journal->appended + journal->held_count + 1;
 }
 
 uint64_t pfs_journal_appended(const struct pfs_journal *journal)

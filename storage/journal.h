@@ -117,6 +117,16 @@ int pfs_journal_append(struct pfs_journal *journal, unsigned type, unsigned flag
 		       const struct iovec *parts, unsigned part_count, bool privileged,
 		       struct pfs_journal_pos *pos);
 
+/* Several records by one write: after hold, what is appended has its position and its sequence, but
+ * nothing is written before release, and nobody may be told of it. An append that does not fit into
+ * the segment together with what is held gives -ENOBUFS and changes nothing. When release fails,
+ * none of the records was appended. Commit lock all the time. */
+void pfs_journal_hold(struct pfs_journal *journal);
+int pfs_journal_release(struct pfs_journal *journal);
+
+/* The sequence that the next record gets. Commit lock. */
+uint64_t pfs_journal_next(const struct pfs_journal *journal);
+
 uint64_t pfs_journal_appended(const struct pfs_journal *journal); /* last sequence; commit lock */
 uint64_t pfs_journal_durable(const struct pfs_journal *journal);  /* any thread */
 

@@ -39,6 +39,10 @@ struct pfs_journal {
 	uint64_t live_bytes;
 	uint8_t *buf;
 	size_t buf_cap;
+	/* Between hold and release: what was appended is at the beginning of buf. */
+	bool holding;
+	size_t held_len;
+	uint64_t held_count;
 	uint8_t file_used[SEGMENT_FILES_MAX / 8];
 
 	pthread_mutex_t lock; /* innermost: what append and sync share */

@@ -30,12 +30,27 @@ int pfs_gather_flush(struct pfs_gather *g)
 	return err;
 }
 
+/* Whether len bytes at off can go behind what is gathered. Over a short gap that goes by writing
+ * again what stands there: nobody else writes to pages meanwhile, the bytes stay as they are
+ * wherever a write is torn, and every disk block of the gap is also one of what it lies between. */
+static bool bridge(struct pfs_gather *g, struct pfs_page *page, uint64_t off, size_t len)
+{
+	uint64_t end = g->off + g->len, gap = off - end;
+
+	if (g->page != page || off < end || gap > PFS_GATHER_GAP ||
+	    g->len + gap + len > PFS_GATHER_LEN ||
+	    pfs_page_copy(page, g->buf + g->len, end, gap) != 0)
+		return false;
+	g->len += gap;
+	return true;
+}
+
 int pfs_gather_room(struct pfs_gather *g, struct pfs_page *page, uint64_t off, size_t len,
 		    uint8_t **out)
 {
 	int err = 0;
 
-	if (g->len && (g->page != page || g->off + g->len != off || g->len + len > PFS_GATHER_LEN))
+	if (g->len && !bridge(g, page, off, len))
 		err = pfs_gather_flush(g);
 	if (err)
 		return err;

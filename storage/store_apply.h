@@ -5,8 +5,11 @@
 #include "storage/store_internal.h"
 
 #define PFS_GATHER_LEN (256 * PFS_KIB)
+/* Less than a block, so that no block is written in which nothing changes. A system call takes as
+ * long as copying several times that. */
+#define PFS_GATHER_GAP 1024u
 
-/* Writes that touch one another are gathered into one. */
+/* Writes that lie close behind one another are gathered into one. */
 struct pfs_gather {
 	struct pfs_store *store;
 	struct pfs_page *page;

@@ -287,7 +287,7 @@ static int publish(struct pfs_store *store, struct pfs_dict *dict)
 	pthread_mutex_lock(&store->commit);
 	old = store->dicts;
 	table = table_changed(old, dict, NULL);
-	dict->first_seq = pfs_journal_appended(store->journal) + 1;
+	dict->first_seq = pfs_journal_next(store->journal);
 	if (table) {
 		__atomic_store_n(&store->dicts, table, __ATOMIC_RELEASE);
 		__atomic_store_n(&store->dict, dict, __ATOMIC_RELEASE);

@@ -388,6 +388,9 @@ void pfs_packed_free(struct pfs_packed *packed);
 
 /* ---- store_log.c: commit lock; 0 or why the record could not be written ---- */
 
+/* pfs_journal_release. */
+int pfs_log_release(struct pfs_store *store);
+
 /* A put of packed under v's key and attributes; the record becomes v's source. */
 int pfs_log_put(struct pfs_store *store, struct pfs_version *v, const struct pfs_packed *packed,
 		uint64_t displaced, bool privileged);
@@ -417,8 +420,13 @@ int pfs_repack_object(struct pfs_store *store, uint32_t object, uint64_t seq,
 /* Logs what is held of the object (commit lock). */
 int pfs_log_held(struct pfs_store *store, uint32_t object, struct pfs_version *held);
 
-/* Puts packed under key as the whole content of an object (0 word: a new one); the caller names it.
- */
+/* Logs packed under key as the whole content of an object (0 word: a new one): what is left is to
+ * publish the change with the record's sequence, and to name the object. */
+int pfs_put_prepare(struct pfs_store *store, struct pfs_change *change, uint32_t object,
+		    const struct pfs_key *key, const struct pfs_packed *packed,
+		    const struct pfs_attr *attr, uint64_t displaced);
+
+/* The same, published. */
 int pfs_put_object(struct pfs_store *store, uint32_t object, const struct pfs_key *key,
 		   const struct pfs_packed *packed, const struct pfs_attr *attr,
 		   uint64_t displaced);

@@ -29,6 +29,17 @@ static void encode_attr(struct pfs_attr_disk *out, const struct pfs_version *v)
 	pfs_put_le32(out->own.b, v->own_attr);
 }
 
+/* Says what is wrong with the journal. Returns the error. */
+static int told(struct pfs_store *store, int err)
+{
+	if (err && pfs_journal_has_failed(store->journal))
+		return pfs_store_fail(store, "writing to the journal", err);
+	if (err && err != -ENOSPC && err != -ENOMEM && err != -EROFS && err != -ENOBUFS)
+		pfs_logf(&store->logger, PFS_LOG_ERROR, "writing to the journal failed: %s",
+			 strerror(-err));
+	return err;
+}
+
 static int append(struct pfs_store *store, unsigned type, unsigned flags, const struct iovec *parts,
 		  unsigned count, bool privileged, struct pfs_journal_pos *pos)
 {
@@ -36,12 +47,12 @@ static int append(struct pfs_store *store, unsigned type, unsigned flags, const 
 
 	if (!err)
 		store->counters.records++;
-	else if (pfs_journal_has_failed(store->journal))
-		err = pfs_store_fail(store, "writing to the journal", err);
-	else if (err != -ENOSPC && err != -ENOMEM && err != -EROFS)
-		pfs_logf(&store->logger, PFS_LOG_ERROR, "writing to the journal failed: %s",
-			 strerror(-err));
-	return err;
+	return told(store, err);
+}
+
+int pfs_log_release(struct pfs_store *store)
+{
+	return told(store, pfs_journal_release(store->journal));
 }
 
 /* Logs a put of packed under v's key and attributes, and makes the record v's source. */

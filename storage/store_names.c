@@ -59,7 +59,7 @@ int pfs_leaving_prepare(struct pfs_store *store, struct pfs_leaving *l, uint32_t
 	l->change.version = pfs_version_new(l->orphan ? &l->temp : key);
 	if (!l->change.version)
 		return -ENOMEM;
-	l->change.version->seq = pfs_journal_appended(store->journal) + 1;
+	l->change.version->seq = pfs_journal_next(store->journal);
 	if (!l->orphan) {
 		l->change.version->removed = true;
 		return 0;
@@ -170,7 +170,7 @@ static int moved_version(struct pfs_store *store, struct pfs_change *change, uin
 	if (!change->version)
 		return -ENOMEM;
 	*base = view.seq;
-	change->version->seq = pfs_journal_appended(store->journal) + 1;
+	change->version->seq = pfs_journal_next(store->journal);
 	pfs_change_inherit(store, change, &view);
 	err = pfs_change_place(store, change);
 	if (err)

@@ -9,6 +9,16 @@ static inline uint32_t pfs_key_hash(const struct pfs_key *key)
 	return pfs_index_hash(key->kind, pfs_key_tag(key));
 }
 
+/* The attributes that a put gives: those asked for, else what the document has of which this is the
+ * word (0: none), else the defaults. */
+void pfs_put_attr(struct pfs_store *store, const struct pfs_attr *asked, unsigned flags,
+		  uint64_t word, struct pfs_attr *out);
+
+/* Puts what is packed; the rest as of pfs_put. *replaced is set only when there is one. */
+int pfs_put_locked(struct pfs_store *store, const struct pfs_key *key,
+		   const struct pfs_packed *packed, const struct pfs_attr *asked, unsigned flags,
+		   uint32_t *replaced);
+
 /* A key for what has no name. */
 static inline struct pfs_key pfs_key_new_temp(struct pfs_store *store)
 {

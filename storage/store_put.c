@@ -14,10 +14,8 @@ static void default_attr(struct pfs_store *store, struct pfs_attr *attr)
 	};
 }
 
-/* The attributes that a put gives: those asked for, else what the document has, else the defaults.
- */
-static void put_attr(struct pfs_store *store, const struct pfs_attr *asked, unsigned flags,
-		     uint64_t word, struct pfs_attr *out)
+void pfs_put_attr(struct pfs_store *store, const struct pfs_attr *asked, unsigned flags,
+		  uint64_t word, struct pfs_attr *out)
 {
 	bool time_only = asked && (flags & PFS_PUT_MTIME_ONLY);
 	struct pfs_view view;
@@ -54,9 +52,9 @@ static int put_fresh(struct pfs_store *store, const struct pfs_key *key,
 	return err;
 }
 
-static int put_locked(struct pfs_store *store, const struct pfs_key *key,
-		      const struct pfs_packed *packed, const struct pfs_attr *asked, unsigned flags,
-		      uint32_t *replaced)
+int pfs_put_locked(struct pfs_store *store, const struct pfs_key *key,
+		   const struct pfs_packed *packed, const struct pfs_attr *asked, unsigned flags,
+		   uint32_t *replaced)
 {
 	struct pfs_attr attr;
 	struct pfs_leaving l;
@@ -69,7 +67,7 @@ static int put_locked(struct pfs_store *store, const struct pfs_key *key,
 	found = pfs_find(store, key, &there, &word);
 	if (found && found != -ENOENT)
 		return found;
-	put_attr(store, asked, flags, found ? 0 : word, &attr);
+	pfs_put_attr(store, asked, flags, found ? 0 : word, &attr);
 	if (found) {
 		err = put_fresh(store, key, packed, &attr, 0, false, &object);
 		return err ? err : pfs_index_insert(store->index, object, pfs_key_hash(key));
@@ -110,7 +108,7 @@ static int put_whole(struct pfs_store *store, const struct pfs_key *key, const v
 		return err;
 	do {
 		pfs_write_enter(store);
-		err = put_locked(store, key, &packed, attr, flags, replaced);
+		err = pfs_put_locked(store, key, &packed, attr, flags, replaced);
 		pfs_write_leave(store);
 	} while (pfs_write_again(store, err, &tries, false));
 	pfs_packed_free(&packed);
@@ -199,7 +197,8 @@ int pfs_put_commit(struct pfs_put *put, const struct pfs_key *key, const struct 
 
 	/* A document that arrives in pieces is a new object in any case. */
 	pfs_write_enter(store);
-	put_attr(store, asked, flags, pfs_find(store, key, &object, &word) == 0 ? word : 0, &attr);
+	pfs_put_attr(store, asked, flags, pfs_find(store, key, &object, &word) == 0 ? word : 0,
+		     &attr);
 	pfs_write_leave(store);
 	err = pfs_setattr(store, put->object,
 			  PFS_ATTR_MODE | PFS_ATTR_UID | PFS_ATTR_GID | PFS_ATTR_MTIME, &attr,

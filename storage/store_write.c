@@ -9,7 +9,7 @@
 
 static uint64_t next_seq(const struct pfs_store *store)
 {
-	return pfs_journal_appended(store->journal) + 1;
+	return pfs_journal_next(store->journal);
 }
 
 static void set_attr(struct pfs_store *store, struct pfs_version *v, unsigned mask,
@@ -77,8 +77,8 @@ static void source_of_packed(struct pfs_source *source, const struct pfs_packed 
 	};
 }
 
-/* Puts packed as the object's whole content. */
-static int put_object(struct pfs_store *store, struct pfs_change *change,
+/* Logs packed as the object's whole content. */
+static int log_object(struct pfs_store *store, struct pfs_change *change,
 		      const struct pfs_packed *packed, uint64_t displaced, bool privileged)
 {
 	struct pfs_version *v = change->version;
@@ -91,22 +91,42 @@ static int put_object(struct pfs_store *store, struct pfs_change *change,
 		err = pfs_log_put(store, v, packed, displaced, privileged);
 	if (err)
 		pfs_change_drop(store, change);
-	else
+	return err;
+}
+
+/* Puts packed as the object's whole content. */
+static int put_object(struct pfs_store *store, struct pfs_change *change,
+		      const struct pfs_packed *packed, uint64_t displaced, bool privileged)
+{
+	int err = log_object(store, change, packed, displaced, privileged);
+
+	if (!err)
 		pfs_change_publish(store, change, pfs_journal_appended(store->journal));
 	return err;
+}
+
+int pfs_put_prepare(struct pfs_store *store, struct pfs_change *change, uint32_t object,
+		    const struct pfs_key *key, const struct pfs_packed *packed,
+		    const struct pfs_attr *attr, uint64_t displaced)
+{
+	int err = begin(store, change, object, key, NULL);
+
+	if (err)
+		return err;
+	set_attr(store, change->version,
+		 PFS_ATTR_MODE | PFS_ATTR_UID | PFS_ATTR_GID | PFS_ATTR_MTIME, attr);
+	return log_object(store, change, packed, displaced, false);
 }
 
 int pfs_put_object(struct pfs_store *store, uint32_t object, const struct pfs_key *key,
 		   const struct pfs_packed *packed, const struct pfs_attr *attr, uint64_t displaced)
 {
 	struct pfs_change change;
-	int err = begin(store, &change, object, key, NULL);
+	int err = pfs_put_prepare(store, &change, object, key, packed, attr, displaced);
 
-	if (err)
-		return err;
-	set_attr(store, change.version,
-		 PFS_ATTR_MODE | PFS_ATTR_UID | PFS_ATTR_GID | PFS_ATTR_MTIME, attr);
-	return put_object(store, &change, packed, displaced, false);
+	if (!err)
+		pfs_change_publish(store, &change, pfs_journal_appended(store->journal));
+	return err;
 }
 
 /* ---- held versions ---- */

@@ -5,6 +5,7 @@
 
 #include "storage/wire.h"
 #include "tools/client.h"
+#include "tools/put_batch.h"
 #include "tools/report.h"
 #include "tools/target.h"
 
@@ -25,6 +26,7 @@ struct local {
 	struct target t;
 	struct pfs_store *store;
 	struct pfs_put *put;
+	struct put_batch *batch;       /* NULL: nothing was imported yet */
 	struct pfs_snapshot *snapshot; /* NULL: the store is read as it is now */
 	int64_t import_ns;	       /* when the first document to import came; 0: none did */
 	struct messages messages;
@@ -73,6 +75,7 @@ static int local_close(struct target *t)
 
 	if (l->put)
 		pfs_put_abort(l->put);
+	put_batch_free(l->batch);
 	pfs_snapshot_close(l->snapshot);
 	if (l->store)
 		err = pfs_store_close(l->store);
@@ -144,23 +147,20 @@ static int local_import_add(struct target *t, const struct pfs_key *key, const v
 			    size_t len, const struct pfs_attr *attr,
 			    const struct target_where *where)
 {
-	const struct pfs_attr time = {.mtime_ns = attr ? 0 : import_time(local_of(t))};
-	int err = pfs_put(local_of(t)->store, key, data, len, attr ? attr : &time,
-			  attr ? 0 : PFS_PUT_MTIME_ONLY, NULL);
+	struct local *l = local_of(t);
+	const struct pfs_attr time = {.mtime_ns = attr ? 0 : import_time(l)};
 
-	if (err == -EFBIG || err == -EINVAL || err == -ENAMETOOLONG)
-		t->import.refused(t->import.arg, where, key, err);
-	else if (err)
-		return err;
-	else
-		t->import.stored(t->import.arg, 1);
-	return 0;
+	if (!l->batch)
+		l->batch = put_batch_new(l->store, &t->import);
+	if (!l->batch)
+		return -ENOMEM;
+	return put_batch_add(l->batch, key, data, len, attr ? attr : &time,
+			     attr ? 0 : PFS_PUT_MTIME_ONLY, where);
 }
 
 static int local_import_flush(struct target *t)
 {
-	(void)t;
-	return 0;
+	return local_of(t)->batch ? put_batch_flush(local_of(t)->batch) : 0;
 }
 
 static int local_remove(struct target *t, const struct pfs_key *keys, size_t count, int *statuses)

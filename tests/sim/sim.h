@@ -19,9 +19,9 @@
  * forgets: the pieces that it was to write stay undecided even after a later sync that succeeds,
  * until they are written again.
  *
- * Races. Bytes are moved with plain memcpy and no lock is held meanwhile, so ThreadSanitizer sees a
- * reader of a mapping that races with a write. Only the records about pieces, lengths and names are
- * under a lock.
+ * Races. Bytes are moved with plain loads and stores and no lock is held meanwhile, so
+ * ThreadSanitizer sees a reader of a mapping that races with a write, unless the bytes stay as they
+ * are. Only the records about pieces, lengths and names are under a lock.
  *
  * Limits: a file may have PFS_SIM_FILE_MAX bytes, one that an image began with 64 MiB or twice what
  * it had then, if that is more (-EFBIG beyond, a mapping -ENOMEM). Its bytes stay at one address;

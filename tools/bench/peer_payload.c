@@ -127,13 +127,18 @@ static void payload_load(void *arg, const struct doc *docs, size_t count)
 {
 	struct session *session = arg;
 	const struct pfs_attr attr = {.mtime_ns = session->load_ns};
+	struct pfs_put_item *items = bench_alloc(count * sizeof(*items));
+	int err;
 
-	for (size_t i = 0; i < count; i++) {
-		struct pfs_key key = pfs_key_num(docs[i].id);
-
-		must("pfs_put", pfs_put(session->store, &key, docs[i].bytes, docs[i].len, &attr,
-					PFS_PUT_MTIME_ONLY, NULL));
-	}
+	for (size_t i = 0; i < count; i++)
+		items[i] = (struct pfs_put_item){.key = pfs_key_num(docs[i].id),
+						 .data = docs[i].bytes,
+						 .len = docs[i].len,
+						 .attr = &attr,
+						 .flags = PFS_PUT_MTIME_ONLY};
+	pfs_put_many(session->store, items, count, &err);
+	must("pfs_put_many", err);
+	free(items);
 }
 
 static void payload_sync(void *arg)

@@ -1,0 +1,423 @@
+/* Several documents put at once, against the same put one by one, and against a disk that fails. */
+#include "storage/key.h"
+#include "tests/unit/store_helpers.h"
+
+/* ---- what is put ---- */
+
+enum { COUNT = 400 };
+
+struct list {
+	struct pfs_put_item items[COUNT];
+	struct pfs_attr attrs[COUNT];
+	size_t count;
+};
+
+static struct list *new_list(void)
+{
+	struct list *list = calloc(1, sizeof(*list));
+
+	assert_non_null(list);
+	return list;
+}
+
+static void free_list(struct list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free((void *)(uintptr_t)list->items[i].data);
+	free(list);
+}
+
+static void add(struct list *list, const struct pfs_key *key, size_t len, uint64_t seed,
+		unsigned flags)
+{
+	struct pfs_put_item *item = &list->items[list->count];
+	uint8_t *bytes = malloc(len + 1);
+
+	fill_document(bytes, len, seed);
+	list->attrs[list->count] = (struct pfs_attr){.mode = 0600, .mtime_ns = (int64_t)seed};
+	*item = (struct pfs_put_item){.key = *key,
+				      .data = bytes,
+				      .len = len,
+				      .attr = seed % 5 ? &list->attrs[list->count] : NULL,
+				      .flags = flags | (seed % 3 ? PFS_PUT_MTIME_ONLY : 0),
+				      .replaced = 4711};
+	list->count++;
+}
+
+/* Names of all kinds, some of them several times, documents of all lengths; what `old` put before
+ * is replaced in part. */
+static struct list *mixed_list(unsigned flags)
+{
+	static const size_t lens[] = {0, 1, 40, 300, 900, 4000, 65536, 65537, 200, 3000};
+	struct list *list = new_list();
+
+	for (unsigned i = 0; i < COUNT; i++) {
+		uint64_t seed = pfs_mix64(i);
+		struct pfs_key key = pfs_key_num(seed % 300);
+		char name[64];
+
+		if (i % 7 == 0) {
+			snprintf(name, sizeof(name), ".%u.swp", (unsigned)(seed % 40));
+			key = key_named(name);
+		} else if (i % 5 == 0) {
+			snprintf(name, sizeof(name), "01234567-89ab-cdef-0123-%012u",
+				 (unsigned)(seed % 50));
+			key = key_named(name);
+		}
+		add(list, &key, i == 77 ? 3 * PFS_MIB : lens[i % pfs_array_len(lens)], seed, flags);
+	}
+	return list;
+}
+
+/* Documents in pages, in the journal, and some that were made and never written. */
+static void put_old(struct pfs_store *store)
+{
+	struct pfs_attr attr = {.mode = 0640, .mtime_ns = 1};
+
+	for (unsigned i = 0; i < 120; i += 2) {
+		struct pfs_key key = pfs_key_num(i);
+
+		put_document(store, &key, 500, i);
+		if (i == 60)
+			assert_int_equal(pfs_store_checkpoint(store), 0);
+	}
+	for (unsigned i = 121; i < 150; i += 2) {
+		struct pfs_key key = pfs_key_num(i);
+
+		assert_int_equal(pfs_create(store, &key, &attr, NULL, NULL), 0);
+	}
+}
+
+/* ---- comparing ---- */
+
+static void expect_same(struct pfs_store *a, struct pfs_store *b, const struct pfs_key *key,
+			bool times)
+{
+	struct pfs_attr attr_a, attr_b;
+	void *data_a, *data_b;
+	size_t len_a, len_b;
+
+	assert_int_equal(pfs_get(a, key, &data_a, &len_a, &attr_a), 0);
+	assert_int_equal(pfs_get(b, key, &data_b, &len_b, &attr_b), 0);
+	assert_int_equal(len_a, len_b);
+	assert_memory_equal(data_a, data_b, len_a);
+	assert_int_equal(attr_a.mode, attr_b.mode);
+	if (times)
+		assert_int_equal(attr_a.mtime_ns, attr_b.mtime_ns);
+	free(data_a);
+	free(data_b);
+}
+
+static size_t count_names(struct pfs_store *store)
+{
+	static struct pfs_listed listed[1000];
+	ssize_t n = pfs_list(store, 0, listed, pfs_array_len(listed));
+
+	assert_in_range(n, 0, pfs_array_len(listed) - 1);
+	return (size_t)n;
+}
+
+struct pair {
+	struct pfs_sim *sim;
+	struct pfs_store *store;
+};
+
+static struct pair new_pair(void)
+{
+	struct pair p = {.sim = pfs_sim_new()};
+
+	create_store(p.sim, 4 * PFS_MIB, 16);
+	p.store = open_store(p.sim);
+	put_old(p.store);
+	return p;
+}
+
+static void end_pair(struct pair p)
+{
+	assert_int_equal(pfs_store_close(p.store), 0);
+	expect_healthy(p.sim);
+	pfs_sim_free(p.sim);
+}
+
+/* Proves: documents that are put at once are what they would be if they were put one after the
+ * other, whatever their names held, also when a name comes several times; those whose object is
+ * replaced by a new one name it. */
+static void at_once_is_as_one_by_one(void **state)
+{
+	(void)state;
+	for (unsigned flags = 0; flags <= PFS_PUT_NEW_OBJECT; flags++) {
+		struct list *list = mixed_list(flags);
+		struct pair many = new_pair(), single = new_pair();
+		int err;
+
+		assert_int_equal(pfs_put_many(many.store, list->items, list->count, &err), COUNT);
+		assert_int_equal(err, 0);
+		for (size_t i = 0; i < list->count; i++) {
+			const struct pfs_put_item *item = &list->items[i];
+			uint32_t replaced;
+
+			assert_int_equal(pfs_put(single.store, &item->key, item->data, item->len,
+						 item->attr, item->flags, &replaced),
+					 0);
+			assert_int_equal(item->replaced != 0, replaced != 0);
+		}
+		assert_int_equal(count_names(many.store), count_names(single.store));
+		for (unsigned pass = 0; pass < 3; pass++) {
+			for (size_t i = 0; i < list->count; i++)
+				expect_same(many.store, single.store, &list->items[i].key,
+					    list->items[i].attr != NULL);
+			if (pass == 0)
+				assert_int_equal(pfs_store_checkpoint(many.store), 0);
+			if (pass != 1)
+				continue;
+			assert_int_equal(pfs_store_close(many.store), 0);
+			many.store = open_store(many.sim);
+		}
+		end_pair(many);
+		end_pair(single);
+		free_list(list);
+	}
+}
+
+/* ---- writes ---- */
+
+static struct {
+	unsigned journal_writes;
+	unsigned fail_at; /* the journal's write of this number fails; 0: none */
+	bool for_good;
+} disk;
+
+static int on_step(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	if (step->kind != PFS_SIM_WRITE || strncmp(step->name, "journal", 7) != 0)
+		return 0;
+	disk.journal_writes++;
+	if (!disk.fail_at)
+		return 0;
+	return disk.journal_writes == disk.fail_at ||
+			       (disk.for_good && disk.journal_writes > disk.fail_at)
+		       ? -EIO
+		       : 0;
+}
+
+static struct list *small_list(unsigned count, size_t len, uint64_t version)
+{
+	struct list *list = new_list();
+
+	for (unsigned i = 0; i < count; i++) {
+		struct pfs_key key = pfs_key_num(1000 + i);
+
+		add(list, &key, len, 2 * (i + version * 1000) + 1, 0);
+	}
+	return list;
+}
+
+/* Proves: the records of many documents are written together. */
+static void records_are_written_together(void **state)
+{
+	struct pair p = new_pair();
+	struct list *list = small_list(256, 500, 0);
+	int err;
+
+	(void)state;
+	disk = (typeof(disk)){0};
+	pfs_sim_on_step(p.sim, on_step, NULL);
+	assert_int_equal(pfs_put_many(p.store, list->items, list->count, &err), 256);
+	assert_in_range(disk.journal_writes, 1, 256 / 32);
+	pfs_sim_on_step(p.sim, NULL, NULL);
+	end_pair(p);
+	free_list(list);
+}
+
+/* What the document is of the two versions; -1: it is not there. */
+static int version_of(struct pfs_store *store, const struct list *lists[2], size_t i)
+{
+	void *data;
+	size_t len;
+	int err = pfs_get(store, &lists[0]->items[i].key, &data, &len, NULL), version = -1;
+
+	if (err == -ENOENT)
+		return -1;
+	assert_int_equal(err, 0);
+	for (int v = 0; v < 2; v++)
+		if (len == lists[v]->items[i].len &&
+		    memcmp(data, lists[v]->items[i].data, len) == 0)
+			version = v;
+	assert_int_not_equal(version, -1); /* else it is of none */
+	free(data);
+	return version;
+}
+
+/* The first half of the documents is there in version 0 when all are put in version 1. */
+static int before_of(size_t i, size_t count)
+{
+	return i < count / 2 ? 0 : -1;
+}
+
+static void expect_put(struct pfs_store *store, const struct list *lists[2], size_t put)
+{
+	for (size_t i = 0; i < lists[0]->count; i++)
+		assert_int_equal(version_of(store, lists, i),
+				 i < put ? 1 : before_of(i, lists[0]->count));
+}
+
+static struct pair pair_with_half(const struct list *lists[2])
+{
+	struct pair p = new_pair();
+	int err;
+
+	pfs_put_many(p.store, (struct pfs_put_item *)(uintptr_t)lists[0]->items,
+		     lists[0]->count / 2, &err);
+	assert_int_equal(err, 0);
+	return p;
+}
+
+/* Returns whether the put was not hit by the failure. */
+static bool put_with_failure(const struct list *lists[2], enum pfs_sim_failed_write written)
+{
+	struct pair p = pair_with_half(lists);
+	size_t put;
+	bool through;
+	int err;
+
+	disk.journal_writes = 0;
+	pfs_sim_set_failed_writes(p.sim, written);
+	pfs_sim_on_step(p.sim, on_step, NULL);
+	put = pfs_put_many(p.store, (struct pfs_put_item *)(uintptr_t)lists[1]->items,
+			   lists[1]->count, &err);
+	pfs_sim_on_step(p.sim, NULL, NULL);
+	through = disk.journal_writes < disk.fail_at;
+	assert_int_equal(err != 0, put < lists[1]->count);
+	assert_true(!disk.for_good || through || err);
+	expect_put(p.store, lists, put);
+	/* As it was left, and what goes on in it, is what the next opening finds. */
+	if (!disk.for_good || through) {
+		struct pfs_key key = pfs_key_num(1);
+
+		put_document(p.store, &key, 100, 1);
+	}
+	(void)pfs_store_close(p.store);
+	p.store = open_store(p.sim);
+	expect_put(p.store, lists, put);
+	end_pair(p);
+	return through;
+}
+
+/* Proves: when a write of the journal fails, whatever of it got to the disk, those documents are
+ * put which the caller is told of and no others, and the next opening says the same. */
+static void failed_writes_put_nothing(void **state)
+{
+	const struct list *lists[2] = {small_list(150, 300, 0), small_list(150, 350, 1)};
+
+	(void)state;
+	for (unsigned mode = 0; mode < 6; mode++) {
+		bool through = false;
+
+		for (unsigned n = 1; !through; n++) {
+			disk = (typeof(disk)){.fail_at = n, .for_good = mode >= 3};
+			through = put_with_failure(lists, (enum pfs_sim_failed_write)(mode % 3));
+			assert_true(n > 2 || !through);
+		}
+	}
+	free_list((struct list *)(uintptr_t)lists[0]);
+	free_list((struct list *)(uintptr_t)lists[1]);
+}
+
+/* Proves: on a disk that fills up those documents are put of which the caller is told, and when
+ * there is room again the rest can be put. */
+static void full_disk_puts_a_part(void **state)
+{
+	const struct list *lists[2] = {small_list(COUNT, 3000, 0), small_list(COUNT, 3100, 1)};
+	unsigned parts = 0;
+
+	(void)state;
+	for (uint64_t more = 0; more < 3 * PFS_MIB; more += 128 * PFS_KIB) {
+		struct pair p = pair_with_half(lists);
+		struct pfs_put_item *items = (struct pfs_put_item *)(uintptr_t)lists[1]->items;
+		size_t put, rest;
+		int err;
+
+		pfs_sim_set_capacity(p.sim, pfs_sim_used(p.sim) + more);
+		put = pfs_put_many(p.store, items, COUNT, &err);
+		assert_int_equal(err, put < COUNT ? -ENOSPC : 0);
+		parts += put > 0 && put < COUNT;
+		expect_put(p.store, lists, put);
+		pfs_sim_set_capacity(p.sim, 0);
+		rest = pfs_put_many(p.store, &items[put], COUNT - put, &err);
+		assert_int_equal(put + rest, COUNT);
+		expect_put(p.store, lists, COUNT);
+		end_pair(p);
+	}
+	assert_true(parts > 0);
+	free_list((struct list *)(uintptr_t)lists[0]);
+	free_list((struct list *)(uintptr_t)lists[1]);
+}
+
+/* ---- power cuts ---- */
+
+enum { IMAGES_MAX = 2000, SEEDS = 6 };
+
+static struct {
+	struct pfs_sim *sim;
+	struct pfs_sim *images[IMAGES_MAX];
+	size_t count;
+} cuts;
+
+static int cut(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	for (uint64_t seed = 0; seed < SEEDS && cuts.count < IMAGES_MAX; seed++)
+		cuts.images[cuts.count++] =
+			pfs_sim_crash_seed(cuts.sim, step->number * SEEDS + seed);
+	return 0;
+}
+
+/* Proves: after a power cut at any step the documents up to some one are put, those behind are as
+ * before. */
+static void a_cut_leaves_the_first_ones(void **state)
+{
+	const struct list *lists[2] = {small_list(150, 300, 0), small_list(150, 350, 1)};
+	struct pair p = pair_with_half(lists);
+	unsigned partly = 0;
+	int err;
+
+	(void)state;
+	assert_int_equal(pfs_sync(p.store), 0);
+	cuts.sim = p.sim;
+	cuts.count = 0;
+	pfs_sim_on_step(p.sim, cut, NULL);
+	assert_int_equal(
+		pfs_put_many(p.store, (struct pfs_put_item *)(uintptr_t)lists[1]->items, 150, &err),
+		150);
+	assert_int_equal(pfs_sync(p.store), 0);
+	pfs_sim_on_step(p.sim, NULL, NULL);
+	for (size_t c = 0; c < cuts.count; c++) {
+		struct pfs_store *store = open_store(cuts.images[c]);
+		size_t put = 0;
+
+		while (put < 150 && version_of(store, lists, put) == 1)
+			put++;
+		expect_put(store, lists, put);
+		partly += put > 0 && put < 150;
+		assert_int_equal(pfs_store_close(store), 0);
+		pfs_sim_free(cuts.images[c]);
+	}
+	assert_true(partly > 0);
+	end_pair(p);
+	free_list((struct list *)(uintptr_t)lists[0]);
+	free_list((struct list *)(uintptr_t)lists[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(at_once_is_as_one_by_one),
+		cmocka_unit_test(records_are_written_together),
+		cmocka_unit_test(failed_writes_put_nothing),
+		cmocka_unit_test(full_disk_puts_a_part),
+		cmocka_unit_test(a_cut_leaves_the_first_ones),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
