@@ -259,6 +259,7 @@ struct pfs_index_disk {
 _Static_assert(sizeof(struct pfs_index_disk) == 104, "format v1");
 #define PFS_INDEX_USERS_KNOWN 1u /* the dictionaries' users are counted exactly */
 #define PFS_INDEX_RUNS 2u	 /* some entries stand for many */
+#define PFS_INDEX_RUNS_EXACT 4u	 /* whose keys are what they say, and not others that hash alike */
 
 struct pfs_index_object_disk {
 	pfs_le32 page, slot, hash;

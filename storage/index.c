@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "storage/index_runs.h"
+
 #define CHUNK 65536u
 #define CHUNKS 65536u
 #define OBJECT_FIRST 2u
@@ -39,6 +41,9 @@ struct pfs_index {
 	struct table *table;
 	struct table *replaced;
 	uint64_t moves; /* odd while a name changes hands */
+
+	/* Whose objects need no chunk: one is made of them when the first in it is changed. */
+	struct pfs_index_runs runs;
 
 	uint32_t *free_numbers; /* ring: oldest first, so that numbers rest before they return */
 	uint64_t free_head, free_count, free_cap;
@@ -175,6 +180,7 @@ void pfs_index_free(struct pfs_index *index)
 	for (uint32_t i = 0; i <= (index->end - 1) / CHUNK; i++)
 		free(index->chunks[i]);
 	pfs_index_reclaim(index->replaced);
+	pfs_index_runs_free(&index->runs);
 	free(index->table);
 	free(index->free_numbers);
 	free(index->object_at.keys);
@@ -190,11 +196,57 @@ static struct chunk *chunk_of(const struct pfs_index *index, uint32_t object)
 	return __atomic_load_n(&index->chunks[object / CHUNK], __ATOMIC_ACQUIRE);
 }
 
+static uint64_t run_word(const struct pfs_index_run *run, uint32_t object)
+{
+	return run->word + (object - run->first);
+}
+
+static uint32_t run_hash(const struct pfs_index_run *run, uint32_t object)
+{
+	return pfs_index_hash(PFS_KEY_NUM, run->number + (object - run->first));
+}
+
+/* What runs say of the chunk's objects. */
+static void fill_chunk(const struct pfs_index *index, struct chunk *chunk, uint32_t first)
+{
+	const struct pfs_index_runs *runs = &index->runs;
+	const struct pfs_index_run *run = pfs_index_runs_from(runs, first);
+
+	for (; run && run < runs->at + runs->count && run->first < (uint64_t)first + CHUNK; run++) {
+		uint64_t from = pfs_max_u64(run->first, first),
+			 to = pfs_min_u64((uint64_t)run->first + run->count,
+					  (uint64_t)first + CHUNK);
+
+		for (uint64_t object = from; object < to; object++) {
+			chunk->words[object - first] = run_word(run, (uint32_t)object);
+			chunk->hashes[object - first] = run_hash(run, (uint32_t)object);
+		}
+	}
+}
+
+int pfs_index_touch(struct pfs_index *index, uint32_t object)
+{
+	struct chunk *chunk = chunk_of(index, object);
+
+	if (chunk)
+		return 0;
+	chunk = calloc(1, sizeof(*chunk));
+	if (!chunk)
+		return -ENOMEM;
+	fill_chunk(index, chunk, object - object % CHUNK);
+	__atomic_store_n(&index->chunks[object / CHUNK], chunk, __ATOMIC_RELEASE);
+	return 0;
+}
+
 uint64_t pfs_index_word(const struct pfs_index *index, uint32_t object)
 {
 	const struct chunk *chunk = chunk_of(index, object);
+	const struct pfs_index_run *run;
 
-	return chunk ? __atomic_load_n(&chunk->words[object % CHUNK], __ATOMIC_ACQUIRE) : 0;
+	if (chunk)
+		return __atomic_load_n(&chunk->words[object % CHUNK], __ATOMIC_ACQUIRE);
+	run = pfs_index_runs_of(&index->runs, object);
+	return run ? run_word(run, object) : 0;
 }
 
 void pfs_index_prefetch(const struct pfs_index *index, uint32_t object)
@@ -212,7 +264,13 @@ void pfs_index_set_word(struct pfs_index *index, uint32_t object, uint64_t word)
 
 uint32_t pfs_index_stored_hash(const struct pfs_index *index, uint32_t object)
 {
-	return __atomic_load_n(&chunk_of(index, object)->hashes[object % CHUNK], __ATOMIC_RELAXED);
+	const struct chunk *chunk = chunk_of(index, object);
+	const struct pfs_index_run *run;
+
+	if (chunk)
+		return __atomic_load_n(&chunk->hashes[object % CHUNK], __ATOMIC_RELAXED);
+	run = pfs_index_runs_of(&index->runs, object);
+	return run ? run_hash(run, object) : 0;
 }
 
 uint32_t pfs_index_end(const struct pfs_index *index)
@@ -242,7 +300,7 @@ static int ring_reserve(struct pfs_index *index, uint64_t total)
 int pfs_index_alloc(struct pfs_index *index, uint32_t *object)
 {
 	uint32_t number = index->end;
-	struct chunk *chunk;
+	int err;
 
 	if (index->free_count) {
 		*object = index->free_numbers[index->free_head];
@@ -252,13 +310,9 @@ int pfs_index_alloc(struct pfs_index *index, uint32_t *object)
 	}
 	if (number == UINT32_MAX)
 		return -ENOSPC;
-	chunk = index->chunks[number / CHUNK];
-	if (!chunk) {
-		chunk = calloc(1, sizeof(*chunk));
-		if (!chunk)
-			return -ENOMEM;
-		__atomic_store_n(&index->chunks[number / CHUNK], chunk, __ATOMIC_RELEASE);
-	}
+	err = pfs_index_touch(index, number);
+	if (err)
+		return err;
 	__atomic_store_n(&index->end, number + 1, __ATOMIC_RELEASE);
 	*object = number;
 	return 0;
@@ -429,20 +483,38 @@ void pfs_index_replace(struct pfs_index *index, uint32_t object, uint32_t with, 
 	__atomic_store_n(&chunk_of(index, with)->hashes[with % CHUNK], hash, __ATOMIC_RELAXED);
 	if (bucket)
 		__atomic_store_n(bucket, bucket_tag(index->table, hash) | with, __ATOMIC_RELEASE);
+	else if (pfs_index_runs_of(&index->runs, object))
+		table_put(index->table, with, hash);
 }
 
 void pfs_probe_begin(struct pfs_probe *probe, const struct pfs_index *index, uint32_t hash)
 {
 	const struct table *table = __atomic_load_n(&index->table, __ATOMIC_ACQUIRE);
 
-	*probe = (struct pfs_probe){table, bucket_of(table, hash), table->size,
-				    bucket_tag(table, hash)};
+	*probe = (struct pfs_probe){.table = table,
+				    .at = bucket_of(table, hash),
+				    .left = table->size,
+				    .tag = bucket_tag(table, hash)};
+}
+
+void pfs_probe_key(struct pfs_probe *probe, const struct pfs_index *index, unsigned kind,
+		   uint64_t tag)
+{
+	pfs_probe_begin(probe, index, pfs_index_hash(kind, tag));
+	if (kind == PFS_KEY_NUM)
+		probe->in_run = pfs_index_runs_find(&index->runs, tag);
 }
 
 uint32_t pfs_probe_next(struct pfs_probe *probe)
 {
 	const struct table *table = probe->table;
 
+	if (probe->in_run) {
+		uint32_t object = probe->in_run;
+
+		probe->in_run = PFS_OBJECT_NONE;
+		return object;
+	}
 	while (probe->left) {
 		uint32_t bucket = __atomic_load_n(&table->buckets[probe->at], __ATOMIC_ACQUIRE);
 		uint32_t object = bucket_object(table, bucket);
@@ -462,6 +534,32 @@ void pfs_probe_prefetch(const struct pfs_probe *probe)
 {
 	__builtin_prefetch(&((const struct table *)probe->table)->buckets[probe->at]);
 }
+
+/* ---- runs ---- */
+
+int pfs_index_add_run(struct pfs_index *index, uint64_t word, uint32_t count, uint64_t number)
+{
+	struct pfs_index_run run = {index->end, count, word, number};
+	int err;
+
+	if (!count || count > UINT32_MAX - index->end || number + (count - 1) < number)
+		return -EUCLEAN;
+	err = pfs_index_runs_add(&index->runs, &run);
+	if (err)
+		return err;
+	/* Of the chunks that it lies in only the first can be there. */
+	if (chunk_of(index, run.first))
+		fill_chunk(index, chunk_of(index, run.first), run.first - run.first % CHUNK);
+	__atomic_store_n(&index->end, run.first + count, __ATOMIC_RELEASE);
+	return 0;
+}
+
+int pfs_index_end_runs(struct pfs_index *index)
+{
+	return pfs_index_runs_finish(&index->runs);
+}
+
+/* ---- replaced tables ---- */
 
 void *pfs_index_detach(struct pfs_index *index)
 {
@@ -591,9 +689,12 @@ uint32_t pfs_index_renumber(struct pfs_index *index, uint32_t object)
 
 uint64_t pfs_index_bytes(const struct pfs_index *index)
 {
-	uint64_t chunks = (index->end + CHUNK - 1) / CHUNK;
+	const struct pfs_index_runs *runs = &index->runs;
+	uint64_t bytes = sizeof(*index) + sizeof(struct table);
 
-	return sizeof(*index) + chunks * sizeof(struct chunk) + sizeof(struct table) +
+	for (uint32_t i = 0; i <= (index->end - 1) / CHUNK; i++)
+		bytes += index->chunks[i] ? sizeof(struct chunk) : 0;
+	return bytes + runs->cap * sizeof(*runs->at) + runs->count * sizeof(*runs->by_number) +
 	       index->table->size * sizeof(uint32_t) + index->free_cap * sizeof(uint32_t) +
 	       2 * sizeof(uint32_t) * ((uint64_t)index->object_at.size + index->cookie_of.size);
 }

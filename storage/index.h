@@ -5,7 +5,8 @@
  * pending version. The key itself is not kept here: a candidate from the hash is compared where its
  * word points to.
  *
- * I1: an object that has a name is in the hash exactly once, under its key's hash.
+ * I1: an object that has a name is in the hash exactly once, under its key's hash, or in a run
+ * (index_runs.h) under the number that is its key.
  * I2: a name's cookie is its object's number unless the name was given to another object by a
  * rename; only such exceptions are stored. I3: a number is given to a new object only when its word
  * is 0 and its place in the listing belongs to nobody.
@@ -82,6 +83,16 @@ void pfs_index_set_word(struct pfs_index *index, uint32_t object, uint64_t word)
 /* The hash that the object was inserted with. */
 uint32_t pfs_index_stored_hash(const struct pfs_index *index, uint32_t object);
 
+/* Before the word or the hash of an object that was there when the store was opened is changed for
+ * the first time. -ENOMEM. */
+int pfs_index_touch(struct pfs_index *index, uint32_t object);
+
+/* While a store is opened, and nobody else looks: the next count numbers are objects in slots that
+ * follow one another, the first at `word`, under the keys number, number + 1, ...; end_runs after
+ * the last. They are found as if inserted. -EUCLEAN: that can't be, -ENOMEM. */
+int pfs_index_add_run(struct pfs_index *index, uint64_t word, uint32_t count, uint64_t number);
+int pfs_index_end_runs(struct pfs_index *index);
+
 /* One more than the highest number ever used. */
 uint32_t pfs_index_end(const struct pfs_index *index);
 
@@ -100,7 +111,11 @@ struct pfs_probe {
 	const void *table;
 	uint64_t at, left;
 	uint32_t tag;
+	uint32_t in_run;
 };
+void pfs_probe_key(struct pfs_probe *probe, const struct pfs_index *index, unsigned kind,
+		   uint64_t tag);
+/* The same by the hash alone, without what is in runs. */
 void pfs_probe_begin(struct pfs_probe *probe, const struct pfs_index *index, uint32_t hash);
 uint32_t pfs_probe_next(struct pfs_probe *probe);
 

@@ -188,6 +188,10 @@ int pfs_current(struct pfs_store *store, uint32_t object, struct pfs_current *cu
 
 	*current = (struct pfs_current){.word = object ? pfs_index_word(store->index, object) : 0};
 	current->base_word = current->word;
+	/* It is going to be changed. */
+	err = object ? pfs_index_touch(store->index, object) : 0;
+	if (err)
+		return err;
 	v = pfs_word_is_version(current->word) ? pfs_word_to_version(current->word) : NULL;
 	if (v && v->held) {
 		current->held = v;

@@ -231,7 +231,7 @@ uint32_t pfs_compact_object_at(struct pfs_store *store, uint32_t page, uint32_t 
 	struct pfs_probe probe;
 	uint32_t object;
 
-	pfs_probe_begin(&probe, store->index, pfs_index_hash(slot->kind, slot->tag));
+	pfs_probe_key(&probe, store->index, slot->kind, slot->tag);
 	while ((object = pfs_probe_next(&probe)) != PFS_OBJECT_NONE) {
 		if (pfs_index_word(store->index, object) == word)
 			break;
@@ -254,12 +254,18 @@ static int move_group(struct pfs_store *store, bool *end)
 	     slots++) {
 		struct pfs_slot slot;
 		uint32_t object;
+		bool live;
 
 		if (c->cursor >= page->slot_count) {
 			*end = true;
 			break;
 		}
-		if (pfs_page_read_slot(page, c->cursor++, &slot) != 0 || !pfs_slot_is_live(&slot))
+		/* A checkpoint may be writing it. Whose it is, its object's word has to say, too.
+		 */
+		pfs_guess_begin();
+		live = pfs_page_read_slot(page, c->cursor++, &slot) == 0 && pfs_slot_is_live(&slot);
+		pfs_guess_end();
+		if (!live)
 			continue;
 		object = pfs_compact_object_at(store, page->number, c->cursor - 1, &slot);
 		if (object == PFS_OBJECT_NONE)

@@ -139,8 +139,7 @@ static void look_ahead(struct pfs_store *store, const struct pfs_key *keys, size
 
 	pfs_epoch_enter();
 	for (size_t i = 0; i < count; i++) {
-		pfs_probe_begin(&a[i].probe, store->index,
-				pfs_index_hash(keys[i].kind, pfs_key_tag(&keys[i])));
+		pfs_probe_key(&a[i].probe, store->index, keys[i].kind, pfs_key_tag(&keys[i]));
 		pfs_probe_prefetch(&a[i].probe);
 	}
 	for (size_t i = 0; i < count; i++) {

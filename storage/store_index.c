@@ -7,6 +7,8 @@
 
 #define HEADER_CRC_AT 12
 #define BUFFER_LEN (256 * PFS_KIB)
+#define RUN_WHOLE_MIN \
+	4096u /* a search through more, shorter runs would take longer than the hash */
 
 /* A file that is written, or read, from front to back with a running checksum. */
 struct stream {
@@ -92,8 +94,16 @@ static bool number_of(struct pfs_store *store, uint32_t object, uint64_t word, u
 	return pfs_index_hash(PFS_KEY_NUM, slot.tag) == pfs_index_stored_hash(store->index, object);
 }
 
-/* The run that begins with the object; count 1: it stands alone. What the slots say of the others
- * is not asked: a number that has the hash is as good as the key. */
+/* Whether the slot of the object, at its word, is for the number. */
+static bool has_number(struct pfs_store *store, uint32_t object, uint64_t word, uint64_t number)
+{
+	uint64_t has;
+
+	return pfs_index_word(store->index, object) == word &&
+	       number_of(store, object, word, &has) && has == number;
+}
+
+/* The run that begins with the object; count 1: it stands alone. */
 static struct run run_from(struct pfs_store *store, uint32_t object, uint64_t word)
 {
 	struct run run = {object, 1, word, 0};
@@ -106,10 +116,9 @@ static struct run run_from(struct pfs_store *store, uint32_t object, uint64_t wo
 		return run;
 	while (object + run.count < end && run.number + run.count > run.number &&
 	       pfs_word_slot(word) + run.count <= PFS_SLOT_NUMBER_MAX &&
-	       pfs_index_word(store->index, object + run.count) ==
-		       pfs_word_page(page, pfs_word_slot(word) + run.count) &&
-	       pfs_index_stored_hash(store->index, object + run.count) ==
-		       pfs_index_hash(PFS_KEY_NUM, run.number + run.count))
+	       has_number(store, object + run.count,
+			  pfs_word_page(page, pfs_word_slot(word) + run.count),
+			  run.number + run.count))
 		run.count++;
 	return run;
 }
@@ -208,8 +217,8 @@ static void encode_header(struct pfs_store *store, struct pfs_index_disk *disk, 
 	pfs_put_le64(disk->container_bytes.b, store->container_bytes);
 	pfs_put_le64(disk->next_temp.b, store->next_temp);
 	pfs_put_le32(disk->dicts.b, (uint32_t)store->dicts->count);
-	pfs_put_le32(disk->flags.b,
-		     PFS_INDEX_RUNS | (store->dict_users_known ? PFS_INDEX_USERS_KNOWN : 0));
+	pfs_put_le32(disk->flags.b, PFS_INDEX_RUNS | PFS_INDEX_RUNS_EXACT |
+					    (store->dict_users_known ? PFS_INDEX_USERS_KNOWN : 0));
 	pfs_put_le32(disk->crc.b,
 		     pfs_crc32c(0, (uint8_t *)disk + HEADER_CRC_AT, sizeof(*disk) - HEADER_CRC_AT));
 }
@@ -291,6 +300,11 @@ static int verify(struct pfs_file *file, uint64_t len)
 	return s.err;
 }
 
+static uint64_t place_of(uint32_t page, uint32_t slot)
+{
+	return pfs_word_page(page & PFS_PAGE_NUMBER_MAX, slot & PFS_SLOT_NUMBER_MAX);
+}
+
 static int load_object(struct pfs_store *store, uint32_t page, uint32_t slot, uint32_t hash)
 {
 	uint32_t object;
@@ -298,13 +312,13 @@ static int load_object(struct pfs_store *store, uint32_t page, uint32_t slot, ui
 
 	if (err)
 		return err;
-	pfs_index_set_word(store->index, object,
-			   pfs_word_page(page & PFS_PAGE_NUMBER_MAX, slot & PFS_SLOT_NUMBER_MAX));
+	pfs_index_set_word(store->index, object, place_of(page, slot));
 	return pfs_index_insert(store->index, object, hash);
 }
 
+/* exact: the keys are what the run says, and not others that hash alike. */
 static int load_run(struct pfs_store *store, uint32_t page, uint32_t slot,
-		    const struct pfs_index_run_disk *more, uint64_t *left)
+		    const struct pfs_index_run_disk *more, bool exact, uint64_t *left)
 {
 	uint32_t count = pfs_get_le32(more->count.b);
 	uint64_t number = pfs_get_le64(more->number.b);
@@ -312,17 +326,20 @@ static int load_run(struct pfs_store *store, uint32_t page, uint32_t slot,
 
 	if (count > *left || count > PFS_SLOT_NUMBER_MAX || slot > PFS_SLOT_NUMBER_MAX - count)
 		return -EUCLEAN;
+	*left -= count;
+	if (exact && count >= RUN_WHOLE_MIN)
+		return pfs_index_add_run(store->index, place_of(page, slot), count, number);
 	for (uint32_t i = 0; i < count && !err; i++)
 		err = load_object(store, page, slot + i, pfs_index_hash(PFS_KEY_NUM, number + i));
-	*left -= count;
 	return err;
 }
 
 static int load_objects(struct pfs_store *store, struct stream *s, uint64_t records, uint64_t count,
-			bool runs)
+			uint32_t flags)
 {
 	uint64_t left = count;
-	int err = pfs_index_reserve(store->index, count);
+	/* More than one object a record are in runs, most of which need no room. */
+	int err = pfs_index_reserve(store->index, pfs_min_u64(count, records));
 
 	while (!err && records--) {
 		const struct pfs_index_object_disk *disk = stream_take(s, sizeof(*disk));
@@ -335,7 +352,7 @@ static int load_objects(struct pfs_store *store, struct stream *s, uint64_t reco
 		slot = pfs_get_le32(disk->slot.b);
 		if (!left)
 			return -EUCLEAN;
-		if (!runs || !pfs_index_begins_run(page)) {
+		if (!(flags & PFS_INDEX_RUNS) || !pfs_index_begins_run(page)) {
 			err = load_object(store, page, slot, pfs_get_le32(disk->hash.b));
 			left--;
 			continue;
@@ -344,9 +361,11 @@ static int load_objects(struct pfs_store *store, struct stream *s, uint64_t reco
 		if (!more)
 			return s->err ? s->err : -EUCLEAN;
 		records--;
-		err = load_run(store, page, slot, more, &left);
+		err = load_run(store, page, slot, more, flags & PFS_INDEX_RUNS_EXACT, &left);
 	}
-	return err || !left ? err : -EUCLEAN;
+	if (!err && left)
+		err = -EUCLEAN;
+	return err ? err : pfs_index_end_runs(store->index);
 }
 
 /* How many objects there can be: a run says many in few bytes. */
@@ -429,7 +448,7 @@ static int load_from(struct pfs_store *store, struct pfs_file *file)
 	struct stream s = {.file = file, .off = sizeof(struct pfs_index_disk)};
 	struct pfs_index_disk disk;
 	uint64_t objects, pages, dicts, size, rest, records;
-	bool runs;
+	uint32_t flags;
 	int err = read_header(store, file, &disk);
 
 	if (!err)
@@ -439,14 +458,15 @@ static int load_from(struct pfs_store *store, struct pfs_file *file)
 	objects = pfs_get_le64(disk.objects.b);
 	pages = pfs_get_le64(disk.pages.b);
 	dicts = pfs_get_le32(disk.dicts.b);
-	runs = pfs_get_le32(disk.flags.b) & PFS_INDEX_RUNS;
+	flags = pfs_get_le32(disk.flags.b);
 	rest = sizeof(disk) + pages * sizeof(struct pfs_index_page_disk) +
 	       dicts * sizeof(struct pfs_index_dict_disk) + 4;
 	if (pages > PFS_PAGE_NUMBER_MAX || size < rest)
 		return -EUCLEAN;
 	records = (size - rest) / sizeof(struct pfs_index_object_disk);
 	if (size != rest + records * sizeof(struct pfs_index_object_disk) ||
-	    (!runs && objects != records) || objects > objects_max(store, records, pages))
+	    (!(flags & PFS_INDEX_RUNS) && objects != records) ||
+	    objects > objects_max(store, records, pages))
 		return -EUCLEAN;
 	err = verify(file, size - sizeof(disk) - 4);
 	if (err)
@@ -454,12 +474,11 @@ static int load_from(struct pfs_store *store, struct pfs_file *file)
 	s.buf = malloc(BUFFER_LEN);
 	if (!s.buf)
 		return -ENOMEM;
-	err = load_objects(store, &s, records, objects, runs);
+	err = load_objects(store, &s, records, objects, flags);
 	if (!err)
 		err = load_pages(store, &s, pages);
 	if (!err)
-		err = load_dicts(store, &s, dicts,
-				 pfs_get_le32(disk.flags.b) & PFS_INDEX_USERS_KNOWN);
+		err = load_dicts(store, &s, dicts, flags & PFS_INDEX_USERS_KNOWN);
 	free(s.buf);
 	if (err)
 		return forget_loaded(store, err);

@@ -200,7 +200,7 @@ static int find_once(struct pfs_store *store, const struct pfs_key *key, uint32_
 	uint32_t hash = pfs_index_hash(key->kind, pfs_key_tag(key));
 	bool in_doubt = store->doubt;
 
-	pfs_probe_begin(&probe, store->index, hash);
+	pfs_probe_key(&probe, store->index, key->kind, pfs_key_tag(key));
 	while ((*object = pfs_probe_next(&probe)) != PFS_OBJECT_NONE) {
 		int match;
 
