@@ -11,6 +11,18 @@ enum { KEEP_NORMAL = 2, KEEP_PRIVILEGED = 1, KEEP_ROTATE = 0 };
 
 static int end_active(struct pfs_journal *journal);
 
+/* A spare segment for a use that leaves `keep` others. Where there is none yet, what is privileged
+ * makes the others, too, while there is room: short ones, if need be. */
+static int make_spares(struct pfs_journal *journal, unsigned keep)
+{
+	bool privileged = keep < KEEP_NORMAL;
+	int err = journal->spare_count <= keep ? pfs_segment_create(journal, privileged) : 0;
+
+	while (!err && privileged && journal->spare_count <= keep)
+		err = pfs_segment_create(journal, true);
+	return err;
+}
+
 /* Ends the active segment, if there is one, and begins the next, whose header is durable before: an
  * END record without a next segment is damage. */
 static int next_segment(struct pfs_journal *journal, unsigned keep)
@@ -19,8 +31,7 @@ static int next_segment(struct pfs_journal *journal, unsigned keep)
 	int err = 0;
 
 	if (!segment) {
-		if (journal->spare_count <= keep)
-			err = pfs_segment_create(journal);
+		err = make_spares(journal, keep);
 		if (err)
 			return err;
 		journal->ready = segment = journal->spare;
@@ -43,18 +54,21 @@ static bool fits_active(const struct pfs_journal *journal, size_t len)
 	const struct pfs_segment *last = journal->last;
 
 	return last && !last->full &&
-	       last->used + journal->held_len + len + PFS_RECORD_LEN_MIN <= PFS_SEGMENT_SIZE;
+	       last->used + journal->held_len + len + PFS_RECORD_LEN_MIN <= last->room;
 }
 
 /* Makes sure that the active segment has room for len bytes and its END record behind them. */
 static int make_active(struct pfs_journal *journal, size_t len, bool privileged)
 {
+	int err;
+
 	if (fits_active(journal, len))
 		return 0;
 	/* What is held has its place in this one. */
 	if (journal->holding)
 		return -ENOBUFS;
-	return next_segment(journal, privileged ? KEEP_PRIVILEGED : KEEP_NORMAL);
+	err = next_segment(journal, privileged ? KEEP_PRIVILEGED : KEEP_NORMAL);
+	return err || fits_active(journal, len) ? err : -ENOSPC;
 }
 
 /* A write to the journal failed and may be there in part or whole: nothing of it must be found by a
@@ -414,6 +428,6 @@ int pfs_journal_prepare(struct pfs_journal *journal, unsigned spare)
 	int err = 0;
 
 	while (journal->spare_count < spare && !err)
-		err = pfs_segment_create(journal);
+		err = pfs_segment_create(journal, false);
 	return err;
 }

@@ -11,7 +11,7 @@
  * the active segment belong to nobody. J4: segments die only in the order of their numbers. J5: a
  * dead segment's file is written or removed only after a header that calls it dead was synced, in
  * another file. J6: there is always a spare left for the rotation of a checkpoint, or records that
- * are not privileged are refused.
+ * are not privileged are refused. J7: nothing is appended behind what has its blocks.
  *
  * Locks. append, rotate, declare, reuse, trim and prepare are called under the store's commit lock.
  * pfs_journal_sync and _sync_then may be called by any thread, without it;
@@ -31,6 +31,9 @@
 #ifndef PFS_SEGMENT_SIZE
 #define PFS_SEGMENT_SIZE (2 * PFS_MIB)
 #endif
+/* Where the disk has no room for a whole segment, what must work there gets one of which only the
+ * beginning has its blocks; the rest of the file is a hole. It holds some 250 removals. */
+#define PFS_SEGMENT_SHORT (16 * PFS_KIB)
 #define PFS_RECORD_LEN_MAX (PFS_SEGMENT_SIZE - PFS_SEGMENT_DATA - PFS_RECORD_LEN_MIN)
 
 struct pfs_journal;
@@ -44,6 +47,7 @@ struct pfs_segment {
 	uint64_t first_seq;
 	uint64_t epoch;
 	uint64_t used;	     /* append offset */
+	uint64_t room;	     /* bytes that have their blocks on the disk; 0: not known */
 	uint64_t synced;     /* bytes known to be durable */
 	uint64_t proof;	     /* pfs_search_proof of all of it, */
 	bool proof_known;    /* once the replay has searched it */

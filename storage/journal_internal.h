@@ -77,11 +77,12 @@ static inline void pfs_segment_use_index(struct pfs_journal *journal, unsigned i
 }
 
 void pfs_segment_free(struct pfs_segment *segment);
-/* Opens the file, or makes it with all its blocks. Touches nothing of the journal. */
-int pfs_segment_open(struct pfs_journal *journal, unsigned index, bool create,
+/* Opens the file, or makes it with all its blocks; may_be_short: with PFS_SEGMENT_SHORT of them
+ * where there are no more. Touches nothing of the journal. */
+int pfs_segment_open(struct pfs_journal *journal, unsigned index, bool create, bool may_be_short,
 		     struct pfs_segment **out);
 /* A new spare segment. -ENOSPC. */
-int pfs_segment_create(struct pfs_journal *journal);
+int pfs_segment_create(struct pfs_journal *journal, bool may_be_short);
 /* Makes the segment, which is in no list, a spare one. */
 void pfs_segment_retire(struct pfs_journal *journal, struct pfs_segment *segment);
 /* Decodes one copy of a header. False: it does not verify, or is another store's. */

@@ -22,7 +22,7 @@ static int found_file(void *arg, const char *name)
 	snprintf(canonical, sizeof(canonical), PFS_SEGMENT_NAME_FMT, index);
 	if (strcmp(name, canonical) != 0)
 		return 0;
-	err = pfs_segment_open(journal, index, false, &segment);
+	err = pfs_segment_open(journal, index, false, false, &segment);
 	if (!err)
 		pfs_segment_use_index(journal, index, true);
 	if (err)

@@ -27,7 +27,26 @@ void pfs_segment_free(struct pfs_segment *segment)
 	free(segment);
 }
 
-int pfs_segment_open(struct pfs_journal *journal, unsigned index, bool create,
+/* Gives the segment its blocks and its length. On a full disk a failed attempt may have taken what
+ * there was: all behind the short length goes back. */
+static int allocate(struct pfs_segment *segment, bool may_be_short)
+{
+	struct pfs_file *file = segment->file;
+	int err = file->ops->allocate(file, 0, PFS_SEGMENT_SIZE);
+
+	segment->room = err ? 0 : PFS_SEGMENT_SIZE;
+	if (err != -ENOSPC || !may_be_short)
+		return err;
+	err = file->ops->truncate(file, PFS_SEGMENT_SHORT);
+	if (!err)
+		err = file->ops->allocate(file, 0, PFS_SEGMENT_SHORT);
+	if (!err)
+		err = file->ops->truncate(file, PFS_SEGMENT_SIZE);
+	segment->room = err ? 0 : PFS_SEGMENT_SHORT;
+	return err;
+}
+
+int pfs_segment_open(struct pfs_journal *journal, unsigned index, bool create, bool may_be_short,
 		     struct pfs_segment **out)
 {
 	unsigned flags = journal->read_only ? 0 : PFS_IO_WRITE;
@@ -48,7 +67,7 @@ int pfs_segment_open(struct pfs_journal *journal, unsigned index, bool create,
 	}
 	segment->file_index = index;
 	if (create)
-		err = segment->file->ops->allocate(segment->file, 0, PFS_SEGMENT_SIZE);
+		err = allocate(segment, may_be_short);
 	if (!err)
 		err = segment->file->ops->size(segment->file, &segment->size);
 	if (!err)
@@ -82,7 +101,7 @@ static void add_spare(struct pfs_journal *journal, struct pfs_segment *segment)
 	journal->spare_count++;
 }
 
-int pfs_segment_create(struct pfs_journal *journal)
+int pfs_segment_create(struct pfs_journal *journal, bool may_be_short)
 {
 	struct pfs_segment *segment;
 	unsigned index;
@@ -90,7 +109,7 @@ int pfs_segment_create(struct pfs_journal *journal)
 
 	if (err)
 		return err;
-	err = pfs_segment_open(journal, index, true, &segment);
+	err = pfs_segment_open(journal, index, true, may_be_short, &segment);
 	if (err)
 		pfs_segment_use_index(journal, index, false);
 	else
@@ -193,7 +212,7 @@ int pfs_journal_make_spare(struct pfs_journal *journal, void (*lock)(void *arg, 
 	lock(arg, false);
 	if (err)
 		return err;
-	err = pfs_segment_open(journal, index, true, &segment);
+	err = pfs_segment_open(journal, index, true, false, &segment);
 	if (!err) {
 		err = sync_segment(journal, segment);
 		/* The directory may have lost more than this name. */
@@ -216,8 +235,9 @@ int pfs_segment_begin(struct pfs_journal *journal, struct pfs_segment *segment)
 	segment->number = journal->next_number;
 	segment->first_seq = journal->appended + 1;
 	segment->epoch = journal->epoch;
-	if (segment->size < PFS_SEGMENT_SIZE)
-		err = segment->file->ops->allocate(segment->file, 0, PFS_SEGMENT_SIZE);
+	/* One that was found may have been a short one, or cut by damage. */
+	if (segment->room < PFS_SEGMENT_SIZE)
+		err = allocate(segment, true);
 	if (!err)
 		err = pfs_segment_write_header(
 			journal, segment, journal->live ? journal->live->number : segment->number);

@@ -293,33 +293,61 @@ static uint64_t len_least(const struct pfs_pager *pager, const struct pfs_pager_
 	return pfs_container_len(need->container, &base, pager->min_value_size);
 }
 
-/* Reserves disk space so that [0, low) and [high, size) are backed. */
+/* Disk space for [from, to), where nothing is. What a failed attempt has got on a full disk goes
+ * back, to whom it is enough for. */
+static int back(struct pfs_page *page, uint64_t from, uint64_t to)
+{
+	struct pfs_file *file = page->file;
+	int err = file->ops->allocate(file, from, to - from);
+
+	if (err)
+		(void)file->ops->punch(file, from, to - from);
+	return err;
+}
+
+static int reserve_low(struct pfs_page *page, uint64_t low, uint64_t step)
+{
+	uint64_t to = pfs_min_u64(pfs_round_up(low, step), page->high_reserved);
+	int err;
+
+	to = pfs_max_u64(to, low);
+	err = back(page, page->low_reserved, to);
+	if (!err)
+		page->low_reserved = to;
+	return err;
+}
+
+static int reserve_high(struct pfs_page *page, uint64_t high, uint64_t step)
+{
+	uint64_t to = pfs_max_u64(high & ~(step - 1), page->low_reserved);
+	int err;
+
+	to = pfs_min_u64(to, high);
+	err = back(page, to, page->high_reserved);
+	if (!err)
+		page->high_reserved = to;
+	return err;
+}
+
+/* Reserves disk space so that [0, low) and [high, size) are backed: some ahead, where there is
+ * room for that. */
 static int reserve(struct pfs_page *page, uint64_t low, uint64_t high)
 {
 	uint64_t step = page->size / RESERVE_STEPS;
-	int err;
+	int err = 0;
 
 	step = pfs_max_u64(pfs_min_u64(step, RESERVE_STEP_MAX), RESERVE_STEP_MIN);
 	if (low > page->low_reserved) {
-		uint64_t to = pfs_min_u64(pfs_round_up(low, step), page->high_reserved);
-
-		to = pfs_max_u64(to, low);
-		err = page->file->ops->allocate(page->file, page->low_reserved,
-						to - page->low_reserved);
-		if (err)
-			return err;
-		page->low_reserved = to;
+		err = reserve_low(page, low, step);
+		if (err == -ENOSPC && step > RESERVE_STEP_MIN)
+			err = reserve_low(page, low, RESERVE_STEP_MIN);
 	}
-	if (high < page->high_reserved) {
-		uint64_t to = pfs_max_u64(high & ~(step - 1), page->low_reserved);
-
-		to = pfs_min_u64(to, high);
-		err = page->file->ops->allocate(page->file, to, page->high_reserved - to);
-		if (err)
-			return err;
-		page->high_reserved = to;
+	if (!err && high < page->high_reserved) {
+		err = reserve_high(page, high, step);
+		if (err == -ENOSPC && step > RESERVE_STEP_MIN)
+			err = reserve_high(page, high, RESERVE_STEP_MIN);
 	}
-	return 0;
+	return err;
 }
 
 static int take_hole(struct pfs_page *page, uint64_t len, uint64_t *off)

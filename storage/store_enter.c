@@ -17,24 +17,50 @@
 
 /* ---- room ---- */
 
+static int open_reserve(struct pfs_store *store, struct pfs_file **file)
+{
+	return store->dir->ops->open(store->dir, PFS_RESERVE_NAME, PFS_IO_WRITE | PFS_IO_CREATE,
+				     file);
+}
+
+/* What a failed attempt to make it larger has taken goes back. */
+static int cut_reserve(struct pfs_file *file)
+{
+	int err = file->ops->truncate(file, PFS_RESERVE_CLOSED);
+
+	return err ? err : file->ops->allocate(file, 0, PFS_RESERVE_CLOSED);
+}
+
 int pfs_make_reserve(struct pfs_store *store)
 {
 	struct pfs_file *file;
-	int err = store->dir->ops->open(store->dir, PFS_RESERVE_NAME, PFS_IO_WRITE | PFS_IO_CREATE,
-					&file);
+	int err = open_reserve(store, &file);
 
 	if (err)
 		return err;
 	err = file->ops->allocate(file, 0, PFS_RESERVE_BYTES);
+	if (err == -ENOSPC)
+		(void)cut_reserve(file);
 	file->ops->close(file);
 	return err;
 }
 
-/* The reserve's space becomes free for one change that must work on a full disk. */
-static void open_reserve(struct pfs_store *store)
+void pfs_give_up_reserve(struct pfs_store *store)
 {
 	store->reserve_dropped = true;
 	store->dir->ops->unlink(store->dir, PFS_RESERVE_NAME);
+	store->dir->ops->unlink(store->dir, PFS_INDEX_NAME);
+}
+
+void pfs_close_reserve(struct pfs_store *store)
+{
+	struct pfs_file *file;
+
+	if (open_reserve(store, &file) != 0)
+		return;
+	/* What could be had of it is better than nothing. */
+	(void)cut_reserve(file);
+	file->ops->close(file);
 }
 
 void pfs_restore_reserve(struct pfs_store *store)
@@ -56,7 +82,7 @@ void pfs_make_room(struct pfs_store *store, bool privileged)
 	pfs_compact_yield_room(store);
 	pfs_journal_trim(store->journal, 3);
 	if (privileged)
-		open_reserve(store);
+		pfs_give_up_reserve(store);
 	pthread_mutex_unlock(&store->commit);
 }
 

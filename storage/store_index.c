@@ -249,7 +249,7 @@ static int save_to(struct pfs_store *store, struct pfs_file *file)
 	return err ? err : pfs_file_sync(file);
 }
 
-int pfs_index_save(struct pfs_store *store)
+static int save_beside(struct pfs_store *store)
 {
 	struct pfs_dir *dir = store->dir;
 	struct pfs_file *file;
@@ -261,6 +261,20 @@ int pfs_index_save(struct pfs_store *store)
 	if (!err)
 		err = save_to(store, file);
 	file->ops->close(file);
+	return err;
+}
+
+int pfs_index_save(struct pfs_store *store)
+{
+	struct pfs_dir *dir = store->dir;
+	int err = save_beside(store);
+
+	/* The reserve may be needed for it, and the index of an earlier epoch is needed by nobody.
+	 */
+	if (err == -ENOSPC) {
+		pfs_give_up_reserve(store);
+		err = save_beside(store);
+	}
 	if (!err)
 		err = dir->ops->rename(dir, PFS_INDEX_NAME ".tmp", PFS_INDEX_NAME);
 	return err ? err : pfs_dir_sync(dir);

@@ -48,6 +48,10 @@
 /* Lets removing and renaming work on a full disk, and replaying after a crash there: a segment of
  * the journal, and what the places that replaying finds take more than those that were lost. */
 #define PFS_RESERVE_BYTES (PFS_SEGMENT_SIZE + PFS_MIB)
+/* What of it a closed store keeps, so that removing works when it is opened on a full disk: three
+ * short segments, which are the live one, that of a checkpoint, and that of a replay between them,
+ * and some blocks for what a filesystem needs besides. */
+#define PFS_RESERVE_CLOSED (4 * PFS_SEGMENT_SHORT)
 
 struct pfs_counters {
 	uint64_t blocks_decoded, records, checkpoints, relocations, in_place, syncs;
@@ -434,8 +438,17 @@ int pfs_put_object(struct pfs_store *store, uint32_t object, const struct pfs_ke
 /* ---- store_enter.c ---- */
 
 /* Takes space that a change which must work on a full disk can have: under the commit lock, or
- * while the store is opened. -ENOSPC, -EIO. */
+ * while the store is opened. -ENOSPC: there is not all of it, but what a closed store keeps, if
+ * there is that; -EIO. */
 int pfs_make_reserve(struct pfs_store *store);
+
+/* Gives it up (commit lock, or nobody else is there); and the saved index, of which nobody needs
+ * anything once the open epoch is raised.
+ */
+void pfs_give_up_reserve(struct pfs_store *store);
+
+/* Cuts it to what a closed store keeps, where there is room for that. */
+void pfs_close_reserve(struct pfs_store *store);
 
 /* The same for a reserve that was opened, once there is space again. Takes the commit lock. */
 void pfs_restore_reserve(struct pfs_store *store);

@@ -419,6 +419,30 @@ static void release_temporary(struct pfs_store *store)
 	}
 }
 
+/* On a full disk there is none afterwards: the next opening reads all slots. */
+static int save_index(struct pfs_store *store)
+{
+	int err = pfs_index_save(store);
+
+	if (err != -ENOSPC)
+		return err;
+	store->dir->ops->unlink(store->dir, PFS_INDEX_NAME ".tmp");
+	pfs_logf(&store->logger, PFS_LOG_INFO,
+		 "no room for the index: the next opening makes it anew");
+	return 0;
+}
+
+/* Nobody writes any more: on a full disk the reserve is for this. */
+static int last_checkpoint(struct pfs_store *store)
+{
+	int err = pfs_checkpoint(store, true);
+
+	if (err != -ENOSPC)
+		return err;
+	pfs_give_up_reserve(store);
+	return pfs_checkpoint(store, true);
+}
+
 static int close_writable(struct pfs_store *store)
 {
 	int err;
@@ -426,11 +450,11 @@ static int close_writable(struct pfs_store *store)
 	release_temporary(store);
 	err = pfs_log_all_held(store);
 	if (!err)
-		err = pfs_checkpoint(store, true);
+		err = last_checkpoint(store);
 	if (!err)
 		pfs_pager_trim(store->pager);
 	if (!err)
-		err = pfs_index_save(store);
+		err = save_index(store);
 	if (!err) {
 		store->super.clean_epoch = store->super.open_epoch;
 		store->super.sequence = pfs_journal_appended(store->journal);
@@ -444,7 +468,7 @@ static int close_writable(struct pfs_store *store)
 	}
 	/* The superblock says that they are dead. */
 	pfs_journal_discard(store->journal);
-	store->dir->ops->unlink(store->dir, PFS_RESERVE_NAME);
+	pfs_close_reserve(store);
 	return 0;
 }
 

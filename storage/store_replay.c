@@ -193,7 +193,7 @@ static int finish(struct pfs_replay_state *state)
 	err = retire_untrusted(state);
 	if (!err) {
 		/* Replaying comes before any reserve. */
-		store->dir->ops->unlink(store->dir, PFS_RESERVE_NAME);
+		pfs_give_up_reserve(store);
 		err = place_list(store, &store->pending);
 	}
 	if (!err)

@@ -235,6 +235,179 @@ static void service_resumes(void **state)
 	disk_close(&d);
 }
 
+/* ---- opened when the disk is full already ---- */
+
+#define SMALL_COUNT 3000u
+#define SMALL_LEN 90u
+
+/* A store of small documents that was closed, on a disk that is full. */
+static void fill_small(struct disk *d, uint64_t page_size)
+{
+	struct pfs_create_options options = {.page_size = page_size, .min_value_size = 16};
+	struct pfs_reason reason;
+
+	d->sim = pfs_sim_new();
+	options.io = pfs_sim_io(d->sim);
+	assert_int_equal(pfs_store_create(MODEL_STORE, &options, &reason), 0);
+	disk_open(d);
+	/* In no order, so that the index takes bytes for each. */
+	for (unsigned n = 0; n < SMALL_COUNT; n++) {
+		unsigned i = n * 701 % SMALL_COUNT;
+		struct pfs_key key = pfs_key_num(i);
+		uint8_t *bytes = model_bytes(SMALL_LEN, 2 * i + 1);
+
+		assert_int_equal(pfs_put(d->store, &key, bytes, SMALL_LEN, NULL, 0, NULL), 0);
+		free(bytes);
+	}
+	assert_int_equal(pfs_store_close(d->store), 0);
+	pfs_sim_set_capacity(d->sim, pfs_sim_used(d->sim));
+}
+
+/* What is removed, and nothing else, is not there. */
+static void expect_small(struct disk *d, const bool *removed)
+{
+	for (unsigned i = 0; i < SMALL_COUNT; i++) {
+		struct pfs_key key = pfs_key_num(i);
+		uint8_t *bytes = model_bytes(SMALL_LEN, 2 * i + 1);
+		void *got;
+		size_t len;
+
+		assert_int_equal(pfs_get(d->store, &key, &got, &len, NULL),
+				 removed[i] ? -ENOENT : 0);
+		if (!removed[i]) {
+			assert_int_equal(len, SMALL_LEN);
+			assert_memory_equal(got, bytes, len);
+		}
+		free(got);
+		free(bytes);
+	}
+}
+
+static void remove_small(struct disk *d, bool *removed, unsigned i)
+{
+	struct pfs_key key = pfs_key_num(i);
+
+	assert_int_equal(pfs_remove(d->store, &key, NULL), 0);
+	removed[i] = true;
+}
+
+/* Opens an image on its full disk, which must show what is removed, removes one more, and closes
+ * it: the disk is still full. */
+static void expect_image(struct pfs_sim *image, const bool *removed, unsigned next)
+{
+	bool *there = malloc(SMALL_COUNT);
+	struct disk d = {.sim = image};
+
+	memcpy(there, removed, SMALL_COUNT);
+	disk_open(&d);
+	expect_small(&d, there);
+	remove_small(&d, there, next);
+	assert_int_equal(pfs_store_close(d.store), 0);
+	disk_open(&d);
+	expect_small(&d, there);
+	disk_close(&d);
+	free(there);
+}
+
+/* Proves: a store that was closed can be opened when others have filled the disk to the last byte,
+ * and take what it gives up as well; then documents can be removed, as many as one likes, also
+ * after the death of the process and after a power cut there; it can be closed and opened again;
+ * and what was removed makes room. */
+static void a_closed_store_opens_on_a_full_disk(void **state)
+{
+	bool *removed = calloc(SMALL_COUNT, 1);
+	struct disk d;
+
+	(void)state;
+	fill_small(&d, PFS_PAGE_SIZE_MIN);
+	disk_open(&d);
+	assert_int_equal(pfs_store_close(d.store), 0);
+	disk_open(&d);
+	expect_image(pfs_sim_kill(d.sim), removed, 1);
+	for (unsigned n = 0; n < SMALL_COUNT - 100; n++) {
+		remove_small(&d, removed, n * 7 % SMALL_COUNT);
+		if (n == 0)
+			pfs_sim_set_capacity(d.sim, pfs_sim_used(d.sim));
+		if (n % 397)
+			continue;
+		expect_image(pfs_sim_kill(d.sim), removed, (n + 1) * 7 % SMALL_COUNT);
+		assert_int_equal(pfs_sync(d.store), 0);
+		expect_image(pfs_sim_crash_seed(d.sim, n), removed, (n + 1) * 7 % SMALL_COUNT);
+	}
+	expect_small(&d, removed);
+	assert_int_equal(pfs_store_close(d.store), 0);
+	disk_open(&d);
+	expect_small(&d, removed);
+	assert_int_equal(put(&d, SMALL_COUNT, 3), 0);
+	expect(&d, SMALL_COUNT, 3);
+	disk_close(&d);
+	free(removed);
+}
+
+static uint64_t disk_bytes(struct disk *d, const char *name)
+{
+	const struct pfs_io *io = pfs_sim_io(d->sim);
+	struct pfs_file *file;
+	struct pfs_dir *dir;
+	uint64_t bytes = 0;
+
+	assert_int_equal(io->ops->open_dir(io, MODEL_STORE, PFS_IO_WRITE, &dir), 0);
+	if (dir->ops->open(dir, name, 0, &file) == 0) {
+		assert_int_equal(file->ops->disk_usage(file, &bytes), 0);
+		file->ops->close(file);
+	}
+	dir->ops->close_dir(dir);
+	return bytes;
+}
+
+/* Proves: a closed store keeps no more than 64 KiB for that. One that has kept nothing, because it
+ * was closed where there was no room, or by an earlier version, lives on the room of its index. */
+static void the_saved_index_is_room_too(void **state)
+{
+	bool *removed = calloc(SMALL_COUNT, 1);
+	const struct pfs_io *io;
+	struct pfs_dir *dir;
+	struct disk d;
+
+	(void)state;
+	fill_small(&d, PFS_PAGE_SIZE_MIN);
+	assert_int_equal(disk_bytes(&d, "reserve"), 64 * PFS_KIB);
+	assert_true(disk_bytes(&d, "index") > 32 * PFS_KIB);
+	io = pfs_sim_io(d.sim);
+	assert_int_equal(io->ops->open_dir(io, MODEL_STORE, PFS_IO_WRITE, &dir), 0);
+	assert_int_equal(dir->ops->unlink(dir, "reserve"), 0);
+	dir->ops->close_dir(dir);
+	pfs_sim_set_capacity(d.sim, pfs_sim_used(d.sim));
+	disk_open(&d);
+	for (unsigned i = 0; i < 500; i++)
+		remove_small(&d, removed, i);
+	expect_small(&d, removed);
+	assert_int_equal(pfs_store_close(d.store), 0);
+	disk_open(&d);
+	expect_small(&d, removed);
+	disk_close(&d);
+	free(removed);
+}
+
+/* Proves: a document for which a page finds no room on the disk takes none of it. */
+static void a_refused_document_takes_nothing(void **state)
+{
+	struct pfs_key key = pfs_key_num(SMALL_COUNT);
+	uint8_t *bytes = model_bytes(PFS_MIB, 3);
+	struct disk d;
+	uint64_t page;
+
+	(void)state;
+	fill_small(&d, 8 * PFS_MIB);
+	disk_open(&d);
+	page = disk_bytes(&d, "page-00000001");
+	pfs_sim_set_capacity(d.sim, pfs_sim_used(d.sim) + 64 * PFS_KIB);
+	assert_int_equal(pfs_put(d.store, &key, bytes, PFS_MIB, NULL, 0, NULL), -ENOSPC);
+	assert_int_equal(disk_bytes(&d, "page-00000001"), page);
+	disk_close(&d);
+	free(bytes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -243,6 +416,9 @@ int main(void)
 		cmocka_unit_test(a_held_truncation_is_cancelled),
 		cmocka_unit_test(a_checkpoint_needs_no_room),
 		cmocka_unit_test(service_resumes),
+		cmocka_unit_test(a_closed_store_opens_on_a_full_disk),
+		cmocka_unit_test(the_saved_index_is_room_too),
+		cmocka_unit_test(a_refused_document_takes_nothing),
 	};
 
 	cmocka_set_test_filter(getenv("FAULT_TEST"));

@@ -25,6 +25,16 @@ leave() {
 	sync "$T/disk/ballast"
 }
 
+# Leaves less than a segment of the journal needs; ext4 gives back what was removed a little later.
+fill_up() {
+	head -c 1G /dev/zero >"$T/disk/ballast" 2>/dev/null || true
+	sync -f "$T/disk"
+	# What a file can't have any more, a new one can.
+	head -c 1G /dev/zero >"$T/disk/ballast2" 2>/dev/null || true
+	sync -f "$T/disk"
+	(($(available) < 16000))
+}
+
 # 100 documents that are there before.
 earlier() {
 	local i
@@ -136,6 +146,37 @@ writes_again() {
 	rm "$T/disk/ballast"
 	wait_for 30 writes_again
 	both "echo new > 1"
+	same
+	unmount_fs
+	payloadctl check "$S"
+}
+
+@test "mounted when others have filled the disk: rm works, also after kill -9, and so does unmounting" {
+	local reserved
+	earlier
+	unmount_fs
+	reserved=$(du -B1 "$S/reserve" | cut -f1)
+	((reserved > 0 && reserved < 100000)) || fail "a closed store keeps $reserved bytes"
+	wait_for 30 fill_up
+	mount_fs
+	both "rm 1 2 3"
+	same
+	remount
+	same
+	both "rm 4 5 6; mv 8 7"
+	kill_daemon
+	mount_fs
+	same
+	both "rm \$(seq 10 60)"
+	same
+	unmount_fs
+	payloadctl check "$S"
+	payloadctl rm "$S" 61
+	rm "$W/61" "$T/disk/ballast" "$T/disk/ballast2"
+	sync -f "$T/disk"
+	mount_fs
+	wait_for 30 writes_again
+	both "echo new > 2003; cp 70 5"
 	same
 	unmount_fs
 	payloadctl check "$S"
