@@ -113,6 +113,23 @@ settings() { payloadctl stat --json "$1" | jq -c '[.page_size,.min_value_size,.d
 	[[ $(payloadctl check copy) == "checked 99 documents"*"no faults" ]]
 }
 
+@test "a page that ends early is no failure half way; one that can't be written is, and leaves nothing" {
+	payloadctl create --page-size=64K --min-value-size=16 --dict=off "$S"
+	documents 2000 | payloadctl import -q "$S"
+	# Files may have 32 KiB, the reserve has more.
+	run -7 --separate-stderr bash -c 'trap "" XFSZ; ulimit -f 32; exec payloadctl snapshot -q "$1" copy' - "$S"
+	[[ $stderr == *"File too large" ]] || fail "$stderr"
+	[[ ! -e copy && -z $(compgen -G '.copy.*') ]]
+	mkdir copy
+	run -7 bash -c 'trap "" XFSZ; ulimit -f 32; exec payloadctl snapshot -q "$1" copy' - "$S"
+	[[ -z $(ls -A copy) && -z $(compgen -G '.copy.*') ]]
+	truncate -s 40000 "$S/page-00000003"
+	run -1 --separate-stderr payloadctl snapshot "$S" copy
+	[[ $stderr == *"damaged, or could not be read"*"failed "* ]] || fail "$stderr"
+	[[ -z $(compgen -G '.copy.*') ]]
+	[[ $(payloadctl check copy) == "checked 1,"*" documents"*"no faults" ]]
+}
+
 @test "the copy gets its name after all of it is synced, and then the name is synced" {
 	documents 3000 | payloadctl import -q "$S"
 	payloadctl put "$S" tmp <<<y
