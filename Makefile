@@ -1,7 +1,8 @@
 # payloadfs. `make help` lists the targets, V=1 shows the commands, WERROR=1 turns warnings into errors.
 #
 # Everything is built below build/<variant>/; a variant is release, debug, asan or tsan. CC, CFLAGS, CPPFLAGS
-# and LDFLAGS are the user's and come after the project's own; a change of them rebuilds what it concerns.
+# and LDFLAGS are the user's and come after the project's own; a change of them rebuilds what it concerns. So does
+# ZSTD=0, which builds without libzstd where there is one.
 # Sources are found by their place, so a new file needs no line here.
 
 SHELL = /bin/bash
@@ -46,11 +47,12 @@ fuzz_ldflags = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free # test
 build/fuzz/storage/crc.o: private extra_cflags = -fno-sanitize=fuzzer-no-link,undefined
 
 # Expanded once, and only when a recipe asks: pkg-config may not be there before install-deps has run.
-# libzstd trains dictionaries; without it the rest is built.
+# libzstd trains dictionaries; without it, or with ZSTD=0, the rest is built.
+zstd = $(if $(filter 0,$(ZSTD)),false,pkg-config --exists libzstd)
 storage_cflags = $(eval storage_cflags := $(shell pkg-config --cflags liblz4 liburcu-bp; \
-	pkg-config --exists libzstd && echo -DPFS_HAVE_ZSTD && pkg-config --cflags libzstd))$(storage_cflags)
+	$(zstd) && echo -DPFS_HAVE_ZSTD && pkg-config --cflags libzstd))$(storage_cflags)
 storage_libs = $(eval storage_libs := $(shell pkg-config --libs liblz4 liburcu-bp; \
-	pkg-config --exists libzstd && pkg-config --libs libzstd))$(storage_libs)
+	$(zstd) && pkg-config --libs libzstd))$(storage_libs)
 peer_cflags = $(eval peer_cflags := $(shell pkg-config --cflags rocksdb lmdb sqlite3))$(peer_cflags)
 peer_libs = $(eval peer_libs := $(shell pkg-config --libs rocksdb lmdb sqlite3))$(peer_libs)
 fuse_cflags = $(eval fuse_cflags := $(shell pkg-config --cflags fuse3))$(fuse_cflags)
@@ -264,7 +266,7 @@ help: ## this list
 
 # Run at every make: it takes some milliseconds when everything is there.
 deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-tidy deps-fuzz: deps-%:
-	@CC='$(CC)' tools/install-deps $*
+	@CC='$(CC)' ZSTD='$(ZSTD)' tools/install-deps $*
 
 deps-fuzz: private override CC = $(FUZZ_CC)
 

@@ -122,6 +122,9 @@ static int mount_store(const struct pfs_options *options)
 	} else {
 		code = choose_store(&daemon->store_path, options, daemon->mountpoint, logger);
 	}
+	if (code == PFS_EXIT_OK && options->dict == PFS_DICT_AUTO && !options->read_only &&
+	    !pfs_store_trainer())
+		pfs_logf(logger, PFS_LOG_WARNING, "-o dict=auto: " PFS_WITHOUT_TRAINER);
 	if (code == PFS_EXIT_OK)
 		code = become_daemon(daemon, logger);
 	if (code == PFS_EXIT_OK) {

@@ -370,6 +370,11 @@ int pfs_store_compact(struct pfs_store *store, pfs_progress_fn *progress, void *
 /* The version of libzstd, which makes dictionaries; NULL: built without. */
 const char *pfs_store_trainer(void);
 
+/* What a program without one says when it is asked for dictionaries. */
+#define PFS_WITHOUT_TRAINER                                                                       \
+	"built without libzstd, which makes dictionaries: those that are there are used, no new " \
+	"ones can be made"
+
 struct pfs_train_result {
 	uint64_t samples, sample_bytes;
 	uint64_t raw;	 /* bytes of samples that were held out */

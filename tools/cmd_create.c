@@ -28,7 +28,7 @@ static int run(const struct command *command, int argc, char **argv)
 	struct common_options common = {.wait_ms = WAIT_MS_DEFAULT};
 	struct pfs_create_options create = {0};
 	struct pfs_reason reason = {""};
-	enum pfs_dict_use dict;
+	enum pfs_dict_use dict = PFS_DICT_AS_RECORDED;
 	uint64_t size;
 	int c, result, err;
 
@@ -68,6 +68,9 @@ static int run(const struct command *command, int argc, char **argv)
 		return usage_error(command, "one directory is expected");
 	if (is_mounted(argv[optind]))
 		return PFS_EXIT_NO_STORE;
+	/* The store is made all the same: other programs may give it dictionaries. */
+	if (dict == PFS_DICT_AUTO && !pfs_store_trainer())
+		complain("--dict=auto: " PFS_WITHOUT_TRAINER);
 	err = pfs_store_create(argv[optind], &create, &reason);
 	if (err) {
 		complain("%s", reason.text);

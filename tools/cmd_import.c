@@ -369,6 +369,9 @@ static int open_import(struct import *import, const struct request *request)
 	}
 	if (result)
 		return close_target(import->target, result);
+	/* The daemon packs, if there is one. */
+	if (dict == PFS_DICT_AUTO && !stat.dictionary_trainer)
+		complain("%s: --dict=auto: " PFS_WITHOUT_TRAINER, request->target);
 	sampler_begin(&import->sampler, import->target, &stat);
 	return 0;
 }

@@ -55,9 +55,7 @@ static int train(struct target *target, bool force, bool json)
 						   : "it was made with dict=off; mounted with "
 						     "-o dict=auto it gets some");
 	else if (err == -EOPNOTSUPP)
-		complain(
-			"built without libzstd, which makes dictionaries: those that are there are "
-			"used, no new ones can be made");
+		complain(PFS_WITHOUT_TRAINER);
 	else
 		target_complain(target, NULL, err);
 	return err == -ENODATA || err == -EPERM ? PFS_EXIT_SOME : target_exit(target, err);

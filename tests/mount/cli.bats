@@ -376,3 +376,54 @@ patch_superblock() {
 	mount_fs
 	[[ $(cat "$M/4") == '{"a":4}' ]]
 }
+
+# The programs that a machine without libzstd builds: one file is another, the rest is what there is.
+without_zstd() {
+	local compile
+	mkdir "$T/bin"
+	compile="$(<"$build/.flags") -UPFS_HAVE_ZSTD"
+	(
+		cd "$root"
+		eval "$compile -c -o '$T/bin/train.o' storage/train.c"
+		eval "$compile -o '$T/bin/payloadctl' $build/tools/*.o '$T/bin/train.o' $build/libpayload.a \
+			$(pkg-config --libs liblz4 liburcu-bp)"
+		eval "$compile -o '$T/bin/payloadfs' $build/fs/*.o '$T/bin/train.o' $build/libpayload.a \
+			$(pkg-config --libs fuse3 liblz4 liburcu-bp)"
+	)
+	build=$T/bin PATH=$T/bin:$PATH
+}
+
+@test "built without libzstd: who asks for dictionaries is told, those that are there are used" {
+	local wanted="built without libzstd"
+	perl -e 'for my $i (1 .. 3000) { printf qq({"id":%d,"payload":{"n":%d,"text":"%s"}}\n), $i, $i, "word$i " x 20 }' >"$T/in"
+	payloadctl import -q "$S" "$T/in"
+	(($(payloadctl stat --json "$S" | jq .dictionaries) == 1)) || fail "libzstd is not here: nothing to compare with"
+	without_zstd
+	[[ $(payloadfs -V) == *"libzstd none"* && $(payloadctl -V) == *"libzstd none"* ]]
+	# By default nobody asks.
+	mount_fs
+	[[ ! -s $LOG ]] || fail "$(<"$LOG")"
+	echo '{"n":1,"text":"word1 "}' >"$M/1"
+	payloadctl export -q --sort "$M" | sed 1d | cmp - <(sed 1d "$T/in")
+	run -7 payloadctl train "$M"
+	[[ $output == *"$wanted"* ]]
+	run -0 --separate-stderr payloadctl import -q --dict=auto "$M" <<<'{"id":1,"payload":2}'
+	[[ $stderr == "payloadctl: $M: --dict=auto: $wanted"* && ${#stderr_lines[@]} == 1 ]]
+	unmount_fs
+	mount_fs -o dict=auto
+	[[ $(<"$LOG") == "payloadfs: -o dict=auto: $wanted"* && $(wc -l <"$LOG") == 1 ]] || fail "$(<"$LOG")"
+	[[ $(<"$M/1") == 2 ]]
+	unmount_fs
+	: >"$LOG"
+	mount_fs -o dict=off
+	unmount_fs
+	mount_fs -o ro,dict=auto
+	unmount_fs
+	[[ ! -s $LOG ]] || fail "$(<"$LOG")"
+	run -0 --separate-stderr payloadctl import -q --dict=auto "$T/new" "$T/in"
+	[[ $stderr == "payloadctl: $T/new: --dict=auto: $wanted"* ]] || fail "$stderr"
+	(($(payloadctl stat --json "$T/new" | jq .dictionaries) == 0))
+	run -0 --separate-stderr payloadctl create --dict=auto "$T/made"
+	[[ $stderr == "payloadctl: --dict=auto: $wanted"* && ${#stderr_lines[@]} == 1 ]]
+	[[ -z $(payloadctl create --dict=off "$T/made2" 2>&1; payloadctl import -q "$T/made2" "$T/in" 2>&1) ]]
+}
