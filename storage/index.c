@@ -559,6 +559,29 @@ int pfs_index_end_runs(struct pfs_index *index)
 	return pfs_index_runs_finish(&index->runs);
 }
 
+int pfs_index_dissolve_runs(struct pfs_index *index)
+{
+	struct pfs_index_runs *runs = &index->runs;
+	int err = 0;
+
+	for (size_t r = 0; r < runs->count && !err; r++) {
+		const struct pfs_index_run *run = &runs->at[r];
+
+		err = pfs_index_reserve(index, run->count);
+		for (uint32_t i = 0; i < run->count && !err; i++) {
+			err = pfs_index_touch(index, run->first + i);
+			if (!err)
+				err = pfs_index_insert(index, run->first + i,
+						       run_hash(run, run->first + i));
+		}
+	}
+	if (err)
+		return err;
+	pfs_index_runs_free(runs);
+	*runs = (struct pfs_index_runs){0};
+	return 0;
+}
+
 /* ---- replaced tables ---- */
 
 void *pfs_index_detach(struct pfs_index *index)

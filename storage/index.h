@@ -6,7 +6,8 @@
  * word points to.
  *
  * I1: an object that has a name is in the hash exactly once, under its key's hash, or in a run
- * (index_runs.h) under the number that is its key.
+ * (index_runs.h) under the number that is its key. One in a run is found for as long as its word
+ * leads to that key, whatever was removed; so nobody looks for a name that is on its way.
  * I2: a name's cookie is its object's number unless the name was given to another object by a
  * rename; only such exceptions are stored. I3: a number is given to a new object only when its word
  * is 0 and its place in the listing belongs to nobody.
@@ -88,10 +89,21 @@ uint32_t pfs_index_stored_hash(const struct pfs_index *index, uint32_t object);
 int pfs_index_touch(struct pfs_index *index, uint32_t object);
 
 /* While a store is opened, and nobody else looks: the next count numbers are objects in slots that
- * follow one another, the first at `word`, under the keys number, number + 1, ...; end_runs after
- * the last. They are found as if inserted. -EUCLEAN: that can't be, -ENOMEM. */
+ * follow one another, the first at `word`, under the keys number, number + 1, ...; after end_runs
+ * they are found as if inserted. -ENOMEM; -EUCLEAN: that can't be, or, of end_runs, a number is in
+ * two of them; then they have to be dissolved. */
 int pfs_index_add_run(struct pfs_index *index, uint64_t word, uint32_t count, uint64_t number);
 int pfs_index_end_runs(struct pfs_index *index);
+
+/* Makes all that is in runs objects like any others. -ENOMEM. */
+int pfs_index_dissolve_runs(struct pfs_index *index);
+
+/* Of so many objects fewer in a row are to be inserted: a search through more than some thousand
+ * runs would take longer than the hash. */
+static inline uint32_t pfs_index_run_min(uint64_t objects)
+{
+	return (uint32_t)pfs_min_u64(pfs_max_u64(objects / 4096, 256), UINT32_MAX);
+}
 
 /* One more than the highest number ever used. */
 uint32_t pfs_index_end(const struct pfs_index *index);

@@ -34,6 +34,12 @@ struct pfs_replay_state {
 	uint64_t lost; /* documents whose base can't be found */
 	/* Documents, or places that may have been some, whose keys can't be known. */
 	uint64_t unknown;
+	/* Of the scan: the documents behind one another that are not in the index yet. */
+	struct {
+		uint32_t page, slot, count;
+		uint64_t number;
+	} run;
+	uint32_t run_min; /* of those that stay runs */
 	struct pfs_loaded *loaded;
 	uint8_t *probe;	      /* PFS_IDENTIFY_ROOM bytes, for the search of a wrong bit */
 	uint64_t probe_bytes; /* that the search may still sum */

@@ -397,9 +397,10 @@ static int replay_move(struct pfs_replay_state *state, const struct pfs_record *
 		return err;
 	side_unname(state->store, &a);
 	side_unname(state->store, &b);
-	/* What still stands under the names is replaced. */
-	err = pfs_replay_drop(state->store, &to, record->seq);
-	if (!err)
+	/* What stands under a name and does not leave it by this record is replaced. */
+	if (!b.change.version)
+		err = pfs_replay_drop(state->store, &to, record->seq);
+	if (!err && !a.change.version)
 		err = pfs_replay_drop(state->store, &from, record->seq);
 	if (!err)
 		err = side_finish(state, &a, record->seq);

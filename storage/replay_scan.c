@@ -59,8 +59,8 @@ int pfs_name(struct pfs_replay_state *state, unsigned kind, uint64_t tag)
 
 /* ---- slots ---- */
 
-int pfs_install(struct pfs_store *store, unsigned kind, uint64_t tag, uint32_t page, uint32_t slot,
-		uint64_t raw_len, uint64_t container_len, uint32_t dict)
+static int insert(struct pfs_store *store, unsigned kind, uint64_t tag, uint32_t page,
+		  uint32_t slot)
 {
 	uint32_t object;
 	int err = pfs_index_alloc(store->index, &object);
@@ -68,9 +68,57 @@ int pfs_install(struct pfs_store *store, unsigned kind, uint64_t tag, uint32_t p
 	if (err)
 		return err;
 	pfs_index_set_word(store->index, object, pfs_word_page(page, slot));
+	return pfs_index_insert(store->index, object, pfs_index_hash(kind, tag));
+}
+
+int pfs_install(struct pfs_store *store, unsigned kind, uint64_t tag, uint32_t page, uint32_t slot,
+		uint64_t raw_len, uint64_t container_len, uint32_t dict)
+{
 	pfs_account(store, kind, raw_len, container_len, true);
 	pfs_dict_count(store, dict, 0, true);
-	return pfs_index_insert(store->index, object, pfs_index_hash(kind, tag));
+	return insert(store, kind, tag, page, slot);
+}
+
+/* The documents of the run come into the index. */
+static int end_run(struct pfs_replay_state *state)
+{
+	struct pfs_index *index = state->store->index;
+	uint32_t page = state->run.page, slot = state->run.slot, count = state->run.count;
+	int err;
+
+	state->run.count = 0;
+	if (count >= state->run_min)
+		return pfs_index_add_run(index, pfs_word_page(page, slot), count,
+					 state->run.number);
+	err = pfs_index_reserve(index, count);
+	for (uint32_t i = 0; i < count && !err; i++)
+		err = insert(state->store, PFS_KEY_NUM, state->run.number + i, page, slot + i);
+	return err;
+}
+
+/* pfs_install of what the scan meets; behind a number that comes before it is part of a run. */
+static int install(struct pfs_replay_state *state, const struct pfs_loaded *loaded,
+		   uint32_t slot_number, bool verified)
+{
+	const struct pfs_slot *slot = &loaded->slot;
+	uint32_t page = loaded->page->number, next = state->run.slot + state->run.count;
+	int err = 0;
+
+	if (slot->kind != PFS_KEY_NUM)
+		return pfs_install(state->store, slot->kind, slot->tag, page, slot_number,
+				   verified ? loaded->c.raw_len : 0, slot->len,
+				   verified ? loaded->c.dict : 0);
+	pfs_account(state->store, slot->kind, verified ? loaded->c.raw_len : 0, slot->len, true);
+	pfs_dict_count(state->store, verified ? loaded->c.dict : 0, 0, true);
+	if (!state->run.count || page != state->run.page || slot_number != next ||
+	    slot->tag - state->run.number != state->run.count) {
+		err = end_run(state);
+		state->run.page = page;
+		state->run.slot = slot_number;
+		state->run.number = slot->tag;
+	}
+	state->run.count++;
+	return err;
 }
 
 static int grow(void **list, size_t count, size_t *cap, size_t item)
@@ -200,8 +248,7 @@ static int scan_named(struct pfs_replay_state *state, const struct pfs_loaded *l
 		state->last_seq = pfs_max_u64(state->last_seq, loaded->c.seq);
 		return distrust(state, loaded, page->number, number, true);
 	}
-	return pfs_install(state->store, loaded->slot.kind, loaded->slot.tag, page->number, number,
-			   loaded->c.raw_len, loaded->slot.len, loaded->c.dict);
+	return install(state, loaded, number, true);
 }
 
 /* A slot whose container does not verify, and whose key the records name: torn, as a rule; but it
@@ -232,9 +279,7 @@ static int scan_live(struct pfs_replay_state *state, struct pfs_page *page, uint
 	/* Nobody's any more: dropped, damaged or not. */
 	if (!verified && slot->kind != PFS_KEY_TEMP)
 		return scan_damaged(state, page, number, disk);
-	return pfs_install(state->store, slot->kind, slot->tag, page->number, number,
-			   verified ? loaded->c.raw_len : 0, slot->len,
-			   verified ? loaded->c.dict : 0);
+	return install(state, loaded, number, verified);
 }
 
 static int scan_slot(struct pfs_replay_state *state, struct pfs_page *page, uint32_t number)
@@ -263,10 +308,14 @@ static int scan_page(struct pfs_replay_state *state, struct pfs_page *page)
 	int err = pfs_pager_load(state->store->pager, page);
 
 	state->last_seq = pfs_max_u64(state->last_seq, page->base_seq);
-	if (!err)
-		err = pfs_index_reserve(state->store->index, page->slot_count);
 	for (uint32_t i = 0; i < page->slot_count && !err; i++)
 		err = scan_slot(state, page, i);
+	/* Those before the error are known, whatever it was. */
+	if (state->run.count) {
+		int run_err = end_run(state);
+
+		err = run_err ? run_err : err;
+	}
 	if (err != -EIO)
 		return err;
 	/* The others are still to be had. */
@@ -295,11 +344,24 @@ static void sort_untrusted(struct pfs_replay_state *state)
 	state->untrusted_sorted = state->untrusted_count;
 }
 
+static uint64_t count_slots(struct pfs_pager *pager)
+{
+	uint64_t slots = 0;
+
+	for (uint32_t n = pfs_pager_next(pager, 0); n; n = pfs_pager_next(pager, n)) {
+		const struct pfs_page *page = pfs_pager_find(pager, n);
+
+		slots += page ? page->slot_count : 0;
+	}
+	return slots;
+}
+
 int pfs_scan(struct pfs_replay_state *state)
 {
 	struct pfs_pager *pager = state->store->pager;
 	int err = 0;
 
+	state->run_min = pfs_index_run_min(count_slots(pager));
 	state->probe = malloc(PFS_IDENTIFY_ROOM);
 	state->loaded = malloc(sizeof(*state->loaded));
 	state->probe_bytes = PROBE_BYTES_MAX;
@@ -315,6 +377,11 @@ int pfs_scan(struct pfs_replay_state *state)
 		if (page)
 			err = scan_page(state, page);
 	}
+	if (!err)
+		err = pfs_index_end_runs(state->store->index);
+	/* Only damage has a number twice. Any other error comes again. */
+	if (err == -EUCLEAN)
+		err = pfs_index_dissolve_runs(state->store->index);
 	sort_untrusted(state);
 	free(state->probe);
 	free(state->loaded);

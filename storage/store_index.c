@@ -7,8 +7,6 @@
 
 #define HEADER_CRC_AT 12
 #define BUFFER_LEN (256 * PFS_KIB)
-#define RUN_WHOLE_MIN \
-	4096u /* a search through more, shorter runs would take longer than the hash */
 
 /* A file that is written, or read, from front to back with a running checksum. */
 struct stream {
@@ -330,9 +328,9 @@ static int load_object(struct pfs_store *store, uint32_t page, uint32_t slot, ui
 	return pfs_index_insert(store->index, object, hash);
 }
 
-/* exact: the keys are what the run says, and not others that hash alike. */
+/* A run of whole_min documents stays one. */
 static int load_run(struct pfs_store *store, uint32_t page, uint32_t slot,
-		    const struct pfs_index_run_disk *more, bool exact, uint64_t *left)
+		    const struct pfs_index_run_disk *more, uint32_t whole_min, uint64_t *left)
 {
 	uint32_t count = pfs_get_le32(more->count.b);
 	uint64_t number = pfs_get_le64(more->number.b);
@@ -341,7 +339,7 @@ static int load_run(struct pfs_store *store, uint32_t page, uint32_t slot,
 	if (count > *left || count > PFS_SLOT_NUMBER_MAX || slot > PFS_SLOT_NUMBER_MAX - count)
 		return -EUCLEAN;
 	*left -= count;
-	if (exact && count >= RUN_WHOLE_MIN)
+	if (count >= whole_min)
 		return pfs_index_add_run(store->index, place_of(page, slot), count, number);
 	for (uint32_t i = 0; i < count && !err; i++)
 		err = load_object(store, page, slot + i, pfs_index_hash(PFS_KEY_NUM, number + i));
@@ -352,6 +350,8 @@ static int load_objects(struct pfs_store *store, struct stream *s, uint64_t reco
 			uint32_t flags)
 {
 	uint64_t left = count;
+	/* Keys that only hash like what a run says have to be found by their hashes. */
+	uint32_t whole_min = flags & PFS_INDEX_RUNS_EXACT ? pfs_index_run_min(count) : UINT32_MAX;
 	/* More than one object a record are in runs, most of which need no room. */
 	int err = pfs_index_reserve(store->index, pfs_min_u64(count, records));
 
@@ -375,7 +375,7 @@ static int load_objects(struct pfs_store *store, struct stream *s, uint64_t reco
 		if (!more)
 			return s->err ? s->err : -EUCLEAN;
 		records--;
-		err = load_run(store, page, slot, more, flags & PFS_INDEX_RUNS_EXACT, &left);
+		err = load_run(store, page, slot, more, whole_min, &left);
 	}
 	if (!err && left)
 		err = -EUCLEAN;

@@ -53,10 +53,14 @@ static void put_seed(struct pfs_store *store, uint32_t number, uint32_t seed, un
 {
 	struct pfs_key key = pfs_key_num(number);
 	uint8_t bytes[16];
+	/* The same at every run of the test, and so are the places. */
+	const struct pfs_attr attr = {.mtime_ns = 1};
 	uint32_t replaced;
 
 	fill_document(bytes, len_of(seed), seed);
-	assert_int_equal(pfs_put(store, &key, bytes, len_of(seed), NULL, flags, &replaced), 0);
+	assert_int_equal(pfs_put(store, &key, bytes, len_of(seed), &attr,
+				 flags | PFS_PUT_MTIME_ONLY, &replaced),
+			 0);
 	holds[number] = seed;
 	lose(store, replaced);
 }
@@ -133,6 +137,18 @@ static void end(struct pfs_sim *sim, struct pfs_store *store)
 	free(holds);
 }
 
+/* The process dies, and another opens what it leaves. */
+static struct pfs_store *kill_store(struct pfs_sim **sim, struct pfs_store *store)
+{
+	struct pfs_sim *left = pfs_sim_kill(*sim);
+
+	lost_count = 0; /* nobody has them open any more */
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(*sim);
+	*sim = left;
+	return open_again(left);
+}
+
 static struct pfs_store *again(struct pfs_sim *sim, struct pfs_store *store)
 {
 	release_lost(store);
@@ -207,7 +223,7 @@ static void they_are_documents_as_any_others(void **state)
 			expect_all(store);
 			if (round % 2)
 				assert_int_equal(pfs_store_checkpoint(store), 0);
-			store = again(sim, store);
+			store = round == 2 ? kill_store(&sim, store) : again(sim, store);
 			expect_all(store);
 		}
 		end(sim, store);
@@ -231,6 +247,22 @@ static void they_take_no_memory(void **state)
 	put_seed(store, 70001, 5, 0);
 	assert_int_equal(pfs_index_bytes(store->index) - opened, one);
 	assert_true(one > 0 && one * 2 < DOCS * 12);
+	end(sim, store);
+}
+
+/* Proves: after a kill there are runs, too. */
+static void they_are_found_by_a_scan(void **state)
+{
+	struct pfs_store *store;
+	struct pfs_sim *sim = begin(&store);
+
+	(void)state;
+	for (uint32_t i = 1; i < 4; i++)
+		put_seed(store, i * 100, 7, 0);
+	store = kill_store(&sim, store);
+	expect_all(store);
+	/* At most two of three chunks, and hardly a hash. */
+	assert_true(pfs_index_bytes(store->index) < 2500000);
 	end(sim, store);
 }
 
@@ -289,7 +321,8 @@ static void ends_are_exact(void **state)
 	pfs_index_free(index);
 }
 
-/* Proves: a number in two runs is an error, and so is a run that goes beyond the largest one. */
+/* Proves: a number in two runs is an error, and so is a run that goes beyond the largest one;
+ * dissolved, all are found, the number that is there twice under both objects. */
 static void overlaps_are_refused(void **state)
 {
 	struct pfs_index *index;
@@ -302,6 +335,14 @@ static void overlaps_are_refused(void **state)
 	assert_int_equal(pfs_index_add_run(index, pfs_word_page(2, 0), 5000, 0), 0);
 	assert_int_equal(pfs_index_add_run(index, pfs_word_page(3, 0), 5000, 9999), 0);
 	assert_int_equal(pfs_index_end_runs(index), -EUCLEAN);
+	assert_int_equal(pfs_index_dissolve_runs(index), 0);
+	for (uint32_t i = 0; i < 5000; i++) {
+		assert_int_equal(found(index, 5000 + i, PFS_OBJECT_FIRST + i), 1);
+		assert_int_equal(found(index, i, PFS_OBJECT_FIRST + 5000 + i), 1);
+		assert_int_equal(found(index, 9999 + i, PFS_OBJECT_FIRST + 10000 + i), 1);
+		assert_int_equal(pfs_index_word(index, PFS_OBJECT_FIRST + 5000 + i),
+				 pfs_word_page(2, i));
+	}
 	pfs_index_free(index);
 }
 
@@ -310,6 +351,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(they_are_documents_as_any_others),
 		cmocka_unit_test(they_take_no_memory),
+		cmocka_unit_test(they_are_found_by_a_scan),
 		cmocka_unit_test(ends_are_exact),
 		cmocka_unit_test(overlaps_are_refused),
 	};
