@@ -559,6 +559,21 @@ int pfs_index_end_runs(struct pfs_index *index)
 	return pfs_index_runs_finish(&index->runs);
 }
 
+uint32_t pfs_index_in_run(const struct pfs_index *index, uint32_t object, uint64_t *number)
+{
+	const struct pfs_index_run *run;
+	uint64_t end;
+
+	run = chunk_of(index, object) ? NULL : pfs_index_runs_of(&index->runs, object);
+	if (!run)
+		return 0;
+	*number = run->number + (object - run->first);
+	/* The next chunk may have been touched. */
+	end = pfs_min_u64((uint64_t)run->first + run->count,
+			  ((uint64_t)object / CHUNK + 1) * CHUNK);
+	return (uint32_t)(end - object);
+}
+
 int pfs_index_dissolve_runs(struct pfs_index *index)
 {
 	struct pfs_index_runs *runs = &index->runs;

@@ -95,6 +95,10 @@ int pfs_index_touch(struct pfs_index *index, uint32_t object);
 int pfs_index_add_run(struct pfs_index *index, uint64_t word, uint32_t count, uint64_t number);
 int pfs_index_end_runs(struct pfs_index *index);
 
+/* How many objects from this one on are as a run says, in slots and with numbers that follow one
+ * another: 0 if this one is not. number: its key. */
+uint32_t pfs_index_in_run(const struct pfs_index *index, uint32_t object, uint64_t *number);
+
 /* Makes all that is in runs objects like any others. -ENOMEM. */
 int pfs_index_dissolve_runs(struct pfs_index *index);
 

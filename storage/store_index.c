@@ -101,23 +101,37 @@ static bool has_number(struct pfs_store *store, uint32_t object, uint64_t word, 
 	       number_of(store, object, word, &has) && has == number;
 }
 
+/* How many of the objects from this one on, at its word, have the numbers from this one on. Those
+ * which nobody has touched since the opening need no look. */
+static uint32_t count_numbers(struct pfs_store *store, uint32_t object, uint64_t word,
+			      uint64_t number)
+{
+	uint64_t has;
+	uint32_t count = pfs_index_in_run(store->index, object, &has);
+
+	if (count)
+		return pfs_index_word(store->index, object) == word && has == number ? count : 0;
+	return has_number(store, object, word, number);
+}
+
 /* The run that begins with the object; count 1: it stands alone. */
 static struct run run_from(struct pfs_store *store, uint32_t object, uint64_t word)
 {
 	struct run run = {object, 1, word, 0};
-	uint32_t end = pfs_index_end(store->index), page = pfs_word_page_number(word);
+	uint32_t end = pfs_index_end(store->index), page = pfs_word_page_number(word), more = 1;
 
 	if (end - object < RUN_MIN ||
 	    pfs_index_word(store->index, object + 1) !=
 		    pfs_word_page(page, pfs_word_slot(word) + 1) ||
 	    !number_of(store, object, word, &run.number))
 		return run;
-	while (object + run.count < end && run.number + run.count > run.number &&
-	       pfs_word_slot(word) + run.count <= PFS_SLOT_NUMBER_MAX &&
-	       has_number(store, object + run.count,
-			  pfs_word_page(page, pfs_word_slot(word) + run.count),
-			  run.number + run.count))
-		run.count++;
+	while (more && object + run.count < end && run.number + run.count > run.number &&
+	       pfs_word_slot(word) + run.count <= PFS_SLOT_NUMBER_MAX) {
+		more = count_numbers(store, object + run.count,
+				     pfs_word_page(page, pfs_word_slot(word) + run.count),
+				     run.number + run.count);
+		run.count += more;
+	}
 	return run;
 }
 

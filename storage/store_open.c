@@ -124,10 +124,12 @@ static void store_free(struct pfs_store *store)
 					    &store->batch};
 
 		for (uint32_t o = PFS_OBJECT_FIRST; o < pfs_index_end(store->index); o++) {
-			uint64_t word = pfs_index_word(store->index, o);
+			uint64_t word = pfs_index_word(store->index, o), number;
+			uint32_t in_run = pfs_index_in_run(store->index, o, &number);
 			struct pfs_version *v =
 				pfs_word_is_version(word) ? pfs_word_to_version(word) : NULL;
 
+			o += in_run ? in_run - 1 : 0;
 			if (v && pfs_list_empty(&v->list))
 				free(v);
 		}
@@ -408,7 +410,13 @@ static void release_temporary(struct pfs_store *store)
 {
 	for (uint32_t object = PFS_OBJECT_FIRST; object < pfs_index_end(store->index); object++) {
 		struct pfs_key key;
+		uint64_t number;
+		uint32_t in_run = pfs_index_in_run(store->index, object, &number);
 
+		if (in_run) {
+			object += in_run - 1;
+			continue;
+		}
 		pfs_epoch_enter();
 		if (pfs_object_word_key(store, object, pfs_index_word(store->index, object),
 					&key) != 0)
