@@ -74,7 +74,7 @@ points() {
 	local pids=() i
 	cat >"$T/worker" <<-'END'
 		cd "$1"
-		for i in $(seq 400); do
+		for i in $(seq 200); do
 			n=$(($2 * 1000 + i))
 			echo "$n a" > $n
 			echo "$n b" >> $n
@@ -90,9 +90,9 @@ points() {
 	for i in "${pids[@]}"; do wait "$i"; done
 	check_all() {
 		local i n
-		[[ $(ls -A "$M" | wc -l) == 800 ]]
+		[[ $(ls -A "$M" | wc -l) == 400 ]]
 		for i in 1 2 3 4; do
-			for n in $(seq $((i * 1000 + 1)) 2 $((i * 1000 + 399))); do
+			for n in $(seq $((i * 1000 + 1)) 2 $((i * 1000 + 199))); do
 				[[ $(cat "$M/$n") == "$n a"$'\n'"$n b" ]]
 			done
 		done
