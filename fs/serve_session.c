@@ -249,12 +249,6 @@ static int do_snapshot_end(struct session *s, struct pfs_wire_in *in)
 	return reply(s, 0);
 }
 
-/* Errors that are one document's own and leave the others a chance. */
-static bool is_own_fault(int err)
-{
-	return err == -EFBIG || err == -EINVAL || err == -ENAMETOOLONG;
-}
-
 /* All that is imported in one session has one time, which takes no bytes. */
 static int64_t import_time(struct session *s)
 {
@@ -306,7 +300,7 @@ static int put_items(struct session *s, struct pfs_put_item *items, size_t count
 		counts->index += (uint32_t)put;
 		if (!err)
 			continue;
-		if (!is_own_fault(err))
+		if (!pfs_put_is_own_fault(err))
 			return err;
 		pfs_wire_u32(out, counts->index++);
 		pfs_wire_u32(out, (uint32_t)err);

@@ -71,11 +71,17 @@ static int insert(struct pfs_store *store, unsigned kind, uint64_t tag, uint32_t
 	return pfs_index_insert(store->index, object, pfs_index_hash(kind, tag));
 }
 
-int pfs_install(struct pfs_store *store, unsigned kind, uint64_t tag, uint32_t page, uint32_t slot,
-		uint64_t raw_len, uint64_t container_len, uint32_t dict)
+static void account(struct pfs_store *store, unsigned kind, uint64_t raw_len,
+		    uint64_t container_len, uint32_t dict)
 {
 	pfs_account(store, kind, raw_len, container_len, true);
 	pfs_dict_count(store, dict, 0, true);
+}
+
+int pfs_install(struct pfs_store *store, unsigned kind, uint64_t tag, uint32_t page, uint32_t slot,
+		uint64_t raw_len, uint64_t container_len, uint32_t dict)
+{
+	account(store, kind, raw_len, container_len, dict);
 	return insert(store, kind, tag, page, slot);
 }
 
@@ -104,12 +110,10 @@ static int install(struct pfs_replay_state *state, const struct pfs_loaded *load
 	uint32_t page = loaded->page->number, next = state->run.slot + state->run.count;
 	int err = 0;
 
+	account(state->store, slot->kind, verified ? loaded->c.raw_len : 0, slot->len,
+		verified ? loaded->c.dict : 0);
 	if (slot->kind != PFS_KEY_NUM)
-		return pfs_install(state->store, slot->kind, slot->tag, page, slot_number,
-				   verified ? loaded->c.raw_len : 0, slot->len,
-				   verified ? loaded->c.dict : 0);
-	pfs_account(state->store, slot->kind, verified ? loaded->c.raw_len : 0, slot->len, true);
-	pfs_dict_count(state->store, verified ? loaded->c.dict : 0, 0, true);
+		return insert(state->store, slot->kind, slot->tag, page, slot_number);
 	if (!state->run.count || page != state->run.page || slot_number != next ||
 	    slot->tag - state->run.number != state->run.count) {
 		err = end_run(state);

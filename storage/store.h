@@ -209,7 +209,13 @@ enum pfs_put_flags {
 int pfs_put(struct pfs_store *store, const struct pfs_key *key, const void *data, size_t len,
 	    const struct pfs_attr *attr, unsigned flags, uint32_t *replaced);
 
-/* The same of several, one after the other, in less time than one by one: their records are written
+/* Whether a put failed for the document's own sake: others can be put all the same. */
+static inline bool pfs_put_is_own_fault(int err)
+{
+	return err == -EFBIG || err == -EINVAL || err == -ENAMETOOLONG;
+}
+
+/* pfs_put of several, one after the other, in less time than one by one: their records are written
  * together. Each is put whole or not at all, and a later one is never there without those before
  * it. Returns how many were put, from the first on; when that is not all of them, *err says why not
  * the next one, which has changed nothing. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "storage/crc.h"
+#include "storage/index_runs.h"
 #include "storage/store_internal.h"
 
 #define HEADER_CRC_AT 12
@@ -72,13 +73,6 @@ static bool is_unsaved(struct pfs_store *store, uint64_t word)
 /* Shorter ones are not worth looking for. */
 #define RUN_MIN 64u
 
-/* Objects in slots one after the other. */
-struct run {
-	uint32_t first, count; /* object */
-	uint64_t place;	       /* word of the first */
-	uint64_t number;       /* that its key hashes like */
-};
-
 /* The number that the slot of the object has for key, if the object is to be found by it. */
 static bool number_of(struct pfs_store *store, uint32_t object, uint64_t word, uint64_t *number)
 {
@@ -115,9 +109,9 @@ static uint32_t count_numbers(struct pfs_store *store, uint32_t object, uint64_t
 }
 
 /* The run that begins with the object; count 1: it stands alone. */
-static struct run run_from(struct pfs_store *store, uint32_t object, uint64_t word)
+static struct pfs_index_run run_from(struct pfs_store *store, uint32_t object, uint64_t word)
 {
-	struct run run = {object, 1, word, 0};
+	struct pfs_index_run run = {object, 1, word, 0};
 	uint32_t end = pfs_index_end(store->index), page = pfs_word_page_number(word), more = 1;
 
 	if (end - object < RUN_MIN ||
@@ -135,15 +129,14 @@ static struct run run_from(struct pfs_store *store, uint32_t object, uint64_t wo
 	return run;
 }
 
-static void save_run(struct pfs_store *store, struct stream *s, const struct run *run)
+static void save_run(struct pfs_store *store, struct stream *s, const struct pfs_index_run *run)
 {
 	bool many = run->count >= RUN_MIN;
 	struct pfs_index_object_disk disk = {0};
 	struct pfs_index_run_disk more = {0};
 
-	pfs_put_le32(disk.page.b,
-		     pfs_word_page_number(run->place) | (many ? PFS_INDEX_RUN_BIT : 0));
-	pfs_put_le32(disk.slot.b, pfs_word_slot(run->place));
+	pfs_put_le32(disk.page.b, pfs_word_page_number(run->word) | (many ? PFS_INDEX_RUN_BIT : 0));
+	pfs_put_le32(disk.slot.b, pfs_word_slot(run->word));
 	pfs_put_le32(disk.hash.b, pfs_index_stored_hash(store->index, run->first));
 	stream_put(s, &disk, sizeof(disk));
 	if (!many)
@@ -160,7 +153,7 @@ static void save_objects(struct pfs_store *store, struct stream *s, uint64_t *co
 	*count = 0;
 	for (uint32_t object = PFS_OBJECT_FIRST; object < pfs_index_end(store->index);) {
 		uint64_t word = pfs_index_word(store->index, object);
-		struct run run = {object, 1, word, 0};
+		struct pfs_index_run run = {object, 1, word, 0};
 
 		if (is_unsaved(store, word))
 			s->err = -EIO;

@@ -33,12 +33,6 @@ void put_batch_free(struct put_batch *batch)
 	free(batch);
 }
 
-/* The document itself can't be stored; others can. */
-static bool is_own_fault(int err)
-{
-	return err == -EFBIG || err == -EINVAL || err == -ENAMETOOLONG;
-}
-
 static int put_all(struct put_batch *batch, struct pfs_put_item *items, size_t count,
 		   const struct target_where *wheres)
 {
@@ -54,7 +48,7 @@ static int put_all(struct put_batch *batch, struct pfs_put_item *items, size_t c
 		done += put;
 		if (!err)
 			continue;
-		if (!is_own_fault(err))
+		if (!pfs_put_is_own_fault(err))
 			return err;
 		import->refused(import->arg, &wheres[done], &items[done].key, err);
 		done++;
