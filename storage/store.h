@@ -185,7 +185,7 @@ int pfs_rename(struct pfs_store *store, const struct pfs_key *from, const struct
 
 /* With hold_objects: nobody refers to the number of a removed object any more. It is dropped, and
  * its number may be given to another. Once for each object that was removed or replaced; does
- * nothing to one that has a name. */
+ * nothing to one that has a name, and nothing without hold_objects. */
 void pfs_release(struct pfs_store *store, uint32_t object);
 
 /* With hold_objects: nobody refers to the number of an object that was renamed over another. The

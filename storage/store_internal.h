@@ -561,6 +561,9 @@ void pfs_dicts_drop(struct pfs_store *store);
 /* Counts a document in the statistics, or takes it out. */
 void pfs_account(struct pfs_store *store, unsigned kind, uint64_t size, uint64_t container_len,
 		 bool add);
+/* Drops an object that has only a temporary key. Does nothing to one that has a name. Without the
+ * commit lock. */
+void pfs_drop_temporary(struct pfs_store *store, uint32_t object);
 /* Gives the object its listing place's number, where that is free (I3). -EALREADY, -EAGAIN. */
 int pfs_renumber(struct pfs_store *store, uint32_t object);
 

@@ -383,7 +383,7 @@ int pfs_tidy(struct pfs_store *store, uint32_t object)
 	return err;
 }
 
-void pfs_release(struct pfs_store *store, uint32_t object)
+void pfs_drop_temporary(struct pfs_store *store, uint32_t object)
 {
 	struct pfs_change change = {.object = object};
 	struct pfs_key key;
@@ -406,4 +406,11 @@ void pfs_release(struct pfs_store *store, uint32_t object)
 	pfs_index_release(store->index, object);
 out:
 	pfs_write_leave(store);
+}
+
+void pfs_release(struct pfs_store *store, uint32_t object)
+{
+	/* Else the number went with the name: what has it now is another's, such as a put in pieces. */
+	if (store->hold_objects)
+		pfs_drop_temporary(store, object);
 }

@@ -423,7 +423,7 @@ static void release_temporary(struct pfs_store *store)
 			key.kind = PFS_KEY_NONE;
 		pfs_epoch_leave();
 		if (key.kind == PFS_KEY_TEMP)
-			pfs_release(store, object);
+			pfs_drop_temporary(store, object);
 	}
 }
 

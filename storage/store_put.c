@@ -219,6 +219,6 @@ void pfs_put_abort(struct pfs_put *put)
 {
 	if (!put)
 		return;
-	pfs_release(put->store, put->object);
+	pfs_drop_temporary(put->store, put->object);
 	free(put);
 }

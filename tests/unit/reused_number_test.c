@@ -136,6 +136,38 @@ static void get_gives_what_the_key_had(void **state)
 	}
 }
 
+/* Proves: a number that was let go of with its name, and released all the same, does not take the
+ * one that has it now: a document that is being put in pieces. */
+static void late_release_takes_nobody_else(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_key one = pfs_key_num(1), two = pfs_key_num(2);
+	struct pfs_store *store;
+	struct pfs_put *put;
+	uint8_t bytes[600], got[600];
+	uint32_t gone;
+
+	(void)state;
+	create_store(sim, 256 * PFS_KIB, 16);
+	store = open_store(sim);
+	put_document(store, &one, 300, FIRST);
+	assert_int_equal(pfs_remove(store, &one, &gone), 0);
+	assert_int_equal(pfs_put_begin(store, &put), 0);
+	fill_document(bytes, sizeof(bytes), OTHER);
+	assert_int_equal(pfs_put_write(put, bytes, 300), 0);
+	/* Else nothing would be tried. */
+	assert_int_equal(pfs_read(store, gone, 0, got, sizeof(got)), 300);
+	assert_memory_equal(got, bytes, 300);
+	pfs_release(store, gone);
+	assert_int_equal(pfs_put_write(put, bytes + 300, 300), 0);
+	assert_int_equal(pfs_put_commit(put, &two, NULL, 0, NULL), 0);
+	assert_int_equal(pfs_lookup(store, &two, &gone, NULL), 0);
+	assert_int_equal(pfs_read(store, gone, 0, got, sizeof(got)), sizeof(bytes));
+	assert_memory_equal(got, bytes, sizeof(bytes));
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 /* ---- exporting ---- */
 
 /* What the client has got. */
@@ -260,6 +292,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(get_gives_what_the_key_had),
+		cmocka_unit_test(late_release_takes_nobody_else),
 		cmocka_unit_test(export_gives_what_the_key_has),
 		cmocka_unit_test(pieces_are_of_one_document),
 	};
