@@ -178,8 +178,9 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 # ---- targets ----
 
-.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench bench-engine bench-mounts bench-quick bench-wait bench-churn bench-space tidy format clean \
-	help FORCE deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-tidy deps-fuzz
+.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench bench-engine bench-mounts bench-quick bench-wait bench-churn bench-space tidy format deb check-deb clean \
+	help FORCE deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-tidy deps-fuzz \
+	deps-deb deps-check-deb
 
 all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release
 
@@ -258,6 +259,14 @@ format: deps-tidy ## reformat all C files
 
 include tools/dist/install.mk
 
+# Built from a copy of the tree, with Debian's own compiler flags: CC and the like mean nothing to it.
+deb: deps-deb ## Debian packages payloadfs and libpayload-dev, in build/deb
+	@tools/dist/make-deb build/deb
+
+# DEB_ROOT=ARCHIVE: a clean system that is there already. Of the tree's own build it takes the files that are not built.
+check-deb: deb $(release_programs) deps-check-deb ## the packages installed, used and purged on a clean Debian (as root)
+	@BUILD=build/release V=1 tests/run tests/deb/packages.bats
+
 clean: ## remove build/
 	rm -rf build
 
@@ -265,11 +274,11 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(filter-out %.d,$(MAKEFILE_LIST))
 
 # Run at every make: it takes some milliseconds when everything is there.
-deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-tidy deps-fuzz: deps-%:
+deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-tidy deps-fuzz deps-deb deps-check-deb: deps-%:
 	@CC='$(CC)' ZSTD='$(ZSTD)' tools/install-deps $*
 
 deps-fuzz: private override CC = $(FUZZ_CC)
 
-deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space: deps-build
+deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-deb deps-check-deb: deps-build
 
 -include $(wildcard build/*/*/*.d build/*/*/*/*.d)
