@@ -81,7 +81,7 @@ fuzz_src = $(wildcard tests/fuzz/*_fuzz.c)
 FUZZ_TARGETS = $(fuzz_src:tests/fuzz/%_fuzz.c=%)
 fuzz_main_src = tests/fuzz/replay.c tests/fuzz/seeds.c
 # The reader of what Qdrant leaves, without the command.
-qdrant_src = $(filter-out %_import.c %_upsert.c,$(wildcard tools/qdrant*.c)) tools/json_scan.c
+qdrant_src = $(filter-out %_import.c %_upsert.c,$(wildcard tools/qdrant*.c))
 fuzz_support_src = $(filter-out %_fuzz.c $(fuzz_main_src),$(wildcard tests/fuzz/*.c))
 all_src = $(sort $(wildcard storage/*.[ch] fs/*.[ch] tools/*.[ch] tools/bench/*.[ch] tests/*/*.[ch]))
 tool_bats = $(wildcard tests/tool/*.bats)

@@ -118,7 +118,7 @@ static int write_sealed(struct pfs_journal *journal, size_t len, uint64_t count)
 	}
 	pthread_mutex_lock(&journal->lock);
 	segment->used += len;
-	journal->appended += count;
+	__atomic_store_n(&journal->appended, journal->appended + count, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&journal->lock);
 	return 0;
 }
@@ -214,7 +214,7 @@ uint64_t pfs_journal_next(const struct pfs_journal *journal)
 
 uint64_t pfs_journal_appended(const struct pfs_journal *journal)
 {
-	return journal->appended;
+	return __atomic_load_n(&journal->appended, __ATOMIC_ACQUIRE);
 }
 
 uint64_t pfs_journal_durable(const struct pfs_journal *journal)

@@ -131,7 +131,7 @@ int pfs_journal_release(struct pfs_journal *journal);
 /* The sequence that the next record gets. Commit lock. */
 uint64_t pfs_journal_next(const struct pfs_journal *journal);
 
-uint64_t pfs_journal_appended(const struct pfs_journal *journal); /* last sequence; commit lock */
+uint64_t pfs_journal_appended(const struct pfs_journal *journal); /* last sequence; any thread */
 uint64_t pfs_journal_durable(const struct pfs_journal *journal);  /* any thread */
 
 /* Makes every record up to seq durable (UINT64_MAX: all appended so far). Concurrent callers share

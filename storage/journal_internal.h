@@ -46,7 +46,7 @@ struct pfs_journal {
 	uint8_t file_used[SEGMENT_FILES_MAX / 8];
 
 	pthread_mutex_t lock; /* innermost: what append and sync share */
-	uint64_t appended;    /* written under both locks */
+	uint64_t appended;    /* written under both locks; read also without */
 	uint64_t durable;     /* atomic for readers without the lock */
 	bool failed;
 	/* journal_sync.c */

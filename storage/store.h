@@ -309,6 +309,10 @@ void pfs_snapshot_info(const struct pfs_snapshot *snapshot, struct pfs_snapshot_
 int pfs_snapshot_lookup(struct pfs_snapshot *snapshot, const struct pfs_key *key,
 			struct pfs_attr *attr);
 
+/* The same with the sequence of the last change of the document, which the snapshot has seen. */
+int pfs_snapshot_lookup_change(struct pfs_snapshot *snapshot, const struct pfs_key *key,
+			       struct pfs_attr *attr, uint64_t *sequence);
+
 /* Up to len bytes at off: the count, short only at the end of the payload. A large document can be
  * read piece by piece: all calls see the same bytes. */
 ssize_t pfs_snapshot_read(struct pfs_snapshot *snapshot, const struct pfs_key *key, uint64_t off,
@@ -453,6 +457,15 @@ struct pfs_store_stat {
 };
 /* While a writer waits for the disk, the numbers of the last call that got them. */
 int pfs_store_stat(struct pfs_store *store, struct pfs_store_stat *out);
+
+/* The members of a JSON object that tell it, from "points" on, without braces: those that
+ * payloadctl(1) describes. Returns the length, below PFS_STAT_JSON_MAX. */
+#define PFS_STAT_JSON_MAX 4096
+size_t pfs_store_stat_json(char *text, size_t cap, const struct pfs_store_stat *stat);
+
+/* The sequence of the last change that was logged: every change that has returned before has this
+ * one or a lower one. Waits for nothing. */
+uint64_t pfs_store_sequence(const struct pfs_store *store);
 
 /* One page: what pfs_store_stat sums up. */
 struct pfs_page_stat {

@@ -488,16 +488,25 @@ static bool is_shown(const struct pfs_key *key)
 	return key->kind != PFS_KEY_TEMP && key->kind != PFS_KEY_NONE;
 }
 
-int pfs_snapshot_lookup(struct pfs_snapshot *snapshot, const struct pfs_key *key,
-			struct pfs_attr *attr)
+int pfs_snapshot_lookup_change(struct pfs_snapshot *snapshot, const struct pfs_key *key,
+			       struct pfs_attr *attr, uint64_t *sequence)
 {
 	struct look look = {0};
 	size_t got;
 	int err = is_shown(key) ? look_at(snapshot, key, &look, &got) : -ENOENT;
 
+	*sequence = err ? 0 : look.view.seq;
 	if (!err && attr)
 		pfs_view_attr(snapshot->store, &look.view, attr);
 	return err;
+}
+
+int pfs_snapshot_lookup(struct pfs_snapshot *snapshot, const struct pfs_key *key,
+			struct pfs_attr *attr)
+{
+	uint64_t sequence;
+
+	return pfs_snapshot_lookup_change(snapshot, key, attr, &sequence);
 }
 
 ssize_t pfs_snapshot_read(struct pfs_snapshot *snapshot, const struct pfs_key *key, uint64_t off,

@@ -109,6 +109,11 @@ int pfs_store_stat(struct pfs_store *store, struct pfs_store_stat *out)
 	return 0;
 }
 
+uint64_t pfs_store_sequence(const struct pfs_store *store)
+{
+	return pfs_journal_appended(store->journal);
+}
+
 /* ---- pages ---- */
 
 static int stat_page(const struct pfs_page *page, struct pfs_page_stat *out)

@@ -160,7 +160,7 @@ static bool wants_again(void)
 }
 
 /* Names the place as editors count: lines and bytes in them. */
-static void complain_of_place(const struct edit *e, const struct json_scan *scan)
+static void complain_of_place(const struct edit *e, const struct pfs_json_scan *scan)
 {
 	size_t line = 1, column = 1;
 
@@ -195,7 +195,7 @@ static int restore_layout(struct edit *e)
 /* Has it edited until it may be stored. PFS_EXIT_OK with *changed, or the exit code. */
 static int edit_file(struct edit *e, bool *changed)
 {
-	struct json_scan scan;
+	struct pfs_json_scan scan;
 	bool ended_well;
 	int err;
 
@@ -283,7 +283,7 @@ static int store(struct edit *e)
 
 static int prepare(struct edit *e)
 {
-	struct json_scan scan;
+	struct pfs_json_scan scan;
 	int err;
 
 	if (e->pretty && json_is_document(&scan, e->before.data, e->before.len)) {

@@ -1,9 +1,9 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include "storage/export_line.h"
 #include "storage/wire.h"
 #include "tools/command.h"
-#include "tools/json_scan.h"
 #include "tools/output.h"
 #include "tools/progress.h"
 #include "tools/qdrant_upsert.h"
@@ -59,17 +59,14 @@ static void complain_document(struct export *export, const struct pfs_key *key, 
 
 static int write_record(struct output *out, const struct pfs_key *key, const void *data, size_t len)
 {
-	const char *quote = key->kind == PFS_KEY_NUM ? "" : "\"";
-	char head[PFS_NAME_MAX + 32];
-	bool plain = json_is_line_value(data, len);
+	struct pfs_line line;
 	int err;
 
-	snprintf(head, sizeof(head), "{\"id\":%s%s%s,\"%s\":%s", quote, key_text(key).text, quote,
-		 plain ? "payload" : "payload_base64", plain ? "" : "\"");
-	err = output_text(out, head);
+	pfs_line_frame(&line, key, pfs_line_is_plain(data, len));
+	err = output_write(out, line.head, line.head_len);
 	if (!err)
-		err = plain ? output_write(out, data, len) : output_base64(out, data, len);
-	return err ? err : output_text(out, plain ? "}\n" : "\"}\n");
+		err = line.plain ? output_write(out, data, len) : output_base64(out, data, len);
+	return err ? err : output_write(out, line.tail, line.tail_len);
 }
 
 /* Writes one document. */

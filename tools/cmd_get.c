@@ -22,7 +22,7 @@ static int get_pretty(struct target *target, const struct pfs_key *key, const ch
 		      bool newline, struct output *out)
 {
 	struct document document;
-	struct json_scan scan;
+	struct pfs_json_scan scan;
 	int err = document_get(&document, target, key);
 
 	if (err)

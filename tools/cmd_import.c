@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "tools/command.h"
-#include "tools/ndjson.h"
+#include "storage/ndjson.h"
 #include "tools/progress.h"
 #include "tools/qdrant_import.h"
 #include "tools/report.h"
@@ -99,9 +99,9 @@ static void on_wait(void *arg)
 /* Imports one input. Returns 0, or the negative errno of a failed read. */
 static int import_input(struct import *import, const struct input *input)
 {
-	struct ndjson *reader;
-	struct ndjson_doc doc;
-	int more = ndjson_open(&reader, input->fd, on_wait, import);
+	struct pfs_ndjson *reader;
+	struct pfs_ndjson_doc doc;
+	int more = pfs_ndjson_open(&reader, input->fd, on_wait, import);
 
 	if (more)
 		return more;
@@ -109,11 +109,11 @@ static int import_input(struct import *import, const struct input *input)
 	while (!import->err && !(import->stop_on_error && import->refused)) {
 		struct target_where where = {.file = input->name};
 
-		more = ndjson_next(reader, &doc);
+		more = pfs_ndjson_next(reader, &doc);
 		if (more == -EBADMSG) {
-			where.line = ndjson_fault(reader)->line;
-			where.point = ndjson_fault(reader)->point;
-			refuse(import, &where, ndjson_fault(reader)->text);
+			where.line = pfs_ndjson_fault(reader)->line;
+			where.point = pfs_ndjson_fault(reader)->point;
+			refuse(import, &where, pfs_ndjson_fault(reader)->text);
 			continue;
 		}
 		if (more <= 0)
@@ -123,11 +123,11 @@ static int import_input(struct import *import, const struct input *input)
 		import->err =
 			sampler_add(&import->sampler, &doc.key, doc.payload, doc.len, NULL, &where);
 		import->bytes += doc.len;
-		progress_update(&import->progress, import->input_done + ndjson_bytes(reader),
+		progress_update(&import->progress, import->input_done + pfs_ndjson_bytes(reader),
 				import->stored);
 	}
-	import->input_done += ndjson_bytes(reader);
-	ndjson_close(reader);
+	import->input_done += pfs_ndjson_bytes(reader);
+	pfs_ndjson_close(reader);
 	return more < 0 && more != -EBADMSG ? more : 0;
 }
 

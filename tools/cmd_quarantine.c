@@ -12,7 +12,7 @@
 #include "storage/quarantine.h"
 #include "storage/super.h"
 #include "tools/command.h"
-#include "tools/json_scan.h"
+#include "storage/json_scan.h"
 #include "tools/report.h"
 
 #define IDENTIFY_BUDGET (64 * PFS_MIB)
@@ -29,13 +29,13 @@ static const struct option options[] = {
 
 /* A line: one part of an entry. */
 struct part {
-	struct json_slice where, key, reason, slot, bytes; /* with their quotes */
+	struct pfs_json_slice where, key, reason, slot, bytes; /* with their quotes */
 	uint64_t offset, length, number, base_seq;
 	int64_t base_mtime;
 	bool has_unread;
 };
 
-static bool get_number(struct json_slice value, bool negative_too, uint64_t *out)
+static bool get_number(struct pfs_json_slice value, bool negative_too, uint64_t *out)
 {
 	char text[24], *end;
 
@@ -48,39 +48,39 @@ static bool get_number(struct json_slice value, bool negative_too, uint64_t *out
 	return errno == 0 && *end == '\0';
 }
 
-static bool take_member(struct part *part, struct json_slice name, struct json_slice value)
+static bool take_member(struct part *part, struct pfs_json_slice name, struct pfs_json_slice value)
 {
 	uint64_t mtime;
 	bool ok = true;
 
-	if (json_string_is(name, "where"))
+	if (pfs_json_string_is(name, "where"))
 		part->where = value;
-	else if (json_string_is(name, "key"))
+	else if (pfs_json_string_is(name, "key"))
 		part->key = value;
-	else if (json_string_is(name, "reason"))
+	else if (pfs_json_string_is(name, "reason"))
 		part->reason = value;
-	else if (json_string_is(name, "slot_bytes"))
+	else if (pfs_json_string_is(name, "slot_bytes"))
 		part->slot = value;
-	else if (json_string_is(name, "bytes"))
+	else if (pfs_json_string_is(name, "bytes"))
 		part->bytes = value;
-	else if (json_string_is(name, "offset"))
+	else if (pfs_json_string_is(name, "offset"))
 		ok = get_number(value, false, &part->offset);
-	else if (json_string_is(name, "length"))
+	else if (pfs_json_string_is(name, "length"))
 		ok = get_number(value, false, &part->length);
-	else if (json_string_is(name, "part"))
+	else if (pfs_json_string_is(name, "part"))
 		ok = get_number(value, false, &part->number);
-	else if (json_string_is(name, "base_seq"))
+	else if (pfs_json_string_is(name, "base_seq"))
 		ok = get_number(value, false, &part->base_seq);
-	else if (json_string_is(name, "unread"))
+	else if (pfs_json_string_is(name, "unread"))
 		part->has_unread = true;
-	else if (json_string_is(name, "base_mtime")) {
+	else if (pfs_json_string_is(name, "base_mtime")) {
 		ok = get_number(value, true, &mtime);
 		part->base_mtime = (int64_t)mtime;
 	}
 	return ok;
 }
 
-static bool is_string(struct json_slice value)
+static bool is_string(struct pfs_json_slice value)
 {
 	return value.len >= 2 && value.p[0] == '"';
 }
@@ -89,23 +89,23 @@ static bool is_string(struct json_slice value)
 static bool parse_line(const char *line, size_t len, struct part *part)
 {
 	const uint8_t *p = (const uint8_t *)line, *end = p + len;
-	struct json_scan scan;
+	struct pfs_json_scan scan;
 
 	*part = (struct part){.number = 1};
-	if (!json_is_line_value(line, len) || *p != '{')
+	if (!pfs_json_is_line_value(line, len) || *p != '{')
 		return false;
 	for (p++; p < end && *p != '}'; p += *p == ',') {
-		struct json_slice name, value;
+		struct pfs_json_slice name, value;
 
-		if (json_scan_name(&scan, p, end, &name) != JSON_OK)
+		if (pfs_json_scan_name(&scan, p, end, &name) != PFS_JSON_OK)
 			return false;
 		value.p = scan.at;
-		if (json_scan_value(&scan, scan.at, end, true) != JSON_OK)
+		if (pfs_json_scan_value(&scan, scan.at, end, true) != PFS_JSON_OK)
 			return false;
 		value.len = (size_t)(scan.at - value.p);
 		if (!take_member(part, name, value))
 			return false;
-		p = json_skip_space(scan.at, end);
+		p = pfs_json_skip_space(scan.at, end);
 	}
 	return is_string(part->where) && is_string(part->reason) && is_string(part->bytes);
 }
@@ -131,10 +131,10 @@ static void entry_free(struct entry *entry)
 	*entry = (struct entry){0};
 }
 
-static char *text_of(struct json_slice string)
+static char *text_of(struct pfs_json_slice string)
 {
 	char *text = malloc(string.len + 1);
-	ptrdiff_t len = text ? json_string_decode(string, text, string.len) : 0;
+	ptrdiff_t len = text ? pfs_json_string_decode(string, text, string.len) : 0;
 
 	if (text)
 		text[len < 0 ? 0 : len] = '\0';

@@ -89,6 +89,8 @@ static void print_store(const struct target *target, const struct pfs_store_stat
 
 static void print_store_json(const struct target *target, const struct pfs_store_stat *s)
 {
+	char members[PFS_STAT_JSON_MAX];
+
 	fputs("{\"store\":", stdout);
 	print_json_string(stdout, target->store);
 	if (target->daemon_mountpoint) {
@@ -99,53 +101,8 @@ static void print_store_json(const struct target *target, const struct pfs_store
 	} else {
 		fputs(",\"mountpoint\":null", stdout);
 	}
-#define NUMBER(field) printf(",\"" #field "\":%" PRIu64, (uint64_t)s->field);
-	NUMBER(points)
-	NUMBER(scratch)
-	NUMBER(raw_bytes)
-	NUMBER(container_bytes)
-	NUMBER(slot_bytes)
-	NUMBER(used_bytes)
-	NUMBER(hole_bytes)
-	NUMBER(gap_bytes)
-	NUMBER(free_bytes)
-	NUMBER(disk_bytes)
-	NUMBER(page_bytes)
-	NUMBER(pages)
-	NUMBER(page_size)
-	NUMBER(min_value_size)
-	NUMBER(journal_bytes)
-	NUMBER(sequence)
-	NUMBER(durable_sequence)
-	NUMBER(blocks_decoded)
-	NUMBER(records)
-	NUMBER(syncs)
-	NUMBER(checkpoints)
-	NUMBER(relocations)
-	NUMBER(in_place)
-	NUMBER(moved_values)
-	NUMBER(moved_bytes)
-	NUMBER(retired_pages)
-	NUMBER(space_total)
-	NUMBER(space_available)
-	NUMBER(index_bytes)
-	NUMBER(format_version)
-	NUMBER(dictionaries)
-	NUMBER(dictionary)
-	NUMBER(dictionary_users)
-	NUMBER(dictionary_raw)
-	NUMBER(dictionary_packed)
-	NUMBER(snapshots)
-	NUMBER(snapshot_age_ns)
-	NUMBER(pinned_bytes)
-	NUMBER(snapshot_memory)
-#undef NUMBER
-	printf(",\"dictionary_off\":%s,\"dictionary_trainer\":%s",
-	       s->dictionary_off ? "true" : "false", s->dictionary_trainer ? "true" : "false");
-	printf(",\"doubt\":%s", s->doubt ? "true" : "false");
-	printf(",\"defaults\":{\"mode\":\"%04" PRIo32 "\",\"uid\":%" PRIu32 ",\"gid\":%" PRIu32
-	       "}}\n",
-	       s->defaults.mode, s->defaults.uid, s->defaults.gid);
+	pfs_store_stat_json(members, sizeof(members), s);
+	printf(",%s}\n", members);
 }
 
 static int stat_store(struct target *target, bool json)

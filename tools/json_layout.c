@@ -7,21 +7,21 @@ struct layout {
 	void *arg;
 };
 
-bool json_is_document(struct json_scan *scan, const void *data, size_t len)
+bool json_is_document(struct pfs_json_scan *scan, const void *data, size_t len)
 {
 	const uint8_t *p = data, *end = p + len;
 
-	*scan = (struct json_scan){.at = end, .why = "the text ends too early"};
-	p = json_skip_space(p, end);
-	if (p == end || json_scan_value(scan, p, end, true) != JSON_OK) {
+	*scan = (struct pfs_json_scan){.at = end, .why = "the text ends too early"};
+	p = pfs_json_skip_space(p, end);
+	if (p == end || pfs_json_scan_value(scan, p, end, true) != PFS_JSON_OK) {
 		if (!scan->why)
 			scan->why = "the text ends too early";
 		return false;
 	}
-	p = json_skip_space(scan->at, end);
+	p = pfs_json_skip_space(scan->at, end);
 	if (p == end)
 		return true;
-	*scan = (struct json_scan){.at = p, .why = "something follows the value"};
+	*scan = (struct pfs_json_scan){.at = p, .why = "something follows the value"};
 	return false;
 }
 
@@ -74,7 +74,7 @@ static size_t word_len(const struct layout *l)
 /* An object or array begins; one that is empty is written as a whole. */
 static int open_level(struct layout *l)
 {
-	const uint8_t *next = json_skip_space(l->p + 1, l->end);
+	const uint8_t *next = pfs_json_skip_space(l->p + 1, l->end);
 	int err;
 
 	if (next < l->end && (*next == '}' || *next == ']')) {
@@ -118,7 +118,7 @@ int json_layout(const void *data, size_t len, unsigned indent, json_layout_fn *f
 	int err = 0;
 
 	l.end = l.p + len;
-	while (!err && (l.p = json_skip_space(l.p, l.end)) < l.end)
+	while (!err && (l.p = pfs_json_skip_space(l.p, l.end)) < l.end)
 		err = layout_token(&l);
 	return err;
 }

@@ -3,11 +3,11 @@
 #ifndef TOOLS_JSON_LAYOUT_H
 #define TOOLS_JSON_LAYOUT_H
 
-#include "tools/json_scan.h"
+#include "storage/json_scan.h"
 
 /* Whether the bytes are one JSON value with nothing but white space around it. Otherwise *scan says
  * where (scan->at) and why. */
-bool json_is_document(struct json_scan *scan, const void *data, size_t len);
+bool json_is_document(struct pfs_json_scan *scan, const void *data, size_t len);
 
 /* Takes the text in pieces. Non-zero ends the layout and is returned by it. */
 typedef int json_layout_fn(void *arg, const void *data, size_t len);

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "storage/base64.h"
-#include "tools/json_scan.h"
+#include "storage/json_scan.h"
 
 #define BUFFER (256 * PFS_KIB)
 #define BASE64_PIECE 3072 /* a multiple of 3 */
@@ -125,7 +125,7 @@ int output_json_string(struct output *out, const char *text)
 
 	if (!string)
 		return -ENOMEM;
-	err = output_write(out, string, json_string_encode(string, text, len));
+	err = output_write(out, string, pfs_json_string_encode(string, text, len));
 	free(string);
 	return err;
 }

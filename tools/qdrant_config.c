@@ -1,40 +1,40 @@
 #include "tools/qdrant_config.h"
 
-enum json_status qdrant_config_member(const void *text, size_t len, const char *name,
-				      struct json_slice *value)
+enum pfs_json_status qdrant_config_member(const void *text, size_t len, const char *name,
+					  struct pfs_json_slice *value)
 {
 	const uint8_t *p = text, *end = p + len;
-	struct json_scan scan;
+	struct pfs_json_scan scan;
 
-	*value = (struct json_slice){NULL, 0};
-	p = json_skip_space(p, end);
-	if (p == end || *p != '{' || json_scan_value(&scan, p, end, true) != JSON_OK ||
-	    json_skip_space(scan.at, end) != end)
-		return JSON_BAD;
-	p = json_skip_space(p + 1, end);
+	*value = (struct pfs_json_slice){NULL, 0};
+	p = pfs_json_skip_space(p, end);
+	if (p == end || *p != '{' || pfs_json_scan_value(&scan, p, end, true) != PFS_JSON_OK ||
+	    pfs_json_skip_space(scan.at, end) != end)
+		return PFS_JSON_BAD;
+	p = pfs_json_skip_space(p + 1, end);
 	while (*p != '}') {
-		struct json_slice member;
+		struct pfs_json_slice member;
 		const uint8_t *from;
 
 		/* It was scanned as a whole: none of this can fail. */
-		(void)json_scan_name(&scan, p, end, &member);
+		(void)pfs_json_scan_name(&scan, p, end, &member);
 		from = scan.at;
-		(void)json_scan_value(&scan, from, end, true);
-		if (json_string_is(member, name))
-			*value = (struct json_slice){from, (size_t)(scan.at - from)};
-		p = json_skip_space(scan.at, end);
+		(void)pfs_json_scan_value(&scan, from, end, true);
+		if (pfs_json_string_is(member, name))
+			*value = (struct pfs_json_slice){from, (size_t)(scan.at - from)};
+		p = pfs_json_skip_space(scan.at, end);
 		if (*p == ',')
-			p = json_skip_space(p + 1, end);
+			p = pfs_json_skip_space(p + 1, end);
 	}
-	return JSON_OK;
+	return PFS_JSON_OK;
 }
 
 bool qdrant_config_number(const void *text, size_t len, const char *name, uint64_t *out)
 {
-	struct json_slice value;
+	struct pfs_json_slice value;
 	uint64_t n = 0;
 
-	if (qdrant_config_member(text, len, name, &value) != JSON_OK || !value.p)
+	if (qdrant_config_member(text, len, name, &value) != PFS_JSON_OK || !value.p)
 		return false;
 	for (size_t i = 0; i < value.len; i++) {
 		if (value.p[i] < '0' || value.p[i] > '9' || __builtin_mul_overflow(n, 10, &n) ||

@@ -25,8 +25,8 @@ static bool geometry_is_sound(const struct qdrant_pages *p)
 	       p->page_size <= PAGE_SIZE_MAX && p->page_size % p->block_size == 0;
 }
 
-static int refuse_layout(const struct qdrant_pages *p, const char *what, struct json_slice value,
-			 struct pfs_reason *reason)
+static int refuse_layout(const struct qdrant_pages *p, const char *what,
+			 struct pfs_json_slice value, struct pfs_reason *reason)
 {
 	return pfs_refuse(reason, -EPROTONOSUPPORT,
 			  "%s/config.json: %s %.*s is not known; read it through Qdrant (its "
@@ -40,18 +40,18 @@ static int refuse_layout(const struct qdrant_pages *p, const char *what, struct 
 static bool take_config(struct qdrant_pages *p, const uint8_t *text, size_t len, int *err,
 			struct pfs_reason *reason)
 {
-	struct json_slice mode, compression;
+	struct pfs_json_slice mode, compression;
 
-	if (qdrant_config_member(text, len, "mode", &mode) != JSON_OK ||
-	    qdrant_config_member(text, len, "compression", &compression) != JSON_OK)
+	if (qdrant_config_member(text, len, "mode", &mode) != PFS_JSON_OK ||
+	    qdrant_config_member(text, len, "compression", &compression) != PFS_JSON_OK)
 		return false;
-	if (mode.p && !json_string_is(mode, "mutable")) {
+	if (mode.p && !pfs_json_string_is(mode, "mutable")) {
 		*err = refuse_layout(p, "the mode", mode, reason);
 		return true;
 	}
-	if (compression.p && json_string_is(compression, "None")) {
+	if (compression.p && pfs_json_string_is(compression, "None")) {
 		p->compression = QDRANT_RAW;
-	} else if (compression.p && !json_string_is(compression, "LZ4")) {
+	} else if (compression.p && !pfs_json_string_is(compression, "LZ4")) {
 		*err = refuse_layout(p, "the compression", compression, reason);
 		return true;
 	}

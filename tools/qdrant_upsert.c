@@ -2,24 +2,24 @@
 
 #include <stdio.h>
 
-#include "tools/json_scan.h"
+#include "storage/json_scan.h"
 
 /* The object without white space around it. False: there is something else. */
-static bool find_object(const void *data, size_t len, struct json_slice *object)
+static bool find_object(const void *data, size_t len, struct pfs_json_slice *object)
 {
 	const uint8_t *p = data, *end = p + len;
-	struct json_scan scan;
+	struct pfs_json_scan scan;
 
-	p = json_skip_space(p, end);
-	if (p == end || *p != '{' || json_scan_value(&scan, p, end, true) != JSON_OK ||
-	    json_skip_space(scan.at, end) != end)
+	p = pfs_json_skip_space(p, end);
+	if (p == end || *p != '{' || pfs_json_scan_value(&scan, p, end, true) != PFS_JSON_OK ||
+	    pfs_json_skip_space(scan.at, end) != end)
 		return false;
-	*object = (struct json_slice){p, (size_t)(scan.at - p)};
+	*object = (struct pfs_json_slice){p, (size_t)(scan.at - p)};
 	return true;
 }
 
 /* Writes the object in one line: in JSON line breaks stand between tokens only. */
-static int write_object(struct output *out, struct json_slice object)
+static int write_object(struct output *out, struct pfs_json_slice object)
 {
 	const uint8_t *p = object.p, *end = p + object.len;
 	int err = 0;
@@ -43,7 +43,7 @@ int qdrant_upsert_add(struct qdrant_upsert *upsert, const struct pfs_key *key, c
 {
 	const char *quote = key->kind == PFS_KEY_NUM ? "" : "\"";
 	char id[PFS_NAME_MAX + 1], tail[PFS_NAME_MAX + 32];
-	struct json_slice object;
+	struct pfs_json_slice object;
 	int err = 0;
 
 	if (!find_object(data, len, &object))

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "storage/codec.h"
-#include "tools/json_scan.h"
+#include "storage/json_scan.h"
 #include "tools/qdrant_pages_internal.h"
 
 #define BUFFER_KEEP (8 * PFS_MIB)
@@ -140,10 +140,10 @@ static int decode_lz4(struct qdrant_pages *p, struct qdrant_value *v)
 static bool is_object(const struct qdrant_value *v)
 {
 	const uint8_t *end = v->payload + v->len;
-	struct json_scan scan;
+	struct pfs_json_scan scan;
 
 	return v->len && *v->payload == '{' &&
-	       json_scan_value(&scan, v->payload, end, true) == JSON_OK && scan.at == end;
+	       pfs_json_scan_value(&scan, v->payload, end, true) == PFS_JSON_OK && scan.at == end;
 }
 
 static int decode(struct qdrant_pages *p, struct qdrant_value *v)

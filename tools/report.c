@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-#include "tools/json_scan.h"
+#include "storage/json_scan.h"
 
 void complain(const char *fmt, ...)
 {
@@ -109,7 +109,7 @@ int print_json_string(FILE *out, const char *text)
 
 	if (!encoded)
 		return -ENOMEM;
-	fwrite(encoded, 1, json_string_encode(encoded, text, len), out);
+	fwrite(encoded, 1, pfs_json_string_encode(encoded, text, len), out);
 	free(encoded);
 	return 0;
 }

@@ -39,17 +39,17 @@ static int source_poll(struct pollfd *fds, nfds_t n, int timeout)
 }
 
 #include "storage/base64.h"
-#include "tools/json_scan.c"
-#include "tools/ndjson.h"
-#undef NDJSON_RECORD_MAX
-#define NDJSON_RECORD_MAX 16384
-#include "tools/ndjson.c"
+#include "storage/json_scan.c"
+#include "storage/ndjson.h"
+#undef PFS_NDJSON_RECORD_MAX
+#define PFS_NDJSON_RECORD_MAX 16384
+#include "storage/ndjson.c"
 /* A window of 2 KiB: small inputs make it grow, move and shrink. */
 #undef PFS_KIB
 #define PFS_KIB UINT64_C(8)
 #define read source_read
 #define poll source_poll
-#include "tools/window.c"
+#include "storage/window.c"
 #undef read
 #undef poll
 #undef PFS_KIB
@@ -74,12 +74,12 @@ static void mix_u64(struct result *r, uint64_t v)
 }
 
 /* The document as a record, read by a reader of its own. */
-static void check_again(const struct ndjson_doc *doc, bool json)
+static void check_again(const struct pfs_ndjson_doc *doc, bool json)
 {
 	char key[PFS_NAME_MAX + 1], *text = malloc(PFS_NAME_MAX + 64 + doc->len * 2);
 	struct source outer = source;
-	struct ndjson *reader;
-	struct ndjson_doc again;
+	struct pfs_ndjson *reader;
+	struct pfs_ndjson_doc again;
 	int len;
 
 	FUZZ_CHECK(text != NULL);
@@ -96,21 +96,21 @@ static void check_again(const struct ndjson_doc *doc, bool json)
 	}
 	text[len++] = '}';
 	source = (struct source){.at = (uint8_t *)text, .end = (uint8_t *)text + len};
-	FUZZ_CHECK(ndjson_open(&reader, 0, NULL, NULL) == 0);
-	FUZZ_CHECK(ndjson_next(reader, &again) == 1);
+	FUZZ_CHECK(pfs_ndjson_open(&reader, 0, NULL, NULL) == 0);
+	FUZZ_CHECK(pfs_ndjson_next(reader, &again) == 1);
 	FUZZ_CHECK(pfs_key_equal(&again.key, &doc->key) && again.len == doc->len &&
 		   memcmp(again.payload, doc->payload, doc->len) == 0);
-	FUZZ_CHECK(ndjson_next(reader, &again) == 0);
-	ndjson_close(reader);
+	FUZZ_CHECK(pfs_ndjson_next(reader, &again) == 0);
+	pfs_ndjson_close(reader);
 	source = outer;
 	free(text);
 }
 
-static void take_doc(struct result *r, const struct ndjson *reader, const struct ndjson_doc *doc,
-		     bool look)
+static void take_doc(struct result *r, const struct pfs_ndjson *reader,
+		     const struct pfs_ndjson_doc *doc, bool look)
 {
 	char key[PFS_NAME_MAX + 1];
-	struct json_scan scan;
+	struct pfs_json_scan scan;
 	bool json = doc->payload != reader->decoded;
 
 	FUZZ_CHECK(pfs_key_is_point(&doc->key) && doc->line > 0);
@@ -120,8 +120,8 @@ static void take_doc(struct result *r, const struct ndjson *reader, const struct
 	mix_u64(r, doc->point);
 	r->docs++;
 	if (json)
-		FUZZ_CHECK(json_scan_value(&scan, doc->payload, doc->payload + doc->len, true) ==
-				   JSON_OK &&
+		FUZZ_CHECK(pfs_json_scan_value(&scan, doc->payload, doc->payload + doc->len,
+					       true) == PFS_JSON_OK &&
 			   scan.at == doc->payload + doc->len);
 	if (look)
 		check_again(doc, json);
@@ -135,15 +135,15 @@ static void wait_for_input(void *arg)
 static struct result run(const uint8_t *text, size_t len, uint64_t pieces)
 {
 	struct result r = {.hash = 1};
-	struct ndjson *reader;
-	struct ndjson_doc doc;
+	struct pfs_ndjson *reader;
+	struct pfs_ndjson_doc doc;
 	unsigned waits = 0;
 	int more;
 
 	source = (struct source){.at = text, .end = text + len, .state = pieces};
-	FUZZ_CHECK(ndjson_open(&reader, 0, pieces ? wait_for_input : NULL, &waits) == 0);
-	while ((more = ndjson_next(reader, &doc)) != 0) {
-		const struct ndjson_fault *fault = ndjson_fault(reader);
+	FUZZ_CHECK(pfs_ndjson_open(&reader, 0, pieces ? wait_for_input : NULL, &waits) == 0);
+	while ((more = pfs_ndjson_next(reader, &doc)) != 0) {
+		const struct pfs_ndjson_fault *fault = pfs_ndjson_fault(reader);
 
 		if (more == 1) {
 			take_doc(&r, reader, &doc, pieces == 0 && r.docs < 8);
@@ -157,30 +157,31 @@ static struct result run(const uint8_t *text, size_t len, uint64_t pieces)
 		/* Each one is for a place of its own: no more of them than lines and points. */
 		FUZZ_CHECK(++r.faults <= len + 1);
 	}
-	FUZZ_CHECK(ndjson_bytes(reader) <= len);
-	mix_u64(&r, ndjson_bytes(reader));
-	ndjson_close(reader);
+	FUZZ_CHECK(pfs_ndjson_bytes(reader) <= len);
+	mix_u64(&r, pfs_ndjson_bytes(reader));
+	pfs_ndjson_close(reader);
 	return r;
 }
 
-/* What json_string_encode writes is a string that says the same, if it was text. */
+/* What pfs_json_string_encode writes is a string that says the same, if it was text. */
 static void check_strings(const uint8_t *text, size_t len)
 {
 	char *out = malloc(6 * len + 2), *back = malloc(6 * len + 2);
-	struct json_slice string = {.p = (uint8_t *)out};
-	struct json_scan scan;
+	struct pfs_json_slice string = {.p = (uint8_t *)out};
+	struct pfs_json_scan scan;
 	ptrdiff_t n;
 
 	FUZZ_CHECK(out && back);
-	string.len = json_string_encode(out, (const char *)text, len);
+	string.len = pfs_json_string_encode(out, (const char *)text, len);
 	FUZZ_CHECK(string.len <= 6 * len + 2);
-	FUZZ_CHECK(json_scan_value(&scan, string.p, string.p + string.len, true) == JSON_OK &&
+	FUZZ_CHECK(pfs_json_scan_value(&scan, string.p, string.p + string.len, true) ==
+			   PFS_JSON_OK &&
 		   scan.at == string.p + string.len);
-	n = json_string_decode(string, back, 6 * len + 2);
+	n = pfs_json_string_decode(string, back, 6 * len + 2);
 	FUZZ_CHECK(n >= 0);
 	if (len < 64 && (size_t)n == len && memcmp(back, text, len) == 0 && !memchr(text, 0, len)) {
 		back[n] = '\0';
-		FUZZ_CHECK(json_string_is(string, back));
+		FUZZ_CHECK(pfs_json_string_is(string, back));
 	}
 	free(out);
 	free(back);

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "tools/json_scan.h"
+#include "storage/json_scan.h"
 #include "tools/qdrant.h"
 
 #define FILES 16
@@ -151,13 +151,13 @@ static void on_note(void *arg, const char *line)
 static int on_item(void *arg, const struct qdrant_item *item, uint64_t done, uint64_t total)
 {
 	struct told *told = arg;
-	struct json_scan scan;
+	struct pfs_json_scan scan;
 
 	FUZZ_CHECK(done <= total);
 	if (item->payload) {
 		FUZZ_CHECK(*item->payload == '{' &&
-			   json_scan_value(&scan, item->payload, item->payload + item->len, true) ==
-				   JSON_OK &&
+			   pfs_json_scan_value(&scan, item->payload, item->payload + item->len,
+					       true) == PFS_JSON_OK &&
 			   scan.at == item->payload + item->len);
 		mix(told, item->payload, item->len);
 	}

@@ -9,20 +9,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The tools' objects are not in the library. */
-#include "storage/base64.c"
-#include "tools/json_scan.c"
+#include "storage/base64.h"
+#include "storage/json_scan.h"
 
-static enum json_status scan_text(const char *text, size_t len, size_t *end)
+static enum pfs_json_status scan_text(const char *text, size_t len, size_t *end)
 {
-	struct json_scan scan;
+	struct pfs_json_scan scan;
 	/* A copy without a byte behind it, so that ASan sees reads past the end. */
 	uint8_t *copy = malloc(len ? len : 1);
-	enum json_status status;
+	enum pfs_json_status status;
 
 	assert_non_null(copy);
 	memcpy(copy, text, len);
-	status = json_scan_value(&scan, copy, copy + len, true);
+	status = pfs_json_scan_value(&scan, copy, copy + len, true);
 	*end = (size_t)(scan.at - copy);
 	assert_true(*end <= len);
 	free(copy);
@@ -67,19 +66,19 @@ static void scanner_accepts_values_and_refuses_their_prefixes(void **state)
 		size_t len = strlen(valid[i]), end;
 		char longer[256];
 
-		assert_int_equal(scan_text(valid[i], len, &end), JSON_OK);
+		assert_int_equal(scan_text(valid[i], len, &end), PFS_JSON_OK);
 		assert_int_equal(end, len);
 		snprintf(longer, sizeof(longer), "%s,", valid[i]);
-		assert_int_equal(scan_text(longer, len + 1, &end), JSON_OK);
+		assert_int_equal(scan_text(longer, len + 1, &end), PFS_JSON_OK);
 		assert_int_equal(end, len);
 		for (size_t cut = 0; cut < len; cut++) {
-			enum json_status status = scan_text(valid[i], cut, &end);
+			enum pfs_json_status status = scan_text(valid[i], cut, &end);
 
 			if (valid[i][0] == '-' || (valid[i][0] >= '0' && valid[i][0] <= '9'))
-				assert_true(status == JSON_MORE ||
-					    (status == JSON_OK && end == cut));
+				assert_true(status == PFS_JSON_MORE ||
+					    (status == PFS_JSON_OK && end == cut));
 			else
-				assert_int_equal(status, JSON_MORE);
+				assert_int_equal(status, PFS_JSON_MORE);
 		}
 	}
 }
@@ -145,48 +144,48 @@ static void scanner_refuses_what_is_not_json(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < pfs_array_len(cases); i++) {
-		enum json_status status = scan_text(cases[i].text, strlen(cases[i].text), &end);
+		enum pfs_json_status status = scan_text(cases[i].text, strlen(cases[i].text), &end);
 
 		if (strcmp(cases[i].text, "[\"a\\\"]") == 0) { /* the string swallows the bracket */
-			assert_int_equal(status, JSON_MORE);
+			assert_int_equal(status, PFS_JSON_MORE);
 			continue;
 		}
-		if (status != JSON_BAD || end != cases[i].at)
+		if (status != PFS_JSON_BAD || end != cases[i].at)
 			fail_msg("%s: status %d at %zu, not %zu", cases[i].text, status, end,
 				 cases[i].at);
 	}
 }
 
-/* Proves: JSON_DEPTH_MAX levels are accepted, one more is refused, in arrays and in objects; and
- * each level keeps its kind. */
+/* Proves: PFS_JSON_DEPTH_MAX levels are accepted, one more is refused, in arrays and in objects;
+ * and each level keeps its kind. */
 static void scanner_limits_nesting(void **state)
 {
-	char text[8 * JSON_DEPTH_MAX];
+	char text[8 * PFS_JSON_DEPTH_MAX];
 	size_t end;
 
 	(void)state;
-	memset(text, '[', JSON_DEPTH_MAX);
-	memset(text + JSON_DEPTH_MAX, ']', JSON_DEPTH_MAX);
-	assert_int_equal(scan_text(text, 2 * JSON_DEPTH_MAX, &end), JSON_OK);
-	memset(text, '[', JSON_DEPTH_MAX + 1);
-	memset(text + JSON_DEPTH_MAX + 1, ']', JSON_DEPTH_MAX + 1);
-	assert_int_equal(scan_text(text, 2 * JSON_DEPTH_MAX + 2, &end), JSON_BAD);
-	assert_int_equal(end, JSON_DEPTH_MAX);
+	memset(text, '[', PFS_JSON_DEPTH_MAX);
+	memset(text + PFS_JSON_DEPTH_MAX, ']', PFS_JSON_DEPTH_MAX);
+	assert_int_equal(scan_text(text, 2 * PFS_JSON_DEPTH_MAX, &end), PFS_JSON_OK);
+	memset(text, '[', PFS_JSON_DEPTH_MAX + 1);
+	memset(text + PFS_JSON_DEPTH_MAX + 1, ']', PFS_JSON_DEPTH_MAX + 1);
+	assert_int_equal(scan_text(text, 2 * PFS_JSON_DEPTH_MAX + 2, &end), PFS_JSON_BAD);
+	assert_int_equal(end, PFS_JSON_DEPTH_MAX);
 
 	size_t len = 0;
-	for (size_t i = 0; i < JSON_DEPTH_MAX; i++)
+	for (size_t i = 0; i < PFS_JSON_DEPTH_MAX; i++)
 		len += (size_t)sprintf(text + len, i % 3 ? "[" : "{\"a\":");
 	text[len++] = '7';
 	size_t inside = len;
-	for (size_t i = JSON_DEPTH_MAX; i-- > 0;)
+	for (size_t i = PFS_JSON_DEPTH_MAX; i-- > 0;)
 		text[len++] = i % 3 ? ']' : '}';
-	assert_int_equal(scan_text(text, len, &end), JSON_OK);
+	assert_int_equal(scan_text(text, len, &end), PFS_JSON_OK);
 	assert_int_equal(end, len);
 	for (size_t i = inside; i < len; i += 67) {
 		char right = text[i];
 
 		text[i] = right == ']' ? '}' : ']';
-		assert_int_equal(scan_text(text, len, &end), JSON_BAD);
+		assert_int_equal(scan_text(text, len, &end), PFS_JSON_BAD);
 		assert_int_equal(end, i);
 		text[i] = right;
 	}
@@ -201,16 +200,16 @@ static void line_values_are_told_from_others(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < pfs_array_len(valid); i++)
-		assert_int_equal(json_is_line_value(valid[i], strlen(valid[i])),
+		assert_int_equal(pfs_json_is_line_value(valid[i], strlen(valid[i])),
 				 !strpbrk(valid[i], "\n\r"));
 	for (size_t i = 0; i < pfs_array_len(no); i++)
-		assert_false(json_is_line_value(no[i], strlen(no[i])));
-	assert_false(json_is_line_value("1\0", 2));
+		assert_false(pfs_json_is_line_value(no[i], strlen(no[i])));
+	assert_false(pfs_json_is_line_value("1\0", 2));
 }
 
-static struct json_slice slice(const char *text)
+static struct pfs_json_slice slice(const char *text)
 {
-	struct json_slice s = {(const uint8_t *)text, strlen(text)};
+	struct pfs_json_slice s = {(const uint8_t *)text, strlen(text)};
 
 	return s;
 }
@@ -222,30 +221,35 @@ static void strings_are_decoded(void **state)
 	char text[16];
 
 	(void)state;
-	assert_int_equal(
-		json_string_decode(slice("\"a\\u00e9\\ud83d\\ude00\\n\\/\""), text, sizeof(text)),
-		9);
+	assert_int_equal(pfs_json_string_decode(slice("\"a\\u00e9\\ud83d\\ude00\\n\\/\""), text,
+						sizeof(text)),
+			 9);
 	assert_memory_equal(text, "a\xc3\xa9\xf0\x9f\x98\x80\n/", 9);
 	assert_int_equal(
-		json_string_decode(slice("\"\\u20ac\\u007f\\u0080\\u07ff\\u0800\""), text, 11), 11);
+		pfs_json_string_decode(slice("\"\\u20ac\\u007f\\u0080\\u07ff\\u0800\""), text, 11),
+		11);
 	assert_memory_equal(text, "\xe2\x82\xac\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80", 11);
 	assert_int_equal(
-		json_string_decode(slice("\"\\u20ac\\u007f\\u0080\\u07ff\\u0800\""), text, 10), -1);
-	assert_int_equal(json_string_decode(slice("\"\\ud83d\""), text, sizeof(text)), -1);
-	assert_int_equal(json_string_decode(slice("\"\\ud83dxxxxxx\""), text, sizeof(text)), -1);
-	assert_int_equal(json_string_decode(slice("\"\\ud83d\\u0041\""), text, sizeof(text)), -1);
-	assert_int_equal(json_string_decode(slice("\"\\ude00\\ud83d\""), text, sizeof(text)), -1);
-	assert_int_equal(json_string_decode(slice("\"\\ud800\\udc00\\udbff\\udfff\""), text, 16),
-			 8);
+		pfs_json_string_decode(slice("\"\\u20ac\\u007f\\u0080\\u07ff\\u0800\""), text, 10),
+		-1);
+	assert_int_equal(pfs_json_string_decode(slice("\"\\ud83d\""), text, sizeof(text)), -1);
+	assert_int_equal(pfs_json_string_decode(slice("\"\\ud83dxxxxxx\""), text, sizeof(text)),
+			 -1);
+	assert_int_equal(pfs_json_string_decode(slice("\"\\ud83d\\u0041\""), text, sizeof(text)),
+			 -1);
+	assert_int_equal(pfs_json_string_decode(slice("\"\\ude00\\ud83d\""), text, sizeof(text)),
+			 -1);
+	assert_int_equal(
+		pfs_json_string_decode(slice("\"\\ud800\\udc00\\udbff\\udfff\""), text, 16), 8);
 	assert_memory_equal(text, "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", 8);
-	assert_int_equal(json_string_decode(slice("\"\\udbff\\ue000\""), text, 16), -1);
-	assert_int_equal(json_string_decode(slice("\"\\ud7ff\\ue000\""), text, 16), 6);
+	assert_int_equal(pfs_json_string_decode(slice("\"\\udbff\\ue000\""), text, 16), -1);
+	assert_int_equal(pfs_json_string_decode(slice("\"\\ud7ff\\ue000\""), text, 16), 6);
 	assert_memory_equal(text, "\xed\x9f\xbf\xee\x80\x80", 6);
-	assert_true(json_string_is(slice("\"id\""), "id"));
-	assert_true(json_string_is(slice("\"\\u0069\\u0064\""), "id"));
-	assert_false(json_string_is(slice("\"ids\""), "id"));
-	assert_false(json_string_is(slice("\"i\""), "id"));
-	assert_false(json_string_is(slice("\"i\\u0064s\""), "id"));
+	assert_true(pfs_json_string_is(slice("\"id\""), "id"));
+	assert_true(pfs_json_string_is(slice("\"\\u0069\\u0064\""), "id"));
+	assert_false(pfs_json_string_is(slice("\"ids\""), "id"));
+	assert_false(pfs_json_string_is(slice("\"i\""), "id"));
+	assert_false(pfs_json_string_is(slice("\"i\\u0064s\""), "id"));
 }
 
 /* Proves: any bytes become a valid JSON string, and text survives. */
@@ -257,19 +261,19 @@ static void strings_are_encoded(void **state)
 
 	(void)state;
 	assert_non_null(encoded);
-	len = json_string_encode(out, "a b\x1f", 4);
+	len = pfs_json_string_encode(out, "a b\x1f", 4);
 	assert_int_equal(len, 11);
 	assert_memory_equal(out, "\"a b\\u001f\"", 11);
-	len = json_string_encode(out, "a\"\\\n\xc3\xa9\xff", 7);
+	len = pfs_json_string_encode(out, "a\"\\\n\xc3\xa9\xff", 7);
 	assert_int_equal(len, 18);
 	assert_memory_equal(out, "\"a\\\"\\\\\\u000a\xc3\xa9\xef\xbf\xbd\"", 18);
 	for (int i = 0; i < 256; i++)
 		all[i] = (char)i;
-	len = json_string_encode(encoded, all, sizeof(all));
-	assert_int_equal(scan_text(encoded, len, &end), JSON_OK);
+	len = pfs_json_string_encode(encoded, all, sizeof(all));
+	assert_int_equal(scan_text(encoded, len, &end), PFS_JSON_OK);
 	assert_int_equal(end, len);
-	struct json_slice whole = {(const uint8_t *)encoded, len};
-	assert_int_equal(json_string_decode(whole, back, sizeof(back)), 128 + 128 * 3);
+	struct pfs_json_slice whole = {(const uint8_t *)encoded, len};
+	assert_int_equal(pfs_json_string_decode(whole, back, sizeof(back)), 128 + 128 * 3);
 	assert_memory_equal(back, all, 128);
 	free(encoded);
 }

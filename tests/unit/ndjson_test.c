@@ -14,15 +14,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* The tools' objects are not in the library. */
-#include "storage/base64.c"
-#include "tools/json_scan.c"
-#include "tools/ndjson.h"
+#include "storage/base64.h"
+#include "storage/json_scan.h"
+#include "storage/ndjson.h"
 /* A record that is too large should not take a gigabyte here. */
-#undef NDJSON_RECORD_MAX
-#define NDJSON_RECORD_MAX (4 * PFS_MIB)
-#include "tools/ndjson.c"
-#include "tools/window.c"
+#undef PFS_NDJSON_RECORD_MAX
+#define PFS_NDJSON_RECORD_MAX (4 * PFS_MIB)
+#include "storage/ndjson.c"
+#include "storage/window.c"
 
 #define UUID "c0ffee00-0000-4000-8000-000000000001"
 
@@ -51,8 +50,8 @@ static void *feed(void *arg)
 static char *transcript(const char *text, size_t len, size_t piece)
 {
 	struct feeder feeder = {.text = text, .len = len, .piece = piece};
-	struct ndjson *reader;
-	struct ndjson_doc doc;
+	struct pfs_ndjson *reader;
+	struct pfs_ndjson_doc doc;
 	char *out = NULL;
 	size_t out_len;
 	FILE *stream = open_memstream(&out, &out_len);
@@ -62,9 +61,9 @@ static char *transcript(const char *text, size_t len, size_t piece)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), 0);
 	feeder.fd = fds[1];
 	assert_int_equal(pthread_create(&thread, NULL, feed, &feeder), 0);
-	assert_int_equal(ndjson_open(&reader, fds[0], NULL, NULL), 0);
-	while ((more = ndjson_next(reader, &doc)) != 0) {
-		const struct ndjson_fault *fault = ndjson_fault(reader);
+	assert_int_equal(pfs_ndjson_open(&reader, fds[0], NULL, NULL), 0);
+	while ((more = pfs_ndjson_next(reader, &doc)) != 0) {
+		const struct pfs_ndjson_fault *fault = pfs_ndjson_fault(reader);
 		char key[PFS_NAME_MAX + 1];
 
 		if (more == -EBADMSG) {
@@ -77,8 +76,8 @@ static char *transcript(const char *text, size_t len, size_t piece)
 		fprintf(stream, "%" PRIu64 ".%" PRIu64 " %s=%.*s\n", doc.line, doc.point, key,
 			(int)doc.len, (const char *)doc.payload);
 	}
-	assert_int_equal(ndjson_bytes(reader), len);
-	ndjson_close(reader);
+	assert_int_equal(pfs_ndjson_bytes(reader), len);
+	pfs_ndjson_close(reader);
 	close(fds[0]);
 	pthread_join(thread, NULL);
 	fclose(stream);
@@ -253,8 +252,8 @@ static void large_records_pass_and_the_window_shrinks(void **state)
 	const size_t large = 3 * 1000 * 1000, small = 100000;
 	char *text = malloc(large + 2 * small * 64 + 64), *p = text;
 	struct feeder feeder = {.text = text, .piece = 60000};
-	struct ndjson *reader;
-	struct ndjson_doc doc;
+	struct pfs_ndjson *reader;
+	struct pfs_ndjson_doc doc;
 	pthread_t thread;
 	int fds[2];
 
@@ -273,25 +272,25 @@ static void large_records_pass_and_the_window_shrinks(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
 	feeder.fd = fds[1];
 	assert_int_equal(pthread_create(&thread, NULL, feed, &feeder), 0);
-	assert_int_equal(ndjson_open(&reader, fds[0], NULL, NULL), 0);
+	assert_int_equal(pfs_ndjson_open(&reader, fds[0], NULL, NULL), 0);
 	for (size_t i = 0; i < 2 * small; i++) {
 		char want[32];
 
-		assert_int_equal(ndjson_next(reader, &doc), 1);
+		assert_int_equal(pfs_ndjson_next(reader, &doc), 1);
 		assert_int_equal(doc.key.num, i);
 		assert_int_equal(doc.line, i < small ? i + 1 : i + 2);
 		assert_int_equal(doc.len, sprintf(want, "{\"n\":%zu}", i));
 		assert_memory_equal(doc.payload, want, doc.len);
 		if (i + 1 == small) {
-			assert_int_equal(ndjson_next(reader, &doc), 1);
+			assert_int_equal(pfs_ndjson_next(reader, &doc), 1);
 			assert_int_equal(doc.key.num, 77777);
 			assert_int_equal(doc.len, large + 2);
 			assert_true(reader->w.cap >= large);
 		}
 	}
-	assert_int_equal(ndjson_next(reader, &doc), 0);
+	assert_int_equal(pfs_ndjson_next(reader, &doc), 0);
 	assert_true(reader->w.cap < PFS_MIB);
-	ndjson_close(reader);
+	pfs_ndjson_close(reader);
 	close(fds[0]);
 	pthread_join(thread, NULL);
 	free(text);
@@ -317,15 +316,15 @@ static void records_that_are_too_large_are_refused(void **state)
 	static const char head[] = "{\"id\":1,\"payload\":\"",
 			  body_head[] = "{\"result\":{\"points\":[";
 	static const char next[] = "\n{\"id\":2,\"payload\":2}\n";
-	const size_t room = NDJSON_RECORD_MAX + PFS_KIB;
+	const size_t room = PFS_NDJSON_RECORD_MAX + PFS_KIB;
 	char *text = malloc(room + sizeof(body_head) + sizeof(next));
-	struct ndjson *reader;
-	struct ndjson_doc doc;
+	struct pfs_ndjson *reader;
+	struct pfs_ndjson_doc doc;
 
 	(void)state;
 	assert_non_null(text);
 	for (int round = 0; round < 3; round++) {
-		size_t size = round ? room : NDJSON_RECORD_MAX;
+		size_t size = round ? room : PFS_NDJSON_RECORD_MAX;
 		char *p = text;
 		int fd;
 
@@ -336,21 +335,21 @@ static void records_that_are_too_large_are_refused(void **state)
 		memcpy(p + size - 2, "\"}", 2);
 		p = stpcpy(p + size, next);
 		fd = file_of(text, (size_t)(p - text));
-		assert_int_equal(ndjson_open(&reader, fd, NULL, NULL), 0);
+		assert_int_equal(pfs_ndjson_open(&reader, fd, NULL, NULL), 0);
 		if (round == 0) {
-			assert_int_equal(ndjson_next(reader, &doc), 1);
+			assert_int_equal(pfs_ndjson_next(reader, &doc), 1);
 			assert_int_equal(doc.len, size - sizeof(head) + 1);
 		} else {
-			assert_int_equal(ndjson_next(reader, &doc), -EBADMSG);
-			assert_non_null(strstr(ndjson_fault(reader)->text, "larger than"));
-			assert_int_equal(ndjson_fault(reader)->point, round == 2);
+			assert_int_equal(pfs_ndjson_next(reader, &doc), -EBADMSG);
+			assert_non_null(strstr(pfs_ndjson_fault(reader)->text, "larger than"));
+			assert_int_equal(pfs_ndjson_fault(reader)->point, round == 2);
 		}
-		assert_true(reader->w.cap <= NDJSON_RECORD_MAX);
-		assert_int_equal(ndjson_next(reader, &doc), 1);
+		assert_true(reader->w.cap <= PFS_NDJSON_RECORD_MAX);
+		assert_int_equal(pfs_ndjson_next(reader, &doc), 1);
 		assert_int_equal(doc.key.num, 2);
 		assert_int_equal(doc.line, 2);
-		assert_int_equal(ndjson_next(reader, &doc), 0);
-		ndjson_close(reader);
+		assert_int_equal(pfs_ndjson_next(reader, &doc), 0);
+		pfs_ndjson_close(reader);
 		close(fd);
 	}
 	free(text);
@@ -366,8 +365,8 @@ static void failing_input_ends_with_its_error(void **state)
 					    "{\"result\":{\"a\":[1",
 					    "{\"result\":{\"points\":[",
 					    "rubbish"};
-	struct ndjson *reader;
-	struct ndjson_doc doc;
+	struct pfs_ndjson *reader;
+	struct pfs_ndjson_doc doc;
 
 	(void)state;
 	for (size_t i = 0; i < pfs_array_len(begun); i++) {
@@ -375,12 +374,12 @@ static void failing_input_ends_with_its_error(void **state)
 		    fd = file_of(begun[i], strlen(begun[i]));
 
 		/* The descriptor becomes one that can't be read when the file is used up. */
-		assert_int_equal(ndjson_open(&reader, fd, NULL, NULL), 0);
+		assert_int_equal(pfs_ndjson_open(&reader, fd, NULL, NULL), 0);
 		if (*begun[i])
-			assert_int_equal(window_fill(&reader->w), 1);
+			assert_int_equal(pfs_window_fill(&reader->w), 1);
 		assert_int_equal(dup2(dir, fd), fd);
-		assert_int_equal(ndjson_next(reader, &doc), -EISDIR);
-		ndjson_close(reader);
+		assert_int_equal(pfs_ndjson_next(reader, &doc), -EISDIR);
+		pfs_ndjson_close(reader);
 		close(fd);
 		close(dir);
 	}
@@ -411,8 +410,8 @@ static void write_late(void *arg)
 static void waiting_is_told(void **state)
 {
 	struct late_writer writer = {0};
-	struct ndjson *reader;
-	struct ndjson_doc doc;
+	struct pfs_ndjson *reader;
+	struct pfs_ndjson_doc doc;
 	int fds[2];
 
 	(void)state;
@@ -420,15 +419,80 @@ static void waiting_is_told(void **state)
 	writer.fd = fds[1];
 	assert_int_equal(write(fds[1], waiting_record, sizeof(waiting_record) - 1),
 			 sizeof(waiting_record) - 1);
-	assert_int_equal(ndjson_open(&reader, fds[0], write_late, &writer), 0);
-	assert_int_equal(ndjson_next(reader, &doc), 1);
+	assert_int_equal(pfs_ndjson_open(&reader, fds[0], write_late, &writer), 0);
+	assert_int_equal(pfs_ndjson_next(reader, &doc), 1);
 	assert_int_equal(writer.waits, 0);
-	assert_int_equal(ndjson_next(reader, &doc), 1);
+	assert_int_equal(pfs_ndjson_next(reader, &doc), 1);
 	assert_int_equal(writer.waits, 1);
-	assert_int_equal(ndjson_next(reader, &doc), 0);
+	assert_int_equal(pfs_ndjson_next(reader, &doc), 0);
 	assert_int_equal(writer.waits, 2);
-	ndjson_close(reader);
+	pfs_ndjson_close(reader);
 	close(fds[0]);
+}
+
+/* A source that gives one piece, then has nothing for now until it gets the next. */
+struct dripping {
+	const char *piece;
+	size_t len;
+	bool over;
+};
+
+static ssize_t drip(void *arg, void *buf, size_t cap)
+{
+	struct dripping *d = arg;
+	size_t n = pfs_min_u64(d->len, cap);
+
+	if (n == 0)
+		return d->over ? 0 : -EAGAIN;
+	memcpy(buf, d->piece, n);
+	d->piece += n;
+	d->len -= n;
+	return (ssize_t)n;
+}
+
+static void pour(struct dripping *d, const char *piece)
+{
+	d->piece = piece;
+	d->len = strlen(piece);
+}
+
+/* Proves: a reader whose source has nothing for now goes on where it was, also inside a record and
+ * behind one that it refused, and its lines are counted on. */
+static void a_source_may_have_nothing_for_now(void **state)
+{
+	struct dripping d = {0};
+	struct pfs_ndjson *reader;
+	struct pfs_ndjson_doc doc;
+
+	(void)state;
+	assert_int_equal(pfs_ndjson_open_source(&reader, drip, &d), 0);
+	assert_int_equal(pfs_ndjson_next(reader, &doc), -EAGAIN);
+	assert_false(pfs_ndjson_is_inside(reader));
+	pour(&d, "{\"id\":1,\n");
+	assert_int_equal(pfs_ndjson_next(reader, &doc), -EAGAIN);
+	assert_true(pfs_ndjson_is_inside(reader));
+	assert_int_equal(pfs_ndjson_next(reader, &doc), -EAGAIN);
+	pour(&d, "\"payload\":10}\n{\"id\":}\n");
+	assert_int_equal(pfs_ndjson_next(reader, &doc), 1);
+	assert_int_equal(doc.line, 1);
+	assert_memory_equal(doc.payload, "10", 2);
+	assert_int_equal(pfs_ndjson_next(reader, &doc), -EBADMSG);
+	assert_int_equal(pfs_ndjson_fault(reader)->line, 3);
+	assert_int_equal(pfs_ndjson_next(reader, &doc), -EAGAIN);
+	assert_false(pfs_ndjson_is_inside(reader));
+	/* Refused over several lines, of which the last are still to come. */
+	pour(&d, "{\"id\":2,\n\"payload\":\"\n");
+	assert_int_equal(pfs_ndjson_next(reader, &doc), -EBADMSG);
+	pour(&d, "{\"id\":3,\"payload\":30}\n");
+	assert_int_equal(pfs_ndjson_next(reader, &doc), 1);
+	assert_int_equal(doc.key.num, 3);
+	assert_int_equal(doc.line, 6);
+	pour(&d, "{\"id\":4");
+	d.over = true;
+	assert_int_equal(pfs_ndjson_next(reader, &doc), -EBADMSG);
+	assert_int_equal(pfs_ndjson_fault(reader)->line, 7);
+	assert_int_equal(pfs_ndjson_next(reader, &doc), 0);
+	pfs_ndjson_close(reader);
 }
 
 int main(void)
@@ -443,6 +507,7 @@ int main(void)
 		cmocka_unit_test(records_that_are_too_large_are_refused),
 		cmocka_unit_test(failing_input_ends_with_its_error),
 		cmocka_unit_test(waiting_is_told),
+		cmocka_unit_test(a_source_may_have_nothing_for_now),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

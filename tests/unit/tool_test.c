@@ -9,7 +9,6 @@
 #include <signal.h>
 
 /* The tools' objects are not in the library. */
-#include "tools/json_scan.c"
 #include "tools/mountinfo.c"
 #include "tools/output.c"
 #include "tools/report.c"

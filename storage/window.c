@@ -1,15 +1,16 @@
-#include "tools/window.h"
+#include "storage/window.h"
 
 #include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "tools/json_scan.h"
+#include "storage/json_scan.h"
 
 #define CAP_MIN (256 * PFS_KIB)
 #define DOUBLE_FROM (64 * PFS_KIB) /* pending bytes from which on a fill doubles them */
 
-int window_init(struct window *w, int fd, size_t cap_max, window_wait_fn *wait, void *arg)
+int pfs_window_init(struct pfs_window *w, int fd, size_t cap_max, pfs_window_wait_fn *wait,
+		    void *arg)
 {
 	memset(w, 0, sizeof(*w));
 	w->buf = malloc(CAP_MIN);
@@ -24,13 +25,23 @@ int window_init(struct window *w, int fd, size_t cap_max, window_wait_fn *wait, 
 	return 0;
 }
 
-void window_free(struct window *w)
+int pfs_window_init_source(struct pfs_window *w, pfs_window_source_fn *from, void *arg,
+			   size_t cap_max)
+{
+	int err = pfs_window_init(w, -1, cap_max, NULL, NULL);
+
+	w->source = from;
+	w->source_arg = arg;
+	return err;
+}
+
+void pfs_window_free(struct pfs_window *w)
 {
 	free(w->buf);
 	w->buf = NULL;
 }
 
-static int resize(struct window *w, size_t cap)
+static int resize(struct pfs_window *w, size_t cap)
 {
 	uint8_t *buf = realloc(w->buf, cap);
 
@@ -42,7 +53,7 @@ static int resize(struct window *w, size_t cap)
 }
 
 /* Makes room behind end, at least as much as is pending unless that would pass cap_max. */
-static int make_room(struct window *w)
+static int make_room(struct pfs_window *w)
 {
 	size_t pending = w->end - w->start;
 	bool shrink = w->cap > CAP_MIN && pending <= CAP_MIN / 2;
@@ -61,7 +72,7 @@ static int make_room(struct window *w)
 	return resize(w, pfs_min_u64(2 * w->cap, w->cap_max));
 }
 
-static void tell_when_waiting(const struct window *w)
+static void tell_when_waiting(const struct pfs_window *w)
 {
 	struct pollfd poll_fd = {.fd = w->fd, .events = POLLIN};
 
@@ -69,7 +80,21 @@ static void tell_when_waiting(const struct window *w)
 		w->wait(w->wait_arg);
 }
 
-int window_fill(struct window *w)
+/* Up to the end of the buffer. */
+static ssize_t read_some(const struct pfs_window *w)
+{
+	ssize_t n;
+
+	if (w->fd < 0)
+		return w->source(w->source_arg, w->buf + w->end, w->cap - w->end);
+	do {
+		tell_when_waiting(w);
+		n = read(w->fd, w->buf + w->end, w->cap - w->end);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+int pfs_window_fill(struct pfs_window *w)
 {
 	size_t pending = w->end - w->start, got = 0;
 	size_t want = pending >= DOUBLE_FROM ? pending : 1;
@@ -81,14 +106,12 @@ int window_fill(struct window *w)
 	if (err)
 		return err;
 	while (got < want && w->end < w->cap) {
-		ssize_t n;
+		ssize_t n = read_some(w);
 
-		tell_when_waiting(w);
-		n = read(w->fd, w->buf + w->end, w->cap - w->end);
-		if (n < 0 && errno == EINTR)
-			continue;
+		if (n < 0 && got)
+			break; /* what has come may be enough; if not, it fails again */
 		if (n < 0)
-			return -errno;
+			return (int)n;
 		if (n == 0) {
 			w->eof = true;
 			break;
@@ -99,7 +122,7 @@ int window_fill(struct window *w)
 	return got > 0;
 }
 
-void window_consume(struct window *w, const uint8_t *p)
+void pfs_window_consume(struct pfs_window *w, const uint8_t *p)
 {
 	const uint8_t *start = w->buf + w->start, *from = start, *newline;
 
@@ -112,17 +135,17 @@ void window_consume(struct window *w, const uint8_t *p)
 	w->start = (size_t)(p - w->buf);
 }
 
-int window_peek(struct window *w, int *c)
+int pfs_window_peek(struct pfs_window *w, int *c)
 {
 	int more;
 
 	for (;;) {
-		window_consume(w, json_skip_space(w->buf + w->start, w->buf + w->end));
+		pfs_window_consume(w, pfs_json_skip_space(w->buf + w->start, w->buf + w->end));
 		if (w->start < w->end) {
 			*c = w->buf[w->start];
 			return 0;
 		}
-		more = window_fill(w);
+		more = pfs_window_fill(w);
 		if (more < 0)
 			return more;
 		if (!more) {
@@ -132,7 +155,7 @@ int window_peek(struct window *w, int *c)
 	}
 }
 
-int window_skip_line(struct window *w)
+int pfs_window_skip_line(struct pfs_window *w)
 {
 	const uint8_t *newline;
 	int more;
@@ -140,17 +163,18 @@ int window_skip_line(struct window *w)
 	for (;;) {
 		newline = memchr(w->buf + w->start, '\n', w->end - w->start);
 		if (newline) {
-			window_consume(w, newline + 1);
+			pfs_window_consume(w, newline + 1);
 			return 0;
 		}
-		window_consume(w, w->buf + w->end);
-		more = window_fill(w);
+		pfs_window_consume(w, w->buf + w->end);
+		more = pfs_window_fill(w);
 		if (more <= 0)
 			return more;
 	}
 }
 
-void window_place(const struct window *w, const uint8_t *p, uint64_t *line, uint64_t *column)
+void pfs_window_place(const struct pfs_window *w, const uint8_t *p, uint64_t *line,
+		      uint64_t *column)
 {
 	const uint8_t *start = w->buf + w->start, *from = start, *newline;
 	uint64_t line_start = w->line_start;

@@ -1,12 +1,12 @@
-#include "tools/ndjson.h"
+#include "storage/ndjson.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "storage/base64.h"
-#include "tools/json_scan.h"
-#include "tools/window.h"
+#include "storage/json_scan.h"
+#include "storage/window.h"
 
 #define DECODED_KEEP (256 * PFS_KIB) /* a larger buffer for base64 is given back */
 
@@ -18,8 +18,8 @@ enum state {
 	IN_POINTS, /* the array "points", between points */
 };
 
-struct ndjson {
-	struct window w;
+struct pfs_ndjson {
+	struct pfs_window w;
 
 	enum state state;
 	bool first;	 /* nothing was read inside the current bracket yet */
@@ -28,25 +28,29 @@ struct ndjson {
 
 	uint8_t *decoded;
 	size_t decoded_cap;
-	struct ndjson_fault fault;
+	struct pfs_ndjson_fault fault;
 };
 
 /* A record's members as they were found. */
 struct record {
-	struct json_slice id, payload, base64; /* p NULL: not there */
-	const char *twice;		       /* the member that is there twice */
+	struct pfs_json_slice id, payload, base64; /* p NULL: not there */
+	const char *twice;			   /* the member that is there twice */
 	bool is_body; /* it is a scroll body; the scan ended behind "result": { */
 };
 
-int ndjson_open(struct ndjson **out, int fd, ndjson_wait_fn *wait, void *arg)
+static int open_reader(struct pfs_ndjson **out, int fd, pfs_ndjson_wait_fn *wait,
+		       pfs_window_source_fn *from, void *arg)
 {
-	struct ndjson *r = calloc(1, sizeof(*r));
+	struct pfs_ndjson *r = calloc(1, sizeof(*r));
 	int err;
 
 	*out = NULL;
 	if (!r)
 		return -ENOMEM;
-	err = window_init(&r->w, fd, NDJSON_RECORD_MAX, wait, arg);
+	if (from)
+		err = pfs_window_init_source(&r->w, from, arg, PFS_NDJSON_RECORD_MAX);
+	else
+		err = pfs_window_init(&r->w, fd, PFS_NDJSON_RECORD_MAX, wait, arg);
 	if (err) {
 		free(r);
 		return err;
@@ -56,26 +60,41 @@ int ndjson_open(struct ndjson **out, int fd, ndjson_wait_fn *wait, void *arg)
 	return 0;
 }
 
-void ndjson_close(struct ndjson *r)
+int pfs_ndjson_open(struct pfs_ndjson **out, int fd, pfs_ndjson_wait_fn *wait, void *arg)
+{
+	return open_reader(out, fd, wait, NULL, arg);
+}
+
+int pfs_ndjson_open_source(struct pfs_ndjson **out, pfs_window_source_fn *from, void *arg)
+{
+	return open_reader(out, -1, NULL, from, arg);
+}
+
+void pfs_ndjson_close(struct pfs_ndjson *r)
 {
 	if (!r)
 		return;
-	window_free(&r->w);
+	pfs_window_free(&r->w);
 	free(r->decoded);
 	free(r);
 }
 
-const struct ndjson_fault *ndjson_fault(const struct ndjson *r)
+const struct pfs_ndjson_fault *pfs_ndjson_fault(const struct pfs_ndjson *r)
 {
 	return &r->fault;
 }
 
-uint64_t ndjson_bytes(const struct ndjson *r)
+bool pfs_ndjson_is_inside(const struct pfs_ndjson *r)
+{
+	return r->state != AT_TOP || r->w.start < r->w.end;
+}
+
+uint64_t pfs_ndjson_bytes(const struct pfs_ndjson *r)
 {
 	return r->w.done;
 }
 
-static void skip_mark(struct ndjson *r)
+static void skip_mark(struct pfs_ndjson *r)
 {
 	if (r->w.done == 0 && r->w.end - r->w.start >= 3 &&
 	    !memcmp(r->w.buf + r->w.start, "\xef\xbb\xbf", 3)) {
@@ -87,7 +106,7 @@ static void skip_mark(struct ndjson *r)
 
 /* ---- faults and going on after them ---- */
 
-static int PFS_PRINTF(2, 3) fault(struct ndjson *r, const char *fmt, ...)
+static int PFS_PRINTF(2, 3) fault(struct pfs_ndjson *r, const char *fmt, ...)
 {
 	va_list args;
 
@@ -100,11 +119,11 @@ static int PFS_PRINTF(2, 3) fault(struct ndjson *r, const char *fmt, ...)
 }
 
 /* A fault of syntax at byte `at` of the window. */
-static int fault_at(struct ndjson *r, const uint8_t *at, const char *why)
+static int fault_at(struct pfs_ndjson *r, const uint8_t *at, const char *why)
 {
 	uint64_t line, column;
 
-	window_place(&r->w, at, &line, &column);
+	pfs_window_place(&r->w, at, &line, &column);
 	if (line == r->w.line)
 		return fault(r, "column %llu: %s", (unsigned long long)column, why);
 	return fault(r, "at line %llu, column %llu: %s", (unsigned long long)line,
@@ -113,26 +132,26 @@ static int fault_at(struct ndjson *r, const uint8_t *at, const char *why)
 
 /* From a line's start to the next line's that begins with an opening brace (this one, if it does),
  * or the end. */
-static int skip_to_brace(struct ndjson *r)
+static int skip_to_brace(struct pfs_ndjson *r)
 {
 	int err;
 
 	for (;;) {
 		if (r->w.start == r->w.end) {
-			err = window_fill(&r->w);
+			err = pfs_window_fill(&r->w);
 			if (err <= 0)
 				return err;
 		}
 		if (r->w.buf[r->w.start] == '{')
 			return 0;
-		err = window_skip_line(&r->w);
+		err = pfs_window_skip_line(&r->w);
 		if (err)
 			return err;
 	}
 }
 
 /* After a syntax error at byte `at`: to where the next record or body may start. */
-static int go_on_behind(struct ndjson *r, const uint8_t *at)
+static int go_on_behind(struct pfs_ndjson *r, const uint8_t *at)
 {
 	bool one_line =
 		!memchr(r->w.buf + r->w.start, '\n', (size_t)(at - (r->w.buf + r->w.start)));
@@ -141,40 +160,42 @@ static int go_on_behind(struct ndjson *r, const uint8_t *at)
 
 	r->state = AT_TOP;
 	if (in_record) {
-		err = window_skip_line(&r->w);
+		err = pfs_window_skip_line(&r->w);
 		return err || one_line ? err : skip_to_brace(r);
 	}
-	window_consume(&r->w, at);
+	pfs_window_consume(&r->w, at);
 	if (r->w.done != r->w.line_start)
-		err = window_skip_line(&r->w);
+		err = pfs_window_skip_line(&r->w);
 	return err ? err : skip_to_brace(r);
 }
 
 /* Reports the syntax error that a scan ended with, and goes on behind it. */
-static int refuse(struct ndjson *r, const uint8_t *at, const char *why)
+static int refuse(struct pfs_ndjson *r, const uint8_t *at, const char *why)
 {
 	int err = fault_at(r, at, why), skipped = go_on_behind(r, at);
 
-	return skipped ? skipped : err;
+	/* Without more input for now: the next line is looked at when it comes. */
+	return skipped && skipped != -EAGAIN ? skipped : err;
 }
 
 /* ---- records ---- */
 
-static enum json_status scan_bad(struct json_scan *scan, const uint8_t *at, const char *why)
+static enum pfs_json_status scan_bad(struct pfs_json_scan *scan, const uint8_t *at, const char *why)
 {
 	scan->at = at;
 	scan->why = why;
-	return JSON_BAD;
+	return PFS_JSON_BAD;
 }
 
 /* Files a member's value where it belongs. */
-static void take_member(struct record *record, struct json_slice name, struct json_slice value)
+static void take_member(struct record *record, struct pfs_json_slice name,
+			struct pfs_json_slice value)
 {
 	static const char *const names[] = {"id", "payload", "payload_base64"};
-	struct json_slice *slices[] = {&record->id, &record->payload, &record->base64};
+	struct pfs_json_slice *slices[] = {&record->id, &record->payload, &record->base64};
 
 	for (size_t i = 0; i < pfs_array_len(names); i++) {
-		if (!json_string_is(name, names[i]))
+		if (!pfs_json_string_is(name, names[i]))
 			continue;
 		if (slices[i]->p)
 			record->twice = names[i];
@@ -185,55 +206,55 @@ static void take_member(struct record *record, struct json_slice name, struct js
 
 /* Scans the object at p as a record. When a body may stand here and the member "result" comes first
  * of those that matter, and is an object, it is a body. */
-static enum json_status scan_record(struct json_scan *scan, struct record *record, const uint8_t *p,
-				    const uint8_t *end, bool body_may)
+static enum pfs_json_status scan_record(struct pfs_json_scan *scan, struct record *record,
+					const uint8_t *p, const uint8_t *end, bool body_may)
 {
-	struct json_slice name, value;
-	enum json_status status;
+	struct pfs_json_slice name, value;
+	enum pfs_json_status status;
 
 	memset(record, 0, sizeof(*record));
-	p = json_skip_space(p + 1, end);
+	p = pfs_json_skip_space(p + 1, end);
 	if (p < end && *p == '}') {
 		scan->at = p + 1;
-		return JSON_OK;
+		return PFS_JSON_OK;
 	}
 	for (;;) {
-		status = json_scan_name(scan, p, end, &name);
-		if (status != JSON_OK)
+		status = pfs_json_scan_name(scan, p, end, &name);
+		if (status != PFS_JSON_OK)
 			return status;
 		p = scan->at;
 		if (p < end && *p == '{' && body_may && !record->id.p && !record->payload.p &&
-		    !record->base64.p && json_string_is(name, "result")) {
+		    !record->base64.p && pfs_json_string_is(name, "result")) {
 			record->is_body = true;
 			scan->at = p + 1;
-			return JSON_OK;
+			return PFS_JSON_OK;
 		}
-		status = json_scan_value(scan, p, end, false);
-		if (status != JSON_OK)
+		status = pfs_json_scan_value(scan, p, end, false);
+		if (status != PFS_JSON_OK)
 			return status;
 		value.p = p;
 		value.len = (size_t)(scan->at - p);
 		take_member(record, name, value);
-		p = json_skip_space(scan->at, end);
+		p = pfs_json_skip_space(scan->at, end);
 		if (p == end)
-			return JSON_MORE;
+			return PFS_JSON_MORE;
 		if (*p == '}') {
 			scan->at = p + 1;
-			return JSON_OK;
+			return PFS_JSON_OK;
 		}
 		if (*p != ',')
 			return scan_bad(scan, p, "a comma or a closing brace is expected");
-		p = json_skip_space(p + 1, end);
+		p = pfs_json_skip_space(p + 1, end);
 	}
 }
 
-static int parse_id(struct ndjson *r, struct json_slice id, struct pfs_key *key)
+static int parse_id(struct pfs_ndjson *r, struct pfs_json_slice id, struct pfs_key *key)
 {
 	char text[PFS_NAME_MAX + 1];
 	ptrdiff_t len;
 
 	if (*id.p == '"') {
-		len = json_string_decode(id, text, sizeof(text));
+		len = pfs_json_string_decode(id, text, sizeof(text));
 	} else {
 		len = id.len <= sizeof(text) ? (ptrdiff_t)id.len : -1;
 		for (ptrdiff_t i = 0; i < len; i++) {
@@ -251,7 +272,8 @@ static int parse_id(struct ndjson *r, struct json_slice id, struct pfs_key *key)
 		     (int)pfs_min_u64(id.len, 48), (const char *)id.p, id.len > 48 ? "..." : "");
 }
 
-static int decode_base64(struct ndjson *r, struct json_slice string, struct ndjson_doc *doc)
+static int decode_base64(struct pfs_ndjson *r, struct pfs_json_slice string,
+			 struct pfs_ndjson_doc *doc)
 {
 	ptrdiff_t len;
 
@@ -264,7 +286,7 @@ static int decode_base64(struct ndjson *r, struct json_slice string, struct ndjs
 		if (!r->decoded)
 			return -ENOMEM;
 	}
-	len = json_string_decode(string, (char *)r->decoded, r->decoded_cap);
+	len = pfs_json_string_decode(string, (char *)r->decoded, r->decoded_cap);
 	if (len >= 0)
 		len = pfs_base64_decode(r->decoded, (const char *)r->decoded, (size_t)len);
 	if (len < 0)
@@ -275,7 +297,8 @@ static int decode_base64(struct ndjson *r, struct json_slice string, struct ndjs
 }
 
 /* Makes a document of a well-formed record. */
-static int take_record(struct ndjson *r, const struct record *record, struct ndjson_doc *doc)
+static int take_record(struct pfs_ndjson *r, const struct record *record,
+		       struct pfs_ndjson_doc *doc)
 {
 	int err;
 
@@ -300,7 +323,7 @@ static int take_record(struct ndjson *r, const struct record *record, struct ndj
 	err = record->base64.p ? decode_base64(r, record->base64, doc) : 0;
 	if (err)
 		return err;
-	if (doc->len > NDJSON_PAYLOAD_MAX)
+	if (doc->len > PFS_NDJSON_PAYLOAD_MAX)
 		return fault(r, "the payload is larger than 1 GiB");
 	doc->line = r->w.line;
 	doc->point = r->state == AT_TOP ? 0 : r->point;
@@ -308,12 +331,12 @@ static int take_record(struct ndjson *r, const struct record *record, struct ndj
 }
 
 /* Reads the object that start is at. 1: a document; 0: it began a scroll body. */
-static int read_record(struct ndjson *r, struct ndjson_doc *doc)
+static int read_record(struct pfs_ndjson *r, struct pfs_ndjson_doc *doc)
 {
 	bool top = r->state == AT_TOP;
 	struct record record;
-	struct json_scan scan;
-	enum json_status status;
+	struct pfs_json_scan scan;
+	enum pfs_json_status status;
 	int more, result;
 
 	if (r->decoded_cap > DECODED_KEEP) {
@@ -324,9 +347,9 @@ static int read_record(struct ndjson *r, struct ndjson_doc *doc)
 	for (;;) {
 		status = scan_record(&scan, &record, r->w.buf + r->w.start, r->w.buf + r->w.end,
 				     top);
-		if (status != JSON_MORE)
+		if (status != PFS_JSON_MORE)
 			break;
-		more = window_fill(&r->w);
+		more = pfs_window_fill(&r->w);
 		if (more == -EFBIG)
 			return refuse(r, r->w.buf + r->w.end,
 				      "the record is larger than a payload may be");
@@ -335,7 +358,7 @@ static int read_record(struct ndjson *r, struct ndjson_doc *doc)
 		if (!more)
 			return refuse(r, r->w.buf + r->w.end, "the input ends inside a record");
 	}
-	if (status == JSON_BAD)
+	if (status == PFS_JSON_BAD)
 		return refuse(r, scan.at, scan.why);
 	if (record.is_body) {
 		r->state = IN_RESULT;
@@ -346,7 +369,7 @@ static int read_record(struct ndjson *r, struct ndjson_doc *doc)
 	} else {
 		result = take_record(r, &record, doc);
 	}
-	window_consume(&r->w, scan.at);
+	pfs_window_consume(&r->w, scan.at);
 	return result;
 }
 
@@ -354,19 +377,19 @@ static int read_record(struct ndjson *r, struct ndjson_doc *doc)
 
 /* At a member of an object, or its end, with the comma before it. 1: at the member's name; 0: the
  * object is closed; -EBADMSG. */
-static int next_in_bracket(struct ndjson *r, char close)
+static int next_in_bracket(struct pfs_ndjson *r, char close)
 {
-	int c, err = window_peek(&r->w, &c);
+	int c, err = pfs_window_peek(&r->w, &c);
 
 	if (err)
 		return err;
 	if (c == close) {
-		window_consume(&r->w, r->w.buf + r->w.start + 1);
+		pfs_window_consume(&r->w, r->w.buf + r->w.start + 1);
 		return 0;
 	}
 	if (!r->first && c == ',') {
-		window_consume(&r->w, r->w.buf + r->w.start + 1);
-		err = window_peek(&r->w, &c);
+		pfs_window_consume(&r->w, r->w.buf + r->w.start + 1);
+		err = pfs_window_peek(&r->w, &c);
 		if (err)
 			return err;
 	} else if (!r->first && c >= 0) {
@@ -380,32 +403,33 @@ static int next_in_bracket(struct ndjson *r, char close)
 
 /* Scans one member of result or of the body. Its value is skipped, but for the array "points" of
  * result: then the scan ends inside the bracket and *points is set. */
-static enum json_status scan_member(struct ndjson *r, struct json_scan *scan, bool *points)
+static enum pfs_json_status scan_member(struct pfs_ndjson *r, struct pfs_json_scan *scan,
+					bool *points)
 {
 	const uint8_t *end = r->w.buf + r->w.end;
-	struct json_slice name;
-	enum json_status status = json_scan_name(scan, r->w.buf + r->w.start, end, &name);
+	struct pfs_json_slice name;
+	enum pfs_json_status status = pfs_json_scan_name(scan, r->w.buf + r->w.start, end, &name);
 
 	*points = false;
-	if (status != JSON_OK)
+	if (status != PFS_JSON_OK)
 		return status;
-	if (r->state == IN_BODY && json_string_is(name, "result"))
+	if (r->state == IN_BODY && pfs_json_string_is(name, "result"))
 		return scan_bad(scan, name.p, "a second \"result\" in a scroll body");
-	if (r->state == IN_RESULT && json_string_is(name, "points") && scan->at < end &&
+	if (r->state == IN_RESULT && pfs_json_string_is(name, "points") && scan->at < end &&
 	    *scan->at == '[') {
 		*points = true;
 		scan->at++;
-		return JSON_OK;
+		return PFS_JSON_OK;
 	}
-	return json_scan_value(scan, scan->at, end, false);
+	return pfs_json_scan_value(scan, scan->at, end, false);
 }
 
 /* Reads on in result or in the body behind it. 0: go on; -EBADMSG. */
-static int read_member(struct ndjson *r)
+static int read_member(struct pfs_ndjson *r)
 {
 	int there = next_in_bracket(r, '}'), more;
-	struct json_scan scan;
-	enum json_status status;
+	struct pfs_json_scan scan;
+	enum pfs_json_status status;
 	bool points;
 
 	if (there < 0)
@@ -419,18 +443,18 @@ static int read_member(struct ndjson *r)
 	}
 	for (;;) {
 		status = scan_member(r, &scan, &points);
-		if (status != JSON_MORE)
+		if (status != PFS_JSON_MORE)
 			break;
-		more = window_fill(&r->w);
+		more = pfs_window_fill(&r->w);
 		if (more < 0 && more != -EFBIG)
 			return more;
 		if (more <= 0)
 			return refuse(r, r->w.buf + r->w.end,
 				      "the input ends inside a scroll body");
 	}
-	if (status == JSON_BAD)
+	if (status == PFS_JSON_BAD)
 		return refuse(r, scan.at, scan.why);
-	window_consume(&r->w, scan.at);
+	pfs_window_consume(&r->w, scan.at);
 	if (points) {
 		r->state = IN_POINTS;
 		r->saw_points = true;
@@ -440,7 +464,7 @@ static int read_member(struct ndjson *r)
 }
 
 /* Reads the next element of "points". 1: a document; 0: the array is closed; -EBADMSG. */
-static int read_point(struct ndjson *r, struct ndjson_doc *doc)
+static int read_point(struct pfs_ndjson *r, struct pfs_ndjson_doc *doc)
 {
 	int there = next_in_bracket(r, ']');
 
@@ -458,19 +482,20 @@ static int read_point(struct ndjson *r, struct ndjson_doc *doc)
 	return read_record(r, doc);
 }
 
-int ndjson_next(struct ndjson *r, struct ndjson_doc *doc)
+int pfs_ndjson_next(struct pfs_ndjson *r, struct pfs_ndjson_doc *doc)
 {
 	int c, result = 0;
 
 	while (result == 0) {
 		switch (r->state) {
 		case AT_TOP:
-			while (r->w.done == 0 && r->w.end < 3 && (result = window_fill(&r->w)) > 0)
+			while (r->w.done == 0 && r->w.end < 3 &&
+			       (result = pfs_window_fill(&r->w)) > 0)
 				;
 			if (result < 0)
 				return result;
 			skip_mark(r);
-			result = window_peek(&r->w, &c);
+			result = pfs_window_peek(&r->w, &c);
 			if (result || c < 0)
 				return result;
 			if (c == '{')

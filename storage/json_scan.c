@@ -1,31 +1,31 @@
-#include "tools/json_scan.h"
+#include "storage/json_scan.h"
 
-const uint8_t *json_skip_space(const uint8_t *p, const uint8_t *end)
+const uint8_t *pfs_json_skip_space(const uint8_t *p, const uint8_t *end)
 {
 	while (p < end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
 		p++;
 	return p;
 }
 
-static enum json_status bad(struct json_scan *scan, const uint8_t *at, const char *why)
+static enum pfs_json_status bad(struct pfs_json_scan *scan, const uint8_t *at, const char *why)
 {
 	scan->at = at;
 	scan->why = why;
-	return JSON_BAD;
+	return PFS_JSON_BAD;
 }
 
-static enum json_status more(struct json_scan *scan, const uint8_t *end)
+static enum pfs_json_status more(struct pfs_json_scan *scan, const uint8_t *end)
 {
 	scan->at = end;
 	scan->why = "the text ends inside a value";
-	return JSON_MORE;
+	return PFS_JSON_MORE;
 }
 
-static enum json_status ok(struct json_scan *scan, const uint8_t *at)
+static enum pfs_json_status ok(struct pfs_json_scan *scan, const uint8_t *at)
 {
 	scan->at = at;
 	scan->why = NULL;
-	return JSON_OK;
+	return PFS_JSON_OK;
 }
 
 #define LOW UINT64_C(0x0101010101010101)
@@ -92,7 +92,8 @@ static int hex_digit(uint8_t c)
 }
 
 /* p is at the backslash. */
-static enum json_status scan_escape(struct json_scan *scan, const uint8_t *p, const uint8_t *end)
+static enum pfs_json_status scan_escape(struct pfs_json_scan *scan, const uint8_t *p,
+					const uint8_t *end)
 {
 	if (end - p < 2)
 		return more(scan, end);
@@ -118,9 +119,10 @@ static enum json_status scan_escape(struct json_scan *scan, const uint8_t *p, co
 }
 
 /* p is at the opening quote. */
-static enum json_status scan_string(struct json_scan *scan, const uint8_t *p, const uint8_t *end)
+static enum pfs_json_status scan_string(struct pfs_json_scan *scan, const uint8_t *p,
+					const uint8_t *end)
 {
-	enum json_status status;
+	enum pfs_json_status status;
 	int len;
 
 	for (p++;;) {
@@ -131,7 +133,7 @@ static enum json_status scan_string(struct json_scan *scan, const uint8_t *p, co
 			return ok(scan, p + 1);
 		if (*p == '\\') {
 			status = scan_escape(scan, p, end);
-			if (status != JSON_OK)
+			if (status != PFS_JSON_OK)
 				return status;
 			p = scan->at;
 			continue;
@@ -157,8 +159,8 @@ static const uint8_t *skip_digits(const uint8_t *p, const uint8_t *end)
 }
 
 /* At least one digit; *p moves behind them. Only OK says that a byte follows them. */
-static enum json_status scan_digits(struct json_scan *scan, const uint8_t **p, const uint8_t *end,
-				    bool final)
+static enum pfs_json_status scan_digits(struct pfs_json_scan *scan, const uint8_t **p,
+					const uint8_t *end, bool final)
 {
 	const uint8_t *start = *p;
 
@@ -167,13 +169,13 @@ static enum json_status scan_digits(struct json_scan *scan, const uint8_t **p, c
 		return more(scan, end);
 	if (*p == start)
 		return bad(scan, start, "a digit is expected");
-	return JSON_OK;
+	return PFS_JSON_OK;
 }
 
-static enum json_status scan_number(struct json_scan *scan, const uint8_t *p, const uint8_t *end,
-				    bool final)
+static enum pfs_json_status scan_number(struct pfs_json_scan *scan, const uint8_t *p,
+					const uint8_t *end, bool final)
 {
-	enum json_status status;
+	enum pfs_json_status status;
 
 	if (*p == '-')
 		p++;
@@ -185,13 +187,13 @@ static enum json_status scan_number(struct json_scan *scan, const uint8_t *p, co
 			return bad(scan, p, "a number has a leading zero");
 	} else {
 		status = scan_digits(scan, &p, end, final);
-		if (status != JSON_OK)
+		if (status != PFS_JSON_OK)
 			return status;
 	}
 	if (p < end && *p == '.') {
 		p++;
 		status = scan_digits(scan, &p, end, final);
-		if (status != JSON_OK)
+		if (status != PFS_JSON_OK)
 			return status;
 	}
 	if (p < end && (*p | 0x20) == 'e') {
@@ -199,14 +201,14 @@ static enum json_status scan_number(struct json_scan *scan, const uint8_t *p, co
 		if (p < end && (*p == '+' || *p == '-'))
 			p++;
 		status = scan_digits(scan, &p, end, final);
-		if (status != JSON_OK)
+		if (status != PFS_JSON_OK)
 			return status;
 	}
 	return ok(scan, p);
 }
 
-static enum json_status scan_word(struct json_scan *scan, const uint8_t *p, const uint8_t *end,
-				  const char *word)
+static enum pfs_json_status scan_word(struct pfs_json_scan *scan, const uint8_t *p,
+				      const uint8_t *end, const char *word)
 {
 	for (size_t i = 0; word[i]; i++) {
 		if (p + i == end)
@@ -218,8 +220,8 @@ static enum json_status scan_word(struct json_scan *scan, const uint8_t *p, cons
 }
 
 /* A value that holds no others. */
-static enum json_status scan_scalar(struct json_scan *scan, const uint8_t *p, const uint8_t *end,
-				    bool final)
+static enum pfs_json_status scan_scalar(struct pfs_json_scan *scan, const uint8_t *p,
+					const uint8_t *end, bool final)
 {
 	switch (*p) {
 	case '"': return scan_string(scan, p, end);
@@ -241,31 +243,31 @@ static enum json_status scan_scalar(struct json_scan *scan, const uint8_t *p, co
 	}
 }
 
-enum json_status json_scan_name(struct json_scan *scan, const uint8_t *p, const uint8_t *end,
-				struct json_slice *name)
+enum pfs_json_status pfs_json_scan_name(struct pfs_json_scan *scan, const uint8_t *p,
+					const uint8_t *end, struct pfs_json_slice *name)
 {
-	enum json_status status;
+	enum pfs_json_status status;
 
 	if (p == end)
 		return more(scan, end);
 	if (*p != '"')
 		return bad(scan, p, "a member name in quotes is expected");
 	status = scan_string(scan, p, end);
-	if (status != JSON_OK)
+	if (status != PFS_JSON_OK)
 		return status;
 	name->p = p;
 	name->len = (size_t)(scan->at - p);
-	p = json_skip_space(scan->at, end);
+	p = pfs_json_skip_space(scan->at, end);
 	if (p == end)
 		return more(scan, end);
 	if (*p != ':')
 		return bad(scan, p, "a colon is expected");
-	return ok(scan, json_skip_space(p + 1, end));
+	return ok(scan, pfs_json_skip_space(p + 1, end));
 }
 
 /* The open brackets around the scanner's place: one bit each, set for an object. */
 struct nesting {
-	uint64_t is_object[JSON_DEPTH_MAX / 64];
+	uint64_t is_object[PFS_JSON_DEPTH_MAX / 64];
 	unsigned depth;
 };
 
@@ -287,55 +289,55 @@ static bool nesting_in_object(const struct nesting *nesting)
 
 /* p is at an opening bracket. OK: *p is where the first element's value starts, or, when *empty,
  * behind the closing bracket. */
-static enum json_status open_bracket(struct json_scan *scan, struct nesting *nesting,
-				     const uint8_t **p, const uint8_t *end, bool *empty)
+static enum pfs_json_status open_bracket(struct pfs_json_scan *scan, struct nesting *nesting,
+					 const uint8_t **p, const uint8_t *end, bool *empty)
 {
 	bool is_object = **p == '{';
-	const uint8_t *q = json_skip_space(*p + 1, end);
-	struct json_slice name;
-	enum json_status status;
+	const uint8_t *q = pfs_json_skip_space(*p + 1, end);
+	struct pfs_json_slice name;
+	enum pfs_json_status status;
 
 	*empty = false;
-	if (nesting->depth == JSON_DEPTH_MAX)
+	if (nesting->depth == PFS_JSON_DEPTH_MAX)
 		return bad(scan, *p, "nested too deeply");
 	if (q == end)
 		return more(scan, end);
 	if (*q == (is_object ? '}' : ']')) {
 		*empty = true;
 		*p = q + 1;
-		return JSON_OK;
+		return PFS_JSON_OK;
 	}
 	nesting_push(nesting, is_object);
 	if (is_object) {
-		status = json_scan_name(scan, q, end, &name);
-		if (status != JSON_OK)
+		status = pfs_json_scan_name(scan, q, end, &name);
+		if (status != PFS_JSON_OK)
 			return status;
 		q = scan->at;
 	}
 	*p = q;
-	return JSON_OK;
+	return PFS_JSON_OK;
 }
 
 /* *p is behind a value inside brackets. OK: *p is where the next value starts, or, when the depth
  * is 0, behind the last bracket. */
-static enum json_status next_value(struct json_scan *scan, struct nesting *nesting,
-				   const uint8_t **p, const uint8_t *end)
+static enum pfs_json_status next_value(struct pfs_json_scan *scan, struct nesting *nesting,
+				       const uint8_t **p, const uint8_t *end)
 {
 	const uint8_t *q = *p;
-	struct json_slice name;
-	enum json_status status;
+	struct pfs_json_slice name;
+	enum pfs_json_status status;
 
 	while (nesting->depth) {
 		bool is_object = nesting_in_object(nesting);
 
-		q = json_skip_space(q, end);
+		q = pfs_json_skip_space(q, end);
 		if (q == end)
 			return more(scan, end);
 		if (*q == ',') {
-			q = json_skip_space(q + 1, end);
+			q = pfs_json_skip_space(q + 1, end);
 			if (is_object) {
-				status = json_scan_name(scan, q, end, &name);
-				if (status != JSON_OK)
+				status = pfs_json_scan_name(scan, q, end, &name);
+				if (status != PFS_JSON_OK)
 					return status;
 				q = scan->at;
 			}
@@ -349,14 +351,14 @@ static enum json_status next_value(struct json_scan *scan, struct nesting *nesti
 		q++;
 	}
 	*p = q;
-	return JSON_OK;
+	return PFS_JSON_OK;
 }
 
-enum json_status json_scan_value(struct json_scan *scan, const uint8_t *p, const uint8_t *end,
-				 bool final)
+enum pfs_json_status pfs_json_scan_value(struct pfs_json_scan *scan, const uint8_t *p,
+					 const uint8_t *end, bool final)
 {
 	struct nesting nesting;
-	enum json_status status;
+	enum pfs_json_status status;
 	bool empty;
 
 	nesting.depth = 0;
@@ -365,18 +367,18 @@ enum json_status json_scan_value(struct json_scan *scan, const uint8_t *p, const
 			return more(scan, end);
 		if (*p == '{' || *p == '[') {
 			status = open_bracket(scan, &nesting, &p, end, &empty);
-			if (status != JSON_OK)
+			if (status != PFS_JSON_OK)
 				return status;
 			if (!empty)
 				continue;
 		} else {
 			status = scan_scalar(scan, p, end, final);
-			if (status != JSON_OK)
+			if (status != PFS_JSON_OK)
 				return status;
 			p = scan->at;
 		}
 		status = next_value(scan, &nesting, &p, end);
-		if (status != JSON_OK)
+		if (status != PFS_JSON_OK)
 			return status;
 		if (!nesting.depth)
 			return ok(scan, p);
@@ -442,7 +444,7 @@ static size_t decode_escape(const uint8_t *p, const uint8_t *end, uint8_t out[4]
 	return 12;
 }
 
-ptrdiff_t json_string_decode(struct json_slice string, char *text, size_t cap)
+ptrdiff_t pfs_json_string_decode(struct pfs_json_slice string, char *text, size_t cap)
 {
 	const uint8_t *p = string.p + 1, *end = string.p + string.len - 1, *slash;
 	uint8_t escaped[4];
@@ -468,7 +470,7 @@ ptrdiff_t json_string_decode(struct json_slice string, char *text, size_t cap)
 	return (ptrdiff_t)len;
 }
 
-bool json_string_is(struct json_slice string, const char *text)
+bool pfs_json_string_is(struct pfs_json_slice string, const char *text)
 {
 	size_t want = strlen(text);
 	char decoded[64];
@@ -476,21 +478,21 @@ bool json_string_is(struct json_slice string, const char *text)
 
 	if (!memchr(string.p, '\\', string.len))
 		return string.len == want + 2 && memcmp(string.p + 1, text, want) == 0;
-	len = json_string_decode(string, decoded, sizeof(decoded));
+	len = pfs_json_string_decode(string, decoded, sizeof(decoded));
 	return len >= 0 && (size_t)len == want && memcmp(decoded, text, want) == 0;
 }
 
-bool json_is_line_value(const void *data, size_t len)
+bool pfs_json_is_line_value(const void *data, size_t len)
 {
 	const uint8_t *p = data, *end = p + len;
-	struct json_scan scan;
+	struct pfs_json_scan scan;
 
 	if (len == 0 || memchr(p, '\n', len) || memchr(p, '\r', len))
 		return false;
-	return json_scan_value(&scan, p, end, true) == JSON_OK && scan.at == end;
+	return pfs_json_scan_value(&scan, p, end, true) == PFS_JSON_OK && scan.at == end;
 }
 
-size_t json_string_encode(char *out, const char *text, size_t len)
+size_t pfs_json_string_encode(char *out, const char *text, size_t len)
 {
 	static const char hex[] = "0123456789abcdef";
 	const uint8_t *p = (const uint8_t *)text, *end = p + len;

@@ -1,5 +1,5 @@
-/* A strict scanner of JSON text (RFC 8259): it validates and delimits, and gives exact byte ranges.
- * Pure.
+/* Rank 0: a strict scanner of JSON text (RFC 8259): it validates and delimits, and gives exact byte
+ * ranges. Pure.
  *
  * Why not a library: import must keep a payload's bytes exactly as they stand in the input, in
  * memory that does not grow with the input. jansson and json-c build trees and print numbers anew;
@@ -9,58 +9,58 @@
  *
  * Strict means: UTF-8 without overlong forms and surrogates, no control characters in strings,
  * numbers by the grammar, no trailing commas, no comments. An escaped lone surrogate (\ud800) is
- * within the grammar and accepted. Nesting beyond JSON_DEPTH_MAX is refused. */
-#ifndef TOOLS_JSON_SCAN_H
-#define TOOLS_JSON_SCAN_H
+ * within the grammar and accepted. Nesting beyond PFS_JSON_DEPTH_MAX is refused. */
+#ifndef PFS_JSON_SCAN_H
+#define PFS_JSON_SCAN_H
 
 #include "storage/base.h"
 
-#define JSON_DEPTH_MAX 1024
+#define PFS_JSON_DEPTH_MAX 1024
 
-enum json_status {
-	JSON_OK,
-	JSON_MORE, /* the text ends before the value does */
-	JSON_BAD,
+enum pfs_json_status {
+	PFS_JSON_OK,
+	PFS_JSON_MORE, /* the text ends before the value does */
+	PFS_JSON_BAD,
 };
 
 /* Where and why a scan ended. */
-struct json_scan {
+struct pfs_json_scan {
 	const uint8_t
 		*at; /* OK: behind the value. BAD: the offending byte. MORE: the end of the text */
 	const char *why; /* BAD: what is wrong, a constant string */
 };
 
-struct json_slice {
+struct pfs_json_slice {
 	const uint8_t *p;
 	size_t len;
 };
 
-const uint8_t *json_skip_space(const uint8_t *p, const uint8_t *end);
+const uint8_t *pfs_json_skip_space(const uint8_t *p, const uint8_t *end);
 
 /* Scans the value that starts at p (no white space before it) in text that ends at end. final:
  * nothing follows, so a number may end there. */
-enum json_status json_scan_value(struct json_scan *scan, const uint8_t *p, const uint8_t *end,
-				 bool final);
+enum pfs_json_status pfs_json_scan_value(struct pfs_json_scan *scan, const uint8_t *p,
+					 const uint8_t *end, bool final);
 
 /* Scans a member's name and its colon, with the white space around the colon; *name is the string
  * with its quotes. */
-enum json_status json_scan_name(struct json_scan *scan, const uint8_t *p, const uint8_t *end,
-				struct json_slice *name);
+enum pfs_json_status pfs_json_scan_name(struct pfs_json_scan *scan, const uint8_t *p,
+					const uint8_t *end, struct pfs_json_slice *name);
 
 /* Decodes a scanned string (with its quotes) into text, which has room for cap bytes. Returns its
  * length, or -1 when it does not fit or holds an escaped surrogate without its partner. */
-ptrdiff_t json_string_decode(struct json_slice string, char *text, size_t cap);
+ptrdiff_t pfs_json_string_decode(struct pfs_json_slice string, char *text, size_t cap);
 
 /* Whether a scanned string (with its quotes) means exactly text, which has less than 64 bytes. */
-bool json_string_is(struct json_slice string, const char *text);
+bool pfs_json_string_is(struct pfs_json_slice string, const char *text);
 
 /* Whether the bytes are one JSON value, nothing before or after it, without line breaks: what may
  * stand in a line of NDJSON as it is. */
-bool json_is_line_value(const void *data, size_t len);
+bool pfs_json_is_line_value(const void *data, size_t len);
 
 /* Writes bytes that are not a string yet as one, with quotes: valid UTF-8 as it is, control
  * characters, quotes and backslashes escaped, bytes that are not UTF-8 as U+FFFD. out has room for
  * 6 * len + 2. Returns the length. */
-size_t json_string_encode(char *out, const char *text, size_t len);
+size_t pfs_json_string_encode(char *out, const char *text, size_t len);
 
 #endif
