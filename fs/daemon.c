@@ -269,7 +269,7 @@ static int serve_mount(struct pfs_daemon *d)
 	if (code != PFS_EXIT_OK)
 		goto out;
 	mounted = true;
-	err = pfs_fs_start_invalidator(&d->fs);
+	err = pfs_fs_start(&d->fs);
 	if (!err)
 		code = start_serving(d);
 	if (!err && code == PFS_EXIT_OK) {
@@ -294,7 +294,7 @@ static int serve_mount(struct pfs_daemon *d)
 		pfs_unmount(d->mountpoint, PFS_UNMOUNT_LAZY);
 out:
 	pfs_serve_stop(d->serve);
-	pfs_invalidator_stop(d->fs.invalidator);
+	pfs_fs_stop(&d->fs);
 	if (mounted)
 		fuse_session_unmount(d->session); /* sees when the kernel has let it go already */
 	return code;

@@ -69,7 +69,7 @@ void pfs_reply_entry(fuse_req_t req, struct pfs_fs *fs, const struct fuse_entry_
 
 /* ---- the session ---- */
 
-static void op_init(void *userdata, struct fuse_conn_info *conn)
+void pfs_op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct pfs_fs *fs = userdata;
 
@@ -102,28 +102,11 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 		fs->ready(fs->ready_arg);
 }
 
-static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
-{
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_FORGET);
-
-	pfs_inode_forget(fs->inodes, ino, nlookup);
-	fuse_reply_none(req);
-}
-
-static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
-{
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_FORGET);
-
-	for (size_t i = 0; i < count; i++)
-		pfs_inode_forget(fs->inodes, forgets[i].ino, forgets[i].nlookup);
-	fuse_reply_none(req);
-}
-
 /* ---- attributes ---- */
 
-static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+void pfs_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_GETATTR);
+	struct pfs_fs *fs = pfs_request(req);
 	struct pfs_attr attr;
 	struct stat st;
 	uint32_t object;
@@ -200,10 +183,10 @@ static unsigned without_repetitions(unsigned mask, const struct pfs_attr *wanted
 	return mask;
 }
 
-static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
-		       struct fuse_file_info *fi)
+void pfs_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+		    struct fuse_file_info *fi)
 {
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_SETATTR);
+	struct pfs_fs *fs = pfs_request(req);
 	struct pfs_attr attr, result;
 	unsigned mask = attr_from_stat(fs, &attr, st, to_set);
 	uint32_t object;
@@ -231,9 +214,9 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 	fuse_reply_attr(req, st, PFS_TIMEOUT_FOREVER);
 }
 
-static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+void pfs_op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_STATFS);
+	struct pfs_fs *fs = pfs_request(req);
 	struct pfs_store_stat stat;
 	struct statvfs out;
 	int err;
@@ -259,9 +242,9 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 /* ---- open files: the kernel keeps them itself ---- */
 
-static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+void pfs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_OPEN);
+	struct pfs_fs *fs = pfs_request(req);
 
 	(void)ino;
 	if (fs->no_open) {
@@ -272,28 +255,25 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_open(req, fi);
 }
 
-static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+void pfs_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	pfs_request(req, PFS_OP_FLUSH);
 	(void)ino;
 	(void)fi;
 	fuse_reply_err(req, ENOSYS);
 }
 
 /* Comes only from kernels that insist on OPEN. */
-static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+void pfs_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	pfs_request(req, PFS_OP_RELEASE);
 	(void)ino;
 	(void)fi;
 	fuse_reply_err(req, 0);
 }
 
-static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
-		     struct fuse_file_info *fi, unsigned flags, const void *in_buf, size_t in_size,
-		     size_t out_size)
+void pfs_op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
+		  struct fuse_file_info *fi, unsigned flags, const void *in_buf, size_t in_size,
+		  size_t out_size)
 {
-	pfs_request(req, PFS_OP_IOCTL);
 	(void)ino;
 	(void)cmd;
 	(void)arg;
@@ -308,10 +288,9 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 /* ---- extended attributes: ENOSYS once, and the kernel answers EOPNOTSUPP by itself from then on
  * ---- */
 
-static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
-			size_t size, int flags)
+void pfs_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+		     size_t size, int flags)
 {
-	pfs_request(req, PFS_OP_XATTR);
 	(void)ino;
 	(void)name;
 	(void)value;
@@ -320,62 +299,24 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 	fuse_reply_err(req, ENOSYS);
 }
 
-static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+void pfs_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-	pfs_request(req, PFS_OP_XATTR);
 	(void)ino;
 	(void)name;
 	(void)size;
 	fuse_reply_err(req, ENOSYS);
 }
 
-static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+void pfs_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	pfs_request(req, PFS_OP_XATTR);
 	(void)ino;
 	(void)size;
 	fuse_reply_err(req, ENOSYS);
 }
 
-static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+void pfs_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	pfs_request(req, PFS_OP_XATTR);
 	(void)ino;
 	(void)name;
 	fuse_reply_err(req, ENOSYS);
 }
-
-/* No create: the kernel then sends MKNOD and opens by itself. No locks: the kernel keeps them
- * locally. No lseek, copy_file_range, poll: the kernel's own do. */
-const struct fuse_lowlevel_ops pfs_fs_ops = {
-	.init = op_init,
-	.lookup = pfs_op_lookup,
-	.forget = op_forget,
-	.forget_multi = op_forget_multi,
-	.getattr = op_getattr,
-	.setattr = op_setattr,
-	.mknod = pfs_op_mknod,
-	.mkdir = pfs_op_mkdir,
-	.symlink = pfs_op_symlink,
-	.link = pfs_op_link,
-	.unlink = pfs_op_unlink,
-	.rename = pfs_op_rename,
-	.open = op_open,
-	.read = pfs_op_read,
-	.write = pfs_op_write,
-	.flush = op_flush,
-	.release = op_release,
-	.fsync = pfs_op_fsync,
-	.fallocate = pfs_op_fallocate,
-	.ioctl = op_ioctl,
-	.opendir = pfs_op_opendir,
-	.releasedir = op_release,
-	.readdir = pfs_op_readdir,
-	.readdirplus = pfs_op_readdirplus,
-	.fsyncdir = pfs_op_fsyncdir,
-	.statfs = op_statfs,
-	.setxattr = op_setxattr,
-	.getxattr = op_getxattr,
-	.listxattr = op_listxattr,
-	.removexattr = op_removexattr,
-};

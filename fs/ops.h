@@ -15,14 +15,16 @@
 
 #include <stdatomic.h>
 
+#include "fs/control.h"
 #include "fs/fuse_api.h"
+#include "fs/histogram.h"
 #include "fs/init_reply.h"
 #include "fs/inode.h"
 #include "fs/invalidate.h"
 #include "fs/root.h"
 #include "fs/serve.h"
 
-/* Requests as they are counted: a constant and what the log calls it. */
+/* Requests as they are counted and timed: a constant, and what the log and stats.json call it. */
 /* clang-format off */
 #define PFS_OPS(X) \
 	X(LOOKUP, "lookup") \
@@ -32,7 +34,7 @@
 	X(MKNOD, "mknod") \
 	X(UNLINK, "unlink") \
 	X(RENAME, "rename") \
-	X(REFUSED, "mkdir, link, symlink") \
+	X(REFUSED, "refused") \
 	X(OPEN, "open") \
 	X(READ, "read") \
 	X(WRITE, "write") \
@@ -46,7 +48,8 @@
 	X(READDIRPLUS, "readdirplus") \
 	X(FSYNCDIR, "fsyncdir") \
 	X(STATFS, "statfs") \
-	X(XATTR, "xattr")
+	X(XATTR, "xattr") \
+	X(CONTROL, "control")
 
 enum pfs_op {
 #define PFS_OP_ENUM(id, text) PFS_OP_##id,
@@ -82,21 +85,25 @@ struct pfs_fs {
 	bool writeback;
 
 	struct pfs_root root;
-	_Atomic uint64_t requests[PFS_OP_COUNT];
+	struct pfs_histograms *latencies; /* of each enum pfs_op, ns */
+	struct pfs_control *control;
 	pthread_mutex_t write_locks[PFS_WRITE_STRIPES];
 };
 
 /* Takes the store and makes what the handlers need; the session is set later. -ENOMEM. */
 int pfs_fs_init(struct pfs_fs *fs, struct pfs_store *store, const struct pfs_logger *logger);
 
-/* After the session's end and the invalidator's. The store is left to the caller. */
+/* After the session's loop, while the store is open: ends the threads, closes the snapshots. */
+void pfs_fs_stop(struct pfs_fs *fs);
+
+/* After the session's end. The store is left to the caller. */
 void pfs_fs_destroy(struct pfs_fs *fs);
 
 /* For fuse_session_new; its userdata is the pfs_fs. */
 extern const struct fuse_lowlevel_ops pfs_fs_ops;
 
-/* Starts the thread that invalidates, once the session is there. */
-int pfs_fs_start_invalidator(struct pfs_fs *fs);
+/* Starts the threads that invalidate, once the session is there. */
+int pfs_fs_start(struct pfs_fs *fs);
 
 /* For the hook of fs/serve.h. */
 void pfs_fs_changed(struct pfs_fs *fs, const struct pfs_serve_change *changes, size_t count);

@@ -30,7 +30,7 @@ static __attribute__((noinline)) void read_on_stack(fuse_req_t req, struct pfs_f
 
 void pfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_READ);
+	struct pfs_fs *fs = pfs_request(req);
 	uint32_t object;
 	char *buf;
 	int err;
@@ -95,7 +95,7 @@ static pthread_mutex_t *write_lock(struct pfs_fs *fs, uint64_t nodeid)
 void pfs_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
 		  struct fuse_file_info *fi)
 {
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_WRITE);
+	struct pfs_fs *fs = pfs_request(req);
 	pthread_mutex_t *lock = write_lock(fs, ino);
 	uint32_t object;
 	int err;
@@ -114,25 +114,43 @@ void pfs_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, 
 		fuse_reply_write(req, size);
 }
 
-static void fsync_reply(void *req, int err)
+/* A request that waits for a sync. */
+struct fsync_wait {
+	fuse_req_t req;
+	struct pfs_fs *fs;
+	int64_t begun_ns;
+};
+
+static void fsync_reply(void *arg, int err)
 {
-	pfs_reply_err(req, err);
+	struct fsync_wait *wait = arg;
+
+	pfs_reply_err(wait->req, err);
+	pfs_histograms_add(wait->fs->latencies, PFS_OP_FSYNC,
+			   (uint64_t)(pfs_monotonic_ns() - wait->begun_ns));
+	free(wait);
 }
 
 /* Many at once wait for the same sync: one thread does it and replies to all. */
 void pfs_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_FSYNC);
+	struct pfs_fs *fs = pfs_request(req);
+	struct fsync_wait *wait = malloc(sizeof(*wait));
 	uint32_t object;
 	int err;
 
 	(void)datasync;
 	(void)fi;
+	if (!wait) {
+		pfs_reply_err(req, -ENOMEM);
+		return;
+	}
+	*wait = (struct fsync_wait){.req = req, .fs = fs, .begun_ns = pfs_monotonic_ns()};
 	err = pfs_inode_resolve(fs->inodes, ino, &object);
 	if (err)
-		pfs_reply_err(req, err);
+		fsync_reply(wait, err);
 	else
-		pfs_sync_object_then(fs->store, object, fsync_reply, req);
+		pfs_sync_object_then(fs->store, object, fsync_reply, wait);
 }
 
 /* Makes the document at least size bytes long. Under its write lock: a WRITE in between that makes
@@ -166,7 +184,7 @@ static int zero(struct pfs_fs *fs, uint32_t object, uint64_t off, uint64_t len)
 void pfs_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 		      struct fuse_file_info *fi)
 {
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_FALLOCATE);
+	struct pfs_fs *fs = pfs_request(req);
 	const int known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
 	bool zeroes = (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
 	pthread_mutex_t *lock = write_lock(fs, ino);

@@ -22,7 +22,7 @@
 
 void pfs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_LOOKUP);
+	struct pfs_fs *fs = pfs_request(req);
 	struct fuse_entry_param entry;
 	struct pfs_key key;
 	int err;
@@ -50,7 +50,7 @@ void pfs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 /* Also what open(O_CREAT) comes to. The umask of the caller is in mode already. */
 void pfs_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_MKNOD);
+	struct pfs_fs *fs = pfs_request(req);
 	const struct fuse_ctx *caller = fuse_req_ctx(req);
 	struct fuse_entry_param entry;
 	struct pfs_attr attr, root;
@@ -82,16 +82,22 @@ void pfs_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
 
 void pfs_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
-	pfs_request(req, PFS_OP_REFUSED);
 	(void)parent;
 	(void)name;
 	(void)mode;
 	fuse_reply_err(req, EPERM);
 }
 
+/* There is only the control directory to be removed. */
+void pfs_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	(void)parent;
+	(void)name;
+	fuse_reply_err(req, EPERM);
+}
+
 void pfs_op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
-	pfs_request(req, PFS_OP_REFUSED);
 	(void)link;
 	(void)parent;
 	(void)name;
@@ -100,7 +106,6 @@ void pfs_op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const c
 
 void pfs_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
 {
-	pfs_request(req, PFS_OP_REFUSED);
 	(void)ino;
 	(void)newparent;
 	(void)newname;
@@ -109,7 +114,7 @@ void pfs_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const cha
 
 void pfs_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_UNLINK);
+	struct pfs_fs *fs = pfs_request(req);
 	struct pfs_key key;
 	uint32_t object;
 	int err;
@@ -137,7 +142,7 @@ static void moved_to(struct pfs_fs *fs, const struct pfs_key *key)
 void pfs_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 		   const char *newname, unsigned flags)
 {
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_RENAME);
+	struct pfs_fs *fs = pfs_request(req);
 	struct pfs_key from, to;
 	uint32_t replaced = 0;
 	unsigned how = 0;
@@ -172,7 +177,7 @@ void pfs_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino
 
 void pfs_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_OPENDIR);
+	struct pfs_fs *fs = pfs_request(req);
 
 	(void)ino;
 	if (fs->no_opendir) {
@@ -302,7 +307,7 @@ void pfs_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	(void)ino;
 	(void)fi;
-	list(req, pfs_request(req, PFS_OP_READDIR), size, off, false);
+	list(req, pfs_request(req), size, off, false);
 }
 
 void pfs_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -310,12 +315,12 @@ void pfs_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	(void)ino;
 	(void)fi;
-	list(req, pfs_request(req, PFS_OP_READDIRPLUS), size, off, true);
+	list(req, pfs_request(req), size, off, true);
 }
 
 void pfs_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	struct pfs_fs *fs = pfs_request(req, PFS_OP_FSYNCDIR);
+	struct pfs_fs *fs = pfs_request(req);
 
 	(void)ino;
 	(void)datasync;

@@ -9,13 +9,9 @@
 /* What tools use as their buffer size. */
 #define PFS_BLOCK_SIZE (128 * PFS_KIB)
 
-/* Every handler begins with it. */
-static inline struct pfs_fs *pfs_request(fuse_req_t req, enum pfs_op op)
+static inline struct pfs_fs *pfs_request(fuse_req_t req)
 {
-	struct pfs_fs *fs = fuse_req_userdata(req);
-
-	atomic_fetch_add_explicit(&fs->requests[op], 1, memory_order_relaxed);
-	return fs;
+	return fuse_req_userdata(req);
 }
 
 /* err: 0 or a negative errno. Damage is told to programs as EIO. The sign flips here and nowhere
@@ -32,10 +28,31 @@ int pfs_entry_find(struct pfs_fs *fs, const struct pfs_key *key, struct fuse_ent
  * be delivered. */
 void pfs_reply_entry(fuse_req_t req, struct pfs_fs *fs, const struct fuse_entry_param *entry);
 
+/* The handlers; ops_table.c calls them. */
+
+/* ops.c */
+void pfs_op_init(void *userdata, struct fuse_conn_info *conn);
+void pfs_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void pfs_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+		    struct fuse_file_info *fi);
+void pfs_op_statfs(fuse_req_t req, fuse_ino_t ino);
+void pfs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void pfs_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void pfs_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void pfs_op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
+		  struct fuse_file_info *fi, unsigned flags, const void *in_buf, size_t in_size,
+		  size_t out_size);
+void pfs_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+		     size_t size, int flags);
+void pfs_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void pfs_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void pfs_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
 /* ops_dir.c */
 void pfs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void pfs_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
 void pfs_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void pfs_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void pfs_op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name);
 void pfs_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname);
 void pfs_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);

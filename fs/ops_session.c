@@ -14,6 +14,41 @@ static uint32_t root_mode(uint32_t document_mode)
 	return 0700 | readable | readable >> 2 | (document_mode & 0222);
 }
 
+static const char *const op_names[] = {
+#define PFS_OP_NAME(id, text) [PFS_OP_##id] = text,
+	PFS_OPS(PFS_OP_NAME)
+#undef PFS_OP_NAME
+};
+
+static void control_changed(void *arg, const struct pfs_serve_change *changes, size_t count)
+{
+	pfs_fs_changed(arg, changes, count);
+}
+
+static int control_drop(void *arg, fuse_ino_t parent, const char *name, size_t len)
+{
+	struct pfs_fs *fs = arg;
+
+	return fuse_lowlevel_notify_inval_entry(fs->session, parent, name, len);
+}
+
+static int make_control(struct pfs_fs *fs)
+{
+	const struct pfs_control_env env = {
+		.store = fs->store,
+		.root = &fs->root,
+		.logger = fs->logger,
+		.latencies = fs->latencies,
+		.names = op_names,
+		.count = PFS_OP_COUNT,
+		.changed = control_changed,
+		.drop = control_drop,
+		.arg = fs,
+	};
+
+	return pfs_control_new(&fs->control, &env);
+}
+
 int pfs_fs_init(struct pfs_fs *fs, struct pfs_store *store, const struct pfs_logger *logger)
 {
 	struct pfs_store_stat stat;
@@ -27,11 +62,20 @@ int pfs_fs_init(struct pfs_fs *fs, struct pfs_store *store, const struct pfs_log
 		err = pfs_inodes_new(&fs->inodes, store);
 	if (err)
 		return err;
+	err = pfs_histograms_new(&fs->latencies, PFS_OP_COUNT);
+	if (err) {
+		pfs_inodes_free(fs->inodes);
+		fs->inodes = NULL;
+		return err;
+	}
 	pfs_root_init(&fs->root, root_mode(stat.defaults.mode), stat.defaults.uid,
 		      stat.defaults.gid);
 	for (int i = 0; i < PFS_WRITE_STRIPES; i++)
 		pthread_mutex_init(&fs->write_locks[i], NULL);
-	return 0;
+	err = make_control(fs);
+	if (err)
+		pfs_fs_destroy(fs);
+	return err;
 }
 
 void pfs_fs_destroy(struct pfs_fs *fs)
@@ -40,6 +84,8 @@ void pfs_fs_destroy(struct pfs_fs *fs)
 		return;
 	for (int i = 0; i < PFS_WRITE_STRIPES; i++)
 		pthread_mutex_destroy(&fs->write_locks[i]);
+	pfs_control_free(fs->control);
+	pfs_histograms_free(fs->latencies);
 	pfs_root_destroy(&fs->root);
 	pfs_inodes_free(fs->inodes);
 	fs->inodes = NULL;
@@ -65,12 +111,22 @@ static int notify_listing(void *arg)
 	return fuse_lowlevel_notify_inval_inode(fs->session, PFS_INODE_ROOT, 0, 0);
 }
 
-int pfs_fs_start_invalidator(struct pfs_fs *fs)
+int pfs_fs_start(struct pfs_fs *fs)
 {
 	const struct pfs_invalidate_ops ops = {
 		.entry = notify_entry, .listing = notify_listing, .arg = fs};
 
-	return pfs_invalidator_start(&fs->invalidator, &ops, fs->logger);
+	int err = pfs_invalidator_start(&fs->invalidator, &ops, fs->logger);
+
+	return err ? err : pfs_control_start(fs->control);
+}
+
+void pfs_fs_stop(struct pfs_fs *fs)
+{
+	/* In this order: an import waits for invalidations. */
+	pfs_control_stop(fs->control);
+	pfs_invalidator_stop(fs->invalidator);
+	fs->invalidator = NULL;
 }
 
 void pfs_fs_changed(struct pfs_fs *fs, const struct pfs_serve_change *changes, size_t count)
@@ -93,18 +149,14 @@ void pfs_fs_changed(struct pfs_fs *fs, const struct pfs_serve_change *changes, s
 
 void pfs_fs_log_counters(struct pfs_fs *fs)
 {
-	static const char *const names[] = {
-#define PFS_OP_NAME(id, text) [PFS_OP_##id] = text,
-		PFS_OPS(PFS_OP_NAME)
-#undef PFS_OP_NAME
-	};
 	struct pfs_inodes_stat inodes;
 
 	for (int op = 0; op < PFS_OP_COUNT; op++) {
-		uint64_t n = atomic_load(&fs->requests[op]);
+		uint64_t n = pfs_histograms_count(fs->latencies, (unsigned)op);
 
 		if (n > 0)
-			pfs_logf(fs->logger, PFS_LOG_INFO, "requests: %s %" PRIu64, names[op], n);
+			pfs_logf(fs->logger, PFS_LOG_INFO, "requests: %s %" PRIu64, op_names[op],
+				 n);
 	}
 	pfs_inodes_stat(fs->inodes, &inodes);
 	pfs_logf(fs->logger, PFS_LOG_INFO,

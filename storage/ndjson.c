@@ -89,6 +89,11 @@ bool pfs_ndjson_is_inside(const struct pfs_ndjson *r)
 	return r->state != AT_TOP || r->w.start < r->w.end;
 }
 
+uint64_t pfs_ndjson_line(const struct pfs_ndjson *r)
+{
+	return r->w.line;
+}
+
 uint64_t pfs_ndjson_bytes(const struct pfs_ndjson *r)
 {
 	return r->w.done;

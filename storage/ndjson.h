@@ -62,6 +62,8 @@ const struct pfs_ndjson_fault *pfs_ndjson_fault(const struct pfs_ndjson *reader)
 
 /* Whether what was given so far ends inside a record or scroll body. After -EAGAIN. */
 bool pfs_ndjson_is_inside(const struct pfs_ndjson *reader);
+/* The line, from 1, that it has come to. */
+uint64_t pfs_ndjson_line(const struct pfs_ndjson *reader);
 
 /* Bytes of input that are done with. */
 uint64_t pfs_ndjson_bytes(const struct pfs_ndjson *reader);

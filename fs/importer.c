@@ -1,0 +1,408 @@
+#include "fs/importer.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "fs/clock.h"
+#include "storage/json_scan.h"
+#include "storage/ndjson.h"
+
+#define ITEMS 64	    /* documents that are put at once */
+#define ITEMS_BYTES PFS_MIB /* or so many bytes of them */
+#define LOGGED_MAX 20	    /* refused lines of a stream that are logged one by one */
+
+struct piece {
+	struct piece *next;
+	uint64_t off;
+	size_t len;
+	pfs_imported_fn *fn;
+	void *arg;
+	uint8_t data[];
+};
+
+struct pfs_import {
+	struct pfs_import_env env;
+
+	pthread_mutex_t lock;
+	pthread_cond_t arrived;
+	struct piece *pieces; /* under lock, like the next one: by offset */
+	bool working;	      /* there is a job */
+
+	/* Of the job. */
+	uint64_t next_off; /* bytes before it have been taken */
+	uint8_t *rest;	   /* those that are not parsed yet */
+	size_t rest_len, rest_cap;
+	size_t fed, feed; /* of rest: what the reader has, may have */
+	bool at_end;
+	struct pfs_ndjson *reader;
+	uint64_t logged;
+	int64_t time_ns; /* one for all that is imported: that takes no bytes */
+
+	/* Documents to be put together; their payloads lie in `payloads`. */
+	struct pfs_put_item items[ITEMS];
+	uint64_t lines[ITEMS];
+	size_t count;
+	uint8_t *payloads;
+	size_t payloads_len, payloads_cap;
+};
+
+static ssize_t feed(void *arg, void *buf, size_t cap)
+{
+	struct pfs_import *import = arg;
+	size_t n = pfs_min_u64(cap, import->feed - import->fed);
+
+	if (n == 0)
+		return import->at_end ? 0 : -EAGAIN;
+	memcpy(buf, import->rest + import->fed, n);
+	import->fed += n;
+	return (ssize_t)n;
+}
+
+int pfs_import_new(struct pfs_import **out, const struct pfs_import_env *env)
+{
+	struct pfs_import *import = calloc(1, sizeof(*import));
+	int err;
+
+	*out = NULL;
+	if (!import)
+		return -ENOMEM;
+	err = pfs_ndjson_open_source(&import->reader, feed, import);
+	if (err) {
+		free(import);
+		return err;
+	}
+	import->env = *env;
+	pthread_mutex_init(&import->lock, NULL);
+	pthread_cond_init(&import->arrived, NULL);
+	import->time_ns = pfs_now_ns();
+	*out = import;
+	return 0;
+}
+
+/* ---- what is refused ---- */
+
+static void refuse(struct pfs_import *import, uint64_t line, const char *why)
+{
+	struct pfs_import_totals *totals = import->env.totals;
+	char text[sizeof(totals->last_error)];
+
+	snprintf(text, sizeof(text), "line %" PRIu64 ": %s", line, why);
+	pthread_mutex_lock(&totals->lock);
+	totals->refused++;
+	totals->changed_ns = pfs_realtime_ns();
+	memcpy(totals->last_error, text, sizeof(text));
+	pthread_mutex_unlock(&totals->lock);
+	if (import->logged++ < LOGGED_MAX)
+		pfs_logf(import->env.logger, PFS_LOG_WARNING,
+			 ".payloadfs/import: %s: not imported; mend the line and write it again%s",
+			 text, import->logged == LOGGED_MAX ? " (more are only counted)" : "");
+}
+
+static const char *put_error(int err)
+{
+	switch (err) {
+	case -EROFS: return "the store is read-only";
+	case -ENOSPC: return "no space left on the filesystem of the store";
+	case -EFBIG: return "larger than 1 GiB";
+	default: return strerror(-err);
+	}
+}
+
+/* ---- putting ---- */
+
+static void tell(struct pfs_import *import, size_t from, size_t count)
+{
+	struct pfs_serve_change changes[ITEMS];
+	struct pfs_import_totals *totals = import->env.totals;
+	uint64_t bytes = 0;
+
+	if (!count)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		changes[i].key = import->items[from + i].key;
+		changes[i].replaced = import->items[from + i].replaced;
+		bytes += import->items[from + i].len;
+	}
+	import->env.changed(import->env.arg, changes, count);
+	pthread_mutex_lock(&totals->lock);
+	totals->documents += count;
+	totals->bytes += bytes;
+	totals->changed_ns = pfs_realtime_ns();
+	pthread_mutex_unlock(&totals->lock);
+}
+
+/* Puts what is gathered. The first error, when one is not the document's own: then nothing behind
+ * it is put. */
+static int put_gathered(struct pfs_import *import)
+{
+	const struct pfs_attr attr = {.mtime_ns = import->time_ns};
+	size_t done = 0;
+	int result = 0;
+
+	for (size_t i = 0, off = 0; i < import->count; off += import->items[i++].len) {
+		import->items[i].data = import->payloads + off;
+		import->items[i].attr = &attr;
+		import->items[i].flags = PFS_PUT_NEW_OBJECT | PFS_PUT_MTIME_ONLY;
+		import->items[i].replaced = 0;
+	}
+	while (done < import->count) {
+		int err = 0;
+		size_t put = pfs_put_many(import->env.store, &import->items[done],
+					  import->count - done, &err);
+
+		tell(import, done, put);
+		done += put;
+		if (done == import->count)
+			break;
+		refuse(import, import->lines[done], put_error(err));
+		result = result ? result : err;
+		if (!pfs_put_is_own_fault(err))
+			break;
+		done++;
+	}
+	import->count = 0;
+	import->payloads_len = 0;
+	return result;
+}
+
+static int gather(struct pfs_import *import, const struct pfs_ndjson_doc *doc)
+{
+	size_t need = import->payloads_len + doc->len;
+
+	if (need > import->payloads_cap) {
+		size_t cap = pfs_max_u64(need, 2 * import->payloads_cap);
+		uint8_t *payloads = realloc(import->payloads, cap);
+
+		if (!payloads)
+			return -ENOMEM;
+		import->payloads = payloads;
+		import->payloads_cap = cap;
+	}
+	memcpy(import->payloads + import->payloads_len, doc->payload, doc->len);
+	import->payloads_len = need;
+	import->lines[import->count] = doc->line;
+	import->items[import->count++] = (struct pfs_put_item){.key = doc->key, .len = doc->len};
+	if (import->count < ITEMS && import->payloads_len < ITEMS_BYTES)
+		return 0;
+	return put_gathered(import);
+}
+
+/* Imports all that the reader may have now. The first error; after one of the store the rest is
+ * still parsed, so that lines are counted, but not put. */
+static int parse(struct pfs_import *import)
+{
+	struct pfs_ndjson_doc doc;
+	bool broken = false;
+	int result = 0, more, err;
+
+	while ((more = pfs_ndjson_next(import->reader, &doc)) == 1 || more == -EBADMSG) {
+		err = 0;
+		if (more == -EBADMSG) {
+			const struct pfs_ndjson_fault *fault = pfs_ndjson_fault(import->reader);
+
+			refuse(import, fault->line, fault->text);
+			err = -EINVAL;
+		} else if (!broken) {
+			err = *import->env.stopping ? -ESHUTDOWN : gather(import, &doc);
+			broken = err && !pfs_put_is_own_fault(err);
+		}
+		result = result ? result : err;
+	}
+	err = put_gathered(import);
+	result = result ? result : err;
+	if (more < 0 && more != -EAGAIN && !result)
+		result = more;
+	return result;
+}
+
+/* ---- pieces ---- */
+
+/* How much of the rest, of which the last len bytes are new, is complete. */
+static size_t complete_len(const struct pfs_import *import, size_t len)
+{
+	const uint8_t *rest = import->rest, *end = rest + import->rest_len;
+	const uint8_t *newline = memrchr(end - len, '\n', len), *begin, *p = end;
+	struct pfs_json_scan scan;
+	size_t complete = newline ? (size_t)(newline + 1 - rest) : 0;
+
+	while (p > rest && (p[-1] == ' ' || p[-1] == '\t' || p[-1] == '\r'))
+		p--;
+	if (p == rest + complete || p[-1] != '}')
+		return complete;
+	/* A record on the last line, without newline. */
+	begin = pfs_json_skip_space(rest + complete, p);
+	if (!pfs_ndjson_is_inside(import->reader) &&
+	    pfs_json_scan_value(&scan, begin, p, true) == PFS_JSON_OK && scan.at == p)
+		return import->rest_len;
+	return complete;
+}
+
+static int take(struct pfs_import *import, const uint8_t *data, size_t len)
+{
+	size_t need = import->rest_len + len;
+	int err;
+
+	if (need > PFS_NDJSON_RECORD_MAX) {
+		import->next_off += len;
+		return -EFBIG;
+	}
+	if (need > import->rest_cap) {
+		size_t cap = pfs_max_u64(need, 2 * import->rest_cap);
+		uint8_t *rest = realloc(import->rest, cap);
+
+		if (!rest)
+			return -ENOMEM;
+		import->rest = rest;
+		import->rest_cap = cap;
+	}
+	memcpy(import->rest + import->rest_len, data, len);
+	import->rest_len = need;
+	import->next_off += len;
+	import->feed = complete_len(import, len);
+	import->fed = 0;
+	err = parse(import);
+	memmove(import->rest, import->rest + import->feed, import->rest_len - import->feed);
+	import->rest_len -= import->feed;
+	import->feed = import->fed = 0;
+	return err;
+}
+
+static int take_piece(struct pfs_import *import, const struct piece *piece)
+{
+	uint64_t again = import->next_off - piece->off;
+
+	if (again >= piece->len)
+		return 0;
+	return take(import, piece->data + again, piece->len - (size_t)again);
+}
+
+static void answer(struct piece *piece, int err)
+{
+	piece->fn(piece->arg, err);
+	free(piece);
+}
+
+/* Waits for another piece. False: none came. Under the lock. */
+static bool wait_for_piece(struct pfs_import *import)
+{
+	struct piece *first = import->pieces;
+	struct timespec until;
+	int err = 0;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += PFS_IMPORT_GAP_MS / 1000;
+	while (!err && import->pieces == first && !*import->env.stopping)
+		err = pthread_cond_timedwait(&import->arrived, &import->lock, &until);
+	return import->pieces != first;
+}
+
+/* Takes the next piece. Under the lock, which is let go meanwhile. */
+static int take_next(struct pfs_import *import, struct piece *piece)
+{
+	bool missing = piece->off > import->next_off;
+	int err;
+
+	import->pieces = piece->next;
+	pthread_mutex_unlock(&import->lock);
+	if (missing) {
+		pfs_logf(import->env.logger, PFS_LOG_WARNING,
+			 ".payloadfs/import: bytes %" PRIu64 " to %" PRIu64
+			 " were not written: what is behind them is not imported; write it as one "
+			 "stream, from the beginning",
+			 import->next_off, piece->off);
+		err = -EINVAL;
+	} else {
+		err = take_piece(import, piece);
+	}
+	pthread_mutex_lock(&import->lock);
+	return err;
+}
+
+/* Takes the pieces that are there, in order. With the answer to the last of them the stream may be
+ * gone. */
+static void work(void *arg)
+{
+	struct pfs_import *import = arg;
+	bool last = false;
+
+	while (!last) {
+		struct piece *piece;
+		int err;
+
+		pthread_mutex_lock(&import->lock);
+		while (import->pieces->off > import->next_off && wait_for_piece(import))
+			;
+		piece = import->pieces;
+		err = take_next(import, piece);
+		last = !import->pieces;
+		if (last)
+			import->working = false;
+		pthread_mutex_unlock(&import->lock);
+		answer(piece, err);
+	}
+}
+
+void pfs_import_add(struct pfs_import *import, uint64_t off, const void *data, size_t len,
+		    pfs_imported_fn *fn, void *arg)
+{
+	struct piece *piece = malloc(sizeof(*piece) + len), **at;
+	int err = piece ? 0 : -ENOMEM;
+
+	if (err) {
+		fn(arg, err);
+		return;
+	}
+	*piece = (struct piece){.off = off, .len = len, .fn = fn, .arg = arg};
+	memcpy(piece->data, data, len);
+	pthread_mutex_lock(&import->lock);
+	for (at = &import->pieces; *at && (*at)->off <= off; at = &(*at)->next)
+		;
+	piece->next = *at;
+	*at = piece;
+	if (!import->working) {
+		err = pfs_jobs_submit(import->env.jobs, work, import);
+		import->working = err == 0;
+		if (err)
+			*at = piece->next;
+	}
+	pthread_cond_signal(&import->arrived);
+	pthread_mutex_unlock(&import->lock);
+	if (err)
+		answer(piece, err);
+}
+
+int pfs_import_check(struct pfs_import *import)
+{
+	uint64_t line;
+	bool inside;
+
+	pthread_mutex_lock(&import->lock);
+	inside = import->rest_len > 0 || pfs_ndjson_is_inside(import->reader);
+	line = pfs_ndjson_line(import->reader);
+	pthread_mutex_unlock(&import->lock);
+	if (!inside)
+		return 0;
+	pfs_logf(import->env.logger, PFS_LOG_WARNING,
+		 ".payloadfs/import: line %" PRIu64
+		 ": what was written so far ends inside it: it is not imported yet",
+		 line);
+	return -EINVAL;
+}
+
+void pfs_import_free(struct pfs_import *import)
+{
+	if (!import)
+		return;
+	import->feed = import->rest_len;
+	import->fed = 0;
+	import->at_end = true;
+	parse(import);
+	pfs_ndjson_close(import->reader);
+	pthread_cond_destroy(&import->arrived);
+	pthread_mutex_destroy(&import->lock);
+	free(import->payloads);
+	free(import->rest);
+	free(import);
+}
