@@ -108,7 +108,7 @@ static void threads_lose_nothing(void **state)
 		pthread_join(threads[i], NULL);
 	pfs_histograms_sum(h, 0, &sum);
 	assert_int_equal(sum.count, THREADS * ADDS);
-	assert_int_equal(sum.total, UINT64_C(THREADS) * ADDS * (ADDS - 1) / 2);
+	assert_int_equal(sum.total, (uint64_t)THREADS * ADDS * (ADDS - 1) / 2);
 	assert_int_equal(sum.max, ADDS - 1);
 	pfs_histograms_free(h);
 }
