@@ -348,10 +348,10 @@ void pfs_import_add(struct pfs_import *import, uint64_t off, const void *data, s
 		    pfs_imported_fn *fn, void *arg)
 {
 	struct piece *piece = malloc(sizeof(*piece) + len), **at;
-	int err = piece ? 0 : -ENOMEM;
+	int err = 0;
 
-	if (err) {
-		fn(arg, err);
+	if (!piece) {
+		fn(arg, -ENOMEM);
 		return;
 	}
 	*piece = (struct piece){.off = off, .len = len, .fn = fn, .arg = arg};

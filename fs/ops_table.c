@@ -68,14 +68,14 @@ static void end(const struct timer *timer)
 		end(&timer);                                             \
 	}
 
-/* clang-format off */
-TIMED(getattr, GETATTR, ino, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), req, ino, fi)
+TIMED(getattr, GETATTR, ino, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), req, ino,
+      fi)
 TIMED(setattr, SETATTR, ino,
-      (fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi),
-      req, ino, st, to_set, fi)
+      (fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi), req,
+      ino, st, to_set, fi)
 TIMED(read, READ, ino,
-      (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi),
-      req, ino, size, off, fi)
+      (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi), req, ino,
+      size, off, fi)
 TIMED(write, WRITE, ino,
       (fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
        struct fuse_file_info *fi),
@@ -84,51 +84,54 @@ TIMED(fallocate, FALLOCATE, ino,
       (fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi),
       req, ino, mode, off, len, fi)
 TIMED(readdir, READDIR, ino,
-      (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi),
-      req, ino, size, off, fi)
+      (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi), req, ino,
+      size, off, fi)
 TIMED(readdirplus, READDIRPLUS, ino,
-      (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi),
-      req, ino, size, off, fi)
+      (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi), req, ino,
+      size, off, fi)
 
 TIMED_NAMES(mknod, MKNOD, parent,
-	    (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev),
-	    req, parent, name, mode, rdev)
-TIMED_NAMES(unlink, UNLINK, parent, (fuse_req_t req, fuse_ino_t parent, const char *name),
-	    req, parent, name)
+	    (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev), req,
+	    parent, name, mode, rdev)
+TIMED_NAMES(unlink, UNLINK, parent, (fuse_req_t req, fuse_ino_t parent, const char *name), req,
+	    parent, name)
 
-TIMED_SAME(mkdir, REFUSED, parent, (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode),
-	   req, parent, name, mode)
-TIMED_SAME(rmdir, REFUSED, parent, (fuse_req_t req, fuse_ino_t parent, const char *name),
-	   req, parent, name)
+TIMED_SAME(mkdir, REFUSED, parent,
+	   (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode), req, parent, name,
+	   mode)
+TIMED_SAME(rmdir, REFUSED, parent, (fuse_req_t req, fuse_ino_t parent, const char *name), req,
+	   parent, name)
 TIMED_SAME(symlink, REFUSED, parent,
-	   (fuse_req_t req, const char *link, fuse_ino_t parent, const char *name),
-	   req, link, parent, name)
+	   (fuse_req_t req, const char *link, fuse_ino_t parent, const char *name), req, link,
+	   parent, name)
 TIMED_SAME(link, REFUSED, ino,
-	   (fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname),
-	   req, ino, newparent, newname)
-TIMED_SAME(open, OPEN, ino, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), req, ino, fi)
-TIMED_SAME(flush, FLUSH, ino, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi),
-	   req, ino, fi)
-TIMED_SAME(release, RELEASE, ino, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi),
-	   req, ino, fi)
-TIMED_SAME(opendir, OPENDIR, ino, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi),
-	   req, ino, fi)
+	   (fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname), req, ino,
+	   newparent, newname)
+TIMED_SAME(open, OPEN, ino, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), req, ino,
+	   fi)
+TIMED_SAME(flush, FLUSH, ino, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), req, ino,
+	   fi)
+TIMED_SAME(release, RELEASE, ino, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), req,
+	   ino, fi)
+TIMED_SAME(opendir, OPENDIR, ino, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), req,
+	   ino, fi)
 TIMED_SAME(fsyncdir, FSYNCDIR, ino,
-	   (fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi),
-	   req, ino, datasync, fi)
+	   (fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi), req, ino,
+	   datasync, fi)
 TIMED_SAME(statfs, STATFS, ino, (fuse_req_t req, fuse_ino_t ino), req, ino)
 TIMED_SAME(ioctl, IOCTL, ino,
 	   (fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
 	    unsigned flags, const void *in_buf, size_t in_size, size_t out_size),
 	   req, ino, cmd, arg, fi, flags, in_buf, in_size, out_size)
 TIMED_SAME(setxattr, XATTR, ino,
-	   (fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags),
+	   (fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+	    int flags),
 	   req, ino, name, value, size, flags)
 TIMED_SAME(getxattr, XATTR, ino, (fuse_req_t req, fuse_ino_t ino, const char *name, size_t size),
 	   req, ino, name, size)
 TIMED_SAME(listxattr, XATTR, ino, (fuse_req_t req, fuse_ino_t ino, size_t size), req, ino, size)
-TIMED_SAME(removexattr, XATTR, ino, (fuse_req_t req, fuse_ino_t ino, const char *name), req, ino, name)
-/* clang-format on */
+TIMED_SAME(removexattr, XATTR, ino, (fuse_req_t req, fuse_ino_t ino, const char *name), req, ino,
+	   name)
 
 static void timed_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
