@@ -426,6 +426,8 @@ struct pfs_store_stat {
 	uint64_t hole_bytes;	  /* free between them */
 	uint64_t gap_bytes;	  /* never used yet; takes no disk but for what is reserved ahead */
 	uint64_t free_bytes;	  /* free and on disk: holes, slots, what is reserved ahead */
+	uint64_t dead_bytes;	  /* of these, what compaction could give back */
+	uint64_t dead_max;	  /* above it compaction begins by itself, or goes on */
 	uint64_t disk_bytes;	  /* blocks of all files of the store */
 	uint64_t page_bytes;	  /* of these, of the pages */
 	uint64_t pages, page_size, min_value_size;
@@ -477,6 +479,8 @@ struct pfs_page_stat {
 	uint64_t free;		    /* free and on disk */
 	uint64_t pinned;	    /* of used: only snapshots need them any more */
 	uint64_t live;		    /* used, and slots in use, without what is pinned */
+	uint64_t dead;		    /* of free: what compaction could give back */
+	bool worth;		    /* so much of its disk that compaction, at work, would empty it */
 	bool closed;		    /* takes nothing: it is being emptied */
 	bool retiring;		    /* empty, about to be removed */
 	bool unusable;		    /* damaged: takes nothing until it is repaired */

@@ -100,10 +100,6 @@ int pfs_retire_pages(struct pfs_store *store, bool keep)
 
 /* ---- choosing ---- */
 
-struct waste {
-	uint64_t live, dead;
-};
-
 /* K3. Only what has left the page is a change: what came there does not make it easier to empty,
  * and two pages that are stuck would move the same values to and fro for ever. */
 static bool is_stuck(struct pfs_page *page, const struct pfs_page_space *space)
@@ -119,10 +115,11 @@ static bool can_be_emptied(struct pfs_page *page, const struct pfs_page_space *s
 	return !page->unusable && !page->closed && !is_stuck(page, space);
 }
 
-static struct waste count_waste(struct pfs_store *store)
+void pfs_count_waste(struct pfs_store *store, bool running, struct pfs_waste *out)
 {
-	struct waste waste = {0};
+	uint64_t page_size = store->super.page_size;
 
+	*out = (struct pfs_waste){0};
 	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
 		const struct pfs_page *page = pfs_pager_find(store->pager, n);
 		struct pfs_page_space space;
@@ -130,17 +127,29 @@ static struct waste count_waste(struct pfs_store *store)
 		if (!page)
 			continue;
 		pfs_page_space(page, &space);
-		waste.live += pfs_page_live(&space);
-		waste.dead += pfs_page_dead(&space);
+		out->live += pfs_page_live(&space);
+		out->dead += pfs_page_dead(&space);
 	}
-	return waste;
+	out->dead_max = running ? out->live / WASTE_DIV_LOW + page_size / WASTE_FLOOR_DIV_LOW
+				: out->live / WASTE_DIV + page_size / WASTE_FLOOR_DIV;
 }
 
-/* The page with the greatest dead share. Commit lock. */
+static double dead_share(const struct pfs_page_space *space)
+{
+	return (double)pfs_page_dead(space) / (double)space->disk;
+}
+
+bool pfs_compact_is_worth(struct pfs_page *page, const struct pfs_page_space *space)
+{
+	return can_be_emptied(page, space) && space->used &&
+	       dead_share(space) > 1.0 / SHARE_MIN_DIV;
+}
+
+/* The page with the greatest dead share, eager: however small that is. Commit lock. */
 static struct pfs_page *worst_page(struct pfs_store *store, bool eager)
 {
 	struct pfs_page *worst = NULL;
-	double worst_share = eager ? 0 : 1.0 / SHARE_MIN_DIV;
+	double worst_share = 0;
 
 	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
 		struct pfs_page *page = pfs_pager_find(store->pager, n);
@@ -150,9 +159,10 @@ static struct pfs_page *worst_page(struct pfs_store *store, bool eager)
 		if (!page)
 			continue;
 		pfs_page_space(page, &space);
-		if (!can_be_emptied(page, &space) || space.used == 0)
+		if (eager ? !can_be_emptied(page, &space) || space.used == 0
+			  : !pfs_compact_is_worth(page, &space))
 			continue;
-		share = (double)pfs_page_dead(&space) / (double)space.disk;
+		share = dead_share(&space);
 		if (share > worst_share) {
 			worst_share = share;
 			worst = page;
@@ -163,12 +173,10 @@ static struct pfs_page *worst_page(struct pfs_store *store, bool eager)
 
 static bool is_wasteful(struct pfs_store *store, bool running)
 {
-	struct waste waste = count_waste(store);
-	uint64_t page = store->super.page_size;
+	struct pfs_waste waste;
 
-	if (running)
-		return waste.dead > waste.live / WASTE_DIV_LOW + page / WASTE_FLOOR_DIV_LOW;
-	return waste.dead > waste.live / WASTE_DIV + page / WASTE_FLOOR_DIV;
+	pfs_count_waste(store, running, &waste);
+	return waste.dead > waste.dead_max;
 }
 
 /* Chooses a page and closes it. 1: there is one, 0: there is none, -ENOMEM. */

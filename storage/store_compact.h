@@ -31,6 +31,17 @@ static inline bool pfs_compact_is_due(const struct pfs_store *store)
 /* Moves the next values of the victim. 1: it is not done, 0: it is: empty and gone, or given up. */
 int pfs_compact_victim_step(struct pfs_store *store, bool force);
 
+/* Bytes of documents in the pages, dead ones, and how many of these start compaction, or keep it
+ * going. Commit lock. */
+struct pfs_waste {
+	uint64_t live, dead, dead_max;
+};
+void pfs_count_waste(struct pfs_store *store, bool running, struct pfs_waste *out);
+
+/* Whether compaction at work would empty the page, after those with a greater dead share. Commit
+ * lock. */
+bool pfs_compact_is_worth(struct pfs_page *page, const struct pfs_page_space *space);
+
 /* The victim is open again. stuck: it is not tried before something has left it. */
 void pfs_compact_give_up(struct pfs_store *store, bool stuck);
 

@@ -2,13 +2,14 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "storage/store_internal.h"
+#include "storage/store_compact.h"
 
 #define STAT_WAIT_NS 20000000 /* for the commit lock */
 
 int pfs_stat_locked(struct pfs_store *store, struct pfs_store_stat *out)
 {
 	struct pfs_pager_stat pages;
+	struct pfs_waste waste;
 	uint64_t journal;
 	int err = pfs_pager_stat(store->pager, &pages);
 
@@ -16,6 +17,7 @@ int pfs_stat_locked(struct pfs_store *store, struct pfs_store_stat *out)
 		err = pfs_journal_disk_bytes(store->journal, &journal);
 	if (err)
 		return err;
+	pfs_count_waste(store, store->compaction.running, &waste);
 	*out = (struct pfs_store_stat){
 		.points = store->points,
 		.scratch = store->scratch,
@@ -26,6 +28,8 @@ int pfs_stat_locked(struct pfs_store *store, struct pfs_store_stat *out)
 		.hole_bytes = pages.hole_bytes,
 		.gap_bytes = pages.gap_bytes,
 		.free_bytes = pages.free_bytes,
+		.dead_bytes = waste.dead,
+		.dead_max = waste.dead_max,
 		.disk_bytes = pages.disk_bytes + journal,
 		.page_bytes = pages.disk_bytes,
 		.pages = pages.pages,
@@ -116,7 +120,7 @@ uint64_t pfs_store_sequence(const struct pfs_store *store)
 
 /* ---- pages ---- */
 
-static int stat_page(const struct pfs_page *page, struct pfs_page_stat *out)
+static int stat_page(struct pfs_page *page, struct pfs_page_stat *out)
 {
 	struct pfs_page_space space;
 	uint64_t disk = 0;
@@ -134,6 +138,8 @@ static int stat_page(const struct pfs_page *page, struct pfs_page_stat *out)
 		.gap = space.gap,
 		.free = pfs_page_dead(&space) + space.ahead,
 		.live = pfs_page_live(&space),
+		.dead = pfs_page_dead(&space),
+		.worth = pfs_compact_is_worth(page, &space),
 		.closed = page->closed,
 		.retiring = page->retiring,
 		.unusable = page->unusable,

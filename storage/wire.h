@@ -19,7 +19,7 @@
 #include "storage/base.h"
 #include "storage/key.h"
 
-#define PFS_WIRE_VERSION 5
+#define PFS_WIRE_VERSION 6
 #define PFS_WIRE_HEADER_LEN 16
 #define PFS_WIRE_BODY_MAX (2 * PFS_MIB)
 #define PFS_WIRE_PIECE_MAX PFS_MIB	  /* bytes of a document in one message */

@@ -13,8 +13,8 @@
 /* struct pfs_store_stat */
 #define PFS_WIRE_STAT_FIELDS(F) \
 	F(points) F(scratch) F(raw_bytes) F(container_bytes) F(slot_bytes) F(used_bytes) \
-	F(hole_bytes) F(gap_bytes) F(free_bytes) F(disk_bytes) F(page_bytes) F(pages) \
-	F(page_size) F(min_value_size) F(journal_bytes) F(sequence) F(durable_sequence) \
+	F(hole_bytes) F(gap_bytes) F(free_bytes) F(dead_bytes) F(dead_max) F(disk_bytes) \
+	F(page_bytes) F(pages) F(page_size) F(min_value_size) F(journal_bytes) F(sequence) F(durable_sequence) \
 	F(blocks_decoded) F(records) F(syncs) F(checkpoints) F(relocations) F(in_place) \
 	F(moved_values) F(moved_bytes) F(retired_pages) F(space_total) F(space_available) \
 	F(index_bytes) F(format_version) F(dictionaries) F(dictionary) F(dictionary_users) \
@@ -26,7 +26,7 @@
 /* struct pfs_page_stat */
 #define PFS_WIRE_PAGE_FIELDS(F) \
 	F(number) F(slots) F(free_slots) F(size) F(disk) F(used) F(holes) F(gap) F(free) \
-	F(pinned) F(live) F(closed) F(retiring) F(unusable)
+	F(pinned) F(live) F(dead) F(worth) F(closed) F(retiring) F(unusable)
 
 /* struct pfs_snapshot_info */
 #define PFS_WIRE_SNAPSHOT_FIELDS(F) \

@@ -57,6 +57,8 @@ static void print_store(const struct target *target, const struct pfs_store_stat
 		print_line("dict", "off: new documents are packed without dictionary");
 	print_line("pages", "%s in use, %s in holes, %s never used", size_text(s->used_bytes).text,
 		   size_text(s->hole_bytes).text, size_text(s->gap_bytes).text);
+	print_line("dead", "%s; above %s they are compacted away", size_text(s->dead_bytes).text,
+		   size_text(s->dead_max).text);
 	if (s->snapshots)
 		print_line("snapshots",
 			   "%" PRIu64 " open, the oldest for %.0f s; %s pinned, %s of memory",
@@ -264,6 +266,8 @@ static void print_pages_json(const struct pfs_page_stat *pages, size_t count)
 		       ",\"gap_bytes\":%" PRIu64 ",\"free_bytes\":%" PRIu64
 		       ",\"pinned_bytes\":%" PRIu64 ",\"live_bytes\":%" PRIu64 ",\"live\":%.4f",
 		       p->used, p->holes, p->gap, p->free, p->pinned, p->live, live_share(p));
+		printf(",\"dead_bytes\":%" PRIu64 ",\"worth_emptying\":%s", p->dead,
+		       p->worth ? "true" : "false");
 		printf(",\"closed\":%s,\"retiring\":%s,\"unusable\":%s}",
 		       p->closed ? "true" : "false", p->retiring ? "true" : "false",
 		       p->unusable ? "true" : "false");

@@ -194,6 +194,8 @@ adds_up() {
 		(map(.hole_bytes) | add // 0) == $stat.hole_bytes,
 		(map(.gap_bytes) | add // 0) == $stat.gap_bytes,
 		(map(.free_bytes) | add // 0) == $stat.free_bytes,
+		(map(.dead_bytes) | add // 0) == $stat.dead_bytes,
+		all(.[]; .dead_bytes <= .free_bytes and .worth_emptying == (.dead_bytes > .disk_bytes / 10 and .used_bytes > 0)),
 		(map(.live_bytes) | add // 0) == $stat.container_bytes + $stat.slot_bytes,
 		(map(.slots - .free_slots) | add // 0) == $stat.points + $stat.scratch,
 		all(.[]; .size >= .used_bytes + .hole_bytes + .gap_bytes + 16 * .slots and .live <= 1 and .pinned_bytes == 0)

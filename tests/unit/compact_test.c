@@ -283,6 +283,68 @@ static void the_worst_page_is_emptied_first(void **state)
 	end_world(w);
 }
 
+/* The page of the greatest dead share among those that are said to be worth it; 0: there is none. */
+static uint32_t announced(struct world *w, unsigned *worth)
+{
+	struct pfs_page_stat *pages, *worst = NULL;
+	uint64_t dead = 0;
+	uint32_t number;
+	size_t count;
+
+	*worth = 0;
+	assert_int_equal(pfs_store_pages(w->store, &pages, &count), 0);
+	for (size_t i = 0; i < count; i++) {
+		dead += pages[i].dead;
+		if (!pages[i].worth)
+			continue;
+		++*worth;
+		if (!worst || (double)pages[i].dead / (double)pages[i].disk >
+				      (double)worst->dead / (double)worst->disk)
+			worst = &pages[i];
+	}
+	assert_int_equal(dead, stat_of(w).dead_bytes);
+	number = worst ? worst->number : 0;
+	free(pages);
+	return number;
+}
+
+/* Proves: what the statistics say of compaction is what it does: it begins when there are more dead
+ * bytes than they name, takes the page that they show as the worst, and ends when there are no more
+ * than they name then. */
+static void compaction_does_what_the_statistics_say(void **state)
+{
+	struct world *w = new_world(64 * PFS_KIB, 16, 31);
+	unsigned worth, emptied = 0, at_rest = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 2000; i++)
+		put(w, i, 1000);
+	checkpoint(w);
+	assert_int_equal(announced(w, &worth), 0);
+	assert_int_equal(worth, 0);
+	for (unsigned i = 0; i < 2000; i++) {
+		uint32_t page;
+
+		if (roll(w, 64) < i * 48 / 2000)
+			drop(w, i);
+		if (i % 50 != 49)
+			continue;
+		checkpoint(w);
+		while (stat_of(w).dead_bytes > stat_of(w).dead_max && (page = announced(w, &worth))) {
+			assert_true(pfs_store_compact_step(w->store, false) >= 0);
+			assert_null(pfs_pager_find(w->store->pager, page));
+			emptied++;
+		}
+		assert_int_equal(pfs_store_compact_step(w->store, false), 0);
+		assert_true(stat_of(w).dead_bytes <= stat_of(w).dead_max);
+		at_rest++;
+	}
+	assert_true(emptied > 5);
+	assert_int_equal(at_rest, 40);
+	assert_int_equal(stat_of(w).retired_pages, emptied);
+	end_world(w);
+}
+
 /* Proves: what is written while a page is being emptied goes elsewhere, also a change of a value
  * that is still in it; the page is gone after two passes at most. */
 static void a_closed_page_takes_nothing(void **state)
@@ -716,6 +778,7 @@ int main(void)
 		cmocka_unit_test(growth_is_given_back),
 		cmocka_unit_test(changes_during_a_checkpoint_lose_no_space),
 		cmocka_unit_test(the_worst_page_is_emptied_first),
+		cmocka_unit_test(compaction_does_what_the_statistics_say),
 		cmocka_unit_test(a_closed_page_takes_nothing),
 		cmocka_unit_test(compaction_ends_whatever_the_sizes),
 		cmocka_unit_test(a_full_compaction_packs),
