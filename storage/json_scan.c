@@ -52,9 +52,7 @@ static const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
 	return p;
 }
 
-/* The length of the well-formed UTF-8 sequence at p (RFC 3629), 0 when it is none, -1 when the text
- * ends in it. */
-static int utf8_len(const uint8_t *p, const uint8_t *end)
+int pfs_json_utf8_len(const uint8_t *p, const uint8_t *end)
 {
 	uint8_t lo = 0x80, hi = 0xbf;
 	int len;
@@ -142,7 +140,7 @@ static enum pfs_json_status scan_string(struct pfs_json_scan *scan, const uint8_
 			return bad(scan, p,
 				   *p == '\n' ? "a string is not closed in its line"
 					      : "unescaped control character in a string");
-		len = utf8_len(p, end);
+		len = pfs_json_utf8_len(p, end);
 		if (len < 0)
 			return more(scan, end);
 		if (len == 0)
@@ -500,7 +498,7 @@ size_t pfs_json_string_encode(char *out, const char *text, size_t len)
 
 	*o++ = '"';
 	while (p < end) {
-		int n = utf8_len(p, end);
+		int n = pfs_json_utf8_len(p, end);
 
 		if (n <= 0) {
 			memcpy(o, "\xef\xbf\xbd", 3);

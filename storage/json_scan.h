@@ -63,4 +63,8 @@ bool pfs_json_is_line_value(const void *data, size_t len);
  * 6 * len + 2. Returns the length. */
 size_t pfs_json_string_encode(char *out, const char *text, size_t len);
 
+/* The length of the well-formed UTF-8 sequence (RFC 3629) at p < end, 0 when it is none, -1 when
+ * the text ends in it. */
+int pfs_json_utf8_len(const uint8_t *p, const uint8_t *end);
+
 #endif

@@ -480,10 +480,10 @@ struct pfs_page_stat {
 	uint64_t pinned;	    /* of used: only snapshots need them any more */
 	uint64_t live;		    /* used, and slots in use, without what is pinned */
 	uint64_t dead;		    /* of free: what compaction could give back */
-	bool worth;		    /* so much of its disk that compaction, at work, would empty it */
-	bool closed;		    /* takes nothing: it is being emptied */
-	bool retiring;		    /* empty, about to be removed */
-	bool unusable;		    /* damaged: takes nothing until it is repaired */
+	bool worth;    /* so much of its disk that compaction, at work, would empty it */
+	bool closed;   /* takes nothing: it is being emptied */
+	bool retiring; /* empty, about to be removed */
+	bool unusable; /* damaged: takes nothing until it is repaired */
 };
 
 /* All pages at one moment, in the order of their numbers: *out is malloc'ed (never NULL on

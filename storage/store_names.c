@@ -410,7 +410,8 @@ out:
 
 void pfs_release(struct pfs_store *store, uint32_t object)
 {
-	/* Else the number went with the name: what has it now is another's, such as a put in pieces. */
+	/* Else the number went with the name: what has it now is another's, such as a put in
+	 * pieces. */
 	if (store->hold_objects)
 		pfs_drop_temporary(store, object);
 }

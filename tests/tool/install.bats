@@ -137,6 +137,7 @@ completed() {
 	[[ -z $(completed "payloadctl snapshot $T/dir2 $T/new ") ]]
 	[[ $(completed "payloadctl export -o $T/f") == "$T/file" ]]
 	[[ $(completed "payloadctl export --output=$T/f") == "$T/file" ]]
+	[[ $(completed "payloadctl map -o $T/f") == "$T/file" ]]
 	[[ $(completed "payloadfs $T/dir2") == "$T/dir2" ]]
 }
 

@@ -27,6 +27,8 @@ documents() {
 		ctl sync "$target"
 		[[ $(ctl stat --json "$target" | jq -c '[.points,.scratch,.mountpoint]') == "[501,1,\"$M\"]" ]]
 		[[ $(ctl stat "$target") == *"mounted at $M by process "* ]]
+		[[ $(ctl map --json "$target" | jq -c '[.points,.mountpoint]') == "[501,\"$M\"]" ]]
+		[[ $(ctl map "$target") == *"mounted at $M"* ]]
 		[[ $(ctl stat --json "$target" 7 1000 | jq -c 'map([.id, .size])') == "[[7,$(stat -c %s "$M/7")],[1000,5]]" ]]
 		run -1 ctl stat "$target" 4711
 		ctl rm "$target" 1000 note~
@@ -41,6 +43,30 @@ documents() {
 	ctl umount "$S"
 	[[ $(ctl stat --json "$S" | jq -c '[.points,.mountpoint]') == '[500,null]' ]]
 	mount_fs
+}
+
+# shows QUERY: what jq says of the map that the daemon gives.
+shows() { ctl map --json "$M" | jq -e "$1" >/dev/null; }
+
+@test "map shows a live store's pages: dead ones, whose turn would come, and those that a snapshot needs" {
+	documents 1 4000 abc >"$T/in"
+	ctl import -q "$M" "$T/in"
+	ctl sync "$M"
+	wait_for 60 shows '(.pages | length) >= 1 and all(.pages[]; .live_bytes > 0)'
+	# Less than what starts a compaction, more than a tenth.
+	ctl rm "$M" $(seq 1 1500)
+	wait_for 60 shows '.due == false and .pages[0].next == 1 and .pages[0].dead_bytes > 20000 and .dead_max > .dead_bytes'
+	# A reader that stands still keeps its snapshot.
+	mkfifo "$T/fifo"
+	ctl export -q "$M" >"$T/fifo" 3>&- &
+	local exporter=$!
+	exec 7<"$T/fifo"
+	read -r _ <&7
+	ctl rm "$M" $(seq 2000 2200)
+	wait_for 60 shows '.pinned_bytes > 5000 and .pages[0].pinned_bytes == .pinned_bytes' || fail "$(ctl map --json "$M")"
+	exec 7<&-
+	wait "$exporter"
+	wait_for 60 shows '.pinned_bytes == 0'
 }
 
 @test "train works on a live mount; dict=off reads, and packs without" {

@@ -283,7 +283,8 @@ static void the_worst_page_is_emptied_first(void **state)
 	end_world(w);
 }
 
-/* The page of the greatest dead share among those that are said to be worth it; 0: there is none. */
+/* The page of the greatest dead share among those that are said to be worth it; 0: there is none.
+ */
 static uint32_t announced(struct world *w, unsigned *worth)
 {
 	struct pfs_page_stat *pages, *worst = NULL;
@@ -330,7 +331,8 @@ static void compaction_does_what_the_statistics_say(void **state)
 		if (i % 50 != 49)
 			continue;
 		checkpoint(w);
-		while (stat_of(w).dead_bytes > stat_of(w).dead_max && (page = announced(w, &worth))) {
+		while (stat_of(w).dead_bytes > stat_of(w).dead_max &&
+		       (page = announced(w, &worth))) {
 			assert_true(pfs_store_compact_step(w->store, false) >= 0);
 			assert_null(pfs_pager_find(w->store->pager, page));
 			emptied++;

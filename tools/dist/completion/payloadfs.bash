@@ -86,7 +86,7 @@ _payloadctl() {
 		return
 	fi
 	case $command:${words[-1]} in
-	export:-o | export:--output)
+	export:-o | export:--output | map:-o | map:--output)
 		_payloadfs_paths -f "$current"
 		return
 		;;
