@@ -95,11 +95,19 @@ int pfs_control_start(struct pfs_control *control)
 	return pfs_invalidator_start(&control->invalidator, &ops, control->env.logger);
 }
 
+static void end_stream(void *import)
+{
+	pfs_import_free(import);
+}
+
 static void free_inode(struct pfs_control *control, struct pfs_control_inode *inode)
 {
 	if (inode->moment)
 		pfs_moment_release(control->points, inode->moment);
-	pfs_import_free(inode->import);
+	/* What it still imports, the kernel is told of: not on a thread that answers requests. */
+	if (inode->import && (!control->importers ||
+			      pfs_jobs_submit(control->importers, end_stream, inode->import) != 0))
+		pfs_import_free(inode->import);
 	free(inode->text);
 	free(inode);
 }
@@ -426,8 +434,8 @@ void pfs_control_setattr(struct pfs_control *control, fuse_req_t req, fuse_ino_t
 		err = EPERM;
 	else if ((to_set & FUSE_SET_ATTR_SIZE) && inode->file <= PFS_CONTROL_POINTS)
 		err = EPERM;
-	else if ((to_set & FUSE_SET_ATTR_SIZE) && st->st_size != 0)
-		err = EINVAL;
+	else if ((to_set & FUSE_SET_ATTR_SIZE) && (st->st_size != 0 || inode->import))
+		err = EINVAL; /* what was imported can't be taken back */
 	if (inode)
 		drop_again(control, inode);
 	if (err) {

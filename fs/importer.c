@@ -9,9 +9,10 @@
 #include "storage/json_scan.h"
 #include "storage/ndjson.h"
 
-#define ITEMS 64	    /* documents that are put at once */
-#define ITEMS_BYTES PFS_MIB /* or so many bytes of them */
-#define LOGGED_MAX 20	    /* refused lines of a stream that are logged one by one */
+#define ITEMS 64	     /* documents that are put at once */
+#define ITEMS_BYTES PFS_MIB  /* or so many bytes of them */
+#define KEPT (256 * PFS_KIB) /* bytes that were taken last; what comes again must be the same */
+#define LOGGED_MAX 20	     /* refused lines of a stream that are logged one by one */
 
 struct piece {
 	struct piece *next;
@@ -32,6 +33,7 @@ struct pfs_import {
 
 	/* Of the job. */
 	uint64_t next_off; /* bytes before it have been taken */
+	uint8_t *kept;	   /* the last KEPT of them: that of offset n at n % KEPT */
 	uint8_t *rest;	   /* those that are not parsed yet */
 	size_t rest_len, rest_cap;
 	size_t fed, feed; /* of rest: what the reader has, may have */
@@ -68,8 +70,10 @@ int pfs_import_new(struct pfs_import **out, const struct pfs_import_env *env)
 	*out = NULL;
 	if (!import)
 		return -ENOMEM;
-	err = pfs_ndjson_open_source(&import->reader, feed, import);
+	import->kept = malloc(KEPT);
+	err = import->kept ? pfs_ndjson_open_source(&import->reader, feed, import) : -ENOMEM;
 	if (err) {
+		free(import->kept);
 		free(import);
 		return err;
 	}
@@ -239,6 +243,24 @@ static size_t complete_len(const struct pfs_import *import, size_t len)
 	return complete;
 }
 
+/* Keeps the bytes at off for comparison, or compares them (false: they are others). At most KEPT.
+ */
+static void keep(struct pfs_import *import, uint64_t off, const uint8_t *data, size_t len)
+{
+	size_t at = off % KEPT, first = pfs_min_u64(len, KEPT - at);
+
+	memcpy(import->kept + at, data, first);
+	memcpy(import->kept, data + first, len - first);
+}
+
+static bool is_kept(const struct pfs_import *import, uint64_t off, const uint8_t *data, size_t len)
+{
+	size_t at = off % KEPT, first = pfs_min_u64(len, KEPT - at);
+
+	return memcmp(import->kept + at, data, first) == 0 &&
+	       memcmp(import->kept, data + first, len - first) == 0;
+}
+
 static int take(struct pfs_import *import, const uint8_t *data, size_t len)
 {
 	size_t need = import->rest_len + len;
@@ -269,13 +291,28 @@ static int take(struct pfs_import *import, const uint8_t *data, size_t len)
 	return err;
 }
 
+static int refuse_piece(const struct pfs_import *import, uint64_t from, uint64_t to,
+			const char *what)
+{
+	pfs_logf(import->env.logger, PFS_LOG_WARNING,
+		 ".payloadfs/import: bytes %" PRIu64 " to %" PRIu64
+		 " were %s: what comes with or behind them is not imported; write it as one stream",
+		 from, to, what);
+	return -EINVAL;
+}
+
+/* What was taken before comes again when the kernel writes whole pages. */
 static int take_piece(struct pfs_import *import, const struct piece *piece)
 {
-	uint64_t again = import->next_off - piece->off;
+	uint64_t again = pfs_min_u64(import->next_off - piece->off, piece->len);
+	size_t len = piece->len - (size_t)again, kept = pfs_min_u64(len, KEPT);
 
-	if (again >= piece->len)
-		return 0;
-	return take(import, piece->data + again, piece->len - (size_t)again);
+	if (again && (import->next_off - piece->off > KEPT ||
+		      !is_kept(import, piece->off, piece->data, (size_t)again)))
+		return refuse_piece(import, piece->off, piece->off + again,
+				    "written once more, with others");
+	keep(import, piece->off + piece->len - kept, piece->data + piece->len - kept, kept);
+	return len ? take(import, piece->data + again, len) : 0;
 }
 
 static void answer(struct piece *piece, int err)
@@ -306,16 +343,10 @@ static int take_next(struct pfs_import *import, struct piece *piece)
 
 	import->pieces = piece->next;
 	pthread_mutex_unlock(&import->lock);
-	if (missing) {
-		pfs_logf(import->env.logger, PFS_LOG_WARNING,
-			 ".payloadfs/import: bytes %" PRIu64 " to %" PRIu64
-			 " were not written: what is behind them is not imported; write it as one "
-			 "stream, from the beginning",
-			 import->next_off, piece->off);
-		err = -EINVAL;
-	} else {
+	if (missing)
+		err = refuse_piece(import, import->next_off, piece->off, "not written");
+	else
 		err = take_piece(import, piece);
-	}
 	pthread_mutex_lock(&import->lock);
 	return err;
 }
@@ -404,5 +435,6 @@ void pfs_import_free(struct pfs_import *import)
 	pthread_mutex_destroy(&import->lock);
 	free(import->payloads);
 	free(import->rest);
+	free(import->kept);
 	free(import);
 }

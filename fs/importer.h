@@ -7,7 +7,8 @@
  *
  * A line that is refused is logged with its number and reason and makes the piece fail; the lines
  * before and behind it are imported. Bytes that come a second time (the kernel writes whole pages)
- * are passed over. A piece before which others are missing for PFS_IMPORT_GAP_MS is refused.
+ * are passed over when they are the same, else refused. So is a piece before which others are
+ * missing for PFS_IMPORT_GAP_MS.
  *
  * Threads. pfs_import_add from any; the rest is done in one job at a time for each stream. */
 #ifndef PFS_IMPORTER_H

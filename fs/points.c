@@ -197,11 +197,15 @@ static int add_point(struct pfs_points *points, struct sums *sums, struct pfs_sn
 	if (err)
 		return err;
 	frame(&line, &name->key, kind);
-	if (kind == KIND_DAMAGED)
+	if (kind == KIND_DAMAGED) {
+		char text[PFS_NAME_MAX + 1];
+
+		pfs_key_format(text, &name->key);
 		pfs_logf(points->logger, PFS_LOG_WARNING,
-			 "points.ndjson: %.*s\"} is damaged: its line says so (`payloadctl check` "
-			 "says more)",
-			 (int)line.head_len, line.head);
+			 "points.ndjson: %s is damaged: its line says so (`payloadctl check` says "
+			 "where)",
+			 text);
+	}
 	sums->size += line.head_len + body_len(kind, size) + line.tail_len;
 	return 0;
 }
@@ -410,7 +414,7 @@ static void give(struct want *want, const void *data, size_t len)
 	want->len -= n;
 }
 
-/* The payload as it is: size bytes, or up to its end when that is not known (*size is set). */
+/* The payload as it is, up to its end. */
 static int give_plain(struct pfs_moment *moment, struct want *want, const struct pfs_key *key)
 {
 	ssize_t n = pfs_snapshot_read(moment->snapshot, key, want->skip, want->p, want->len);

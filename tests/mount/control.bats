@@ -186,6 +186,24 @@ setup() {
 		.setattr.count > 0 and .mknod.count > 0 and .control.count > 0'
 }
 
+@test "a damaged point is told in its line, what is around it can be read, and no import takes it" {
+	local page offset packed
+	documents 1 200 | ctl import -q "$M"
+	ctl umount "$M"
+	wait_for 60 no_daemon
+	read -r page offset packed < <(ctl stat --json "$S" 100 | jq -r '.[0] | "\(.page) \(.offset) \(.packed)"')
+	printf '\xa5\x5a\xa5' | dd of="$S/$(printf 'page-%08x' "$page")" bs=1 seek=$((offset + packed / 2)) conv=notrunc status=none
+	payloadfs -f "$S" "$M" >>"$LOG" 2>&1 3>&- &
+	wait_for 60 answers
+	cp "$C/points.ndjson" "$T/stream"
+	[[ $(wc -l <"$T/stream") == 200 ]]
+	[[ $(grep -v payload "$T/stream") == '{"id":100,"error":"damaged"}' ]]
+	cmp <(grep -v error "$T/stream") <(documents 1 200 | grep -v '^{"id":100,')
+	logged 'points.ndjson: 100 is damaged'
+	run -1 payloadctl import -q "$T/other" "$T/stream"
+	[[ $output == *"stream"*"no payload"* ]]
+}
+
 @test "what is written to import is imported, whatever the pieces" {
 	local i
 	documents 1 20000 >"$T/in"
@@ -252,9 +270,22 @@ setup() {
 
 @test "import: a hole in what is written is refused, and keeps nobody waiting for good" {
 	refused "Invalid argument" dd if=/dev/zero of="$C/import" bs=4096 seek=3 count=1 conv=notrunc,fsync status=none
-	logged 'were not written'
+	logged 'bytes 0 to 12288 were not written'
 	echo '{"id":1,"payload":1}' >"$C/import"
 	[[ $(cat "$M/1") == 1 ]]
+}
+
+@test "import: what was imported can't be written over or cut off" {
+	exec 8<>"$C/import"
+	printf '{"id":1,"payload":1}\n' >&8
+	sync -f "$M"
+	[[ $(cat "$M/1") == 1 ]]
+	refused "Invalid argument" perl -e 'open F, ">&=", 8; truncate(F, 0) or die "$!\n"'
+	perl -e 'open F, ">&=", 8; sysseek F, 0, 0; syswrite F, qq({"id":2,"payload":2}\n{"id":3,"payload":3}\n)'
+	sync -f "$M" || true
+	wait_for 30 logged 'bytes 0 to 21 were written once more, with others'
+	exec 8>&-
+	[[ $(ls "$M") == 1 ]]
 }
 
 @test "compact, sync, train: writing does it, reading tells it, an error comes back when it is opened" {
