@@ -495,6 +495,28 @@ static void a_source_may_have_nothing_for_now(void **state)
 	pfs_ndjson_close(reader);
 }
 
+/* Proves: what came last is looked at also when the reader had hoped for more of a large record. */
+static void a_large_record_ends_with_a_small_piece(void **state)
+{
+	static char first[150001], last[] = "x\"}\n";
+	struct dripping d = {0};
+	struct pfs_ndjson *reader;
+	struct pfs_ndjson_doc doc;
+	int head;
+
+	(void)state;
+	memset(first, 'x', sizeof(first) - 1);
+	head = sprintf(first, "{\"id\":1,\"payload\":\"");
+	first[head] = 'x';
+	assert_int_equal(pfs_ndjson_open_source(&reader, drip, &d), 0);
+	pour(&d, first);
+	assert_int_equal(pfs_ndjson_next(reader, &doc), -EAGAIN);
+	pour(&d, last);
+	assert_int_equal(pfs_ndjson_next(reader, &doc), 1);
+	assert_int_equal(doc.len, sizeof(first) - 1 - (size_t)head + 3);
+	pfs_ndjson_close(reader);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -508,6 +530,7 @@ int main(void)
 		cmocka_unit_test(failing_input_ends_with_its_error),
 		cmocka_unit_test(waiting_is_told),
 		cmocka_unit_test(a_source_may_have_nothing_for_now),
+		cmocka_unit_test(a_large_record_ends_with_a_small_piece),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
