@@ -12,7 +12,8 @@
 #define ITEMS 64	     /* documents that are put at once */
 #define ITEMS_BYTES PFS_MIB  /* or so many bytes of them */
 #define KEPT (256 * PFS_KIB) /* bytes that were taken last; what comes again must be the same */
-#define LOGGED_MAX 20	     /* refused lines of a stream that are logged one by one */
+#define WAIT_STEP_MS 100
+#define LOGGED_MAX 20 /* refused lines of a stream that are logged one by one */
 
 struct piece {
 	struct piece *next;
@@ -321,17 +322,29 @@ static void answer(struct piece *piece, int err)
 	free(piece);
 }
 
-/* Waits for another piece. False: none came. Under the lock. */
-static bool wait_for_piece(struct pfs_import *import)
+static bool wait_a_little(struct pfs_import *import)
 {
-	struct piece *first = import->pieces;
 	struct timespec until;
-	int err = 0;
 
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += PFS_IMPORT_GAP_MS / 1000;
-	while (!err && import->pieces == first && !*import->env.stopping)
-		err = pthread_cond_timedwait(&import->arrived, &import->lock, &until);
+	until.tv_nsec += WAIT_STEP_MS * (PFS_NSEC_PER_SEC / 1000);
+	if (until.tv_nsec >= PFS_NSEC_PER_SEC) {
+		until.tv_sec++;
+		until.tv_nsec -= PFS_NSEC_PER_SEC;
+	}
+	return pthread_cond_timedwait(&import->arrived, &import->lock, &until) == 0;
+}
+
+/* Waits for another piece before the first one. False: none came, or the mount is ending. Under the
+ * lock. */
+static bool wait_for_piece(struct pfs_import *import)
+{
+	const struct piece *first = import->pieces;
+	unsigned waited = 0;
+
+	while (import->pieces == first && waited < PFS_IMPORT_GAP_MS && !*import->env.stopping)
+		if (!wait_a_little(import))
+			waited += WAIT_STEP_MS;
 	return import->pieces != first;
 }
 
