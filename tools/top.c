@@ -246,7 +246,7 @@ static int by_rate(const void *left, const void *right)
 static void print_operations(struct page *page, const struct top_reading *before,
 			     const struct top_reading *now, double seconds)
 {
-	struct row rows[TOP_OPERATIONS_MAX];
+	struct row rows[TOP_OPERATIONS_MAX] = {{0}};
 	size_t count = 0;
 
 	for (size_t i = 0; i < now->count; i++) {
