@@ -89,7 +89,7 @@ fingerprint() {
 }
 
 @test "a second writer of a mounted store goes through its daemon, or is refused" {
-	local before
+	local before daemon
 	mount_fs
 	echo x >"$M/1"
 	[[ ! -e $M/2 ]]
@@ -98,10 +98,14 @@ fingerprint() {
 	[[ $(cat "$M/2") == y ]]
 	# Without the daemon's socket there is no way to it, and none around it.
 	mv "$S/socket" "$T/socket"
+	# What the daemon has still to do it does afterwards.
+	daemon=$(daemon_pids)
+	kill -STOP "$daemon"
 	before=$(sha256sum "$S"/*)
 	run -$exit_locked --separate-stderr timeout 60 payloadctl put "$S" 3 <<<z
 	[[ $stderr == *"in use"* || $stderr == *"using this store"* ]] || fail "$stderr"
 	[[ $(sha256sum "$S"/*) == "$before" ]]
+	kill -CONT "$daemon"
 	mv "$T/socket" "$S/socket"
 	[[ $(cat "$M/1") == x && ! -e $M/3 ]]
 }
