@@ -14,9 +14,10 @@
 #define PFS_WIRE_STAT_FIELDS(F) \
 	F(points) F(scratch) F(raw_bytes) F(container_bytes) F(slot_bytes) F(used_bytes) \
 	F(hole_bytes) F(gap_bytes) F(free_bytes) F(dead_bytes) F(dead_max) F(disk_bytes) \
-	F(page_bytes) F(pages) F(page_size) F(min_value_size) F(journal_bytes) F(sequence) F(durable_sequence) \
-	F(blocks_decoded) F(records) F(syncs) F(checkpoints) F(relocations) F(in_place) \
-	F(moved_values) F(moved_bytes) F(retired_pages) F(space_total) F(space_available) \
+	F(page_bytes) F(pages) F(page_size) F(min_value_size) F(journal_bytes) F(sequence) \
+	F(durable_sequence) F(blocks_decoded) F(records) F(syncs) F(checkpoints) \
+	F(relocations) F(in_place) F(moved_values) F(moved_bytes) F(retired_pages) \
+	F(space_total) F(space_available) \
 	F(index_bytes) F(format_version) F(dictionaries) F(dictionary) F(dictionary_users) \
 	F(dictionary_raw) F(dictionary_packed) F(dictionary_off) F(dictionary_trainer) \
 	F(dictionary_off_recorded) F(snapshots) F(snapshot_age_ns) F(pinned_bytes) \

@@ -20,7 +20,9 @@ struct style {
 	unsigned fill_count;
 };
 
-static const char *const fill_blocks[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+static const char *const fill_blocks[] = {
+	" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█",
+};
 static const char *const fill_digits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
 
 static struct style style_of(bool colours, bool utf8)
