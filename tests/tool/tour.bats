@@ -3,6 +3,8 @@
 # shellcheck disable=SC2030,SC2031,SC2154 # bats runs each test in its own shell, and sets output and stderr
 load lib
 
+export BUILD=$build # whatever directory it runs in
+
 @test "the session of README runs, and README has its commands" {
 	cd "$root"
 	run -0 --separate-stderr timeout 300 tools/tour
