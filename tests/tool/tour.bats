@@ -19,7 +19,7 @@ export BUILD=$build # whatever directory it runs in
 	printf 'above\n<!-- tour -->\nold\n<!-- /tour -->\nbelow\n' >page
 	timeout 300 "$root/tools/tour" --readme page
 	[[ $(head -n 2 page) == $'above\n<!-- tour -->' && $(tail -n 2 page) == $'<!-- /tour -->\nbelow' ]]
-	! grep -q old page
+	run -1 grep -q old page
 	grep -q '^    \$ payloadctl umount' page
 	printf 'no marks\n' >page
 	run -1 timeout 300 "$root/tools/tour" --readme page
