@@ -144,7 +144,7 @@ tiles() { sed -nE 's/^ {1,7}[0-9]+ //p'; }
 	grep -q "^each tile: $(((pages + 79) / 80)) pages, averaged" picture || fail "$(cat picture)"
 	(($(tiles <picture | wc -l) <= 16))
 	[[ -z $(grep -E '^ {1,7}[0-9]+ .{12}' picture) ]]
-	! COLUMNS=200 payloadctl map "$S" | grep -q "^each tile"
+	[[ $(COLUMNS=200 payloadctl map "$S") != *"each tile"* ]]
 }
 
 # on_terminal COLUMNS COMMAND: what it writes to a terminal of that width.
@@ -164,7 +164,7 @@ on_terminal() {
 	[[ $(payloadctl map "$S") != *"$escape"* ]]
 	[[ $(NO_COLOR=1 on_terminal 40 payloadctl map "$S" | tr -d '\r' | tiles | head -n 1 | wc -m) == 31 ]]
 	[[ $(NO_COLOR=1 COLUMNS=40 on_terminal 60 payloadctl map "$S" | tr -d '\r' | tiles | head -n 1 | wc -m) == 51 ]]
-	! LC_ALL=C payloadctl map "$S" | LC_ALL=C grep -q '[^ -~]'
+	[[ -z $(LC_ALL=C payloadctl map "$S" | LC_ALL=C grep '[^ -~]') ]]
 	[[ $(LC_ALL=C payloadctl map "$S" | tiles) == *[0-9]* ]]
 }
 
