@@ -66,7 +66,7 @@ load lib
 }
 
 @test "the listing: ls, find and wc agree, hidden names included" {
-	both "for i in \$(seq 3000); do echo \$i > \$i; done; touch .42.swp 42~"
+	both "for i in \$(seq 1000); do echo \$i > \$i; done; touch .42.swp 42~"
 	both <<-'END'
 		ls | wc -l
 		ls -A | wc -l
@@ -74,7 +74,7 @@ load lib
 		ls -U | sort -n | tail -n 1
 		ls -d .[!.]*
 	END
-	[[ $(cd "$M" && find . -type f -printf '%i\n' | sort -u | wc -l) == 3002 ]]
+	[[ $(cd "$M" && find . -type f -printf '%i\n' | sort -u | wc -l) == 1002 ]]
 	same_for_good
 }
 
