@@ -82,6 +82,7 @@ FUZZ_TARGETS = $(fuzz_src:tests/fuzz/%_fuzz.c=%)
 fuzz_main_src = tests/fuzz/replay.c tests/fuzz/seeds.c
 # The reader of what Qdrant leaves, without the command.
 qdrant_src = $(filter-out %_import.c %_upsert.c,$(wildcard tools/qdrant*.c))
+qdrant_test_src = $(wildcard tests/unit/qdrant*_test.c)
 fuzz_support_src = $(filter-out %_fuzz.c $(fuzz_main_src),$(wildcard tests/fuzz/*.c))
 all_src = $(sort $(wildcard storage/*.[ch] fs/*.[ch] tools/*.[ch] tools/bench/*.[ch] tests/*/*.[ch]))
 tool_bats = $(wildcard tests/tool/*.bats)
@@ -141,7 +142,7 @@ $$(filter build/$(1)/tests/crash/%,$$($(1)_tests)): $(crash_src:%.c=build/$(1)/%
 $$(filter build/$(1)/tests/damage/%,$$($(1)_tests)): $(damage_src:%.c=build/$(1)/%.o)
 
 # The tests of what Qdrant leaves are linked with the objects of the tool.
-build/$(1)/tests/unit/qdrant_test build/$(1)/tests/fuzz/qdrant_fuzz: $(qdrant_src:%.c=build/$(1)/%.o)
+$(qdrant_test_src:%.c=build/$(1)/%) build/$(1)/tests/fuzz/qdrant_fuzz: $(qdrant_src:%.c=build/$(1)/%.o)
 
 # A fuzz target brings its main with libFuzzer; elsewhere it replays files.
 build/$(1)/tests/fuzz/%.o: private extra_cflags = $$(fuse_cflags)
