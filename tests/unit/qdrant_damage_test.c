@@ -58,15 +58,6 @@ static bool at_entry(const struct file *log, size_t byte)
 	return at == byte;
 }
 
-static bool has_payload(const struct result *r, const char *payload)
-{
-	for (size_t i = 0; i < r->count; i++) {
-		if (r->items[i].payload && strcmp(r->items[i].payload, payload) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* How many points are told as good with a payload that is not theirs. */
 static unsigned count_wrong(const struct result *r)
 {

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include <unistd.h>
+
 #include "tests/unit/qdrant_store.h"
 #include "tools/qdrant.h"
 
@@ -26,7 +28,8 @@ struct got {
 	char key[PFS_NAME_MAX + 1]; /* empty: not known */
 	char *payload;		    /* NULL: none */
 	char reason[160], file[64];
-	uint64_t offset;
+	uint64_t offset, length;
+	uint8_t stored[16]; /* the first ones */
 	size_t stored_len;
 };
 
@@ -54,7 +57,7 @@ static inline int keep_item(void *arg, const struct qdrant_item *item, uint64_t 
 	struct got *got = &r->items[r->count++];
 
 	assert_true(r->count < ITEMS_MAX && done <= total);
-	*got = (struct got){.good = item->good, .offset = item->offset};
+	*got = (struct got){.good = item->good, .offset = item->offset, .length = item->length};
 	if (item->key.kind != PFS_KEY_NONE)
 		pfs_key_format(got->key, &item->key);
 	if (item->payload) {
@@ -62,6 +65,7 @@ static inline int keep_item(void *arg, const struct qdrant_item *item, uint64_t 
 		assert_non_null(got->payload);
 		memcpy(got->payload, item->payload, item->len);
 		assert_int_equal(item->payload[0], '{');
+		assert_int_equal(strlen(got->payload), item->len);
 	}
 	if (item->good) {
 		assert_true(pfs_key_is_point(&item->key));
@@ -73,6 +77,9 @@ static inline int keep_item(void *arg, const struct qdrant_item *item, uint64_t 
 	if (item->file)
 		snprintf(got->file, sizeof(got->file), "%s", strrchr(item->file, '/') + 1);
 	got->stored_len = item->stored ? item->stored_len : 0;
+	if (got->stored_len)
+		memcpy(got->stored, item->stored,
+		       pfs_min_u64(got->stored_len, sizeof(got->stored)));
 	return 0;
 }
 
@@ -105,6 +112,15 @@ static inline const struct got *find(const struct result *r, const char *key)
 			return &r->items[i];
 	}
 	return NULL;
+}
+
+static inline bool has_payload(const struct result *r, const char *payload)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		if (r->items[i].payload && strcmp(r->items[i].payload, payload) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* ---- what goes in ---- */
@@ -199,6 +215,31 @@ static inline void write_segment(bool immutable, bool raw)
 	qs_free(&s);
 }
 
+/* Of one point, that it is good and has the payload. */
+static inline void assert_good(const struct result *r, const char *key, const char *payload)
+{
+	const struct got *got = find(r, key);
+
+	if (!got || !got->good)
+		fail_msg("%s: %s", key, got ? got->reason : "is not there");
+	assert_string_equal(got->payload, payload);
+}
+
+/* Of one point, that it is put aside, for a reason that has this in it. */
+static inline const struct got *assert_aside(const struct result *r, const char *key,
+					     const char *reason)
+{
+	const struct got *got = find(r, key);
+
+	if (!got || got->good || !strstr(got->reason, reason))
+		fail_msg("%s: %s, not %s", key,
+			 !got	     ? "is not there"
+			 : got->good ? "good"
+				     : got->reason,
+			 reason);
+	return got;
+}
+
 /* Everything there is is right, and nothing else. */
 static inline void assert_whole(const struct result *r)
 {
@@ -213,6 +254,69 @@ static inline void assert_whole(const struct result *r)
 	assert_string_equal(r->notes, "");
 	assert_false(r->stat.damaged || r->stat.unread || r->stat.unversioned);
 	assert_int_equal(r->stat.points, r->count);
+}
+
+/* ---- one segment, made for a test ---- */
+
+/* Writes the segment, and forgets it. */
+static inline void put_segment(struct qs_segment *s)
+{
+	clean();
+	qs_write(s, segment_path);
+	qs_free(s);
+}
+
+static inline void import_again(struct result *r)
+{
+	import(r, segment_path, false);
+	assert_int_equal(r->err, 0);
+}
+
+static inline void import_segment(struct result *r, struct qs_segment *s)
+{
+	put_segment(s);
+	import_again(r);
+}
+
+static inline void shorten(const char *name, size_t len)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", segment_path, name);
+	assert_int_equal(truncate(path, (off_t)len), 0);
+}
+
+static inline void remove_file(const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", segment_path, name);
+	assert_int_equal(unlink(path), 0);
+}
+
+/* A point with a payload; returns its offset. */
+static inline uint32_t add_point(struct qs_segment *s, uint64_t id, const char *json)
+{
+	uint32_t offset = qs_insert(s, id);
+
+	qs_put(s, offset, json);
+	return offset;
+}
+
+/* The entry of an offset in tracker.dat. */
+static inline uint8_t *entry_of(struct qs_segment *s, uint32_t offset)
+{
+	return s->tracker + 4 + 16 * offset;
+}
+
+/* Nothing is put aside, noted or doubted. */
+static inline void assert_clean(const struct result *r, size_t count)
+{
+	assert_int_equal(r->count, count);
+	for (size_t i = 0; i < r->count; i++)
+		assert_true(r->items[i].good);
+	assert_string_equal(r->notes, "");
+	assert_false(r->stat.damaged || r->stat.unversioned);
 }
 
 /* ---- the directory ---- */

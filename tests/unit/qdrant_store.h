@@ -174,8 +174,9 @@ static inline void qs_write(const struct qs_segment *s, const char *directory)
 	qs_write_text(directory, "segment.json", text);
 }
 
-/* Writes a file of a write-ahead log with so many operations of some bytes. */
-static inline void qs_write_log(const char *directory, const char *name, unsigned operations)
+/* Writes a file of a write-ahead log with operations of these lengths. */
+static inline void qs_write_operations(const char *directory, const char *name, const size_t *lens,
+				       unsigned operations)
 {
 	struct qs_bytes log = {0};
 	uint32_t crc = 0x12345678;
@@ -183,11 +184,11 @@ static inline void qs_write_log(const char *directory, const char *name, unsigne
 	qs_append(&log, "wal", 4);
 	qs_append_int(&log, crc, 4);
 	for (unsigned i = 0; i < operations; i++) {
-		size_t from = log.len, len = 5 + 7 * i;
+		size_t from = log.len;
 		uint32_t mirrored = 0;
 
-		qs_append_int(&log, len, 8);
-		for (size_t b = 0; b < len; b++)
+		qs_append_int(&log, lens[i], 8);
+		for (size_t b = 0; b < lens[i]; b++)
 			qs_append_int(&log, b + i, 1);
 		while (log.len % 8 != 4)
 			qs_append_int(&log, 0, 1);
@@ -200,6 +201,20 @@ static inline void qs_write_log(const char *directory, const char *name, unsigne
 		qs_append_int(&log, 0, 1);
 	qs_write_file(directory, name, log.bytes, log.len);
 	free(log.bytes);
+}
+
+#define QS_OPERATIONS 16
+
+/* The same with so many operations of some bytes. */
+static inline void qs_write_log(const char *directory, const char *name, unsigned operations)
+{
+	size_t lens[QS_OPERATIONS] = {0};
+
+	if (operations > QS_OPERATIONS)
+		abort();
+	for (unsigned i = 0; i < operations; i++)
+		lens[i] = 5 + 7 * i;
+	qs_write_operations(directory, name, lens, operations);
 }
 
 static inline void qs_free(struct qs_segment *s)
