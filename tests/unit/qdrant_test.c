@@ -231,6 +231,27 @@ static void count_of_a_mapping(void **state)
 	}
 }
 
+/* Proves: of an immutable mapping an entry whose offset was there already is none, also as the last
+ * one: whose the offset is stays certain. */
+static void offset_again_at_the_end(void **state)
+{
+	struct qs_segment s = {.immutable = true};
+	struct result r;
+
+	(void)state;
+	add_point(&s, 1, "{\"n\":1}");
+	add_point(&s, 2, "{\"n\":2}");
+	s.mapping.bytes[8 + 13 + 9] = 0;
+	import_segment(&r, &s);
+	assert_int_equal(r.count, 3);
+	assert_good(&r, "1", "{\"n\":1}");
+	assert_null(find(&r, "2"));
+	assert_true(has_payload(&r, "{\"n\":2}"));
+	assert_int_equal(assert_aside(&r, "", "no entries")->offset, 8 + 13);
+	assert_true(r.stat.damaged);
+	forget(&r);
+}
+
 /* Proves: an offset that has a version but no id lost it, and its payload is put aside; one without
  * is a leftover, and so is what belongs to a deleted point. A point that nothing is known of but
  * its id is not believed in a mapping that is damaged. */
@@ -327,6 +348,7 @@ int main(void)
 		cmocka_unit_test(versions_that_end_early),
 		cmocka_unit_test(deleted_bits),
 		cmocka_unit_test(count_of_a_mapping),
+		cmocka_unit_test(offset_again_at_the_end),
 		cmocka_unit_test(ids_that_are_lost),
 		cmocka_unit_test(segments_without_points),
 		cmocka_unit_test(storage_that_is_missing),
