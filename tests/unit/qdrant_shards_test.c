@@ -337,7 +337,7 @@ static void assert_unread(const char *path, uint64_t unread, const char *note)
 static void turn_byte(const char *path, off_t at)
 {
 	int fd = open(path, O_RDWR);
-	uint8_t byte;
+	uint8_t byte = 0;
 
 	assert_true(fd >= 0 && pread(fd, &byte, 1, at) == 1);
 	byte ^= 0x20;
