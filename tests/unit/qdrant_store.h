@@ -132,7 +132,7 @@ static inline void qs_write_file(const char *directory, const char *name, const 
 
 	snprintf(path, sizeof(path), "%s/%s", directory, name);
 	file = fopen(path, "wb");
-	if (!file || fwrite(bytes, 1, len, file) != len || fclose(file))
+	if (!file || (len && fwrite(bytes, 1, len, file) != len) || fclose(file))
 		abort();
 }
 
