@@ -121,17 +121,24 @@ static void doubt_in_all_of_the_newest(void **state)
 	b.operation = 4;
 	one_point(&b, 2, 5, "{\"b\":2}");
 	one_point(&c, 1, 5, "{\"c\":1}");
+	a.operation = 4;
+	one_point(&a, 7, 5, "{\"a\":7}");
+	b.operation = 4;
+	one_point(&b, 8, 5, "{\"b\":8}");
 	a.bitmask[0] = 0; /* all of its blocks are free */
-	b.bitmask[0] = 2; /* and that of point 1 */
+	b.bitmask[0] = 6; /* and that of point 1 */
 	write_in(&first, "a", &a);
 	write_in(&first, "b", &b);
 	write_in(&second, "c", &c);
 	import(&r, directory, false);
 	assert_int_equal(r.err, 0);
-	assert_int_equal(r.count, 4);
+	assert_int_equal(r.count, 6);
 	for (size_t i = 0; i < r.count; i++)
-		assert_int_equal(r.items[i].good, strcmp(r.items[i].key, "2") == 0);
+		assert_int_equal(r.items[i].good, strcmp(r.items[i].key, "2") == 0 ||
+							  strcmp(r.items[i].key, "8") == 0);
 	assert_good(&r, "2", "{\"b\":2}");
+	assert_good(&r, "8", "{\"b\":8}");
+	assert_string_equal(assert_aside(&r, "7", "are free")->payload, "{\"a\":7}");
 	assert_true(has_payload(&r, "{\"a\":1}") && has_payload(&r, "{\"b\":1}") &&
 		    has_payload(&r, "{\"c\":1}"));
 	forget(&r);

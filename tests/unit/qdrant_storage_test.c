@@ -108,6 +108,15 @@ static void ends_of_the_tracker(void **state)
 	assert_non_null(strstr(r.notes, "behind 2 of 3 entries"));
 	assert_true(r.stat.damaged);
 	forget(&r);
+
+	/* By offset, too, an entry of an unknown kind is one. */
+	remove_file("mutable_id_tracker.mappings");
+	remove_file("mutable_id_tracker.versions");
+	import(&r, segment_path, true);
+	assert_int_equal(r.count, 2);
+	assert_good(&r, "0", "{\"n\":1}");
+	assert_entry_blamed(&r, "1", 1, &s, "tag 77");
+	forget(&r);
 }
 
 /* Proves: entries behind the tracker's count are seen, up to the last one in the file. */
@@ -391,6 +400,28 @@ static void configurations(void **state)
 	}
 }
 
+/* Proves: without a configuration what is stored in either way is found where blocks of the usual
+ * length have it. */
+static void storage_without_configuration(void **state)
+{
+	struct result r;
+
+	(void)state;
+	for (int raw = 0; raw < 2; raw++) {
+		struct qs_segment s = {.raw = raw};
+
+		add_point(&s, 1, "{\"first\":\"block\"}");
+		put_segment(&s);
+		remove_file("payload_storage/config.json");
+		import_again(&r);
+		assert_int_equal(r.count, 1);
+		assert_good(&r, "1", "{\"first\":\"block\"}");
+		assert_true(r.stat.damaged);
+		assert_non_null(strstr(r.notes, "config.json: there is none: pages of 512 bytes"));
+		forget(&r);
+	}
+}
+
 /* Proves: files whose names only look like those of pages count for nothing; a page that is missing
  * is told. */
 static void page_files(void **state)
@@ -439,6 +470,7 @@ int main(void)
 		cmocka_unit_test(small_pages),
 		cmocka_unit_test(long_overlap),
 		cmocka_unit_test(configurations),
+		cmocka_unit_test(storage_without_configuration),
 		cmocka_unit_test(page_files),
 	};
 
