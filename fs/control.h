@@ -18,6 +18,7 @@
 
 #include "fs/fuse_api.h"
 #include "fs/histogram.h"
+#include "fs/json_check.h"
 #include "fs/root.h"
 #include "fs/serve.h"
 
@@ -36,6 +37,8 @@ struct pfs_control_env {
 	struct pfs_histograms *latencies;
 	const char *const *names;
 	unsigned count;
+
+	struct pfs_json_check *json_check; /* NULL: it is off */
 
 	/* Names were given to other documents, as the hook of fs/serve.h. */
 	void (*changed)(void *arg, const struct pfs_serve_change *changes, size_t count);

@@ -12,6 +12,7 @@
 
 #define SCHEMA_VERSION 1
 #define OPERATION_MAX 512 /* bytes of one operation's object */
+#define WHY_MAX 100	  /* bytes of what is wrong with a payload */
 #define REST_MAX 4096	  /* of everything besides them and the store's */
 
 struct text {
@@ -70,6 +71,33 @@ static void put_imports(struct text *text, struct pfs_import_totals *totals)
 	    copy.last_error[0] ? error : "null");
 }
 
+static void put_json_check(struct text *text, struct pfs_json_check *check)
+{
+	struct pfs_json_stat stat;
+	char id[PFS_NAME_MAX + 1], error[6 * WHY_MAX + 2];
+	const char *quote;
+	size_t len;
+
+	if (!check) {
+		put(text, ",\"json\":null");
+		return;
+	}
+	pfs_json_check_stat(check, &stat);
+	put(text,
+	    ",\"json\":{\"checked\":%" PRIu64 ",\"invalid_seen\":%" PRIu64 ",\"invalid\":%" PRIu64
+	    ",\"last\":",
+	    stat.checked, stat.invalid_seen, stat.invalid);
+	if (stat.last.kind == PFS_KEY_NONE) {
+		put(text, "null}");
+		return;
+	}
+	pfs_key_format(id, &stat.last);
+	quote = stat.last.kind == PFS_KEY_NUM ? "" : "\"";
+	len = pfs_json_string_encode(error, stat.last_why, strnlen(stat.last_why, WHY_MAX));
+	put(text, "{\"id\":%s%s%s,\"offset\":%" PRIu64 ",\"error\":%.*s}}", quote, id, quote,
+	    stat.last_off, (int)len, error);
+}
+
 int pfs_control_stats(struct pfs_control *control, char **out, size_t *len)
 {
 	struct text text = {.cap = PFS_STAT_JSON_MAX + REST_MAX +
@@ -90,6 +118,7 @@ int pfs_control_stats(struct pfs_control *control, char **out, size_t *len)
 	    SCHEMA_VERSION, PFS_VERSION, (long)getpid(), pfs_realtime_ns(),
 	    pfs_monotonic_ns() - control->begun_ns, stat.read_only ? "true" : "false", members);
 	put_imports(&text, control->imports);
+	put_json_check(&text, control->env.json_check);
 	put_operations(&text, &control->env);
 	put(&text, "}\n");
 	*out = text.p;

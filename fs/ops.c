@@ -210,6 +210,8 @@ void pfs_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
 		pfs_reply_err(req, err);
 		return;
 	}
+	if (mask & PFS_ATTR_SIZE)
+		pfs_content_changed(fs, object);
 	pfs_stat_fill(st, object, &result);
 	fuse_reply_attr(req, st, PFS_TIMEOUT_FOREVER);
 }

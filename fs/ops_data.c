@@ -108,6 +108,8 @@ void pfs_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, 
 			give_up_inode(fs, object, err);
 	}
 	pthread_mutex_unlock(lock);
+	if (!err)
+		pfs_content_changed(fs, object);
 	if (err)
 		pfs_reply_err(req, err);
 	else
@@ -201,5 +203,7 @@ void pfs_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t
 	if (!err && !(mode & FALLOC_FL_KEEP_SIZE))
 		err = grow(fs, object, (uint64_t)off + (uint64_t)len);
 	pthread_mutex_unlock(lock);
+	if (!err)
+		pfs_content_changed(fs, object);
 	pfs_reply_err(req, err);
 }

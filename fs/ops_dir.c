@@ -71,6 +71,7 @@ void pfs_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
 		err = pfs_create(fs->store, &key, &attr, &object, NULL);
 	}
 	if (!err) {
+		pfs_json_check_note(fs->json_check, &key);
 		pfs_root_touch(&fs->root);
 		err = pfs_entry_find(fs, &key, &entry);
 	}
@@ -124,6 +125,7 @@ void pfs_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (!err)
 		err = pfs_remove(fs->store, &key, &object);
 	if (!err) {
+		pfs_json_check_note(fs->json_check, &key);
 		pfs_inode_unnamed(fs->inodes, object);
 		pfs_root_touch(&fs->root);
 	}
@@ -167,6 +169,8 @@ void pfs_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino
 			moved_to(fs, &to);
 		if (how & PFS_RENAME_EXCHANGE)
 			moved_to(fs, &from);
+		pfs_json_check_note(fs->json_check, &from);
+		pfs_json_check_note(fs->json_check, &to);
 		pfs_inode_unnamed(fs->inodes, replaced);
 		pfs_root_touch(&fs->root);
 	}

@@ -28,6 +28,15 @@ int pfs_entry_find(struct pfs_fs *fs, const struct pfs_key *key, struct fuse_ent
  * be delivered. */
 void pfs_reply_entry(fuse_req_t req, struct pfs_fs *fs, const struct fuse_entry_param *entry);
 
+/* The object's bytes have changed: json=check is told the name that it has now. */
+static inline void pfs_content_changed(struct pfs_fs *fs, uint32_t object)
+{
+	struct pfs_key key;
+
+	if (fs->json_check && pfs_object_key(fs->store, object, &key) == 0)
+		pfs_json_check_note(fs->json_check, &key);
+}
+
 /* The handlers; ops_table.c calls them. */
 
 /* ops.c */

@@ -41,6 +41,7 @@ static int make_control(struct pfs_fs *fs)
 		.latencies = fs->latencies,
 		.names = op_names,
 		.count = PFS_OP_COUNT,
+		.json_check = fs->json_check,
 		.changed = control_changed,
 		.drop = control_drop,
 		.arg = fs,
@@ -49,7 +50,8 @@ static int make_control(struct pfs_fs *fs)
 	return pfs_control_new(&fs->control, &env);
 }
 
-int pfs_fs_init(struct pfs_fs *fs, struct pfs_store *store, const struct pfs_logger *logger)
+int pfs_fs_init(struct pfs_fs *fs, struct pfs_store *store, const struct pfs_logger *logger,
+		bool json_check)
 {
 	struct pfs_store_stat stat;
 	int err;
@@ -72,7 +74,10 @@ int pfs_fs_init(struct pfs_fs *fs, struct pfs_store *store, const struct pfs_log
 		      stat.defaults.gid);
 	for (int i = 0; i < PFS_WRITE_STRIPES; i++)
 		pthread_mutex_init(&fs->write_locks[i], NULL);
-	err = make_control(fs);
+	if (json_check)
+		err = pfs_json_check_new(&fs->json_check, store, logger);
+	if (!err)
+		err = make_control(fs);
 	if (err)
 		pfs_fs_destroy(fs);
 	return err;
@@ -85,6 +90,7 @@ void pfs_fs_destroy(struct pfs_fs *fs)
 	for (int i = 0; i < PFS_WRITE_STRIPES; i++)
 		pthread_mutex_destroy(&fs->write_locks[i]);
 	pfs_control_free(fs->control);
+	pfs_json_check_free(fs->json_check);
 	pfs_histograms_free(fs->latencies);
 	pfs_root_destroy(&fs->root);
 	pfs_inodes_free(fs->inodes);
@@ -118,7 +124,11 @@ int pfs_fs_start(struct pfs_fs *fs)
 
 	int err = pfs_invalidator_start(&fs->invalidator, &ops, fs->logger);
 
-	return err ? err : pfs_control_start(fs->control);
+	if (!err)
+		err = pfs_control_start(fs->control);
+	if (!err && fs->json_check)
+		err = pfs_json_check_start(fs->json_check);
+	return err;
 }
 
 void pfs_fs_stop(struct pfs_fs *fs)
@@ -127,6 +137,7 @@ void pfs_fs_stop(struct pfs_fs *fs)
 	pfs_control_stop(fs->control);
 	pfs_invalidator_stop(fs->invalidator);
 	fs->invalidator = NULL;
+	pfs_json_check_stop(fs->json_check);
 }
 
 void pfs_fs_changed(struct pfs_fs *fs, const struct pfs_serve_change *changes, size_t count)
@@ -135,6 +146,7 @@ void pfs_fs_changed(struct pfs_fs *fs, const struct pfs_serve_change *changes, s
 
 	count = pfs_min_u64(count, PFS_SERVE_CHANGES_MAX);
 	for (size_t i = 0; i < count; i++) {
+		pfs_json_check_note(fs->json_check, &changes[i].key);
 		items[i].key = changes[i].key;
 		items[i].gone =
 			changes[i].replaced ? pfs_inode_known(fs->inodes, changes[i].replaced) : 0;

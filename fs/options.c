@@ -213,8 +213,9 @@ static int parse_one(void *data, const char *arg, int key, struct fuse_args *out
 	case PFS_OPT_RW: o->read_only = key == PFS_OPT_RO; return 0;
 	case PFS_OPT_STRICT: o->strict = true; return 0;
 	case PFS_OPT_JSON:
-		if (strcmp(value_of(arg), "off") != 0)
-			return bad_value(parsing->reason, arg, "off");
+		o->json_check = strcmp(value_of(arg), "check") == 0;
+		if (!o->json_check && strcmp(value_of(arg), "off") != 0)
+			return bad_value(parsing->reason, arg, "check or off");
 		return 0;
 	case PFS_OPT_DICT:
 		if (!pfs_dict_use_parse(value_of(arg), &o->dict))
@@ -297,7 +298,9 @@ void pfs_options_help(const char *program)
 	       "                          those that are there, or each on its own; a new store\n"
 	       "                          keeps the choice, else it holds for this mount (as the\n"
 	       "                          store was made)\n"
-	       "      json=off            take documents as they are; there is no other way yet\n"
+	       "      json=check|off      report which changed documents are not valid JSON (log,\n"
+	       "                          stats.json), and take them as they are all the same "
+	       "(off)\n"
 	       "\n"
 	       "Options of libfuse:\n",
 	       program);

@@ -490,6 +490,27 @@ bool pfs_json_is_line_value(const void *data, size_t len)
 	return pfs_json_scan_value(&scan, p, end, true) == PFS_JSON_OK && scan.at == end;
 }
 
+const char *pfs_json_fault(const void *data, size_t len, size_t *off)
+{
+	const uint8_t *text = data, *end = text + len;
+	const uint8_t *p = pfs_json_skip_space(text, end);
+	struct pfs_json_scan scan;
+
+	*off = len;
+	if (p == end)
+		return len ? "nothing but white space" : "empty";
+	switch (pfs_json_scan_value(&scan, p, end, true)) {
+	case PFS_JSON_MORE: return "it ends before its value does";
+	case PFS_JSON_BAD: *off = (size_t)(scan.at - text); return scan.why;
+	default: break;
+	}
+	p = pfs_json_skip_space(scan.at, end);
+	if (p == end)
+		return NULL;
+	*off = (size_t)(p - text);
+	return "something follows the value";
+}
+
 size_t pfs_json_string_encode(char *out, const char *text, size_t len)
 {
 	static const char hex[] = "0123456789abcdef";

@@ -58,6 +58,11 @@ bool pfs_json_string_is(struct pfs_json_slice string, const char *text);
  * stand in a line of NDJSON as it is. */
 bool pfs_json_is_line_value(const void *data, size_t len);
 
+/* What keeps the bytes from being one JSON value with nothing but white space around it (line
+ * breaks too): a constant string, and *off is where; at the end of the text *off is len. NULL:
+ * nothing. */
+const char *pfs_json_fault(const void *data, size_t len, size_t *off);
+
 /* Writes bytes that are not a string yet as one, with quotes: valid UTF-8 as it is, control
  * characters, quotes and backslashes escaped, bytes that are not UTF-8 as U+FFFD. out has room for
  * 6 * len + 2. Returns the length. */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "tools/check_payloads.h"
 #include "tools/client.h"
 #include "tools/command.h"
 #include "tools/progress.h"
@@ -9,17 +10,18 @@
 
 #define RETRY_MS 50
 
-enum { OPTION_JSON = OPTION_FIRST_OWN, OPTION_REPAIR };
+enum { OPTION_JSON = OPTION_FIRST_OWN, OPTION_REPAIR, OPTION_PAYLOADS };
 
 static const struct option options[] = {
 	{"json", no_argument, NULL, OPTION_JSON},
+	{"json-payloads", no_argument, NULL, OPTION_PAYLOADS},
 	{"repair", no_argument, NULL, OPTION_REPAIR},
 	COMMON_OPTIONS,
 };
 
 struct checking {
 	struct progress progress;
-	bool json, quiet, repair;
+	bool json, quiet, repair, payloads;
 	uint64_t faults, remarks;
 };
 
@@ -76,7 +78,7 @@ static void print_result(const struct checking *check, const struct pfs_check_re
 {
 	if (check->json) {
 		printf("%s],\"faults\":%" PRIu64 ",\"remarks\":%" PRIu64 ",\"documents\":%" PRIu64
-		       ",\"damaged\":%" PRIu64 ",\"pages\":%" PRIu64 ",\"bytes\":%" PRIu64 "}\n",
+		       ",\"damaged\":%" PRIu64 ",\"pages\":%" PRIu64 ",\"bytes\":%" PRIu64,
 		       check->faults + check->remarks ? "\n" : "", check->faults, check->remarks,
 		       result->documents, result->damaged, result->pages, result->bytes);
 		return;
@@ -194,24 +196,77 @@ static int run_repair(struct checking *check, struct target *target)
 	return done.faults ? PFS_EXIT_REPAIRED : PFS_EXIT_OK;
 }
 
+/* Goes through the payloads of a store that was checked, with a target of its own: the check needs
+ * none that is open, and this one does. Returns the exit code; so_far: that of the check. */
+static int run_payloads(const struct checking *check, const char *name,
+			const struct common_options *common, int so_far)
+{
+	struct payloads_result looked = {0};
+	struct target *target;
+	int err, result = open_target(&target, name, 0, common);
+
+	if (check->json)
+		fputs(",\"invalid_payloads\":[", stdout);
+	if (result) {
+		if (check->json)
+			fputs("],\"incomplete\":true", stdout);
+		return result;
+	}
+	err = check_payloads(target, check->json, check->quiet, &looked);
+	if (err) {
+		if (check->json)
+			fputs("],\"incomplete\":true", stdout);
+		fflush(stdout);
+		target_complain(target, NULL, err);
+		return close_target(target, target_exit(target, err));
+	}
+	if (check->json || !check->quiet)
+		check_payloads_print(&looked, check->json);
+	return close_target(target, looked.invalid || looked.unread ? PFS_EXIT_SOME : so_far);
+}
+
+/* Returns the exit code; the target is left open. */
+static int run_check(struct checking *check, struct target *target)
+{
+	struct pfs_check_result found = {0};
+	int err;
+
+	if (check->json)
+		fputs("{\"findings\":[", stdout);
+	err = target_check(target, on_finding, on_progress, check, &found);
+	progress_hide(&check->progress);
+	if (err) {
+		if (check->json)
+			fputs("],\"incomplete\":true", stdout);
+		fflush(stdout);
+		complain_of_failure(target, err);
+		return target->lost ? PFS_EXIT_TARGET : pfs_exit_of_open(err);
+	}
+	print_result(check, &found);
+	return check->faults ? PFS_EXIT_SOME : PFS_EXIT_OK;
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
 	struct common_options common = {.wait_ms = WAIT_MS_DEFAULT};
 	struct checking check = {0};
-	struct pfs_check_result found;
 	struct target *target;
-	int c, result, err;
+	int c, result;
 
 	while ((c = getopt_long(argc, argv, ":hq", options, NULL)) != -1) {
-		if (c == OPTION_JSON || c == OPTION_REPAIR) {
+		if (c == OPTION_JSON || c == OPTION_REPAIR || c == OPTION_PAYLOADS) {
 			check.json = check.json || c == OPTION_JSON;
 			check.repair = check.repair || c == OPTION_REPAIR;
+			check.payloads = check.payloads || c == OPTION_PAYLOADS;
 			continue;
 		}
 		result = common_option(command, c, argv, &common);
 		if (result >= 0)
 			return result;
 	}
+	if (check.repair && check.payloads)
+		return usage_error(command, "--json-payloads can't be given with --repair, which "
+					    "looks at no payload's content");
 	check.quiet = common.quiet;
 	result = open_only_target(&target, command, argc, argv, TARGET_CHECK, &common);
 	if (result)
@@ -219,22 +274,12 @@ static int run(const struct command *command, int argc, char **argv)
 	progress_start(&check.progress, common.quiet, check.repair ? "repair" : "check", NULL, 0);
 	if (check.repair)
 		return end_output(stdout, close_target(target, run_repair(&check, target)));
+	result = close_target(target, run_check(&check, target));
+	if (check.payloads && (result == PFS_EXIT_OK || result == PFS_EXIT_SOME))
+		result = run_payloads(&check, argv[optind], &common, result);
 	if (check.json)
-		fputs("{\"findings\":[", stdout);
-	memset(&found, 0, sizeof(found));
-	err = target_check(target, on_finding, on_progress, &check, &found);
-	progress_hide(&check.progress);
-	if (err) {
-		if (check.json)
-			fputs("],\"incomplete\":true}\n", stdout);
-		fflush(stdout);
-		complain_of_failure(target, err);
-		result = target->lost ? PFS_EXIT_TARGET : pfs_exit_of_open(err);
-	} else {
-		print_result(&check, &found);
-		result = check.faults ? PFS_EXIT_SOME : PFS_EXIT_OK;
-	}
-	return end_output(stdout, close_target(target, result));
+		fputs("}\n", stdout);
+	return end_output(stdout, result);
 }
 
 const struct command command_check = {
@@ -256,6 +301,9 @@ const struct command command_check = {
 		"10 repaired and every document is there, 11 repaired but documents are lost, 5 it "
 		"can't be repaired.\n\nOptions:\n"
 		"      --json          print the findings and the result as JSON\n"
+		"      --json-payloads name also each point whose payload is not one valid JSON "
+		"value: no fault of\n"
+		"                      the store, which keeps any bytes, but exit code 1\n"
 		"      --repair        repair what is damaged\n",
 	.run = run,
 };

@@ -41,7 +41,8 @@ fingerprint() {
 	ends $exit_usage commit -o commit=soon "$S" "$M"
 	ends $exit_usage page_size -o page_size=12345 "$S" "$M"
 	ends $exit_usage min_value_size -o min_value_size=1 "$S" "$M"
-	ends $exit_usage json -o json=check "$S" "$M"
+	ends $exit_usage "json=repair: check or off" -o json=repair "$S" "$M"
+	ends $exit_usage "json=: check or off" -o json= "$S" "$M"
 	ends $exit_usage "" "$S" "$M" "$T/third"
 	[[ ! -e $S ]]
 }

@@ -133,3 +133,45 @@ make_store() {
 	[[ -z $output && $stderr == "payloadctl: ro: "*"Read-only file system"* ]]
 	run -11 payloadctl check --repair "$S"
 }
+
+@test "--json-payloads names each payload that is not valid JSON, and changes nothing" {
+	local before
+	make_store
+	run -0 --separate-stderr payloadctl check --json-payloads "$S"
+	[[ ${lines[1]} == "looked at the payloads of 200 points: all are valid JSON" && ${#lines[@]} == 2 ]]
+	printf '{"a":\n [1,\n2]}\n' | payloadctl put "$S" 201
+	printf '' | payloadctl put "$S" 202
+	printf '{"a":1,}' | payloadctl put "$S" 3
+	{ printf '["'; head -c 3000000 /dev/zero | tr '\0' x; printf '"'; } | payloadctl put "$S" "$uuid"
+	before=$(fingerprint "$S")
+	run -1 --separate-stderr payloadctl check --json-payloads "$S"
+	[[ ${lines[0]} == "checked 203 documents"*": no faults" && -z $stderr ]]
+	[[ $output == *$'\n'"document 3: not valid JSON at byte 7: a member name in quotes is expected"$'\n'* ]]
+	[[ $output == *$'\n'"document 202: not valid JSON at byte 0: empty"$'\n'* ]]
+	[[ $output == *$'\n'"document $uuid: not valid JSON at byte 3000003: it ends before its value does"$'\n'* ]]
+	[[ $output == *$'\n'"looked at the payloads of 203 points: 3 are not valid JSON, which is no fault of the store" ]]
+	[[ ${#lines[@]} == 5 ]]
+	run -1 --separate-stderr payloadctl check --json-payloads --json "$S"
+	jq -e '.findings == [] and .faults == 0 and .payloads == 203 and .invalid == 3 and .unread == 0 and
+		(.invalid_payloads | map({(.id | tostring): .offset}) | add) ==
+			{"3": 7, "202": 0, "'$uuid'": 3000003}' <<<"$output"
+	run -1 --separate-stderr payloadctl check --json-payloads -q "$S"
+	[[ ${#lines[@]} == 3 && -z $stderr ]]
+	run -0 payloadctl check "$S"
+	[[ $(payloadctl check --json "$S" | jq -c 'has("payloads")') == false ]]
+	[[ $(fingerprint "$S") == "$before" ]]
+	fails 2 "--json-payloads can't be given with --repair" payloadctl check --json-payloads --repair "$S"
+	fails 3 none payloadctl check --json-payloads "$T/none"
+}
+
+@test "--json-payloads beside damage: what can't be read is told apart" {
+	local place
+	make_store
+	printf '{' | payloadctl put "$S" 9
+	place=$(at 77 offset)
+	spoil "$S/page-00000001" $((place + $(at 77 packed) - 4)) 'XX'
+	run -1 --separate-stderr payloadctl check --json-payloads "$S"
+	[[ $output == *": document 77: "* && $output == *"1 fault, 1 document damaged"* ]]
+	[[ $output == *"document 9: not valid JSON at byte 1: "* ]]
+	[[ $output == *"200 points: 1 is not valid JSON, which is no fault of the store; 1 can't be read" ]]
+}

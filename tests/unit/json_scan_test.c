@@ -207,6 +207,46 @@ static void line_values_are_told_from_others(void **state)
 	assert_false(pfs_json_is_line_value("1\0", 2));
 }
 
+/* Proves: of one value with white space around it nothing is wrong; else the place and the reason
+ * are told. */
+static void faults_are_told_with_their_place(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t off;
+		const char *why;
+	} cases[] = {
+		{"", 0, "empty"},
+		{" \n\t", 3, "nothing but white space"},
+		{" \r\n{\"a\":\n1}\n", 0, NULL},
+		{"12", 0, NULL},
+		{"12 ", 0, NULL},
+		{"{\"a\":1", 6, "it ends before its value does"},
+		{" \"a", 3, "it ends before its value does"},
+		{"1 2", 2, "something follows the value"},
+		{"{}\n\n{}", 4, "something follows the value"},
+		{" [1,]", 4, "a JSON value is expected"},
+	};
+	size_t off;
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		const char *why = pfs_json_fault(cases[i].text, strlen(cases[i].text), &off);
+
+		if (!cases[i].why) {
+			assert_null(why);
+			continue;
+		}
+		assert_non_null(why);
+		assert_string_equal(why, cases[i].why);
+		assert_int_equal(off, cases[i].off);
+	}
+	for (size_t i = 0; i < pfs_array_len(valid); i++)
+		assert_null(pfs_json_fault(valid[i], strlen(valid[i]), &off));
+	assert_non_null(pfs_json_fault("1\0", 2, &off));
+	assert_int_equal(off, 1);
+}
+
 static struct pfs_json_slice slice(const char *text)
 {
 	struct pfs_json_slice s = {(const uint8_t *)text, strlen(text)};
@@ -318,6 +358,7 @@ int main(void)
 		cmocka_unit_test(scanner_refuses_what_is_not_json),
 		cmocka_unit_test(scanner_limits_nesting),
 		cmocka_unit_test(line_values_are_told_from_others),
+		cmocka_unit_test(faults_are_told_with_their_place),
 		cmocka_unit_test(strings_are_decoded),
 		cmocka_unit_test(strings_are_encoded),
 		cmocka_unit_test(base64_round_trips_and_is_strict),

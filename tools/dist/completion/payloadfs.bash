@@ -15,6 +15,7 @@ _payloadfs_mount_options() {
 		b
 		:split
 		s/^dict=.*/dict=auto\ndict=off/
+		s/^json=.*/json=check\njson=off/
 		s/^uid=N.*/uid=\ngid=\numask=/
 		s/=[A-Z]+$/=/
 		p'
