@@ -19,7 +19,7 @@
 
 struct qs_bytes {
 	uint8_t *bytes;
-	size_t len;
+	size_t len, cap;
 };
 
 struct qs_segment {
@@ -36,7 +36,10 @@ struct qs_segment {
 
 static inline void qs_append(struct qs_bytes *to, const void *bytes, size_t len)
 {
-	to->bytes = realloc(to->bytes, to->len + len);
+	if (to->len + len > to->cap) {
+		to->cap = 2 * (to->len + len);
+		to->bytes = realloc(to->bytes, to->cap);
+	}
 	if (!to->bytes)
 		abort();
 	memcpy(to->bytes + to->len, bytes, len);
