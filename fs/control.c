@@ -240,6 +240,19 @@ static void drop_again(struct pfs_control *control, struct pfs_control_inode *in
 		drop_later(control, inode->file);
 }
 
+/* The inode of a request, with a reference; NULL: it was replied that there is none. */
+static struct pfs_control_inode *get_for(struct pfs_control *control, fuse_req_t req,
+					 fuse_ino_t ino)
+{
+	struct pfs_control_inode *inode = pfs_control_inode_get(control, ino);
+
+	if (inode)
+		drop_again(control, inode);
+	else
+		fuse_reply_err(req, ENOENT);
+	return inode;
+}
+
 void pfs_control_stat(struct pfs_control *control, const struct pfs_control_inode *inode,
 		      struct stat *st)
 {
@@ -406,12 +419,9 @@ void pfs_control_getattr(struct pfs_control *control, fuse_req_t req, fuse_ino_t
 
 	(void)fi;
 	if (ino != PFS_CONTROL_DIR) {
-		inode = pfs_control_inode_get(control, ino);
-		if (!inode) {
-			fuse_reply_err(req, ENOENT);
+		inode = get_for(control, req, ino);
+		if (!inode)
 			return;
-		}
-		drop_again(control, inode);
 	}
 	pfs_control_stat(control, inode, &st);
 	fuse_reply_attr(req, &st, 0);
@@ -478,14 +488,11 @@ static void read_moment(fuse_req_t req, struct pfs_moment *moment, size_t size, 
 void pfs_control_read(struct pfs_control *control, fuse_req_t req, fuse_ino_t ino, size_t size,
 		      off_t off, struct fuse_file_info *fi)
 {
-	struct pfs_control_inode *inode = pfs_control_inode_get(control, ino);
+	struct pfs_control_inode *inode = get_for(control, req, ino);
 
 	(void)fi;
-	if (!inode) {
-		fuse_reply_err(req, ENOENT);
+	if (!inode)
 		return;
-	}
-	drop_again(control, inode);
 	if (inode->moment) {
 		read_moment(req, inode->moment, size, off);
 	} else {
@@ -499,14 +506,11 @@ void pfs_control_read(struct pfs_control *control, fuse_req_t req, fuse_ino_t in
 void pfs_control_write(struct pfs_control *control, fuse_req_t req, fuse_ino_t ino, const char *buf,
 		       size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct pfs_control_inode *inode = pfs_control_inode_get(control, ino);
+	struct pfs_control_inode *inode = get_for(control, req, ino);
 
 	(void)fi;
-	if (!inode) {
-		fuse_reply_err(req, ENOENT);
+	if (!inode)
 		return;
-	}
-	drop_again(control, inode);
 	if (inode->file == PFS_CONTROL_IMPORT) {
 		pfs_control_import(control, req, inode, buf, size, off);
 	} else if (inode->file < PFS_CONTROL_IMPORT) {

@@ -1,8 +1,8 @@
 #include "fs/invalidate.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
+
+#include "fs/thread.h"
 
 /* Lives on the stack of the one who waits, or on the heap when nobody does. */
 struct pfs_batch {
@@ -84,7 +84,6 @@ int pfs_invalidator_start(struct pfs_invalidator **out, const struct pfs_invalid
 			  const struct pfs_logger *logger)
 {
 	struct pfs_invalidator *inv;
-	sigset_t all, before;
 	int err;
 
 	*out = NULL;
@@ -97,13 +96,10 @@ int pfs_invalidator_start(struct pfs_invalidator **out, const struct pfs_invalid
 	pthread_mutex_init(&inv->lock, NULL);
 	pthread_cond_init(&inv->wake, NULL);
 	pthread_cond_init(&inv->done, NULL);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&inv->thread, NULL, run, inv);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	err = pfs_thread_start(&inv->thread, run, inv);
 	if (err) {
 		free(inv);
-		return -err;
+		return err;
 	}
 	*out = inv;
 	return 0;

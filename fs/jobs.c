@@ -1,8 +1,8 @@
 #include "fs/jobs.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
+
+#include "fs/thread.h"
 
 struct job {
 	struct job *next;
@@ -54,20 +54,12 @@ static void *run(void *arg)
 
 static int start_thread(struct pfs_jobs *jobs)
 {
-	pthread_attr_t attr;
 	pthread_t thread;
-	sigset_t all, old;
-	int err = pthread_attr_init(&attr);
+	int err = pfs_thread_start(&thread, run, jobs);
 
-	if (err)
-		return -err;
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&thread, &attr, run, jobs);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
-	return -err;
+	if (!err)
+		pthread_detach(thread);
+	return err;
 }
 
 int pfs_jobs_submit(struct pfs_jobs *jobs, pfs_job_fn *fn, void *arg)

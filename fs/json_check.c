@@ -1,12 +1,11 @@
 #include "fs/json_check.h"
 
 #include <inttypes.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "fs/clock.h"
 #include "fs/point_set.h"
+#include "fs/thread.h"
 #include "storage/json_scan.h"
 
 #define BATCH 64 /* points of a step */
@@ -386,15 +385,10 @@ static void *run(void *arg)
 
 int pfs_json_check_start(struct pfs_json_check *check)
 {
-	sigset_t all, before;
-	int err;
+	int err = pfs_thread_start(&check->thread, run, check);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&check->thread, NULL, run, check);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	check->started = err == 0;
-	return -err;
+	return err;
 }
 
 void pfs_json_check_stop(struct pfs_json_check *check)

@@ -2,8 +2,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -14,6 +12,7 @@
 
 #include "fs/serve_conn.h"
 #include "fs/serve_session.h"
+#include "fs/thread.h"
 
 #define BACKLOG 16
 #define ACCEPT_PAUSE_MS 100 /* when the process is out of descriptors */
@@ -95,19 +94,6 @@ static struct slot *find_slot(struct pfs_serve *serve)
 	return NULL;
 }
 
-/* Starts a thread that gets no signals. Returns 0 or a negative errno. */
-static int start_thread(pthread_t *thread, void *(*fn)(void *), void *arg)
-{
-	sigset_t all, old;
-	int err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(thread, NULL, fn, arg);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -err;
-}
-
 /* Tells a client that it is not served, if it listens, and closes. */
 static void turn_away(int fd, int status, const char *reason)
 {
@@ -154,7 +140,7 @@ static void take_connection(struct pfs_serve *serve, int fd)
 	slot->conn.stop_fd = serve->stop_fd;
 	slot->wants_end = false;
 	set_state(slot, SLOT_RUNNING);
-	err = start_thread(&slot->thread, run_connection, slot);
+	err = pfs_thread_start(&slot->thread, run_connection, slot);
 	if (err) {
 		set_state(slot, SLOT_FREE);
 		turn_away(fd, err, "the daemon can't start a thread for the client");
@@ -271,7 +257,7 @@ int pfs_serve_start(struct pfs_serve **out, const struct pfs_serve_options *opti
 	if (!err)
 		err = listen_at(&serve->listen_fd, options);
 	if (!err) {
-		err = start_thread(&serve->listener, run_listener, serve);
+		err = pfs_thread_start(&serve->listener, run_listener, serve);
 		if (err)
 			unlinkat(serve->store_dirfd, PFS_SERVE_SOCKET, 0);
 	}

@@ -50,20 +50,21 @@ static uint64_t number_of(struct pfs_json_slice value)
 	return n;
 }
 
-static void take_time(void *arg, struct pfs_json_slice name, struct pfs_json_slice value)
-{
-	struct top_operation *o = arg;
-
+/* The number of a member, into the field of that name. */
 #define TAKE(field)                           \
 	if (pfs_json_string_is(name, #field)) \
-		o->field = number_of(value);
+		to->field = number_of(value);
+
+static void take_time(void *arg, struct pfs_json_slice name, struct pfs_json_slice value)
+{
+	struct top_operation *to = arg;
+
 	TAKE(count)
 	TAKE(total_ns)
 	TAKE(p50_ns)
 	TAKE(p99_ns)
 	TAKE(p999_ns)
 	TAKE(max_ns)
-#undef TAKE
 }
 
 static void take_operation(void *arg, struct pfs_json_slice name, struct pfs_json_slice value)
@@ -83,11 +84,8 @@ static void take_operation(void *arg, struct pfs_json_slice name, struct pfs_jso
 
 static void take_member(void *arg, struct pfs_json_slice name, struct pfs_json_slice value)
 {
-	struct top_reading *r = arg;
+	struct top_reading *to = arg;
 
-#define TAKE(field)                           \
-	if (pfs_json_string_is(name, #field)) \
-		r->field = number_of(value);
 	TAKE(pid)
 	TAKE(uptime_ns)
 	TAKE(points)
@@ -115,12 +113,13 @@ static void take_member(void *arg, struct pfs_json_slice name, struct pfs_json_s
 	TAKE(index_bytes)
 	TAKE(snapshots)
 	TAKE(pinned_bytes)
-#undef TAKE
 	if (pfs_json_string_is(name, "read_only"))
-		r->read_only = value.len == 4;
+		to->read_only = value.len == 4;
 	if (pfs_json_string_is(name, "operations"))
-		each_member(value, take_operation, r);
+		each_member(value, take_operation, to);
 }
+
+#undef TAKE
 
 int top_parse(struct top_reading *out, const char *text, size_t len)
 {
