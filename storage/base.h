@@ -60,6 +60,12 @@ static inline uint64_t pfs_max_u64(uint64_t a, uint64_t b)
 }
 
 /* Round up to a multiple of step, which is a power of two. */
+/* What a noun gets behind it for that many: "s", or nothing for one. */
+static inline const char *pfs_plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 static inline uint64_t pfs_round_up(uint64_t n, uint64_t step)
 {
 	return (n + step - 1) & ~(step - 1);

@@ -399,10 +399,9 @@ static void check_users(struct index_check *x)
 		dict = pfs_check_find_dict(check, pfs_get_le32(disk->number.b));
 		if (dict && dict->users != users)
 			pfs_check_say(check, true, PFS_INDEX_NAME, off, NULL,
-				      "it says that %llu documents need dictionary %u; there are "
-				      "%llu",
-				      (unsigned long long)users, dict->number,
-				      (unsigned long long)dict->users);
+				      "it says that %llu document%s dictionary %u; there are %llu",
+				      (unsigned long long)users, users == 1 ? " needs" : "s need",
+				      dict->number, (unsigned long long)dict->users);
 	}
 }
 
@@ -421,9 +420,10 @@ static void report_lost(struct index_check *x)
 		x->check->result->damaged += x->lost[i].documents;
 		x->check->fault.kind = PFS_FAULT_TOLD;
 		pfs_check_say(x->check, true, where, 0, NULL,
-			      "%s: it held %llu documents, which can't be named",
+			      "%s: it held %llu document%s, which can't be named",
 			      page ? "its content is gone" : "it is missing",
-			      (unsigned long long)x->lost[i].documents);
+			      (unsigned long long)x->lost[i].documents,
+			      pfs_plural(x->lost[i].documents));
 	}
 }
 

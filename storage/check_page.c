@@ -137,10 +137,11 @@ static void check_copy(struct paging *p, const struct headers *h)
 	if (p->page->file_size != h->front.page_size) {
 		fault(p, PFS_FAULT_LENGTH, 0)->off = h->front.page_size;
 		if (p->page->file_size < h->front.page_size)
-			pfs_check_say(
-				p->check, true, p->name, p->page->file_size, NULL,
-				"the file ends early: %llu bytes are missing",
-				(unsigned long long)(h->front.page_size - p->page->file_size));
+			pfs_check_say(p->check, true, p->name, p->page->file_size, NULL,
+				      "the file ends early: %llu byte%s missing",
+				      (unsigned long long)(h->front.page_size - p->page->file_size),
+				      h->front.page_size - p->page->file_size == 1 ? " is"
+										   : "s are");
 		else
 			pfs_check_say(p->check, false, p->name, h->front.page_size, NULL,
 				      "the file is longer than the page");
@@ -491,8 +492,9 @@ static void check_overlap(struct paging *p, const struct live *live, const struc
 	if (live->slot.off < p->end) {
 		fault(p, PFS_FAULT_OVERLAP, live->number)->off = p->end_slot;
 		pfs_check_say(p->check, true, p->name, live->slot.off, key,
-			      "its container overlaps that of slot %u by %llu bytes", p->end_slot,
-			      (unsigned long long)(pfs_min_u64(p->end, end) - live->slot.off));
+			      "its container overlaps that of slot %u by %llu byte%s", p->end_slot,
+			      (unsigned long long)(pfs_min_u64(p->end, end) - live->slot.off),
+			      pfs_plural(pfs_min_u64(p->end, end) - live->slot.off));
 	}
 	if (end > p->end) {
 		p->end = end;

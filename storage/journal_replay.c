@@ -372,10 +372,9 @@ static int pass_damage(struct replay *replay, struct pfs_segment *segment, uint6
 		err = replay_damaged(replay, segment, *off, next);
 	else
 		err = lose(replay, segment, *off,
-			   "%llu durable records (from %llu on) are damaged, and whose they were "
+			   "the durable records %llu to %llu are damaged, and whose they were "
 			   "can't be told",
-			   (unsigned long long)(seq - replay->expected),
-			   (unsigned long long)replay->expected);
+			   (unsigned long long)replay->expected, (unsigned long long)(seq - 1));
 	replay->expected = seq;
 	*off = next;
 	return err;

@@ -88,8 +88,9 @@ static int check_size(struct pfs_pager *pager, struct pfs_page *page, const char
 		page->file_size = page->size;
 		return page->file->ops->truncate(page->file, page->size);
 	}
-	pfs_corrupt(pager->logger, name, page->file_size, "it ends early: %llu bytes are missing",
-		    (unsigned long long)(page->size - page->file_size));
+	pfs_corrupt(pager->logger, name, page->file_size, "it ends early: %llu byte%s missing",
+		    (unsigned long long)(page->size - page->file_size),
+		    page->size - page->file_size == 1 ? " is" : "s are");
 	page->unusable = true;
 	++*pager->damaged;
 	return 0;
@@ -254,7 +255,8 @@ static void check_set(struct pfs_pager *pager)
 	if (missing == 1 && number)
 		pfs_corrupt(pager->logger, "store", 0, PFS_PAGE_NAME_FMT " is missing", number);
 	else if (seen->count < set->count)
-		pfs_corrupt(pager->logger, "store", 0, "%u page files are missing", missing);
+		pfs_corrupt(pager->logger, "store", 0, "%u page file%s missing", missing,
+			    missing == 1 ? " is" : "s are");
 	else
 		pfs_corrupt(pager->logger, "store", 0, "page files are missing");
 	*pager->damaged += seen->count < set->count ? missing : 1;

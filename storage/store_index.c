@@ -440,8 +440,9 @@ static int load_dicts(struct pfs_store *store, struct stream *s, uint64_t count,
 			met++;
 		} else if (users) {
 			pfs_logf(&store->logger, PFS_LOG_ERROR,
-				 PFS_DICT_NAME_FMT " is missing: %llu documents can't be read",
-				 pfs_get_le32(disk->number.b), (unsigned long long)users);
+				 PFS_DICT_NAME_FMT " is missing: %llu document%s can't be read",
+				 pfs_get_le32(disk->number.b), (unsigned long long)users,
+				 pfs_plural(users));
 		}
 	}
 	store->dict_users_known = known && met == store->dicts->count;

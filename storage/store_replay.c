@@ -273,8 +273,8 @@ static int replay(struct pfs_replay_state *state)
 	count_lost(state);
 	pfs_journal_start(store->journal, state->last_seq + 1);
 	if (result.records)
-		pfs_logf(&store->logger, PFS_LOG_INFO, "replayed %llu records of the journal",
-			 (unsigned long long)result.records);
+		pfs_logf(&store->logger, PFS_LOG_INFO, "replayed %llu record%s of the journal",
+			 (unsigned long long)result.records, pfs_plural(result.records));
 	return store->opened_read_only ? 0 : finish(state);
 }
 

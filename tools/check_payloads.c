@@ -75,7 +75,7 @@ void check_payloads_print(const struct payloads_result *r, bool json)
 		return;
 	}
 	printf("looked at the payloads of %s point%s: ", group_digits(r->points).text,
-	       plural(r->points));
+	       pfs_plural(r->points));
 	if (r->invalid)
 		printf("%s %s not valid JSON, which is no fault of the store",
 		       group_digits(r->invalid).text, r->invalid == 1 ? "is" : "are");

@@ -86,12 +86,12 @@ static void print_result(const struct checking *check, const struct pfs_check_re
 	if (check->quiet)
 		return;
 	printf("checked %s document%s in %s page%s, %s: ", group_digits(result->documents).text,
-	       plural(result->documents), group_digits(result->pages).text, plural(result->pages),
-	       size_text(result->bytes).text);
+	       pfs_plural(result->documents), group_digits(result->pages).text,
+	       pfs_plural(result->pages), size_text(result->bytes).text);
 	if (check->faults)
 		printf("%s fault%s, %s document%s damaged\n", group_digits(check->faults).text,
-		       plural(check->faults), group_digits(result->damaged).text,
-		       plural(result->damaged));
+		       pfs_plural(check->faults), group_digits(result->damaged).text,
+		       pfs_plural(result->damaged));
 	else
 		printf("no faults\n");
 }
@@ -122,11 +122,11 @@ static void print_repaired(const struct checking *check, const struct target *ta
 		return;
 	if (!r->faults) {
 		printf("nothing to repair: %s document%s, no faults\n",
-		       group_digits(r->documents).text, plural(r->documents));
+		       group_digits(r->documents).text, pfs_plural(r->documents));
 		return;
 	}
 	printf("repaired %s fault%s: %s document%s there", group_digits(r->faults).text,
-	       plural(r->faults), group_digits(r->documents).text,
+	       pfs_plural(r->faults), group_digits(r->documents).text,
 	       r->documents == 1 ? " is" : "s are");
 	if (r->corrected)
 		printf(", %s of them corrected", group_digits(r->corrected).text);
@@ -134,14 +134,14 @@ static void print_repaired(const struct checking *check, const struct target *ta
 		printf("; %s lost", group_digits(r->lost).text);
 	if (r->unknown)
 		printf("; %s place%s lost whose documents can't be told",
-		       group_digits(r->unknown).text, plural(r->unknown));
+		       group_digits(r->unknown).text, pfs_plural(r->unknown));
 	putchar('\n');
 	if (r->kept)
 		printf("kept aside: %s entr%s in %s/quarantine; see payloadctl quarantine\n",
 		       group_digits(r->kept).text, r->kept == 1 ? "y" : "ies", target->store);
 	if (r->files)
 		printf("kept aside: %s whole file%s in %s\n", group_digits(r->files).text,
-		       plural(r->files), target->store);
+		       pfs_plural(r->files), target->store);
 }
 
 static void drop_message(void *arg, enum pfs_log_level level, const char *line)

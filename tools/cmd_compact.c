@@ -32,11 +32,11 @@ static void print_result(const struct pfs_compact_result *r)
 {
 	if (r->values == 0 && r->pages_before == r->pages_after) {
 		printf("nothing to compact: %s page%s, %s\n", group_digits(r->pages_after).text,
-		       plural(r->pages_after), size_text(r->disk_after).text);
+		       pfs_plural(r->pages_after), size_text(r->disk_after).text);
 		return;
 	}
 	printf("moved %s document%s, %s; pages took %s and take %s\n", group_digits(r->values).text,
-	       plural(r->values), size_text(r->bytes).text, size_text(r->disk_before).text,
+	       pfs_plural(r->values), size_text(r->bytes).text, size_text(r->disk_before).text,
 	       size_text(r->disk_after).text);
 }
 

@@ -192,7 +192,7 @@ static int export_everything(struct export *export, bool sort, bool quiet)
 static void print_summary(const struct export *export)
 {
 	fprintf(stderr, "exported %s document%s, %s, in %.1f s",
-		group_digits(export->documents).text, plural(export->documents),
+		group_digits(export->documents).text, pfs_plural(export->documents),
 		size_text(export->bytes).text, progress_seconds(&export->progress));
 	if (export->failed)
 		fprintf(stderr, "; failed %s", group_digits(export->failed).text);

@@ -217,7 +217,7 @@ static void print_summary(const struct import *import, const struct qdrant_impor
 		return;
 	}
 	fprintf(stderr, "imported %s document%s, %s, in %.1f s", group_digits(import->stored).text,
-		plural(import->stored), size_text(import->bytes).text, seconds);
+		pfs_plural(import->stored), size_text(import->bytes).text, seconds);
 	if (seconds > 0.05)
 		fprintf(stderr, " (%s/s, %s/s)",
 			group_digits((uint64_t)((double)import->stored / seconds)).text,

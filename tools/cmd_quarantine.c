@@ -230,9 +230,10 @@ static int list_entry(void *arg, struct entry *e)
 	struct listing *list = arg;
 
 	if (!list->json) {
-		printf("%" PRIu64 "  %s at byte %" PRIu64 ", %" PRIu64 " bytes: %s%s%s%s\n",
-		       e->number, e->where, e->offset, e->length, e->key ? "document " : "",
-		       e->key ? e->key : "", e->key ? ": " : "", e->reason);
+		printf("%" PRIu64 "  %s at byte %" PRIu64 ", %" PRIu64 " byte%s: %s%s%s%s\n",
+		       e->number, e->where, e->offset, e->length, pfs_plural(e->length),
+		       e->key ? "document " : "", e->key ? e->key : "", e->key ? ": " : "",
+		       e->reason);
 		return 0;
 	}
 	printf("%s\n {\"entry\":%" PRIu64 ",\"file\":", list->any ? "," : "", e->number);

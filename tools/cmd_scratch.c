@@ -143,7 +143,8 @@ static int clean(const struct scratch *s, struct target *target, const struct ke
 	}
 	free(old.keys);
 	if (!s->common.quiet)
-		printf("removed %s scratch file%s\n", group_digits(removed).text, plural(removed));
+		printf("removed %s scratch file%s\n", group_digits(removed).text,
+		       pfs_plural(removed));
 	return end_output(stdout, result);
 }
 

@@ -88,7 +88,7 @@ static int completeness(const struct copying *c, const struct pfs_store_stat *st
 
 	if (seen < there) {
 		complain("%s: %s document%s whose name is damaged %s not in the copy",
-			 c->source->name, group_digits(there - seen).text, plural(there - seen),
+			 c->source->name, group_digits(there - seen).text, pfs_plural(there - seen),
 			 there - seen == 1 ? "is" : "are");
 		result = PFS_EXIT_SOME;
 	}
@@ -140,8 +140,8 @@ static void print_summary(const struct copying *c)
 	if (localtime_r(&seconds, &tm))
 		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
 	fprintf(stderr, "copied %s point%s and %s scratch file%s of %s, %s, in %.1f s",
-		group_digits(c->copy.points).text, plural(c->copy.points),
-		group_digits(c->copy.scratch).text, plural(c->copy.scratch), when,
+		group_digits(c->copy.points).text, pfs_plural(c->copy.points),
+		group_digits(c->copy.scratch).text, pfs_plural(c->copy.scratch), when,
 		size_text(c->copy.bytes).text, progress_seconds(&c->progress));
 	if (c->failed)
 		fprintf(stderr, "; failed %s", group_digits(c->failed).text);

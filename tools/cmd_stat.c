@@ -39,17 +39,18 @@ static void print_store(const struct target *target, const struct pfs_store_stat
 		print_line("store", "%s, not mounted", target->store);
 	print_line("points", "%s", group_digits(s->points).text);
 	print_line("scratch files", "%s", group_digits(s->scratch).text);
-	print_line("payload", "%s (%s bytes)", size_text(s->raw_bytes).text,
-		   group_digits(s->raw_bytes).text);
+	print_line("payload", "%s (%s)", size_text(s->raw_bytes).text,
+		   count_text(s->raw_bytes, "byte").text);
 	print_line("stored", "%s: containers %s, slots %s", size_text(used).text,
 		   size_text(s->container_bytes).text, size_text(s->slot_bytes).text);
-	print_line("on disk", "%s in %s pages of %s, %s of it free for reuse",
-		   size_text(s->disk_bytes).text, group_digits(s->pages).text,
+	print_line("on disk", "%s in %s of %s, %s of it free for reuse",
+		   size_text(s->disk_bytes).text, count_text(s->pages, "page").text,
 		   size_text(s->page_size).text, size_text(s->free_bytes).text);
 	if (s->dictionaries)
 		print_line("dictionaries",
-			   "%" PRIu32 ", needed by %s documents; new ones use number %" PRIu32,
-			   s->dictionaries, group_digits(s->dictionary_users).text, s->dictionary);
+			   "%" PRIu32 ", needed by %s; new ones use number %" PRIu32,
+			   s->dictionaries, count_text(s->dictionary_users, "document").text,
+			   s->dictionary);
 	if (s->dictionary && s->dictionary_packed)
 		print_line("packs", "points that number %" PRIu32 " was not made from: %.2f to 1",
 			   s->dictionary, (double)s->dictionary_raw / (double)s->dictionary_packed);
@@ -76,12 +77,14 @@ static void print_store(const struct target *target, const struct pfs_store_stat
 	print_line("memory", "%s of index", size_text(s->index_bytes).text);
 	if (target->daemon_mountpoint)
 		print_line("since mount",
-			   "%" PRIu64 " records, %" PRIu64 " syncs, %" PRIu64
-			   " checkpoints, %" PRIu64 " updates in place, %" PRIu64
-			   " relocated, %" PRIu64 " moved by compaction, %" PRIu64
-			   " pages given back, %" PRIu64 " blocks decoded",
-			   s->records, s->syncs, s->checkpoints, s->in_place, s->relocations,
-			   s->moved_values, s->retired_pages, s->blocks_decoded);
+			   "%s, %s, %s, %s in place, %s relocated, %s moved by compaction, %s "
+			   "given back, %s decoded",
+			   count_text(s->records, "record").text, count_text(s->syncs, "sync").text,
+			   count_text(s->checkpoints, "checkpoint").text,
+			   count_text(s->in_place, "update").text,
+			   group_digits(s->relocations).text, group_digits(s->moved_values).text,
+			   count_text(s->retired_pages, "page").text,
+			   count_text(s->blocks_decoded, "block").text);
 	if (s->doubt)
 		print_line("doubt", "there are documents whose ids are not known: "
 				    "run `payloadctl check --repair`");
@@ -141,18 +144,17 @@ static void print_document(const struct pfs_key *key, const struct pfs_attr *att
 			   const struct pfs_place *p)
 {
 	printf("%s%s\n", key_text(key).text, pfs_key_is_point(key) ? "" : " (scratch file)");
-	print_line("  payload",
-		   "%s bytes, mode %04" PRIo32 ", owner %" PRIu32 ":%" PRIu32 ", changed %s",
-		   group_digits(attr->size).text, attr->mode, attr->uid, attr->gid,
+	print_line("  payload", "%s, mode %04" PRIo32 ", owner %" PRIu32 ":%" PRIu32 ", changed %s",
+		   count_text(attr->size, "byte").text, attr->mode, attr->uid, attr->gid,
 		   time_text(attr->mtime_ns).text);
 	if (p->in_journal)
-		print_line("  place", "journal, record %" PRIu64 ", %s bytes", p->sequence,
-			   group_digits(attr->stored).text);
+		print_line("  place", "journal, record %" PRIu64 ", %s", p->sequence,
+			   count_text(attr->stored, "byte").text);
 	else
 		print_line("  place",
 			   "page %" PRIu32 ", slot %" PRIu32 ", container at %" PRIu64
-			   ", %s bytes, %s used",
-			   p->page, p->slot, p->offset, group_digits(p->container_len).text,
+			   ", %s, %s used",
+			   p->page, p->slot, p->offset, count_text(p->container_len, "byte").text,
 			   group_digits(p->packed_len).text);
 	print_line("  stored as", "%s%s", p->compressed ? "LZ4" : "raw",
 		   p->dictionary ? " with dictionary" : "");

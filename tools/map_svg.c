@@ -105,10 +105,11 @@ static void emit_titles(const struct map *map, const struct grid *g, struct outp
 	emit(out, "<text x=\"%u\" y=\"30\" font-size=\"18\" font-weight=\"bold\">", MARGIN);
 	emit_text(out, map->store);
 	emit(out, "</text>\n<text x=\"%u\" y=\"50\">%s document%s, %s of payload", MARGIN,
-	     group_digits(documents).text, plural(documents), size_text(map->stat.raw_bytes).text);
+	     group_digits(documents).text, pfs_plural(documents),
+	     size_text(map->stat.raw_bytes).text);
 	if (map_ratio(map) > 0)
 		emit(out, ", %.2f to 1", map_ratio(map));
-	emit(out, "; %s page%s, %s on disk", group_digits(map->count).text, plural(map->count),
+	emit(out, "; %s page%s, %s on disk", group_digits(map->count).text, pfs_plural(map->count),
 	     size_text(b->disk).text);
 	if (g->pages > 1)
 		emit(out, "; each tile: %zu pages, averaged, marked when any of them would be",

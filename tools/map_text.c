@@ -129,7 +129,7 @@ void map_print(const struct map *map, unsigned columns, bool colours, bool utf8)
 {
 	struct style style = style_of(colours, utf8);
 
-	printf("%s: %s page%s", map->store, group_digits(map->count).text, plural(map->count));
+	printf("%s: %s page%s", map->store, group_digits(map->count).text, pfs_plural(map->count));
 	if (map->count)
 		printf(" of %s, %s on disk", size_text(map->stat.page_size).text,
 		       size_text(map->total.disk).text);
@@ -138,7 +138,8 @@ void map_print(const struct map *map, unsigned columns, bool colours, bool utf8)
 	putchar('\n');
 	printf("%s document%s, %s of payload",
 	       group_digits(map->stat.points + map->stat.scratch).text,
-	       plural(map->stat.points + map->stat.scratch), size_text(map->stat.raw_bytes).text);
+	       pfs_plural(map->stat.points + map->stat.scratch),
+	       size_text(map->stat.raw_bytes).text);
 	if (map_ratio(map) > 0)
 		printf(", %.2f to 1", map_ratio(map));
 	putchar('\n');

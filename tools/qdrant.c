@@ -283,9 +283,10 @@ static void compare_with_wal(struct qdrant *q, size_t shard)
 	q->stat.unread += wal->end - 1 - applied;
 	qdrant_note(q->notes,
 		    "%s: reaches to operation %" PRIu64 ", the segments to %" PRIu64
-		    ": what the %" PRIu64 " operations between them changed is not read; start "
+		    ": what the %" PRIu64 " operation%s between them changed is not read; start "
 		    "this Qdrant and stop it properly, so that it applies them, and import again",
-		    q->places.shards[shard].wal, wal->end - 1, applied, wal->end - 1 - applied);
+		    q->places.shards[shard].wal, wal->end - 1, applied, wal->end - 1 - applied,
+		    pfs_plural(wal->end - 1 - applied));
 }
 
 static int open_wals(struct qdrant *q, struct pfs_reason *reason)

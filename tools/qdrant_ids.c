@@ -352,8 +352,8 @@ static void look_for_lost(struct reader *r)
 	if (!lost)
 		return;
 	r->ids->damaged = true;
-	qdrant_note(r->notes, "%s: the ids of %" PRIu64 " points are missing from it",
-		    r->ids->mapping, lost);
+	qdrant_note(r->notes, "%s: the ids of %" PRIu64 " point%s are missing from it",
+		    r->ids->mapping, lost, pfs_plural(lost));
 }
 
 /* ---- files ---- */
@@ -418,8 +418,9 @@ static int read_mapping(struct reader *r)
 		said = pfs_get_le64(r->bytes);
 		if (said != ids->known_end) {
 			ids->damaged = true;
-			qdrant_note(r->notes, "%s: holds %" PRIu64 " entries, not %" PRIu64,
-				    ids->mapping, ids->known_end, said);
+			qdrant_note(r->notes, "%s: holds %" PRIu64 " %s, not %" PRIu64,
+				    ids->mapping, ids->known_end,
+				    ids->known_end == 1 ? "entry" : "entries", said);
 		}
 		if (r->deleted_count < ids->known_end)
 			ids->damaged = true;

@@ -181,12 +181,12 @@ static bool complete(const struct qdrant_import *import)
 		complain("%s: the last change of %" PRIu64 " point%s was interrupted: they are "
 			 "imported as they are; start this Qdrant and stop it properly to get "
 			 "what its write-ahead log has of them",
-			 import->path, stat->unversioned, plural(stat->unversioned));
+			 import->path, stat->unversioned, pfs_plural(stat->unversioned));
 	if (import->aside)
 		complain("%s: holds the %" PRIu64
 			 " thing%s that could not be imported; `payloadctl "
 			 "import` takes the lines with id and payload, after a look at them",
-			 import->rejects_path, import->aside, plural(import->aside));
+			 import->rejects_path, import->aside, pfs_plural(import->aside));
 	return !import->aside && !stat->unversioned && !stat->unread && !stat->damaged;
 }
 

@@ -55,9 +55,12 @@ struct number_text group_digits(uint64_t n)
 	return out;
 }
 
-const char *plural(uint64_t n)
+struct count_text count_text(uint64_t n, const char *noun)
 {
-	return n == 1 ? "" : "s";
+	struct count_text out;
+
+	snprintf(out.text, sizeof(out.text), "%s %s%s", group_digits(n).text, noun, pfs_plural(n));
+	return out;
 }
 
 struct number_text size_text(uint64_t bytes)

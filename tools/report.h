@@ -27,8 +27,11 @@ struct number_text {
 };
 struct number_text group_digits(uint64_t n);
 
-/* What a noun gets behind it for that many: "s", or nothing for one. */
-const char *plural(uint64_t n);
+/* `1 page`, `1,234 pages`: the noun, of at most 31 bytes, gets an s unless there is one of it. */
+struct count_text {
+	char text[64];
+};
+struct count_text count_text(uint64_t n, const char *noun);
 
 /* `12.3 MB`, powers of 1000. */
 struct number_text size_text(uint64_t bytes);

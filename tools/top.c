@@ -210,11 +210,15 @@ static void print_store(struct page *page, const struct top_reading *r)
 	line(page, "dead      %s of %s that start a compaction; snapshots %" PRIu64 ", pinned %s",
 	     size_text(r->dead_bytes).text, size_text(r->dead_max).text, r->snapshots,
 	     size_text(r->pinned_bytes).text);
-	line(page, "journal   %s not yet in the pages; %s of %s changes not yet synced",
+	line(page, "journal   %s not yet in the pages; %s of %s not yet synced",
 	     size_text(r->journal_bytes).text, group_digits(r->sequence - r->durable_sequence).text,
-	     group_digits(r->sequence).text);
-	line(page, "cache     index %s; dictionary %" PRIu64 ", needed by %s documents",
-	     size_text(r->index_bytes).text, r->dictionary, group_digits(r->dictionary_users).text);
+	     count_text(r->sequence, "change").text);
+	if (r->dictionary)
+		line(page, "cache     index %s; dictionary %" PRIu64 ", needed by %s",
+		     size_text(r->index_bytes).text, r->dictionary,
+		     count_text(r->dictionary_users, "document").text);
+	else
+		line(page, "cache     index %s; no dictionary", size_text(r->index_bytes).text);
 }
 
 static void print_rates(struct page *page, const struct top_reading *before,
@@ -286,7 +290,7 @@ void top_print(FILE *out, const char *mountpoint, const struct top_reading *befo
 	line(&page,
 	     "%s: %s document%s, process %" PRIu64 ", up %" PRIu64 ":%02" PRIu64 ":%02" PRIu64 "%s",
 	     mountpoint, group_digits(now->points + now->scratch).text,
-	     plural(now->points + now->scratch), now->pid, up / 3600, up / 60 % 60, up % 60,
+	     pfs_plural(now->points + now->scratch), now->pid, up / 3600, up / 60 % 60, up % 60,
 	     now->read_only ? ", read-only" : "");
 	print_store(&page, now);
 	print_rates(&page, from, now, seconds);

@@ -297,6 +297,8 @@ similar() {
 		.[0].sequence > 0 and .[0].uid == 0 and (.[0].checksum | test("^[0-9a-f]{8}$")) and
 		.[1].scratch == "tmp" and .[1].size == 1' <<<"$output"
 	[[ $(payloadctl stat "$S" 42) == 42*"page 1, slot "* ]]
+	[[ $(payloadctl stat "$S") == *" in 1 page of "* ]]
+	[[ $(payloadctl stat "$S" tmp) == *"payload      1 byte, mode "* ]]
 	run -1 --separate-stderr payloadctl stat --json "$S" 1000 42
 	[[ $(jq -c 'map(.id)' <<<"$output") == '[42]' && $stderr == *"1000: no such document" ]]
 }

@@ -220,3 +220,30 @@ zsh_offers() {
 	[[ $(payloadctl get "$S" 42) == "{}" ]]
 	[[ $(pkg-config --modversion payload) == "$(payloadctl -V | sed -n '1s/.* //p')" ]]
 }
+
+# Whom make-deb names, when nothing but the variables that are given says who builds.
+maintainer() { env -i PATH="$PATH" HOME="$T" GIT_CONFIG_NOSYSTEM=1 GIT_DIR="$T/git" "$@" "$root/tools/dist/make-deb" --maintainer; }
+
+@test "Debian packages name who builds them, in the way of debchange" {
+	[[ $(maintainer DEBFULLNAME='Jo Doe' DEBEMAIL=jo@example.org NAME=x EMAIL=x@y.z) == 'Jo Doe <jo@example.org>' ]]
+	[[ $(maintainer NAME='Jo Doe' EMAIL=jo@example.org) == 'Jo Doe <jo@example.org>' ]]
+	[[ $(maintainer DEBEMAIL='Jo Doe <jo@example.org>' NAME=x) == 'Jo Doe <jo@example.org>' ]]
+	[[ $(maintainer DEBFULLNAME='J. Doe' DEBEMAIL='Jo Doe <jo@example.org>') == 'J. Doe <jo@example.org>' ]]
+	git init -q --bare "$T/git"
+	git --git-dir="$T/git" config user.name 'Git Doe'
+	git --git-dir="$T/git" config user.email git@example.org
+	[[ $(maintainer) == 'Git Doe <git@example.org>' ]]
+	[[ $(maintainer DEBEMAIL=jo@example.org) == 'Git Doe <jo@example.org>' ]]
+	rm -rf "$T/git"
+	[[ $(maintainer) =~ ^[^\<]+' <'"$(id -un)@"[^@\ ]+'>'$ ]]
+	fails_deb DEBFULLNAME='Doe, Jo' DEBEMAIL=jo@example.org
+	fails_deb DEBFULLNAME='Jo <Doe>' DEBEMAIL=jo@example.org
+	fails_deb DEBFULLNAME='Jo' DEBEMAIL=jo
+	fails_deb DEBFULLNAME=$'Jo\nSection: x' DEBEMAIL=jo@example.org
+	fails_deb DEBFULLNAME='Jo' DEBEMAIL='jo doe@example.org'
+}
+
+fails_deb() {
+	run -1 --separate-stderr maintainer "$@"
+	[[ -z $output && $stderr == "make-deb: "*"set DEBFULLNAME and DEBEMAIL"* ]] || fail "$output$stderr"
+}

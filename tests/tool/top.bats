@@ -20,6 +20,7 @@ ctl() { timeout 60 payloadctl "$@"; }
 		grep -q "^$name " "$T/out" || [[ $name == forget ]] || fail "no $name: $(cat "$T/out")"
 	done
 	grep -q '^write ' "$T/out"
+	grep -q '^cache .*; no dictionary$' "$T/out"
 	[[ $(ctl top --batch --count=1 --delay=9 "$M" | grep -c '^journal ') == 1 ]]
 	ctl top -n 1 "$M" | grep -q '^dead '
 }

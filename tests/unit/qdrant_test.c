@@ -282,7 +282,7 @@ static void ids_that_are_lost(void **state)
 			assert_aside(&r, "4", "no payload, in a mapping of ids that is damaged");
 			assert_string_equal(assert_aside(&r, "", "whose id is lost")->payload,
 					    "{\"no\":\"id\"}");
-			assert_non_null(strstr(r.notes, "ids of 1 points are missing"));
+			assert_non_null(strstr(r.notes, "ids of 1 point are missing"));
 			assert_true(r.stat.damaged);
 		}
 		assert_int_equal(r.stat.ownerless, 2 - lost);
