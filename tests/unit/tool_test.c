@@ -154,9 +154,11 @@ static void numbers_are_printed(void **state)
 	};
 
 	(void)state;
-	assert_string_equal(plural(0), "s");
-	assert_string_equal(plural(1), "");
-	assert_string_equal(plural(2), "s");
+	assert_string_equal(count_text(0, "page").text, "0 pages");
+	assert_string_equal(count_text(1, "page").text, "1 page");
+	assert_string_equal(count_text(2, "page").text, "2 pages");
+	assert_string_equal(count_text(UINT64_MAX, "document that is longest of").text,
+			    "18,446,744,073,709,551,615 document that is longest ofs");
 	for (size_t i = 0; i < pfs_array_len(cases); i++) {
 		assert_string_equal(group_digits(cases[i].n).text, cases[i].digits);
 		assert_string_equal(size_text(cases[i].n).text, cases[i].size);
