@@ -47,12 +47,16 @@ fuzz_ldflags = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free # test
 build/fuzz/storage/crc.o: private extra_cflags = -fno-sanitize=fuzzer-no-link,undefined
 
 # Expanded once, and only when a recipe asks: pkg-config may not be there before install-deps has run.
-# libzstd trains dictionaries; without it, or with ZSTD=0, the rest is built.
+# libzstd trains dictionaries, libcrypto hashes what is published; without one, or with ZSTD=0 or CRYPTO=0, the rest
+# is built.
+crypto = $(if $(filter 0,$(CRYPTO)),false,pkg-config --exists libcrypto)
 zstd = $(if $(filter 0,$(ZSTD)),false,pkg-config --exists libzstd)
 storage_cflags = $(eval storage_cflags := $(shell pkg-config --cflags liblz4 liburcu-bp; \
-	$(zstd) && echo -DPFS_HAVE_ZSTD && pkg-config --cflags libzstd))$(storage_cflags)
+	$(zstd) && echo -DPFS_HAVE_ZSTD && pkg-config --cflags libzstd; \
+	$(crypto) && echo -DPFS_HAVE_CRYPTO && pkg-config --cflags libcrypto))$(storage_cflags)
 storage_libs = $(eval storage_libs := $(shell pkg-config --libs liblz4 liburcu-bp; \
-	$(zstd) && pkg-config --libs libzstd))$(storage_libs)
+	$(zstd) && pkg-config --libs libzstd; \
+	$(crypto) && pkg-config --libs libcrypto))$(storage_libs)
 peer_cflags = $(eval peer_cflags := $(shell pkg-config --cflags rocksdb lmdb sqlite3))$(peer_cflags)
 peer_libs = $(eval peer_libs := $(shell pkg-config --libs rocksdb lmdb sqlite3))$(peer_libs)
 fuse_cflags = $(eval fuse_cflags := $(shell pkg-config --cflags fuse3))$(fuse_cflags)
@@ -279,7 +283,7 @@ help: ## this list
 
 # Run at every make: it takes some milliseconds when everything is there.
 deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-tidy deps-fuzz deps-deb deps-check-deb deps-tour: deps-%:
-	@CC='$(CC)' ZSTD='$(ZSTD)' tools/install-deps $*
+	@CC='$(CC)' ZSTD='$(ZSTD)' CRYPTO='$(CRYPTO)' tools/install-deps $*
 
 deps-fuzz: private override CC = $(FUZZ_CC)
 

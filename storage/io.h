@@ -88,6 +88,10 @@ struct pfs_io_ops {
 	 * faults: read mappings only through pfs_map_copy. */
 	int (*map)(struct pfs_file *file, size_t len, const uint8_t **out);
 	void (*unmap)(struct pfs_file *file, const uint8_t *addr, size_t len);
+
+	/* A file that is made appears under its name only with sync, whole and durable, in place of
+	 * one that is there: nobody needs to write it under another name and rename it. */
+	bool whole_files;
 };
 
 /* Syncing as the engine does it: any failure is -EIO. After it nobody knows what is on the disk, so

@@ -39,7 +39,8 @@ installed = 755:build/$(INSTALL_VARIANT)/payloadfs:$(BINDIR)/payloadfs \
 	644:storage/FORMAT.md:$(DOCDIR)/FORMAT.md \
 	644:tools/dist/example.conf:$(DOCDIR)/example.conf
 
-dist_requires = liblz4 liburcu-bp $(shell pkg-config --exists libzstd && echo libzstd)
+dist_requires = liblz4 liburcu-bp $(shell pkg-config --exists libzstd && echo libzstd) \
+	$(shell pkg-config --exists libcrypto && echo libcrypto)
 
 .PHONY: install install-files uninstall dist-files
 

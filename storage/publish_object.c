@@ -1,0 +1,282 @@
+/* Objects: named by their bytes, written once. */
+#include <stdlib.h>
+
+#include "storage/crc.h"
+#include "storage/publish_internal.h"
+
+int publish_reserve(uint8_t **bytes, size_t *cap, size_t need)
+{
+	size_t room = *cap ? *cap : 65536;
+	uint8_t *grown;
+
+	if (need <= *cap)
+		return 0;
+	while (room < need)
+		room *= 2;
+	grown = realloc(*bytes, room);
+	if (!grown)
+		return -ENOMEM;
+	*bytes = grown;
+	*cap = room;
+	return 0;
+}
+
+/* ---- files ---- */
+
+static int write_parts(struct pfs_file *file, const struct publish_part *parts, size_t count)
+{
+	uint64_t off = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < count && !err; i++) {
+		err = parts[i].len ? file->ops->write(file, parts[i].bytes, parts[i].len, off) : 0;
+		off += parts[i].len;
+	}
+	return err;
+}
+
+int publish_file(struct pfs_publish *p, const char *name, const struct publish_part *parts,
+		 size_t count)
+{
+	const struct pfs_io_ops *ops = p->dir->ops;
+	char temp[PFS_OBJECT_NAME_MAX + 8];
+	struct pfs_file *file;
+	int err;
+
+	snprintf(temp, sizeof(temp), ops->whole_files ? "%s" : "%s.tmp", name);
+	/* One of an earlier publication that was cut off could be longer. */
+	if (!ops->whole_files) {
+		err = ops->unlink(p->dir, temp);
+		if (err && err != -ENOENT)
+			return err;
+	}
+	err = ops->open(p->dir, temp, PFS_IO_WRITE | PFS_IO_CREATE, &file);
+	if (err)
+		return err;
+	err = write_parts(file, parts, count);
+	if (!err)
+		err = ops->whole_files ? ops->sync(file) : pfs_file_sync(file);
+	ops->close(file);
+	if (ops->whole_files)
+		return err;
+	if (!err)
+		err = ops->rename(p->dir, temp, name);
+	if (err)
+		(void)ops->unlink(p->dir, temp);
+	return err;
+}
+
+int publish_read(struct pfs_dir *dir, const char *name, uint64_t expected, uint64_t max,
+		 uint8_t **out, size_t *len)
+{
+	struct pfs_file *file;
+	uint64_t size = expected;
+	uint8_t *bytes = NULL;
+	ssize_t n;
+	int err = dir->ops->open(dir, name, 0, &file);
+
+	*out = NULL;
+	*len = 0;
+	if (err)
+		return err;
+	err = dir->ops->size(file, &size);
+	if (!err && (size > max || (expected != UINT64_MAX && size != expected)))
+		err = -EUCLEAN;
+	if (!err)
+		bytes = malloc(size + 1);
+	if (!err && !bytes)
+		err = -ENOMEM;
+	if (!err) {
+		n = dir->ops->read(file, bytes, size, 0);
+		err = n < 0 ? (int)n : (uint64_t)n == size ? 0 : -EUCLEAN;
+	}
+	dir->ops->close(file);
+	if (err) {
+		free(bytes);
+		return err;
+	}
+	*out = bytes;
+	*len = size;
+	return 0;
+}
+
+/* ---- manifests ---- */
+
+int publish_read_manifest(struct pfs_dir *dir, uint32_t generation, struct pfs_manifest *manifest,
+			  const char **why)
+{
+	char name[PFS_OBJECT_NAME_MAX];
+	uint8_t *bytes;
+	size_t len;
+	int err;
+
+	*manifest = (struct pfs_manifest){0};
+	pfs_generation_name(name, generation);
+	*why = "its manifest is missing or can't be read";
+	err = publish_read(dir, name, UINT64_MAX, PFS_MANIFEST_LEN_MAX, &bytes, &len);
+	if (err)
+		return err;
+	err = pfs_manifest_decode(manifest, bytes, len, why);
+	if (!err && manifest->generation != generation) {
+		*why = "its manifest is that of another generation";
+		pfs_manifest_free(manifest);
+		err = -EUCLEAN;
+	}
+	free(bytes);
+	return err;
+}
+
+int publish_read_current(struct pfs_dir *dir, struct pfs_manifest *manifest, const char **why)
+{
+	struct pfs_current_generation current;
+	char name[PFS_OBJECT_NAME_MAX];
+	uint8_t *bytes;
+	size_t len;
+	int err =
+		publish_read(dir, PFS_CURRENT_NAME, UINT64_MAX, PFS_CURRENT_LEN_MAX, &bytes, &len);
+
+	*manifest = (struct pfs_manifest){0};
+	*why = "`current` can't be read";
+	if (err)
+		return err;
+	err = pfs_current_decode(&current, (const char *)bytes, len);
+	free(bytes);
+	*why = err == -EPROTONOSUPPORT ? "made by a newer version of this program"
+				       : "`current` is damaged";
+	if (err)
+		return err;
+	pfs_generation_name(name, current.generation);
+	*why = "the manifest of its current generation is missing or can't be read";
+	err = publish_read(dir, name, current.len, PFS_MANIFEST_LEN_MAX, &bytes, &len);
+	if (err)
+		return err == -ENOENT ? -EUCLEAN : err;
+	*why = "the manifest is not the one that `current` speaks of";
+	err = pfs_crc32c(0, bytes, len) == current.crc ? 0 : -EUCLEAN;
+	if (!err)
+		err = pfs_manifest_decode(manifest, bytes, len, why);
+	if (!err && manifest->generation != current.generation) {
+		pfs_manifest_free(manifest);
+		err = -EUCLEAN;
+	}
+	free(bytes);
+	return err;
+}
+
+/* ---- objects ---- */
+
+static int add_object(struct publish_objects *list, const struct pfs_manifest_object *at,
+		      uint32_t *crcs)
+{
+	if (list->count == list->cap) {
+		size_t cap = list->cap ? 2 * list->cap : 64;
+		struct publish_object *grown = realloc(list->at, cap * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		list->at = grown;
+		list->cap = cap;
+	}
+	list->at[list->count++] = (struct publish_object){*at, crcs};
+	return 0;
+}
+
+/* The checksums of chunks, whatever parts they are in. */
+static uint32_t *chunk_crcs(const struct publish_part *parts, size_t count, uint64_t len)
+{
+	uint32_t *crcs = malloc((pfs_chunks_of(len) + 1) * sizeof(*crcs));
+	uint64_t off = 0;
+
+	for (size_t i = 0; i < count && crcs; i++) {
+		const uint8_t *bytes = parts[i].bytes;
+
+		for (size_t done = 0; done < parts[i].len;) {
+			uint64_t chunk = off / PFS_CHUNK_LEN, in = off % PFS_CHUNK_LEN;
+			size_t n = pfs_min_u64(parts[i].len - done, PFS_CHUNK_LEN - in);
+
+			crcs[chunk] = pfs_crc32c(in ? crcs[chunk] : 0, bytes + done, n);
+			done += n;
+			off += n;
+		}
+	}
+	return crcs;
+}
+
+/* Whether the object is there, whole. */
+static bool is_there(struct pfs_publish *p, const char *name, uint64_t len)
+{
+	struct pfs_file *file;
+	uint64_t size = 0;
+	int err = p->dir->ops->open(p->dir, name, 0, &file);
+
+	if (err)
+		return false;
+	err = p->dir->ops->size(file, &size);
+	p->dir->ops->close(file);
+	return !err && size == len;
+}
+
+static void count_object(struct pfs_publish *p, uint64_t len, bool reused)
+{
+	struct pfs_publish_result *r = &p->result;
+
+	r->objects++;
+	r->bytes += len;
+	*(reused ? &r->reused : &r->uploaded) += 1;
+	*(reused ? &r->reused_bytes : &r->uploaded_bytes) += len;
+}
+
+int publish_object(struct pfs_publish *p, struct publish_objects *list,
+		   const struct pfs_manifest_object *about, const struct publish_part *parts,
+		   size_t count)
+{
+	struct pfs_manifest_object at = *about;
+	char name[PFS_OBJECT_NAME_MAX];
+	uint32_t *crcs;
+	bool there;
+	int err;
+
+	at.len = 0;
+	pfs_hash_begin(p->hash);
+	for (size_t i = 0; i < count; i++) {
+		pfs_hash_add(p->hash, parts[i].bytes, parts[i].len);
+		at.len += parts[i].len;
+	}
+	err = pfs_hash_end(p->hash, at.hash);
+	if (err)
+		return err;
+	pfs_object_name(name, at.role, at.hash);
+	there = is_there(p, name, at.len);
+	if (!there)
+		err = publish_file(p, name, parts, count);
+	crcs = err ? NULL : chunk_crcs(parts, count, at.len);
+	if (!err)
+		err = crcs ? add_object(list, &at, crcs) : -ENOMEM;
+	if (err)
+		free(crcs);
+	else
+		count_object(p, at.len, there);
+	return err;
+}
+
+int publish_reuse(struct pfs_publish *p, struct publish_objects *list,
+		  const struct pfs_manifest_object *before)
+{
+	uint64_t chunks = pfs_chunks_of(before->len);
+	char name[PFS_OBJECT_NAME_MAX];
+	uint32_t *crcs;
+	int err;
+
+	pfs_object_name(name, before->role, before->hash);
+	if (!is_there(p, name, before->len))
+		return -ENOENT;
+	crcs = malloc((chunks + 1) * sizeof(*crcs));
+	if (!crcs)
+		return -ENOMEM;
+	memcpy(crcs, p->before.crcs + before->chunk, chunks * sizeof(*crcs));
+	err = add_object(list, before, crcs);
+	if (err)
+		free(crcs);
+	else
+		count_object(p, before->len, true);
+	return err;
+}

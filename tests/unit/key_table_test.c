@@ -1,0 +1,248 @@
+/* storage/key_table.c: what is encoded comes back; no other bytes are taken for it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "storage/crc.h"
+#include "storage/key_table.h"
+
+struct fixture {
+	struct pfs_key_block block, got;
+	uint8_t bytes[PFS_KEY_BLOCK_LEN_MAX];
+	size_t len;
+};
+
+static struct fixture *make(void)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	return f;
+}
+
+static void set_key(struct pfs_key_entry *e, unsigned kind, uint64_t high, uint64_t low)
+{
+	struct pfs_key key = {.kind = (uint8_t)kind, .num = high};
+
+	if (kind == PFS_KEY_UUID) {
+		for (int i = 0; i < 8; i++) {
+			key.uuid[i] = (uint8_t)(high >> (56 - 8 * i));
+			key.uuid[8 + i] = (uint8_t)(low >> (56 - 8 * i));
+		}
+	}
+	pfs_key_to_bytes(e->key, &key);
+}
+
+/* count entries of many sorts. */
+static void fill(struct fixture *f, unsigned kind, uint32_t count)
+{
+	uint64_t key = kind == PFS_KEY_NUM ? 0 : 7;
+	uint32_t off = 1234;
+
+	f->block.kind = (uint8_t)kind;
+	f->block.count = count;
+	f->block.first = 99;
+	for (uint32_t i = 0; i < count; i++) {
+		struct pfs_key_entry *e = &f->block.entries[i];
+		uint64_t r = pfs_mix64(i + 1);
+
+		*e = (struct pfs_key_entry){
+			.off = off,
+			.len = 16 + (uint32_t)(r % 1000),
+			.raw_len = (uint32_t)(r >> 20 & 0xffff),
+			.mtime_ns = i % 5 ? 1700000000000000000 : (int64_t)(r >> 1) - INT64_MAX / 2,
+			.own_attr = i % 7 == 0,
+			.plain = i % 3 == 0,
+		};
+		if (e->own_attr) {
+			e->mode = 0640;
+			e->uid = (uint32_t)r;
+			e->gid = UINT32_MAX;
+		}
+		set_key(e, kind, key, r);
+		key += 1 + (i % 4 ? 0 : r % 100000);
+		off += e->len;
+	}
+	f->len = pfs_key_block_encode(f->bytes, &f->block);
+	assert_true(f->len <= PFS_KEY_BLOCK_LEN_MAX);
+}
+
+static void assert_same(const struct fixture *f)
+{
+	assert_int_equal(f->got.kind, f->block.kind);
+	assert_int_equal(f->got.count, f->block.count);
+	assert_int_equal(f->got.first, f->block.first);
+	for (uint32_t i = 0; i < f->block.count; i++) {
+		const struct pfs_key_entry *a = &f->block.entries[i], *b = &f->got.entries[i];
+
+		assert_memory_equal(a->key, b->key, 16);
+		assert_int_equal(a->off, b->off);
+		assert_int_equal(a->len, b->len);
+		assert_int_equal(a->raw_len, b->raw_len);
+		assert_int_equal(a->mtime_ns, b->mtime_ns);
+		assert_int_equal(a->own_attr, b->own_attr);
+		assert_int_equal(a->plain, b->plain);
+		assert_int_equal(a->mode, b->mode);
+		assert_int_equal(a->uid, b->uid);
+		assert_int_equal(a->gid, b->gid);
+	}
+}
+
+/* Proves: blocks of one, some, and the most entries come back as they were, of numbers and UUIDs.
+ */
+static void blocks_come_back(void **state)
+{
+	static const uint32_t counts[] = {1, 2, 100, PFS_KEY_BLOCK_MAX};
+	struct fixture *f = make();
+
+	(void)state;
+	for (unsigned kind = PFS_KEY_NUM; kind <= PFS_KEY_UUID; kind++) {
+		for (size_t i = 0; i < pfs_array_len(counts); i++) {
+			fill(f, kind, counts[i]);
+			memset(&f->got, 0x5a, sizeof(f->got));
+			assert_int_equal(pfs_key_block_decode(&f->got, f->bytes, f->len), 0);
+			assert_same(f);
+		}
+	}
+	free(f);
+}
+
+/* Proves: ids 0 and 2^64-1 stand beside each other, and so do the first and the last UUID. */
+static void extremes_come_back(void **state)
+{
+	struct fixture *f = make();
+
+	(void)state;
+	for (unsigned kind = PFS_KEY_NUM; kind <= PFS_KEY_UUID; kind++) {
+		fill(f, kind, 2);
+		set_key(&f->block.entries[0], kind, 0, 0);
+		set_key(&f->block.entries[1], kind, UINT64_MAX, UINT64_MAX);
+		f->block.entries[1].raw_len = (uint32_t)PFS_GIB;
+		f->len = pfs_key_block_encode(f->bytes, &f->block);
+		assert_int_equal(pfs_key_block_decode(&f->got, f->bytes, f->len), 0);
+		assert_same(f);
+	}
+	free(f);
+}
+
+/* Proves: ids one after the other of documents like each other take five or six bytes each. */
+static void ids_in_order_take_little(void **state)
+{
+	struct fixture *f = make();
+
+	(void)state;
+	fill(f, PFS_KEY_NUM, PFS_KEY_BLOCK_MAX);
+	for (uint32_t i = 0; i < f->block.count; i++) {
+		struct pfs_key_entry *e = &f->block.entries[i];
+
+		*e = (struct pfs_key_entry){
+			.off = 300 * i, .len = 300, .raw_len = 850, .mtime_ns = 1, .plain = true};
+		set_key(e, PFS_KEY_NUM, 5000000 + i, 0);
+	}
+	f->len = pfs_key_block_encode(f->bytes, &f->block);
+	assert_in_range(f->len, 1, 6 * PFS_KEY_BLOCK_MAX);
+	assert_int_equal(pfs_key_block_decode(&f->got, f->bytes, f->len), 0);
+	assert_same(f);
+	free(f);
+}
+
+/* Proves: a block with any one bit turned, or cut off anywhere, or with bytes behind it, is
+ * refused. */
+static void damage_is_refused(void **state)
+{
+	struct fixture *f = make();
+
+	(void)state;
+	for (unsigned kind = PFS_KEY_NUM; kind <= PFS_KEY_UUID; kind++) {
+		fill(f, kind, 40);
+		for (size_t bit = 0; bit < 8 * f->len; bit++) {
+			f->bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+			assert_int_equal(pfs_key_block_decode(&f->got, f->bytes, f->len), -EUCLEAN);
+			f->bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		}
+		for (size_t len = 0; len < f->len; len++)
+			assert_int_equal(pfs_key_block_decode(&f->got, f->bytes, len), -EUCLEAN);
+		f->bytes[f->len] = 0;
+		assert_int_equal(pfs_key_block_decode(&f->got, f->bytes, f->len + 1), -EUCLEAN);
+	}
+	free(f);
+}
+
+/* The same bytes with a checksum that is right: what a hostile server can give. */
+static void seal(struct fixture *f)
+{
+	pfs_put_le32(f->bytes, pfs_crc32c(0, f->bytes + 4, f->len - 4));
+}
+
+/* Proves: with right checksums, too, whatever is taken for a block keeps its promises: keys ascend,
+ * places fit together, nothing is out of range. */
+static void forged_blocks_keep_the_promises(void **state)
+{
+	struct fixture *f = make();
+	unsigned taken = 0;
+
+	(void)state;
+	for (unsigned kind = PFS_KEY_NUM; kind <= PFS_KEY_UUID; kind++) {
+		fill(f, kind, 60);
+		for (size_t i = 0; i < 20000; i++) {
+			uint64_t r = pfs_mix64(i + 77);
+			size_t at = 4 + r % (f->len - 4);
+			uint8_t was = f->bytes[at];
+
+			f->bytes[at] = (uint8_t)(r >> 40);
+			seal(f);
+			if (pfs_key_block_decode(&f->got, f->bytes, f->len) == 0) {
+				taken++;
+				assert_in_range(f->got.count, 1, PFS_KEY_BLOCK_MAX);
+				for (uint32_t e = 1; e < f->got.count; e++) {
+					const struct pfs_key_entry *x = &f->got.entries[e - 1];
+
+					assert_true(memcmp(x->key, x[1].key, 16) < 0);
+					assert_int_equal(x[1].off, x->off + x->len);
+					assert_true(x->raw_len <= PFS_GIB && x->len > 0);
+					assert_true(x->mode <= 07777);
+				}
+			}
+			f->bytes[at] = was;
+		}
+	}
+	assert_true(taken > 100);
+	free(f);
+}
+
+/* Proves: keys that would run over 2^64 are refused, and UUIDs that do not ascend. */
+static void keys_ascend(void **state)
+{
+	struct fixture *f = make();
+
+	(void)state;
+	fill(f, PFS_KEY_NUM, 2);
+	set_key(&f->block.entries[0], PFS_KEY_NUM, UINT64_MAX, 0);
+	set_key(&f->block.entries[1], PFS_KEY_NUM, 5, 0); /* the step wraps */
+	f->len = pfs_key_block_encode(f->bytes, &f->block);
+	assert_int_equal(pfs_key_block_decode(&f->got, f->bytes, f->len), -EUCLEAN);
+	fill(f, PFS_KEY_UUID, 2);
+	memcpy(f->block.entries[1].key, f->block.entries[0].key, 16);
+	f->len = pfs_key_block_encode(f->bytes, &f->block);
+	assert_int_equal(pfs_key_block_decode(&f->got, f->bytes, f->len), -EUCLEAN);
+	free(f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(blocks_come_back),
+		cmocka_unit_test(extremes_come_back),
+		cmocka_unit_test(ids_in_order_take_little),
+		cmocka_unit_test(damage_is_refused),
+		cmocka_unit_test(forged_blocks_keep_the_promises),
+		cmocka_unit_test(keys_ascend),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
