@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* Names and disk bytes end up in messages: whatever they hold, a message stays one line. */
 static void keep_one_line(char *line)
@@ -31,6 +32,42 @@ void pfs_logf(const struct pfs_logger *logger, enum pfs_log_level level, const c
 
 	if (level > PFS_LOG_WARNING && !(logger && logger->fn))
 		return;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	emit(logger, level, line);
+}
+
+/* Two threads at the border of two spans may both begin the new one: a line more or less. */
+static bool may_be_shown(struct pfs_log_limit *limit, unsigned *hidden)
+{
+	struct timespec now;
+	int64_t begun = __atomic_load_n(&limit->begun_s, __ATOMIC_RELAXED);
+
+	*hidden = 0;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	if (begun == 0 || now.tv_sec - begun >= PFS_LOG_BURST_S) {
+		__atomic_store_n(&limit->begun_s, now.tv_sec ? now.tv_sec : 1, __ATOMIC_RELAXED);
+		__atomic_store_n(&limit->shown, 0, __ATOMIC_RELAXED);
+		*hidden = __atomic_exchange_n(&limit->hidden, 0, __ATOMIC_RELAXED);
+	}
+	if (__atomic_fetch_add(&limit->shown, 1, __ATOMIC_RELAXED) < PFS_LOG_BURST)
+		return true;
+	__atomic_fetch_add(&limit->hidden, 1, __ATOMIC_RELAXED);
+	return false;
+}
+
+void pfs_logf_limited(struct pfs_log_limit *limit, const struct pfs_logger *logger,
+		      enum pfs_log_level level, const char *fmt, ...)
+{
+	char line[PFS_LOG_LINE_MAX];
+	unsigned hidden;
+	va_list ap;
+
+	if ((level > PFS_LOG_WARNING && !(logger && logger->fn)) || !may_be_shown(limit, &hidden))
+		return;
+	if (hidden)
+		pfs_logf(logger, level, "%u messages like the following were not shown", hidden);
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);

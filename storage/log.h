@@ -23,6 +23,18 @@ struct pfs_logger {
 void pfs_logf(const struct pfs_logger *logger, enum pfs_log_level level, const char *fmt, ...)
 	PFS_PRINTF(3, 4);
 
+/* Messages of one kind that could be many, such as those about a server that does not answer: after
+ * PFS_LOG_BURST of them in PFS_LOG_BURST_S seconds the rest of that time is silence, and the next
+ * one says how many were not shown. Zeroed at the beginning; any thread. */
+#define PFS_LOG_BURST 10
+#define PFS_LOG_BURST_S 10
+struct pfs_log_limit {
+	int64_t begun_s; /* all atomic */
+	unsigned shown, hidden;
+};
+void pfs_logf_limited(struct pfs_log_limit *limit, const struct pfs_logger *logger,
+		      enum pfs_log_level level, const char *fmt, ...) PFS_PRINTF(4, 5);
+
 /* Reports damage: the file (or "journal 3", "page 7"), the byte offset in it, what is wrong with
  * it. Returns -EUCLEAN, so that callers can `return pfs_corrupt(...)`. */
 int pfs_corrupt(const struct pfs_logger *logger, const char *where, uint64_t off, const char *fmt,

@@ -174,6 +174,26 @@ static void the_first_reason_stays(void **state)
 	assert_int_equal(strlen(reason.text), sizeof(reason.text) - 1);
 }
 
+/* Proves: of messages that could be many a burst is shown, then silence. */
+static void a_flood_is_limited(void **state)
+{
+	struct caught caught = {0};
+	const struct pfs_logger logger = {.fn = catch_line, .arg = &caught};
+	struct pfs_log_limit limit = {0};
+
+	(void)state;
+	for (unsigned i = 1; i <= 1000; i++)
+		pfs_logf_limited(&limit, &logger, PFS_LOG_WARNING, "number %u", i);
+	/* Two bursts when the test is held up at the border of two spans. */
+	assert_true(caught.count >= PFS_LOG_BURST && caught.count <= 2 * PFS_LOG_BURST + 1);
+	limit.begun_s -= PFS_LOG_BURST_S;
+	caught.count = 0;
+	pfs_logf_limited(&limit, &logger, PFS_LOG_WARNING, "the last");
+	assert_int_equal(caught.count, 2);
+	assert_string_equal(caught.line, "the last");
+	assert_int_equal(limit.hidden, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -183,6 +203,7 @@ int main(void)
 		cmocka_unit_test(without_logger_stderr_gets_warnings),
 		cmocka_unit_test(a_broken_invariant_is_named),
 		cmocka_unit_test(the_first_reason_stays),
+		cmocka_unit_test(a_flood_is_limited),
 	};
 
 	return cmocka_run_group_tests_name("log", tests, NULL, NULL);

@@ -1,0 +1,433 @@
+/* storage/chunk_cache.c: reading through memory, and what is asked of the origin. */
+#include "tests/unit/chunk_cache_helpers.h"
+
+static struct messages messages = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Proves: any range of an object is what the origin has, short at its end only; a chunk that was
+ * read is not asked for again, and neighbours that are missing are one request. */
+static void ranges_are_right_and_asked_for_once(void **state)
+{
+	struct origin *origin = make_origin(1, 5 * CHUNK + 100);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+	struct pfs_cached *file = open_object(cache, origin, 0);
+	const struct object *object = &origin->objects[0];
+	static const struct {
+		uint64_t off;
+		size_t len;
+		unsigned reads; /* that it takes, all in all */
+	} steps[] = {
+		{0, 0, 0},
+		{10, 20, 1},
+		{CHUNK - 20, 20, 1},
+		{CHUNK - 1, 2, 2},
+		{CHUNK, CHUNK, 2},
+		{3 * CHUNK - 5, CHUNK + 10, 3}, /* chunks 2, 3, 4 */
+		{0, 5 * CHUNK + 200, 4},	/* the last one */
+		{5 * CHUNK + 99, 10, 4},
+		{5 * CHUNK + 100, 10, 4},
+		{UINT64_MAX - 5, 10, 4},
+	};
+
+	(void)state;
+	assert_int_equal(origin->opens, 0);
+	for (size_t i = 0; i < pfs_array_len(steps); i++) {
+		assert_int_equal(read_right(file, object, steps[i].off, steps[i].len), 0);
+		assert_int_equal(origin->reads, steps[i].reads);
+	}
+	assert_int_equal(origin->read_bytes, object->size);
+	assert_int_equal(origin->opens, 1);
+	pfs_cached_close(file);
+	pfs_chunk_cache_close(cache);
+	free_origin(origin);
+}
+
+/* Proves: what lies between chunks that are there is asked for without them. */
+static void only_what_is_missing_is_asked_for(void **state)
+{
+	struct origin *origin = make_origin(1, 9 * CHUNK);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+	struct pfs_cached *file = open_object(cache, origin, 0);
+
+	(void)state;
+	assert_int_equal(read_right(file, &origin->objects[0], 2 * CHUNK, CHUNK), 0);
+	assert_int_equal(read_right(file, &origin->objects[0], 5 * CHUNK, CHUNK), 0);
+	assert_int_equal(origin->reads, 2);
+	assert_int_equal(read_right(file, &origin->objects[0], 0, 9 * CHUNK), 0);
+	assert_int_equal(origin->reads, 5); /* 0-1, 3-4, 6-8 */
+	assert_int_equal(origin->read_bytes, 9 * CHUNK);
+	pfs_cached_close(file);
+	pfs_chunk_cache_close(cache);
+	free_origin(origin);
+}
+
+struct reader {
+	struct pfs_cached *file;
+	const struct object *object;
+	uint64_t off;
+	size_t len;
+	int err;
+	pthread_t thread;
+};
+
+static void *read_in_thread(void *arg)
+{
+	struct reader *reader = arg;
+
+	reader->err = read_right(reader->file, reader->object, reader->off, reader->len);
+	return NULL;
+}
+
+#define READERS 12
+
+/* Starts readers of one chunk, and returns when one is at the origin and the others wait for it. */
+static void start_readers(struct reader *readers, struct pfs_chunk_cache *cache,
+			  struct origin *origin, struct pfs_cached *file)
+{
+	struct pfs_chunk_cache_stat before, stat;
+
+	pfs_chunk_cache_stat(cache, &before);
+	set_shut(origin, true);
+	for (unsigned i = 0; i < READERS; i++) {
+		readers[i] = (struct reader){
+			.file = file, .object = &origin->objects[0], .off = 100 * i, .len = 50};
+		assert_int_equal(
+			pthread_create(&readers[i].thread, NULL, read_in_thread, &readers[i]), 0);
+	}
+	do {
+		sched_yield();
+		pfs_chunk_cache_stat(cache, &stat);
+	} while (stat.shared - before.shared < READERS - 1 && waiting_now(origin) < 2);
+	wait_for_waiting(origin, 1);
+}
+
+/* Proves: however many readers want a chunk, it is fetched once, and all get what came: bytes, or
+ * the error, after which the next reader tries again. */
+static void one_fetch_serves_all_who_wait(void **state)
+{
+	struct origin *origin = make_origin(1, CHUNK);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+	struct pfs_cached *file = open_object(cache, origin, 0);
+	struct reader readers[READERS];
+
+	(void)state;
+	for (int failing = 1; failing >= 0; failing--) {
+		unsigned reads = origin->reads;
+
+		start_readers(readers, cache, origin, file);
+		origin->err = -EIO;
+		origin->fail_count = (unsigned)failing;
+		set_shut(origin, false);
+		for (unsigned i = 0; i < READERS; i++) {
+			pthread_join(readers[i].thread, NULL);
+			assert_int_equal(readers[i].err, failing ? -EIO : 0);
+		}
+		assert_int_equal(origin->reads, reads + 1);
+	}
+	pfs_cached_close(file);
+	pfs_chunk_cache_close(cache);
+	free_origin(origin);
+}
+
+/* Proves: bytes that are wrong or too few are asked for once more and never given out; the good
+ * chunks among them are. The log says where. */
+static void wrong_bytes_reach_nobody(void **state)
+{
+	struct origin *origin = make_origin(1, 4 * CHUNK);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+	struct pfs_cached *file = open_object(cache, origin, 0);
+	const struct object *object = &origin->objects[0];
+	struct pfs_chunk_cache_stat stat;
+
+	(void)state;
+	origin->lie_count = 1;
+	assert_int_equal(read_right(file, object, 0, 2 * CHUNK), 0);
+	assert_int_equal(origin->reads, 2);
+	origin->lie_count = 1;
+	origin->short_count = 1;
+	messages.count = 0;
+	assert_int_equal(read_right(file, object, 2 * CHUNK, 2 * CHUNK), -EIO);
+	assert_int_equal(origin->reads, 4);
+	assert_int_equal(messages.count, 1);
+	assert_non_null(strstr(messages.last, "damage in page-0000.pfp at byte 196608"));
+	assert_int_equal(read_right(file, object, 2 * CHUNK, CHUNK), 0); /* was good */
+	assert_int_equal(origin->reads, 4);
+	assert_int_equal(read_right(file, object, 3 * CHUNK, CHUNK), 0);
+	assert_int_equal(origin->reads, 5);
+	pfs_chunk_cache_stat(cache, &stat);
+	assert_int_equal(stat.wrong_fetched, 3);
+	assert_int_equal(stat.fetched, 4);
+	assert_int_equal(stat.fetches, 5);
+	pfs_cached_close(file);
+	pfs_chunk_cache_close(cache);
+	free_origin(origin);
+}
+
+/* Proves: errors of the origin become those that the header promises, and pass. */
+static void errors_are_told_apart_and_pass(void **state)
+{
+	static const struct {
+		int err;
+		unsigned count, lies;
+		int expected;
+		unsigned reads;
+	} cases[] = {
+		{-ETIMEDOUT, 1, 0, -EIO, 1}, {-EIO, 1, 0, -EIO, 1},
+		{-EACCES, 1, 0, -EACCES, 1}, {-ENOENT, 1, 0, -ESTALE, 1},
+		{-ESTALE, 1, 0, 0, 2}, /* another version with the right bytes */
+		{-ESTALE, 1, 1, -ESTALE, 2}, {-ESTALE, 2, 0, -ESTALE, 2},
+	};
+	struct origin *origin = make_origin(1, CHUNK);
+	const struct object *object = &origin->objects[0];
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+		struct pfs_cached *file = open_object(cache, origin, 0);
+
+		origin->reads = 0;
+		origin->err = cases[i].err;
+		origin->fail_count = cases[i].count;
+		origin->lie_count = cases[i].lies;
+		assert_int_equal(read_right(file, object, 5, 5), cases[i].expected);
+		assert_int_equal(origin->reads, cases[i].reads);
+		assert_int_equal(read_right(file, object, 5, 5), 0);
+		pfs_cached_close(file);
+		pfs_chunk_cache_close(cache);
+	}
+	free_origin(origin);
+}
+
+/* Proves: memory keeps to its bound, the chunk used last stays, and what was dropped from it comes
+ * anew. */
+static void memory_is_bounded(void **state)
+{
+	struct origin *origin = make_origin(1, 64 * CHUNK);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 4 * CHUNK, &messages);
+	struct pfs_cached *file = open_object(cache, origin, 0);
+	const struct object *object = &origin->objects[0];
+	struct pfs_chunk_cache_stat stat;
+
+	(void)state;
+	for (unsigned i = 0; i < 64; i++) {
+		assert_int_equal(read_right(file, object, i * CHUNK, CHUNK), 0);
+		assert_int_equal(read_right(file, object, 0, CHUNK), 0);
+		pfs_chunk_cache_stat(cache, &stat);
+		assert_true(stat.memory_bytes <= 4 * CHUNK);
+	}
+	assert_int_equal(origin->reads, 64);
+	assert_int_equal(read_right(file, object, 5 * CHUNK, CHUNK), 0);
+	assert_int_equal(origin->reads, 65);
+	pfs_cached_close(file);
+	pfs_chunk_cache_close(cache);
+	free_origin(origin);
+}
+
+/* Proves: prefetching returns at once, brings a range with several requests at a time, each of a
+ * window, and leaves nothing to ask for; a reader who comes meanwhile shares it. */
+static void prefetching_asks_for_much_at_once(void **state)
+{
+	struct origin *origin = make_origin(1, 5 * PFS_CHUNK_WINDOW * CHUNK);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+	struct pfs_cached *file = open_object(cache, origin, 0);
+	struct reader reader = {
+		.file = file, .object = &origin->objects[0], .off = 0, .len = CHUNK};
+
+	(void)state;
+	set_shut(origin, true);
+	pfs_cached_prefetch(file, 0, origin->objects[0].size);
+	wait_for_waiting(origin, 5);
+	assert_int_equal(pthread_create(&reader.thread, NULL, read_in_thread, &reader), 0);
+	set_shut(origin, false);
+	pthread_join(reader.thread, NULL);
+	assert_int_equal(reader.err, 0);
+	for (unsigned i = 0; i < 5 * PFS_CHUNK_WINDOW; i++)
+		assert_int_equal(read_right(file, &origin->objects[0], i * CHUNK, CHUNK), 0);
+	assert_int_equal(origin->reads, 5);
+	pfs_cached_close(file);
+	pfs_chunk_cache_close(cache);
+	free_origin(origin);
+}
+
+struct closing {
+	struct pfs_cached *file;
+	struct origin *origin;
+	unsigned open_files; /* when it was closed */
+};
+
+static void *close_in_thread(void *arg)
+{
+	struct closing *closing = arg;
+
+	pfs_cached_close(closing->file);
+	pthread_mutex_lock(&closing->origin->lock);
+	closing->open_files = closing->origin->open_files;
+	pthread_mutex_unlock(&closing->origin->lock);
+	return NULL;
+}
+
+/* Proves: closing a file forgets what was to be prefetched and waits for what is under way: the
+ * origin is not used any more afterwards. */
+static void closing_waits_for_prefetches(void **state)
+{
+	const struct timespec while_ = {.tv_nsec = 50000000};
+	struct origin *origin = make_origin(1, PFS_CHUNK_PREFETCH_MAX);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+	struct closing closing = {.origin = origin};
+	pthread_t thread;
+
+	(void)state;
+	closing.file = open_object(cache, origin, 0);
+	set_shut(origin, true);
+	pfs_cached_prefetch(closing.file, 0, PFS_CHUNK_PREFETCH_MAX);
+	wait_for_waiting(origin, 8);
+	assert_int_equal(pthread_create(&thread, NULL, close_in_thread, &closing), 0);
+	nanosleep(&while_, NULL); /* for one that would not wait to be seen */
+	set_shut(origin, false);
+	pthread_join(thread, NULL);
+	assert_int_equal(closing.open_files, 0);
+	assert_int_equal(origin->reads, 8);
+	pfs_chunk_cache_close(cache);
+	free_origin(origin);
+}
+
+/* Proves: files that are closed as soon as they are prefetched leave nothing behind. */
+static void closing_ends_prefetches(void **state)
+{
+	struct origin *origin = make_origin(3, 16 * PFS_CHUNK_WINDOW * CHUNK);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+
+	(void)state;
+	for (unsigned round = 0; round < 20; round++) {
+		struct pfs_cached *files[3];
+
+		for (unsigned i = 0; i < 3; i++) {
+			files[i] = open_object(cache, origin, i);
+			pfs_cached_prefetch(files[i], 0, PFS_CHUNK_PREFETCH_MAX);
+		}
+		for (unsigned i = 0; i < 3; i++)
+			pfs_cached_close(files[i]);
+		assert_int_equal(origin->open_files, 0);
+	}
+	pfs_chunk_cache_close(cache);
+	free_origin(origin);
+}
+
+/* Proves: a read of many windows is right and has its later windows fetched beside the first. */
+static void long_reads_are_fetched_in_parallel(void **state)
+{
+	struct origin *origin = make_origin(1, 10 * PFS_CHUNK_WINDOW * CHUNK + 7);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+	struct pfs_cached *file = open_object(cache, origin, 0);
+	struct reader reader = {.file = file,
+				.object = &origin->objects[0],
+				.off = 3,
+				.len = origin->objects[0].size};
+
+	(void)state;
+	set_shut(origin, true);
+	assert_int_equal(pthread_create(&reader.thread, NULL, read_in_thread, &reader), 0);
+	wait_for_waiting(origin, 4);
+	set_shut(origin, false);
+	pthread_join(reader.thread, NULL);
+	assert_int_equal(reader.err, 0);
+	assert_int_equal(origin->read_bytes, origin->objects[0].size);
+	pfs_cached_close(file);
+	pfs_chunk_cache_close(cache);
+	free_origin(origin);
+}
+
+/* Proves: what is dropped comes anew from the origin, also when somebody holds it. */
+static void dropped_chunks_come_anew(void **state)
+{
+	struct origin *origin = make_origin(1, 3 * CHUNK);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+	struct pfs_cached *file = open_object(cache, origin, 0);
+
+	(void)state;
+	assert_int_equal(read_right(file, &origin->objects[0], 0, 3 * CHUNK), 0);
+	pfs_cached_drop(file, CHUNK + 5, 1);
+	assert_int_equal(read_right(file, &origin->objects[0], 0, 3 * CHUNK), 0);
+	assert_int_equal(origin->reads, 2);
+	assert_int_equal(origin->read_bytes, 4 * CHUNK);
+	pfs_cached_drop(file, 3 * CHUNK, 10); /* beyond the end: nothing */
+	pfs_cached_close(file);
+	pfs_chunk_cache_close(cache);
+	free_origin(origin);
+}
+
+/* Proves: files of one name share chunks when they mean the same bytes, and only then. */
+static void files_of_one_object_share(void **state)
+{
+	struct origin *origin = make_origin(1, 2 * CHUNK);
+	struct origin *other = make_origin(1, 2 * CHUNK);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+	struct pfs_cached *a = open_object(cache, origin, 0);
+	struct pfs_cached *b = open_object(cache, origin, 0);
+	struct pfs_cached *c;
+
+	(void)state;
+	other->objects[0].bytes[0] ^= 1;
+	other->objects[0].crcs[0] = pfs_crc32c(0, other->objects[0].bytes, CHUNK);
+	c = open_object(cache, other, 0);
+	assert_int_equal(read_right(a, &origin->objects[0], 0, 2 * CHUNK), 0);
+	pfs_cached_close(a);
+	assert_int_equal(origin->open_files, 0); /* the origin may go with its last file */
+	assert_int_equal(read_right(b, &origin->objects[0], 0, 2 * CHUNK), 0);
+	assert_int_equal(origin->reads, 1);
+	assert_int_equal(read_right(c, &other->objects[0], 0, 2 * CHUNK), 0);
+	assert_int_equal(other->reads, 1);
+	pfs_cached_close(b);
+	pfs_cached_close(c);
+	pfs_chunk_cache_close(cache);
+	free_origin(origin);
+	free_origin(other);
+}
+
+/* Proves: names that are not those of an object are refused. */
+static void names_are_checked(void **state)
+{
+	static const char *const bad[] = {"",	  ".",	 "..",	 ".x",	 "a/b",
+					  "../x", "a b", "a\nb", "a%2e", "\xff"};
+	struct origin *origin = make_origin(1, 10);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+	char longest[PFS_CHUNK_NAME_MAX + 2];
+	struct pfs_cached *file;
+
+	(void)state;
+	memset(longest, 'a', sizeof(longest));
+	longest[PFS_CHUNK_NAME_MAX + 1] = 0;
+	for (size_t i = 0; i < pfs_array_len(bad); i++)
+		assert_int_equal(pfs_cached_open(cache, &origin->base, bad[i], 0, NULL, &file),
+				 -EINVAL);
+	assert_int_equal(pfs_cached_open(cache, &origin->base, longest, 0, NULL, &file), -EINVAL);
+	assert_null(file);
+	longest[PFS_CHUNK_NAME_MAX] = 0;
+	assert_int_equal(pfs_cached_open(cache, &origin->base, longest, 0, NULL, &file), 0);
+	assert_int_equal(pfs_cached_read(file, longest, 1, 0), 0);
+	pfs_cached_close(file);
+	pfs_cached_close(NULL);
+	pfs_chunk_cache_close(cache);
+	pfs_chunk_cache_close(NULL);
+	free_origin(origin);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ranges_are_right_and_asked_for_once),
+		cmocka_unit_test(only_what_is_missing_is_asked_for),
+		cmocka_unit_test(one_fetch_serves_all_who_wait),
+		cmocka_unit_test(wrong_bytes_reach_nobody),
+		cmocka_unit_test(errors_are_told_apart_and_pass),
+		cmocka_unit_test(memory_is_bounded),
+		cmocka_unit_test(prefetching_asks_for_much_at_once),
+		cmocka_unit_test(closing_waits_for_prefetches),
+		cmocka_unit_test(closing_ends_prefetches),
+		cmocka_unit_test(long_reads_are_fetched_in_parallel),
+		cmocka_unit_test(dropped_chunks_come_anew),
+		cmocka_unit_test(files_of_one_object_share),
+		cmocka_unit_test(names_are_checked),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
