@@ -302,9 +302,9 @@ int pfs_export_copy(const struct pfs_export *from)
 	return send_all(&s, false);
 }
 
-int pfs_export_keys(const struct pfs_export *from, struct pfs_wire_in *keys)
+int pfs_export_keys(const struct pfs_export *from, struct pfs_wire_in *keys, bool attributes)
 {
-	const struct stream s = stream_of(from, false);
+	const struct stream s = stream_of(from, attributes);
 	struct pfs_key key;
 	int err = 0;
 

@@ -26,7 +26,8 @@ int pfs_export_get(struct pfs_conn *conn, struct pfs_store *store, const struct 
 /* Send all points, or the documents of the keys in a message's body, in batches, without the REPLY.
  * Return an error of the connection or of the listing. */
 int pfs_export_all(const struct pfs_export *from);
-int pfs_export_keys(const struct pfs_export *from, struct pfs_wire_in *keys);
+/* attributes: as pfs_export_copy sends them. */
+int pfs_export_keys(const struct pfs_export *from, struct pfs_wire_in *keys, bool attributes);
 
 /* Sends everything, scratch files too, with attributes. There is a snapshot. */
 int pfs_export_copy(const struct pfs_export *from);

@@ -193,7 +193,7 @@ static int do_export(struct session *s, struct pfs_wire_in *in)
 static int do_export_keys(struct session *s, struct pfs_wire_in *in)
 {
 	const struct pfs_export from = export_from(s);
-	int err = pfs_export_keys(&from, in);
+	int err = pfs_export_keys(&from, in, false);
 
 	return err ? err : reply(s, 0);
 }
@@ -208,6 +208,17 @@ static int do_copy(struct session *s, struct pfs_wire_in *in)
 	if (!s->snapshot)
 		return pfs_conn_reply(s->conn, -EINVAL, "no snapshot is open to be copied");
 	err = pfs_export_copy(&from);
+	return err ? err : reply(s, 0);
+}
+
+static int do_copy_keys(struct session *s, struct pfs_wire_in *in)
+{
+	const struct pfs_export from = export_from(s);
+	int err;
+
+	if (!s->snapshot)
+		return pfs_conn_reply(s->conn, -EINVAL, "no snapshot is open to be copied");
+	err = pfs_export_keys(&from, in, true);
 	return err ? err : reply(s, 0);
 }
 
@@ -446,6 +457,7 @@ static int dispatch(struct session *s, const struct pfs_wire_header *header)
 	case PFS_WIRE_SNAPSHOT: return do_snapshot(s, &in);
 	case PFS_WIRE_SNAPSHOT_END: return do_snapshot_end(s, &in);
 	case PFS_WIRE_COPY: return do_copy(s, &in);
+	case PFS_WIRE_COPY_KEYS: return do_copy_keys(s, &in);
 	case PFS_WIRE_PAGES: return pfs_answer_pages(s->conn, s->env->store, &in);
 	default:
 		return pfs_conn_reply(s->conn, -EOPNOTSUPP,

@@ -46,13 +46,13 @@ static int sync_fd(int fd)
 
 /* Makes one directory and syncs its entry in the one above. path is given back unchanged. -EEXIST.
  */
-static int make_dir(char *path)
+static int make_dir(char *path, mode_t mode)
 {
 	char *slash = strrchr(path, '/');
 	const char *parent = slash ? path : ".";
 	int fd, err;
 
-	if (mkdir(path, 0700))
+	if (mkdir(path, mode))
 		return -errno;
 	if (slash == path) {
 		parent = "/";
@@ -69,7 +69,7 @@ static int make_dir(char *path)
 }
 
 /* mkdir -p. 1: the last component was made by us, 0: it was there. */
-static int make_dirs(const char *path)
+static int make_dirs(const char *path, mode_t mode)
 {
 	char *copy = strdup(path), *p;
 	int err = 0;
@@ -86,7 +86,7 @@ static int make_dirs(const char *path)
 		char cut = *p;
 
 		*p = 0;
-		err = make_dir(copy);
+		err = make_dir(copy, mode);
 		*p = cut;
 	} while ((err == 0 || err == -EEXIST) && *p);
 	free(copy);
@@ -104,7 +104,7 @@ static int file_open_dir(const struct pfs_io *io, const char *path, unsigned fla
 	*out = NULL;
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT && (flags & PFS_IO_CREATE)) {
-		made = make_dirs(path);
+		made = make_dirs(path, flags & PFS_IO_SHARED ? 0777 : 0700);
 		if (made < 0)
 			return made;
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -229,7 +229,7 @@ static int file_open(struct pfs_dir *dir, const char *name, unsigned flags, stru
 	how |= flags & PFS_IO_WRITE ? O_RDWR : O_RDONLY;
 	how |= flags & PFS_IO_CREATE ? O_CREAT : 0;
 	how |= flags & PFS_IO_EXCL ? O_EXCL : 0;
-	fd = openat(dir_fd(dir), name, how, 0600);
+	fd = openat(dir_fd(dir), name, how, flags & PFS_IO_SHARED ? 0666 : 0600);
 	if (fd < 0)
 		return -errno;
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {

@@ -50,7 +50,7 @@ int publish_file(struct pfs_publish *p, const char *name, const struct publish_p
 		if (err && err != -ENOENT)
 			return err;
 	}
-	err = ops->open(p->dir, temp, PFS_IO_WRITE | PFS_IO_CREATE, &file);
+	err = ops->open(p->dir, temp, PFS_IO_WRITE | PFS_IO_CREATE | PFS_IO_SHARED, &file);
 	if (err)
 		return err;
 	err = write_parts(file, parts, count);

@@ -454,6 +454,7 @@ struct pfs_store_stat {
 	bool dictionary_trainer;      /* built with what makes them */
 	bool doubt;		      /* there may be documents whose ids are not known */
 	bool read_only;		      /* also after a failed sync */
+	uint64_t identity[2];	      /* UUID of the store, two halves as little-endian integers */
 	struct pfs_defaults defaults;
 	bool defaults_recorded; /* else the next opening that gives some sets them */
 };

@@ -53,6 +53,7 @@ int pfs_stat_locked(struct pfs_store *store, struct pfs_store_stat *out)
 		.dictionary_off_recorded = (store->super.compat & PFS_FEATURE_COMPAT_DICT_OFF) != 0,
 		.dictionary_trainer = pfs_store_trainer() != NULL,
 		.doubt = store->doubt,
+		.identity = {pfs_get_le64(store->super.uuid), pfs_get_le64(store->super.uuid + 8)},
 		.defaults = store->defaults,
 		.defaults_recorded = store->super.has_defaults,
 	};

@@ -19,7 +19,7 @@
 #include "storage/base.h"
 #include "storage/key.h"
 
-#define PFS_WIRE_VERSION 6
+#define PFS_WIRE_VERSION 7
 #define PFS_WIRE_HEADER_LEN 16
 #define PFS_WIRE_BODY_MAX (2 * PFS_MIB)
 #define PFS_WIRE_PIECE_MAX PFS_MIB	  /* bytes of a document in one message */
@@ -84,6 +84,9 @@ enum pfs_wire_type {
 	PFS_WIRE_COPY = 22,
 	/* empty. Parts: PAGE_STATS. REPLY: empty */
 	PFS_WIRE_PAGES = 23,
+	/* key...; only with a snapshot. The same as COPY for these, in this order; those that are
+	 * not there are left out */
+	PFS_WIRE_COPY_KEYS = 24,
 
 	/* Answers. */
 

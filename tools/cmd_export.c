@@ -8,8 +8,7 @@
 #include "tools/progress.h"
 #include "tools/qdrant_upsert.h"
 #include "tools/report.h"
-
-#define SORT_STEP 4096 /* keys that are asked for at once */
+#include "tools/sorted_keys.h"
 
 #define BATCH_MAX 100000
 
@@ -31,12 +30,6 @@ static void on_signal(int number)
 	stop_signal = number;
 }
 
-/* A point's key, in 17 bytes that memcmp orders like pfs_key_compare. */
-struct sort_key {
-	uint8_t kind;
-	uint8_t bytes[16];
-};
-
 struct export
 {
 	struct target *target;
@@ -44,10 +37,6 @@ struct export
 	struct progress progress;
 	uint64_t documents, failed, bytes;
 	struct qdrant_upsert upsert; /* batch 0: NDJSON is written */
-
-	/* --sort */
-	struct sort_key *keys;
-	size_t key_count, key_cap;
 };
 
 static void complain_document(struct export *export, const struct pfs_key *key, const char *why)
@@ -97,63 +86,21 @@ static int export_document(void *arg, const struct pfs_key *key, int status, con
 	return err;
 }
 
-static int add_key(void *arg, const struct pfs_key *key)
+static int export_some(void *arg, const struct pfs_key *keys, size_t count)
 {
 	struct export *export = arg;
-	struct sort_key *to;
 
-	if (export->key_count == export->key_cap) {
-		size_t cap = export->key_cap ? 2 * export->key_cap : 4096;
-		struct sort_key *keys = realloc(export->keys, cap * sizeof(*keys));
-
-		if (!keys)
-			return -ENOMEM;
-		export->keys = keys;
-		export->key_cap = cap;
-	}
-	to = &export->keys[export->key_count++];
-	memset(to, 0, sizeof(*to));
-	to->kind = key->kind;
-	if (key->kind == PFS_KEY_UUID)
-		memcpy(to->bytes, key->uuid, sizeof(to->bytes));
-	else
-		for (int i = 0; i < 8; i++)
-			to->bytes[i] = (uint8_t)(key->num >> (56 - 8 * i));
-	return 0;
-}
-
-static int compare_keys(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct sort_key));
-}
-
-static void expand_key(struct pfs_key *key, const struct sort_key *from)
-{
-	memset(key, 0, sizeof(*key));
-	key->kind = from->kind;
-	if (from->kind == PFS_KEY_UUID)
-		memcpy(key->uuid, from->bytes, sizeof(key->uuid));
-	else
-		for (int i = 0; i < 8; i++)
-			key->num = key->num << 8 | from->bytes[i];
+	return target_export_keys(export->target, keys, count, export_document, export);
 }
 
 static int export_sorted(struct export *export)
 {
-	struct pfs_key *step = calloc(SORT_STEP, sizeof(*step));
-	int err = step ? target_names(export->target, PFS_WIRE_POINTS, add_key, export) : -ENOMEM;
+	struct sorted_keys keys;
+	int err = sorted_keys_get(&keys, export->target);
 
-	if (!err && export->key_count)
-		qsort(export->keys, export->key_count, sizeof(*export->keys), compare_keys);
-	for (size_t i = 0; !err && i < export->key_count;) {
-		size_t n = 0;
-
-		while (n < SORT_STEP && i < export->key_count)
-			expand_key(&step[n++], &export->keys[i++]);
-		err = target_export_keys(export->target, step, n, export_document, export);
-	}
-	free(step);
-	free(export->keys);
+	if (!err)
+		err = sorted_keys_each(&keys, 1, export_some, export);
+	sorted_keys_free(&keys);
 	return err;
 }
 

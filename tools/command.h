@@ -21,7 +21,7 @@ struct command {
 extern const struct command command_create, command_import, command_export, command_get,
 	command_put, command_rm, command_stat, command_check, command_quarantine, command_compact,
 	command_snapshot, command_sync, command_train, command_umount, command_edit,
-	command_scratch, command_map, command_top;
+	command_scratch, command_map, command_top, command_publish;
 
 /* Options that every command has. */
 struct common_options {

@@ -15,7 +15,7 @@ static const struct command *const commands[] = {
 	&command_create,  &command_import, &command_export,	&command_get,	  &command_put,
 	&command_edit,	  &command_rm,	   &command_stat,	&command_map,	  &command_top,
 	&command_scratch, &command_check,  &command_quarantine, &command_compact, &command_snapshot,
-	&command_sync,	  &command_train,  &command_umount,
+	&command_publish, &command_sync,   &command_train,	&command_umount,
 };
 
 static int print_help(void)

@@ -328,6 +328,13 @@ int target_copy_all(struct target *t, target_copy_fn *fn, void *arg)
 	return t->ops->copy_all(t, fn, arg);
 }
 
+int target_copy_keys(struct target *t, const struct pfs_key *keys, size_t count, target_copy_fn *fn,
+		     void *arg)
+{
+	fresh(t);
+	return t->ops->copy_keys(t, keys, count, fn, arg);
+}
+
 int target_pages(struct target *t, struct pfs_page_stat **pages, size_t *count)
 {
 	fresh(t);

@@ -73,6 +73,8 @@ struct target_ops {
 			   target_doc_fn *fn, void *arg);
 	int (*snapshot)(struct target *t, struct pfs_snapshot_info *info);
 	int (*copy_all)(struct target *t, target_copy_fn *fn, void *arg);
+	int (*copy_keys)(struct target *t, const struct pfs_key *keys, size_t count,
+			 target_copy_fn *fn, void *arg);
 	int (*stat)(struct target *t, struct pfs_store_stat *stat);
 	int (*pages)(struct target *t, struct pfs_page_stat **pages, size_t *count);
 	int (*place)(struct target *t, const struct pfs_key *key, struct pfs_attr *attr,
@@ -158,6 +160,10 @@ int target_snapshot(struct target *t, struct pfs_snapshot_info *info);
 
 /* Everything that the snapshot shows, one document after the other, those of over 1 MiB too. */
 int target_copy_all(struct target *t, target_copy_fn *fn, void *arg);
+
+/* The same for these, in this order; what it does not show is left out. */
+int target_copy_keys(struct target *t, const struct pfs_key *keys, size_t count, target_copy_fn *fn,
+		     void *arg);
 
 int target_stat(struct target *t, struct pfs_store_stat *stat);
 /* *pages is malloc'ed; the caller frees it. */

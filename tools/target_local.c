@@ -287,6 +287,17 @@ static int local_copy_all(struct target *t, target_copy_fn *fn, void *arg)
 	return local_names(t, PFS_WIRE_POINTS | PFS_WIRE_SCRATCH, export_one, &e);
 }
 
+static int local_copy_keys(struct target *t, const struct pfs_key *keys, size_t count,
+			   target_copy_fn *fn, void *arg)
+{
+	struct local_export e = {.local = local_of(t), .copy_fn = fn, .arg = arg};
+	int err = 0;
+
+	for (size_t i = 0; i < count && !err; i++)
+		err = export_one(&e, &keys[i]);
+	return err;
+}
+
 static int local_pages(struct target *t, struct pfs_page_stat **pages, size_t *count)
 {
 	return pfs_store_pages(local_of(t)->store, pages, count);
@@ -367,6 +378,7 @@ static const struct target_ops local_ops = {
 	.export_keys = local_export_keys,
 	.snapshot = local_snapshot,
 	.copy_all = local_copy_all,
+	.copy_keys = local_copy_keys,
 	.pages = local_pages,
 	.stat = local_stat,
 	.place = local_place,

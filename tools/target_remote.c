@@ -380,6 +380,7 @@ static const struct target_ops remote_ops = {
 	.export_keys = remote_export_keys,
 	.snapshot = remote_snapshot,
 	.copy_all = remote_copy_all,
+	.copy_keys = remote_copy_keys,
 	.pages = remote_pages,
 	.stat = remote_stat,
 	.place = remote_place,

@@ -59,6 +59,8 @@ int remote_export_keys(struct target *t, const struct pfs_key *keys, size_t coun
 int remote_names(struct target *t, unsigned kinds, target_name_fn *fn, void *arg);
 int remote_snapshot(struct target *t, struct pfs_snapshot_info *info);
 int remote_copy_all(struct target *t, target_copy_fn *fn, void *arg);
+int remote_copy_keys(struct target *t, const struct pfs_key *keys, size_t count, target_copy_fn *fn,
+		     void *arg);
 
 /* ---- target_remote_write.c: documents to the daemon ---- */
 

@@ -196,24 +196,38 @@ int remote_export_all(struct target *t, target_doc_fn *fn, void *arg)
 	return err;
 }
 
-int remote_export_keys(struct target *t, const struct pfs_key *keys, size_t count,
-		       target_doc_fn *fn, void *arg)
+static int ask_keys(struct remote *r, enum pfs_wire_type type, const struct pfs_key *keys,
+		    size_t count, struct exporting *e)
 {
-	struct remote *r = remote_of(t);
-	struct exporting e = {.fn = fn, .arg = arg};
 	size_t i = 0;
 	int err = 0;
 
 	while (!err && i < count) {
-		err = remote_begin(r, PFS_WIRE_EXPORT_KEYS);
+		err = remote_begin(r, type);
 		if (err)
 			break;
 		for (size_t n = 0; n < REMOTE_KEYS_MAX && i < count; n++, i++)
 			pfs_wire_key(&r->client.out, &keys[i]);
-		err = remote_finished(r, client_request(&r->client, export_part, &e));
+		err = remote_finished(r, client_request(&r->client, export_part, e));
 	}
-	free(e.data);
+	free(e->data);
 	return err;
+}
+
+int remote_export_keys(struct target *t, const struct pfs_key *keys, size_t count,
+		       target_doc_fn *fn, void *arg)
+{
+	struct exporting e = {.fn = fn, .arg = arg};
+
+	return ask_keys(remote_of(t), PFS_WIRE_EXPORT_KEYS, keys, count, &e);
+}
+
+int remote_copy_keys(struct target *t, const struct pfs_key *keys, size_t count, target_copy_fn *fn,
+		     void *arg)
+{
+	struct exporting e = {.copy_fn = fn, .arg = arg};
+
+	return ask_keys(remote_of(t), PFS_WIRE_COPY_KEYS, keys, count, &e);
 }
 
 struct naming {

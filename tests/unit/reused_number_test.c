@@ -252,7 +252,7 @@ static void export_gives_what_the_key_has(void **state)
 		if (at == AT_LIST)
 			assert_int_equal(pfs_export_all(&from), 0);
 		else
-			assert_int_equal(pfs_export_keys(&from, &in), 0);
+			assert_int_equal(pfs_export_keys(&from, &in, false), 0);
 		/* While its bytes are got it is there. */
 		assert_int_equal(client.ones, at == AT_MALLOC ? 1 : 0);
 		pfs_wire_out_free(&names);

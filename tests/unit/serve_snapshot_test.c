@@ -287,6 +287,17 @@ static void expect_round(struct client *c, unsigned round, bool copy)
 	assert_int_equal(client_request(c, take_part, &copies), 0);
 	assert_int_equal(copies.points, COUNT);
 	assert_int_equal(copies.scratch, 1);
+
+	copies = (struct seen){.round = round, .attributes = true};
+	pfs_wire_begin(&c->out, PFS_WIRE_COPY_KEYS, 0);
+	for (size_t i = 0; i < pfs_array_len(picked); i++) {
+		struct pfs_key key = pfs_key_num(picked[i]);
+
+		pfs_wire_key(&c->out, &key);
+	}
+	assert_int_equal(client_request(c, take_part, &copies), 0);
+	assert_int_equal(copies.points, pfs_array_len(picked));
+	assert_int_equal(copies.scratch, 0);
 }
 
 /* Proves: a connection that has opened a snapshot reads all from it, large documents and attributes
@@ -321,6 +332,7 @@ static void a_snapshot_is_what_its_connection_reads(void **state)
 	assert_int_equal(ask(&c, PFS_WIRE_SNAPSHOT_END), 0);
 	wait_for_none(f);
 	expect_round(&c, 2, false);
+	assert_int_equal(ask(&c, PFS_WIRE_COPY_KEYS), -EINVAL);
 	assert_int_equal(ask(&c, PFS_WIRE_COPY), -EINVAL);
 	assert_string_equal(c.reason.text, "no snapshot is open to be copied");
 	client_close(&c);

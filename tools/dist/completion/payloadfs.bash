@@ -101,8 +101,8 @@ _payloadctl() {
 			_payloadfs_paths -d "$current"
 		fi
 		;;
-	*:0 | scratch:1 | snapshot:1) _payloadfs_paths -d "$current" ;;
-	import:* | put:2 | publish:*) _payloadfs_paths -f "$current" ;;
+	*:0 | scratch:1 | snapshot:1 | publish:1) _payloadfs_paths -d "$current" ;;
+	import:* | put:2) _payloadfs_paths -f "$current" ;;
 	*) COMPREPLY=() ;;
 	esac
 }

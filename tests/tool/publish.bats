@@ -1,0 +1,112 @@
+# payloadctl publish: generations in a directory, what is written and what is not, what is refused.
+# shellcheck disable=SC2154 # set by lib and run
+
+load lib
+
+documents() { # FIRST LAST
+	perl -e 'for my $i ($ARGV[0] .. $ARGV[1]) {
+		printf qq({"id":%d,"payload":{"n":%d,"text":"%s"}}\n), $i, $i, "word$i " x ($i % 20 + 5);
+	}' "$@"
+}
+
+generation() { sed -n 's/^generation 0*//p' "$1/current"; }
+
+@test "a store is published, a change writes little, no change nothing" {
+	documents 1 30000 | payloadctl import -q "$S"
+	payloadctl put "$S" scratch~ <<<x
+	run -0 --separate-stderr payloadctl publish "$S" pub
+	[[ -z $output && $stderr == "published generation 1: 30,000 points, "* ]]
+	[[ $(generation pub) == 1 && -f pub/generation-00000001 ]]
+	cp -r pub first
+	run -0 --separate-stderr payloadctl publish "$S" pub
+	[[ $stderr == "nothing has changed since generation 1: "*"written 0 objects, 0 B; "* ]]
+	diff -r pub first
+	payloadctl put "$S" 15000 <<<'{"n":15000}'
+	payloadctl publish --json "$S" pub >out
+	jq -e '.generation == 2 and .unchanged == false and .points == 30000 and .failed == 0 and
+		.uploaded <= 4 and .uploaded + .reused == .objects and .uploaded_bytes < .bytes' out
+	[[ $(generation pub) == 2 ]]
+	# What was there is there as it was.
+	(cd first && sha256sum ./generation-* ./*.pf?) | (cd pub && sha256sum -c --quiet)
+	# The file names say what is in them.
+	local file
+	for file in pub/*.pf?; do
+		[[ $(basename "$file") == *-"$(sha256sum "$file" | head -c 32)".* ]]
+	done
+	payloadctl check "$S"
+}
+
+@test "what is published is readable for others as the umask says" {
+	documents 1 10 | payloadctl import -q "$S"
+	payloadctl publish -q "$S" a/pub
+	[[ $(stat -c %a a a/pub a/pub/current a/pub/generation-00000001 | xargs) == '755 755 644 644' ]]
+	(umask 077 && payloadctl publish -q "$S" private)
+	[[ $(stat -c %a private private/current | xargs) == '700 600' ]]
+}
+
+@test "--keep removes older generations and what only they need" {
+	local i
+	documents 1 1000 | payloadctl import -q "$S"
+	for i in 1 2 3; do
+		payloadctl put "$S" 5 <<<"$i"
+		payloadctl publish -q "$S" pub
+	done
+	[[ $(echo pub/generation-*) == *1*2*3 ]]
+	payloadctl put "$S" 5 <<<4
+	payloadctl publish --json --keep=2 "$S" pub >out
+	jq -e '.pruned_generations == 2 and .pruned_objects == 4 and .generation == 4' out
+	[[ $(echo pub/generation-*) == 'pub/generation-00000003 pub/generation-00000004' ]]
+	[[ $(find pub -name '*.pf?' | wc -l) == 4 ]]
+	fails 2 'number from 1' payloadctl publish --keep=0 "$S" pub
+	fails 2 'number from 1' payloadctl publish --keep=x "$S" pub
+}
+
+@test "what is not meant is refused, and left as it is" {
+	documents 1 10 | payloadctl import -q "$S"
+	payloadctl create other
+	mkdir full && touch full/file
+	fails 2 'one DESTINATION' payloadctl publish "$S"
+	fails 3 'holds other files (file)' payloadctl publish "$S" full
+	[[ $(ls full) == file ]]
+	fails 2 'inside the store' payloadctl publish "$S" "$S"
+	fails 2 'inside the store' payloadctl publish "$S" "$S/new/pub"
+	[[ ! -e $S/new ]]
+	fails 3 'holds other files' payloadctl publish "$S" other
+	fails 3 "can't be made a directory" payloadctl publish "$S" full/file
+	payloadctl publish -q "$S" pub
+	fails 3 '--adopt' payloadctl publish other pub
+	[[ $(generation pub) == 1 ]]
+	payloadctl publish -q --adopt other pub
+	[[ $(generation pub) == 2 ]]
+	printf x >>pub/current
+	fails 5 '`current` is damaged' payloadctl publish --adopt other pub
+	[[ $(generation pub) == 2 ]]
+}
+
+@test "damaged documents are named, and nothing is published, unless that is wanted" {
+	documents 1 1000 | payloadctl import -q "$S"
+	local at
+	at=$(payloadctl stat --json "$S" 500 | jq '.[0].offset + 20')
+	printf '\xff\xff\xff\xff' | dd of="$S/page-00000001" bs=1 seek="$at" conv=notrunc status=none
+	run -1 --separate-stderr payloadctl publish "$S" pub
+	[[ $stderr == *": 500: "*"nothing was published"* && ! -e pub/current ]]
+	run -1 --separate-stderr payloadctl publish --json --without-damaged "$S" pub
+	jq -e '.points == 999 and .failed == 1' <<<"$output"
+	[[ $(generation pub) == 1 ]]
+}
+
+@test "one that is stopped changes nothing, and the next one finishes" {
+	documents 1 100000 | payloadctl import -q "$S"
+	local i
+	for i in 1 2 3; do
+		payloadctl publish -q "$S" pub &
+		sleep "0.$((2 * i))"
+		kill -"$([[ $i == 2 ]] && echo TERM || echo KILL)" $! 2>/dev/null || true
+		wait $! || true
+	done
+	payloadctl publish -q "$S" pub
+	[[ $(generation pub) == 1 ]]
+	payloadctl publish -q --keep=1 "$S" pub
+	run find pub -name '*.tmp'
+	[[ -z $output ]]
+}
