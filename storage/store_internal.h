@@ -30,7 +30,7 @@
  * limits. A quarter of it starts a checkpoint, and from a third on writers are slowed, the more the
  * nearer it comes. Until it is applied each byte of it takes another one in the pages, so that the
  * disk has some twice of what is here beside what is live. */
-#define PFS_JOURNAL_MAX_DIV 8
+#define PFS_JOURNAL_MAX_DIV 4
 #define PFS_JOURNAL_MAX_LOW (64 * PFS_MIB)
 #define PFS_JOURNAL_MAX_HIGH (256 * PFS_MIB)
 #define PFS_JOURNAL_SOFT_DIV 4
@@ -152,6 +152,7 @@ struct pfs_store {
 	pthread_mutex_t wake_lock;
 	pthread_cond_t wake;
 	pthread_t committer, writer;
+	struct pfs_team *team; /* NULL: nobody has wanted it yet, or it is not to be had */
 	bool threads_running, stopping, checkpoint_wanted, force_wanted;
 	bool train_wanted;  /* atomic; set under the wake lock */
 	bool spares_wanted; /* atomic; set under the wake lock */
@@ -185,6 +186,9 @@ int pfs_store_open_in(struct pfs_store **out, struct pfs_dir *dir, const char *p
 int pfs_threads_start(struct pfs_store *store);
 /* Returns when they have ended, if there are any. */
 void pfs_threads_stop(struct pfs_store *store);
+
+/* Who packs for others. It is there from the first call on; NULL: do without. */
+struct pfs_team *pfs_store_team(struct pfs_store *store);
 
 /* ---- store.c ---- */
 

@@ -5,6 +5,7 @@
 
 #include "storage/epoch.h"
 #include "storage/store_internal.h"
+#include "storage/team.h"
 
 #define LOCK_POLL_MS 20
 
@@ -117,6 +118,7 @@ int pfs_store_create(const char *path, const struct pfs_create_options *options,
 
 static void store_free(struct pfs_store *store)
 {
+	pfs_team_free(store->team);
 	/* Versions that are still in a list or an object's word: after a failure, or read-only
 	 * after a crash. */
 	if (store->index) {

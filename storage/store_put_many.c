@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "storage/store_names.h"
+#include "storage/team.h"
 
 #define GROUP_MAX 64u
 #define GROUP_BYTES (256 * PFS_KIB) /* of payloads, before they are packed */
@@ -147,29 +148,130 @@ static void put_packed(struct group *g)
 	(void)publish(g);
 }
 
-/* Returns how many were put; why not more, putting the next one alone will show. */
-static size_t put_group(struct pfs_store *store, struct pfs_put_item *items, size_t count,
-			size_t bytes)
-{
-	struct group *g = malloc(sizeof(*g));
-	size_t put;
+/* ---- groups, packed ahead ---- */
 
-	if (!g)
-		return 0;
-	g->store = store;
-	g->items = items;
+#define AHEAD 8u /* groups that are packed, or being packed, at once */
+
+struct span {
+	size_t first, count, bytes;
+};
+
+struct groups {
+	struct pfs_store *store;
+	struct pfs_put_item *items;
+	struct span *spans;
+	size_t count;
+	struct group *ring; /* of AHEAD, where group i is at i % AHEAD while it is needed */
+};
+
+static void pack_group(void *arg, size_t job)
+{
+	struct groups *all = arg;
+	const struct span *span = &all->spans[job];
+	struct group *g = &all->ring[job % AHEAD];
+
+	g->store = all->store;
+	g->items = &all->items[span->first];
 	g->packed = g->prepared = g->published = 0;
-	pfs_write_throttle(store, bytes, false);
-	while (g->packed < count && pfs_pack(store, &g->at[g->packed].packed, items[g->packed].data,
-					     items[g->packed].len, true) == 0)
+	while (g->packed < span->count &&
+	       pfs_pack(g->store, &g->at[g->packed].packed, g->items[g->packed].data,
+			g->items[g->packed].len, true) == 0)
 		g->packed++;
-	pfs_write_enter(store);
-	put_packed(g);
-	pfs_write_leave(store);
-	put = g->published;
+}
+
+static void free_group(struct group *g)
+{
 	while (g->packed)
 		pfs_packed_free(&g->at[--g->packed].packed);
-	free(g);
+}
+
+/* Returns how many were put; why not more, putting the next one alone will show. */
+static size_t put_group(struct group *g, size_t bytes)
+{
+	pfs_write_throttle(g->store, bytes, false);
+	pfs_write_enter(g->store);
+	put_packed(g);
+	pfs_write_leave(g->store);
+	return g->published;
+}
+
+/* What stands together in groups from the first item on, up to one that has to be put alone. The
+ * spans and the ring are malloc'ed. -ENOMEM. */
+static int form_groups(struct groups *all, size_t count)
+{
+	size_t at = 0, places;
+
+	all->spans = malloc((count / 2 + 1) * sizeof(*all->spans));
+	all->count = 0;
+	all->ring = NULL;
+	if (!all->spans)
+		return -ENOMEM;
+	while (at < count) {
+		struct span *span = &all->spans[all->count];
+
+		span->first = at;
+		span->count = group_size(&all->items[at], count - at, &span->bytes);
+		if (span->count < 2)
+			break;
+		at += span->count;
+		all->count++;
+	}
+	places = all->count < AHEAD ? all->count : AHEAD;
+	if (places)
+		all->ring = malloc(places * sizeof(*all->ring));
+	return places && !all->ring ? -ENOMEM : 0;
+}
+
+/* While this thread puts one group, others pack the next ones, where there are processors for it.
+ */
+static size_t put_ahead(struct groups *all, struct pfs_team *team)
+{
+	size_t i, put = 0, done = 0;
+
+	for (i = 0; i < all->count && put == (i ? all->spans[i - 1].count : 0); i++) {
+		struct group *g = &all->ring[i % AHEAD];
+
+		pfs_team_wait(team, i);
+		put = put_group(g, all->spans[i].bytes);
+		done += put;
+		free_group(g);
+	}
+	for (size_t end = pfs_team_end(team); i < end; i++)
+		free_group(&all->ring[i % AHEAD]);
+	return done;
+}
+
+static size_t put_in_turn(struct groups *all)
+{
+	size_t put = 0, done = 0;
+
+	for (size_t i = 0; i < all->count && put == (i ? all->spans[i - 1].count : 0); i++) {
+		struct group *g = &all->ring[i % AHEAD];
+
+		pack_group(all, i);
+		put = put_group(g, all->spans[i].bytes);
+		done += put;
+		free_group(g);
+	}
+	return done;
+}
+
+/* Returns how many were put; why not more, putting the next one alone will show. */
+static size_t put_groups(struct pfs_store *store, struct pfs_put_item *items, size_t count)
+{
+	struct groups all = {.store = store, .items = items};
+	size_t put = 0;
+
+	if (form_groups(&all, count) == 0) {
+		struct pfs_team *team = all.count > 1 ? pfs_store_team(store) : NULL;
+
+		if (team && pfs_team_begin(team, pack_group, &all, all.count, AHEAD))
+			put = put_ahead(&all, team);
+		else
+			put = put_in_turn(&all);
+	}
+	free(all.ring);
+	free(all.spans);
 	return put;
 }
 
@@ -179,13 +281,9 @@ size_t pfs_put_many(struct pfs_store *store, struct pfs_put_item *items, size_t 
 
 	*err = 0;
 	while (done < count) {
-		size_t bytes, group = group_size(&items[done], count - done, &bytes), put = 0;
-
-		if (group > 1)
-			put = put_group(store, &items[done], group, bytes);
-		done += put;
-		if (group > 1 && put == group)
-			continue;
+		done += put_groups(store, &items[done], count - done);
+		if (done == count)
+			break;
 		*err = pfs_put(store, &items[done].key, items[done].data, items[done].len,
 			       items[done].attr, items[done].flags, &items[done].replaced);
 		if (*err)

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "storage/store_internal.h"
+#include "storage/team.h"
 
 #define COMPACT_STEPS_BETWEEN 16 /* checkpoints */
 
@@ -186,4 +187,16 @@ void pfs_threads_stop(struct pfs_store *store)
 	pthread_join(store->committer, NULL);
 	pthread_join(store->writer, NULL);
 	store->threads_running = false;
+}
+
+struct pfs_team *pfs_store_team(struct pfs_store *store)
+{
+	struct pfs_team *team;
+
+	pthread_mutex_lock(&store->wake_lock);
+	if (!store->team)
+		(void)pfs_team_new(&store->team, store->manual ? 0 : PFS_TEAM_THREADS_MAX);
+	team = store->team;
+	pthread_mutex_unlock(&store->wake_lock);
+	return team;
 }

@@ -1,4 +1,6 @@
 /* Several documents put at once, against the same put one by one, and against a disk that fails. */
+#include <pthread.h>
+
 #include "storage/key.h"
 #include "tests/unit/store_helpers.h"
 
@@ -409,6 +411,83 @@ static void a_cut_leaves_the_first_ones(void **state)
 	free_list((struct list *)(uintptr_t)lists[1]);
 }
 
+/* ---- several threads ---- */
+
+enum { WRITERS = 3, ROUNDS = 12 };
+
+struct writer {
+	struct pfs_store *store;
+	uint64_t first; /* of its COUNT ids */
+	unsigned failures;
+};
+
+static void expect_document(struct pfs_store *store, const struct pfs_key *key, size_t len,
+			    uint64_t seed)
+{
+	uint8_t *wanted = malloc(len);
+	size_t got_len;
+	void *got;
+
+	fill_document(wanted, len, seed);
+	assert_int_equal(pfs_get(store, key, &got, &got_len, NULL), 0);
+	assert_int_equal(got_len, len);
+	assert_memory_equal(got, wanted, len);
+	free(got);
+	free(wanted);
+}
+
+static void *put_rounds(void *arg)
+{
+	struct writer *w = arg;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		struct list *list = new_list();
+		int err;
+
+		for (uint64_t i = 0; i < COUNT; i++) {
+			struct pfs_key key = pfs_key_num(w->first + i);
+
+			add(list, &key, 700 + i, w->first + i + round, 0);
+		}
+		w->failures += pfs_put_many(w->store, list->items, COUNT, &err) != COUNT || err;
+		free_list(list);
+	}
+	return NULL;
+}
+
+/* Proves: in a store with all its threads, of which some pack for whoever puts many, several may
+ * put at once, and every document has the bytes that it was given last. */
+static void several_threads_put_at_once(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_open_options options = {.io = pfs_sim_io(sim), .logger = quiet};
+	struct writer writers[WRITERS];
+	pthread_t threads[WRITERS];
+	struct pfs_reason reason;
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(sim, 4 * PFS_MIB, 16);
+	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), 0);
+	for (unsigned i = 0; i < WRITERS; i++) {
+		writers[i] = (struct writer){.store = store, .first = UINT64_C(100000) * i};
+		assert_int_equal(pthread_create(&threads[i], NULL, put_rounds, &writers[i]), 0);
+	}
+	for (unsigned i = 0; i < WRITERS; i++)
+		pthread_join(threads[i], NULL);
+	for (unsigned i = 0; i < WRITERS; i++) {
+		assert_int_equal(writers[i].failures, 0);
+		for (uint64_t n = 0; n < COUNT; n++) {
+			struct pfs_key key = pfs_key_num(writers[i].first + n);
+
+			expect_document(store, &key, 700 + n, writers[i].first + n + ROUNDS - 1);
+		}
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(sim);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -417,6 +496,7 @@ int main(void)
 		cmocka_unit_test(failed_writes_put_nothing),
 		cmocka_unit_test(full_disk_puts_a_part),
 		cmocka_unit_test(a_cut_leaves_the_first_ones),
+		cmocka_unit_test(several_threads_put_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,14 +104,13 @@ struct verify {
 	char *buf;
 };
 
-/* The index of the document with the id: mostly the next one. SIZE_MAX: there is none. */
+/* The index of the document with the id: often the next one. SIZE_MAX: there is none. */
 static size_t find_doc(const struct docs *docs, size_t hint, uint64_t id)
 {
 	size_t from = 0, to = docs->count;
 
-	for (; hint < docs->count && docs->at[hint].id <= id; hint++)
-		if (docs->at[hint].id == id)
-			return hint;
+	if (hint < to && docs->at[hint].id == id)
+		return hint;
 	while (from < to) {
 		size_t mid = from + (to - from) / 2;
 
