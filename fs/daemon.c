@@ -325,7 +325,8 @@ static int run(struct pfs_daemon *d, struct pfs_store *store)
 
 	d->store_dirfd = open(d->store_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	err = d->store_dirfd < 0 ? -errno
-				 : pfs_fs_init(&d->fs, store, logger_of(d), d->options->json_check);
+				 : pfs_fs_init(&d->fs, store, logger_of(d), d->options->json_check,
+					       d->options->low_latency);
 	d->fs.session = d->session;
 	d->fs.strict = d->options->strict;
 	d->fs.ready = on_ready;

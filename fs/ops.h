@@ -22,6 +22,7 @@
 #include "fs/inode.h"
 #include "fs/invalidate.h"
 #include "fs/json_check.h"
+#include "fs/latency.h"
 #include "fs/root.h"
 #include "fs/serve.h"
 
@@ -89,13 +90,14 @@ struct pfs_fs {
 	struct pfs_histograms *latencies; /* of each enum pfs_op, ns */
 	struct pfs_control *control;
 	struct pfs_json_check *json_check; /* NULL without json=check */
+	struct pfs_latency *latency;	   /* NULL without low_latency */
 	pthread_mutex_t write_locks[PFS_WRITE_STRIPES];
 };
 
-/* Takes the store and makes what the handlers need; the session is set later. json_check: as the
- * option json=check. -ENOMEM. */
+/* Takes the store and makes what the handlers need; the session is set later. json_check,
+ * low_latency: as the options json=check and low_latency. -ENOMEM. */
 int pfs_fs_init(struct pfs_fs *fs, struct pfs_store *store, const struct pfs_logger *logger,
-		bool json_check);
+		bool json_check, bool low_latency);
 
 /* After the session's loop, while the store is open: ends the threads, closes the snapshots. */
 void pfs_fs_stop(struct pfs_fs *fs);

@@ -51,7 +51,7 @@ static int make_control(struct pfs_fs *fs)
 }
 
 int pfs_fs_init(struct pfs_fs *fs, struct pfs_store *store, const struct pfs_logger *logger,
-		bool json_check)
+		bool json_check, bool low_latency)
 {
 	struct pfs_store_stat stat;
 	int err;
@@ -76,6 +76,8 @@ int pfs_fs_init(struct pfs_fs *fs, struct pfs_store *store, const struct pfs_log
 		pthread_mutex_init(&fs->write_locks[i], NULL);
 	if (json_check)
 		err = pfs_json_check_new(&fs->json_check, store, logger);
+	if (!err && low_latency)
+		err = pfs_latency_new(&fs->latency, PFS_LATENCY_DEVICE, logger);
 	if (!err)
 		err = make_control(fs);
 	if (err)
@@ -91,6 +93,7 @@ void pfs_fs_destroy(struct pfs_fs *fs)
 		pthread_mutex_destroy(&fs->write_locks[i]);
 	pfs_control_free(fs->control);
 	pfs_json_check_free(fs->json_check);
+	pfs_latency_free(fs->latency);
 	pfs_histograms_free(fs->latencies);
 	pfs_root_destroy(&fs->root);
 	pfs_inodes_free(fs->inodes);
@@ -128,6 +131,8 @@ int pfs_fs_start(struct pfs_fs *fs)
 		err = pfs_control_start(fs->control);
 	if (!err && fs->json_check)
 		err = pfs_json_check_start(fs->json_check);
+	if (!err && fs->latency)
+		err = pfs_latency_start(fs->latency);
 	return err;
 }
 
@@ -138,6 +143,7 @@ void pfs_fs_stop(struct pfs_fs *fs)
 	pfs_invalidator_stop(fs->invalidator);
 	fs->invalidator = NULL;
 	pfs_json_check_stop(fs->json_check);
+	pfs_latency_stop(fs->latency);
 }
 
 void pfs_fs_changed(struct pfs_fs *fs, const struct pfs_serve_change *changes, size_t count)

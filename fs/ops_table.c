@@ -16,9 +16,11 @@ struct timer {
 static struct timer begin(fuse_req_t req, fuse_ino_t ino, enum pfs_op op)
 {
 	bool control = pfs_control_owns(ino);
+	struct pfs_fs *fs = fuse_req_userdata(req);
 
+	pfs_latency_note(fs->latency);
 	return (struct timer){
-		.fs = fuse_req_userdata(req),
+		.fs = fs,
 		.op = control ? PFS_OP_CONTROL : op,
 		.control = control,
 		.begun_ns = pfs_monotonic_ns(),
@@ -163,6 +165,7 @@ static void timed_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fus
 {
 	struct pfs_fs *fs = fuse_req_userdata(req);
 
+	pfs_latency_note(fs->latency);
 	if (pfs_control_owns(ino))
 		pfs_control_fsync(fs->control, req, ino);
 	else

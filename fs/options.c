@@ -17,6 +17,7 @@ enum pfs_option_key {
 	PFS_OPT_JSON,
 	PFS_OPT_DICT,
 	PFS_OPT_COMMIT,
+	PFS_OPT_LOW_LATENCY,
 	PFS_OPT_PAGE_SIZE,
 	PFS_OPT_MIN_VALUE_SIZE,
 	PFS_OPT_UID,
@@ -38,6 +39,7 @@ static const struct fuse_opt option_specs[] = {
 	FUSE_OPT_KEY("rw", PFS_OPT_RW),
 	FUSE_OPT_KEY("strict", PFS_OPT_STRICT),
 	FUSE_OPT_KEY("json=", PFS_OPT_JSON),
+	FUSE_OPT_KEY("low_latency", PFS_OPT_LOW_LATENCY),
 	FUSE_OPT_KEY("dict=", PFS_OPT_DICT),
 	FUSE_OPT_KEY("commit=", PFS_OPT_COMMIT),
 	FUSE_OPT_KEY("page_size=", PFS_OPT_PAGE_SIZE),
@@ -217,6 +219,7 @@ static int parse_one(void *data, const char *arg, int key, struct fuse_args *out
 		if (!o->json_check && strcmp(value_of(arg), "off") != 0)
 			return bad_value(parsing->reason, arg, "check or off");
 		return 0;
+	case PFS_OPT_LOW_LATENCY: o->low_latency = true; return 0;
 	case PFS_OPT_DICT:
 		if (!pfs_dict_use_parse(value_of(arg), &o->dict))
 			return bad_value(parsing->reason, arg, "auto or off");
@@ -301,6 +304,10 @@ void pfs_options_help(const char *program)
 	       "      json=check|off      report which changed documents are not valid JSON (log,\n"
 	       "                          stats.json), and take them as they are all the same "
 	       "(off)\n"
+	       "      low_latency         keep the machine's processors from sleeping while "
+	       "requests\n"
+	       "                          come (/dev/cpu_dma_latency): faster where they sleep\n"
+	       "                          deeply, at the cost of power\n"
 	       "\n"
 	       "Options of libfuse:\n",
 	       program);

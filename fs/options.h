@@ -14,6 +14,7 @@ struct pfs_options {
 	bool foreground, debug;
 	bool read_only, strict;
 	bool json_check;
+	bool low_latency;
 	enum pfs_dict_use dict;
 	unsigned commit_seconds; /* 0: not given */
 	uint64_t page_size;	 /* 0: not given */

@@ -1,0 +1,45 @@
+# -o low_latency: the processors are kept awake while requests come, where the machine has the device for it.
+# shellcheck disable=SC2154 # set by lib and run
+
+load lib
+
+device=/dev/cpu_dma_latency
+
+held() { ls -l "/proc/$pid/fd" | grep -qF " $device"; }
+let_go() { not held; }
+held_after_a_request() {
+	: >"$M/.asked"
+	rm "$M/.asked"
+	held
+}
+
+setup() {
+	setup_dirs
+}
+
+@test "the device is held while requests come, and let go afterwards; where it can't be had the log says so" {
+	payloadfs -f -o low_latency "$S" "$M" >>"$LOG" 2>&1 3>&- &
+	pid=$!
+	wait_for 60 answers
+	echo '{"a":1}' >"$M/42"
+	if [[ -w $device ]]; then
+		wait_for 60 held_after_a_request
+		wait_for 60 let_go
+		wait_for 60 held_after_a_request
+	else
+		wait_for 60 grep -qF "low_latency: $device can't be held" "$LOG"
+	fi
+	[[ $(<"$M/42") == '{"a":1}' ]]
+	unmount_fs
+	[[ $(payloadctl get "$S" 42) == '{"a":1}' ]]
+}
+
+@test "without the option nobody touches it" {
+	payloadfs -f "$S" "$M" >>"$LOG" 2>&1 3>&- &
+	pid=$!
+	wait_for 60 answers
+	for ((i = 0; i < 20; i++)); do
+		not held_after_a_request
+	done
+	not grep -qF low_latency "$LOG"
+}
