@@ -83,12 +83,16 @@ static int compact(struct pfs_actions *actions, pfs_action_stop_fn *stop, void *
 	struct pfs_compact_result r;
 	int err = pfs_store_compact(actions->store, on_progress, &c, &c.stopped, &r);
 
-	if (!err)
+	if (!err && r.values == 0 && r.pages_before == r.pages_after)
 		snprintf(text, cap,
-			 "moved %" PRIu64 " documents (%" PRIu64 " bytes); pages %" PRIu64
+			 "nothing to compact: %" PRIu64 " page%s, bytes on disk %" PRIu64,
+			 r.pages_after, pfs_plural(r.pages_after), r.disk_after);
+	else if (!err)
+		snprintf(text, cap,
+			 "moved %" PRIu64 " document%s (%" PRIu64 " byte%s); pages %" PRIu64
 			 " -> %" PRIu64 ", bytes on disk %" PRIu64 " -> %" PRIu64,
-			 r.values, r.bytes, r.pages_before, r.pages_after, r.disk_before,
-			 r.disk_after);
+			 r.values, pfs_plural(r.values), r.bytes, pfs_plural(r.bytes),
+			 r.pages_before, r.pages_after, r.disk_before, r.disk_after);
 	return err == -ECANCELED ? -EINTR : err;
 }
 

@@ -140,7 +140,11 @@ static bool run_editor(const char *path)
 	sigaction(SIGQUIT, &old_quit, NULL);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return true;
-	complain("the editor (%s) did not end well", editor());
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		complain("the editor (%s) was not found: set EDITOR to one that is there",
+			 editor());
+	else
+		complain("the editor (%s) did not end well", editor());
 	return false;
 }
 

@@ -43,9 +43,10 @@ static void print_store(const struct target *target, const struct pfs_store_stat
 		   count_text(s->raw_bytes, "byte").text);
 	print_line("stored", "%s: containers %s, slots %s", size_text(used).text,
 		   size_text(s->container_bytes).text, size_text(s->slot_bytes).text);
-	print_line("on disk", "%s in %s of %s, %s of it free for reuse",
-		   size_text(s->disk_bytes).text, count_text(s->pages, "page").text,
-		   size_text(s->page_size).text, size_text(s->free_bytes).text);
+	print_line("on disk", "%s: %s in %s of %s, journal %s; %s free for reuse",
+		   size_text(s->disk_bytes).text, size_text(s->page_bytes).text,
+		   count_text(s->pages, "page").text, size_text(s->page_size).text,
+		   size_text(s->disk_bytes - s->page_bytes).text, size_text(s->free_bytes).text);
 	if (s->dictionaries)
 		print_line("dictionaries",
 			   "%" PRIu32 ", needed by %s; new ones use number %" PRIu32,

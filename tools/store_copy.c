@@ -109,7 +109,10 @@ static int look_at_parent(struct store_copy *copy)
 	} else {
 		errno = given ? ENOENT : ENOMEM;
 	}
-	if (!copy->path)
+	if (!copy->path && given && *base && slash)
+		complain("%s: can't be made in %s: %s", copy->name, *given ? given : "/",
+			 strerror(errno));
+	else if (!copy->path)
 		complain("%s: can't be made: %s", copy->name, strerror(errno));
 	free(given);
 	free(parent);

@@ -305,6 +305,8 @@ setup() {
 	first=$(cat "$C/compact")
 	[[ $first == idle*"done: moved "*"documents"* ]]
 	[[ $(stat_of moved_values) != 0 ]]
+	echo 1 >"$C/compact"
+	[[ $(tail -n 1 "$C/compact") == *"done: nothing to compact: 1 page, bytes on disk "+([0-9]) ]]
 	# Appending empties nothing: then it is the write that does it.
 	sleep 1.1
 	echo 1 >>"$C/compact"

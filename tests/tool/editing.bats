@@ -201,6 +201,9 @@ on_terminal() {
 	[[ $stderr == *"did not end well"* ]]
 	kept '{}'
 	rm "$T"/tmp/*
+	VISUAL="$T/none --wait" run -1 --separate-stderr payloadctl edit "$S" 1
+	[[ $stderr == *"the editor ($T/none --wait) was not found: set EDITOR"* ]] || fail "$stderr"
+	none_kept
 	editor 'kill -TERM $$'
 	run -1 --separate-stderr payloadctl edit "$S" 1
 	none_kept
