@@ -185,7 +185,7 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 .PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench bench-engine bench-mounts bench-quick bench-wait bench-churn bench-space tidy format deb check-deb clean \
 	help FORCE deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-tidy deps-fuzz \
-	deps-deb deps-check-deb tour deps-tour
+	deps-deb deps-check-deb tour deps-tour pictures deps-pictures
 
 all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release
 
@@ -194,6 +194,9 @@ demo: $(release_programs) deps-demo ## a guided tour: import, mount, use, remoun
 
 tour: $(release_programs) deps-tour ## run the session that README shows, and put it there anew
 	@BUILD=build/release tools/tour --readme README.md
+
+pictures: $(release_programs) deps-pictures ## make the pictures of README anew, from what payloadctl draws and prints
+	@BUILD=build/release tools/pictures/record
 
 test: $(release_programs) $(release_bench) build/release/bench/engine-own $(debug_tests) $(asan_fuzz) deps-test ## all tests: unit, model, crash, fault, fuzz corpus, payloadctl, mount
 	@BUILD=build/release tests/run $(debug_tests) $(asan_fuzz) $(tool_bats) $(mount_bats)
@@ -282,11 +285,11 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(filter-out %.d,$(MAKEFILE_LIST))
 
 # Run at every make: it takes some milliseconds when everything is there.
-deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-tidy deps-fuzz deps-deb deps-check-deb deps-tour: deps-%:
+deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-tidy deps-fuzz deps-deb deps-check-deb deps-tour deps-pictures: deps-%:
 	@CC='$(CC)' ZSTD='$(ZSTD)' CRYPTO='$(CRYPTO)' tools/install-deps $*
 
 deps-fuzz: private override CC = $(FUZZ_CC)
 
-deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-deb deps-check-deb deps-tour: deps-build
+deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-deb deps-check-deb deps-tour deps-pictures: deps-build
 
 -include $(wildcard build/*/*/*.d build/*/*/*/*.d)

@@ -19,6 +19,7 @@
 #define TILE_MIN 8u
 #define HEAD_HEIGHT 76u
 #define LEGEND_HEIGHT 72u
+#define NUMBER_HEIGHT 12u /* on less than that of what is filled, it is dark on light */
 #define NUMBERED_TILE 34u /* from this size on the number of the page stands in it */
 
 struct grid {
@@ -92,8 +93,8 @@ static void emit_head(const struct map *map, struct output *out, unsigned height
 			 ".n{fill:none;stroke:#c00000;stroke-width:3}"
 			 ".x{stroke:#c00000;stroke-width:2}.e{fill:none;stroke:#222;"
 			 "stroke-width:1.5;stroke-dasharray:3 2}"
-			 ".p{font-size:10px;fill:#fff;stroke:#222;stroke-width:2px;"
-			 "paint-order:stroke}</style>\n");
+			 ".p,.q{font-size:10px;fill:#fff;stroke:#222;stroke-width:2px;"
+			 "paint-order:stroke}.q{fill:#222;stroke:#fff}</style>\n");
 	emit(out, "<rect width=\"%u\" height=\"%u\" fill=\"#fff\"/>\n", width, height);
 }
 
@@ -114,9 +115,9 @@ static void emit_titles(const struct map *map, const struct grid *g, struct outp
 	if (g->pages > 1)
 		emit(out, "; each tile: %zu pages, averaged, marked when any of them would be",
 		     g->pages);
-	emit(out, "</text>\n<text x=\"%u\" y=\"68\">compaction: %s of dead bytes, %s %s</text>\n",
+	emit(out, "</text>\n<text x=\"%u\" y=\"68\">compaction: %s of dead bytes%s %s</text>\n",
 	     MARGIN, size_text(map->stat.dead_bytes).text,
-	     map_is_due(map) ? "which is more than" : "it begins above",
+	     map_is_due(map) ? ", which is more than" : "; it begins above",
 	     size_text(map->stat.dead_max).text);
 }
 
@@ -181,7 +182,7 @@ static void emit_tile(const struct map_tile *t, unsigned side, double x, double 
 	emit_rect(out, "f", x, y, side, side);
 	low = emit_part(out, "l", x, low, side, t->bytes.live, t->bytes.size);
 	low = emit_part(out, "s", x, low, side, t->bytes.pinned, t->bytes.size);
-	emit_part(out, "d", x, low, side, t->bytes.dead, t->bytes.size);
+	low = emit_part(out, "d", x, low, side, t->bytes.dead, t->bytes.size);
 	if (t->unusable)
 		emit(out, "<path class=\"x\" d=\"M%.5g %.5gl%u %uM%.5g %.5gl-%u %u\"/>", x, y, side,
 		     side, x + side, y, side, side);
@@ -190,8 +191,8 @@ static void emit_tile(const struct map_tile *t, unsigned side, double x, double 
 	else if (t->next)
 		emit_rect(out, t->next == 1 ? "n" : "w", x + 1, y + 1, side - 2, side - 2);
 	if (side >= NUMBERED_TILE)
-		emit(out, "<text class=\"p\" x=\"%.5g\" y=\"%.5g\">%" PRIu32 "</text>", x + 4,
-		     y + side - 5, t->first);
+		emit(out, "<text class=\"%s\" x=\"%.5g\" y=\"%.5g\">%" PRIu32 "</text>",
+		     y + side - low < NUMBER_HEIGHT ? "q" : "p", x + 4, y + side - 5, t->first);
 	output_text(out, "</g>\n");
 }
 

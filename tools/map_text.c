@@ -114,14 +114,15 @@ static void print_totals(const struct map *map)
 
 static void print_legend(const struct map *map, const struct style *s, bool colours)
 {
-	printf("%s to %s: live documents, of the page", s->fills[1], s->fills[s->fill_count - 1]);
+	printf("%s to %s: how much of the page live documents take\n", s->fills[1],
+	       s->fills[s->fill_count - 1]);
 	if (colours)
-		printf("; behind them dead bytes: %s  %s from %.0f %%, %s  %s from %.0f %% of the "
-		       "disk",
+		printf("behind them dead bytes: %s  %s from %.0f %%, %s  %s from %.0f %% of the "
+		       "disk\n",
 		       s->some, s->plain, DEAD_SOME, s->much, s->plain, DEAD_MUCH);
-	puts("\n#: compaction empties it next; *: later; <: it is being emptied; !: damaged");
-	printf("compaction: %s of dead bytes, ", size_text(map->stat.dead_bytes).text);
-	printf("%s %s\n", map_is_due(map) ? "which is more than" : "it begins above",
+	puts("#: compaction empties it next; *: later; <: it is being emptied; !: damaged");
+	printf("compaction: %s of dead bytes", size_text(map->stat.dead_bytes).text);
+	printf("%s %s\n", map_is_due(map) ? ", which is more than" : "; it begins above",
 	       size_text(map->stat.dead_max).text);
 }
 

@@ -207,9 +207,10 @@ static void print_store(struct page *page, const struct top_reading *r)
 	line(page, "payload   %s in %s (%.2f to 1), %s on disk", size_text(r->raw_bytes).text,
 	     size_text(stored).text, stored ? (double)r->raw_bytes / (double)stored : 0,
 	     size_text(r->disk_bytes).text);
-	line(page, "dead      %s; above %s they are compacted away; %s, %s pinned",
-	     size_text(r->dead_bytes).text, size_text(r->dead_max).text,
-	     count_text(r->snapshots, "snapshot").text, size_text(r->pinned_bytes).text);
+	line(page, "dead      %s; above %s they are compacted away%s%s%s%s",
+	     size_text(r->dead_bytes).text, size_text(r->dead_max).text, r->snapshots ? "; " : "",
+	     r->snapshots ? count_text(r->snapshots, "snapshot").text : "",
+	     r->snapshots ? ": " : "", r->snapshots ? size_text(r->pinned_bytes).text : "");
 	line(page, "journal   %s not yet in the pages; %s of %s not yet synced",
 	     size_text(r->journal_bytes).text, group_digits(r->sequence - r->durable_sequence).text,
 	     count_text(r->sequence, "change").text);

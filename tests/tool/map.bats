@@ -106,6 +106,10 @@ tiles() { sed -nE 's/^ {1,7}[0-9]+ //p'; }
 		            assert abs(h - max(0.5, side * share)) < 0.1, (h, side, page)
 		            assert abs(top + h - low) < 0.1
 		            low = top
+		    # The number is seen on whatever is behind it.
+		    label = tile.find(n + "text")
+		    assert (label is None) == (side < 34), side
+		    assert label is None or label.get("class") == ("q" if y + side - low < 12 else "p")
 		    frame = [c for c in rects if c in "nwe"]
 		    assert frame == (["n"] if page["next"] == 1 else ["w"] if page["next"] else []), (frame, page)
 		    assert any("as number %d" % page["next"] in l for l in lines) if page["next"] else len(lines) == 4
@@ -177,4 +181,14 @@ on_terminal() {
 	run -7 bash -c 'payloadctl map "$1" >/dev/full' - "$S"
 	run -7 payloadctl map -o /dev/full "$S"
 	[[ $(ls -A) == store ]]
+}
+
+@test "on a terminal of eighty columns the picture and its legend fit, with colours" {
+	local plain
+	holey_store
+	TERM=xterm NO_COLOR='' script -qefc "stty cols 80 rows 24; payloadctl map $S" /dev/null </dev/null >bytes
+	grep -q $'\e\\[36;4[13]m' bytes || fail "$(cat -v bytes)"
+	plain=$(sed $'s/\e[[0-9;]*m//g; s/\r//g' bytes)
+	[[ $plain == *$'\nbehind them dead bytes: '*"% of the disk"* ]] || fail "$plain"
+	[[ -z $(tail -n +2 <<<"$plain" | grep -E '.{81}') ]] || fail "$plain"
 }
