@@ -14,7 +14,8 @@ struct state {
 	pthread_mutex_t busy; /* who does it; before actions->lock */
 	/* actions->lock */
 	unsigned running;
-	uint64_t done, total; /* of the one that is at work */
+	bool *unwanted;	      /* of the one that is at work; else NULL */
+	uint64_t done, total; /* of it */
 	int64_t changed_ns, ended_ns;
 	char last[256]; /* how the last one ended */
 };
@@ -23,6 +24,7 @@ struct pfs_actions {
 	struct pfs_store *store;
 	const struct pfs_logger *logger;
 	pthread_mutex_t lock;
+	bool ending; /* lock */
 	struct state states[PFS_ACTIONS];
 };
 
@@ -56,32 +58,21 @@ void pfs_actions_free(struct pfs_actions *actions)
 
 /* ---- compact ---- */
 
-struct compaction {
-	struct pfs_actions *actions;
-	pfs_action_stop_fn *stop;
-	void *arg;
-	bool stopped;
-};
-
 static void on_progress(void *arg, uint64_t done, uint64_t total)
 {
-	struct compaction *c = arg;
-	struct state *state = &c->actions->states[PFS_ACTION_COMPACT];
+	struct pfs_actions *actions = arg;
+	struct state *state = &actions->states[PFS_ACTION_COMPACT];
 
-	pthread_mutex_lock(&c->actions->lock);
+	pthread_mutex_lock(&actions->lock);
 	state->done = done;
 	state->total = total;
-	pthread_mutex_unlock(&c->actions->lock);
-	if (c->stop(c->arg))
-		__atomic_store_n(&c->stopped, true, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&actions->lock);
 }
 
-static int compact(struct pfs_actions *actions, pfs_action_stop_fn *stop, void *arg, char *text,
-		   size_t cap)
+static int compact(struct pfs_actions *actions, const bool *unwanted, char *text, size_t cap)
 {
-	struct compaction c = {.actions = actions, .stop = stop, .arg = arg};
 	struct pfs_compact_result r;
-	int err = pfs_store_compact(actions->store, on_progress, &c, &c.stopped, &r);
+	int err = pfs_store_compact(actions->store, on_progress, actions, unwanted, &r);
 
 	if (!err && r.values == 0 && r.pages_before == r.pages_after)
 		snprintf(text, cap,
@@ -143,25 +134,50 @@ static void change_running(struct pfs_actions *actions, struct state *state, int
 static void keep_result(struct pfs_actions *actions, struct state *state, const char *text)
 {
 	pthread_mutex_lock(&actions->lock);
+	state->unwanted = NULL;
 	state->done = state->total = 0;
 	state->ended_ns = state->changed_ns = pfs_realtime_ns();
 	snprintf(state->last, sizeof(state->last), "%s", text);
 	pthread_mutex_unlock(&actions->lock);
 }
 
-int pfs_action_do(struct pfs_actions *actions, enum pfs_action action, pfs_action_stop_fn *stop,
-		  void *arg)
+/* -EINTR: it is not to begin. */
+static int begin(struct pfs_actions *actions, struct state *state, bool *unwanted)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&actions->lock);
+	if (actions->ending || __atomic_load_n(unwanted, __ATOMIC_RELAXED))
+		err = -EINTR;
+	else
+		state->unwanted = unwanted;
+	pthread_mutex_unlock(&actions->lock);
+	return err;
+}
+
+void pfs_actions_stop(struct pfs_actions *actions)
+{
+	pthread_mutex_lock(&actions->lock);
+	actions->ending = true;
+	for (int i = 0; i < PFS_ACTIONS; i++)
+		if (actions->states[i].unwanted)
+			__atomic_store_n(actions->states[i].unwanted, true, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&actions->lock);
+}
+
+int pfs_action_do(struct pfs_actions *actions, enum pfs_action action, bool *unwanted)
 {
 	struct state *state = &actions->states[action];
 	char text[sizeof(state->last) - 16] = "", line[sizeof(state->last)];
-	int err = 0;
+	int err;
 
 	change_running(actions, state, 1);
 	pthread_mutex_lock(&state->busy);
-	if (stop(arg))
-		err = -EINTR;
+	err = begin(actions, state, unwanted);
+	if (err)
+		;
 	else if (action == PFS_ACTION_COMPACT)
-		err = compact(actions, stop, arg, text, sizeof(text));
+		err = compact(actions, unwanted, text, sizeof(text));
 	else if (action == PFS_ACTION_TRAIN)
 		err = train(actions, text, sizeof(text));
 	else

@@ -12,9 +12,6 @@ enum pfs_action { PFS_ACTION_COMPACT, PFS_ACTION_SYNC, PFS_ACTION_TRAIN, PFS_ACT
 
 struct pfs_actions;
 
-/* Asked now and then by what can be ended early. */
-typedef bool pfs_action_stop_fn(void *arg);
-
 #define PFS_ACTION_TEXT_MAX 512
 
 /* The store and the logger are borrowed. -ENOMEM. */
@@ -22,10 +19,14 @@ int pfs_actions_new(struct pfs_actions **out, struct pfs_store *store,
 		    const struct pfs_logger *logger);
 void pfs_actions_free(struct pfs_actions *actions); /* may be NULL */
 
-/* Does it, and returns when it is done. Errors of the store's functions; -EINTR: stop said so. That
- * a dictionary would be no better is no error. */
-int pfs_action_do(struct pfs_actions *actions, enum pfs_action action, pfs_action_stop_fn *stop,
-		  void *arg);
+/* Does it, and returns when it is done. Errors of the store's functions; -EINTR: *unwanted was set,
+ * as any thread may do at any time (atomically), or pfs_actions_stop was called. That ends a
+ * compaction wherever it is, and keeps the others from beginning. That a dictionary would be no
+ * better is no error. */
+int pfs_action_do(struct pfs_actions *actions, enum pfs_action action, bool *unwanted);
+
+/* Nothing begins any more, and a compaction that is at work ends. */
+void pfs_actions_stop(struct pfs_actions *actions);
 
 /* What is going on and how the last one ended, in lines. Returns the length. *changed_ns: when that
  * last changed, since the epoch. */

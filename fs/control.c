@@ -116,6 +116,8 @@ void pfs_control_stop(struct pfs_control *control)
 {
 	if (!control || atomic_exchange(&control->stopping, true))
 		return;
+	if (control->actions)
+		pfs_actions_stop(control->actions);
 	pfs_jobs_free(control->lookups);
 	pfs_jobs_free(control->importers);
 	pfs_jobs_free(control->doers);

@@ -9,6 +9,7 @@ struct task {
 	fuse_req_t req;
 	struct pfs_control_inode *inode; /* NULL, or a user of it */
 	size_t written;			 /* WRITE of so much; 0: SETATTR */
+	bool unwanted;			 /* the program was interrupted; atomic */
 };
 
 static bool not_wanted(void *arg)
@@ -46,13 +47,25 @@ static void end_task(struct task *task)
 
 /* ---- actions ---- */
 
+static void on_interrupt(fuse_req_t req, void *arg)
+{
+	struct task *task = arg;
+
+	(void)req;
+	__atomic_store_n(&task->unwanted, true, __ATOMIC_RELAXED);
+}
+
 static void do_action(void *arg)
 {
 	struct task *task = arg;
 	enum pfs_action action = (enum pfs_action)(task->inode->file - PFS_CONTROL_COMPACT);
-	int err = pfs_action_do(task->control->actions, action, not_wanted, task);
 	struct stat st;
+	int err;
 
+	/* It is called at once when the interruption came before. */
+	fuse_req_interrupt_func(task->req, on_interrupt, task);
+	err = pfs_action_do(task->control->actions, action, &task->unwanted);
+	fuse_req_interrupt_func(task->req, NULL, NULL);
 	if (err) {
 		fuse_reply_err(task->req, err == -EUCLEAN ? EIO : -err);
 	} else if (task->written) {

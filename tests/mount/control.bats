@@ -314,6 +314,37 @@ setup() {
 	not test -e "$M/compact"
 }
 
+@test "compact: a signal to the program that waits for it ends it where it is, and nothing else" {
+	local pid code=0 before after
+	# Packed each on its own, then a dictionary is made, and all of them are packed anew: that takes its time.
+	ctl umount "$M"
+	documents 1 60000 | sed 's/"text":"\(.*\)"/"text":"\1","more":"what all of them have in common, and again: \1", "less":"\1 and so on; so that it pays"/' |
+		ctl import -q --dict=off "$S"
+	mount_fs -o dict=auto
+	ctl export -q --sort "$M" | sha256sum >"$T/before"
+	before=$(stat_of page_bytes)
+	bash -c "echo 1 >'$C/compact'" 2>/dev/null 3>&- &
+	pid=$!
+	wait_for 60 eval '[[ $(head -n 1 "$C/compact") == running* ]]'
+	kill -TERM "$pid"
+	wait "$pid" || code=$?
+	((code == 128 + 15)) || fail "ended with $code"
+	wait_for 60 eval '[[ $(head -n 1 "$C/compact") == idle ]]'
+	[[ $(tail -n 1 "$C/compact") == *"failed: Interrupted system call" ]] || fail "$(cat "$C/compact")"
+	# What was moved stays moved; the rest is done by the next one.
+	ctl export -q --sort "$M" | sha256sum | diff - "$T/before"
+	ctl check -q "$M"
+	echo '{"a":1}' >"$M/7"
+	[[ $(<"$M/7") == '{"a":1}' ]]
+	ctl rm -q "$M" 7
+	echo 1 >"$C/compact"
+	[[ $(tail -n 1 "$C/compact") == *"done: moved "* ]] || fail "$(cat "$C/compact")"
+	after=$(stat_of page_bytes)
+	((after < before * 9 / 10)) || fail "$before, then $after"
+	ctl umount "$M"
+	ctl check -q "$S"
+}
+
 @test "a dictionary is trained by writing to train" {
 	documents 1 20000 | sed 's/"text":"\(.*\)"/"text":"\1 and what all of them have in common: \1, \1"/' |
 		ctl import -q "$M"
