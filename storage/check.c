@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "storage/published.h"
 #include "storage/quarantine.h"
 
 #define TRIALS_MAX (8 * PFS_GIB) /* bytes summed in the search for damaged bits, in all */
@@ -372,6 +373,27 @@ void pfs_check_end(struct pfs_check *check)
 	check->raw = check->probe = NULL;
 }
 
+/* Everything of the current generation. */
+static int check_published(const char *path, const struct pfs_io *io,
+			   const struct pfs_logger *logger, pfs_finding_fn *fn,
+			   pfs_progress_fn *progress, void *arg, struct pfs_check_result *result,
+			   struct pfs_reason *reason)
+{
+	struct pfs_published_options options = {.io = io};
+	struct pfs_published *published;
+	int err;
+
+	if (logger)
+		options.logger = *logger;
+	err = pfs_published_open(&published, path, &options, reason);
+
+	if (err)
+		return err;
+	err = pfs_published_check(published, fn, progress, arg, result);
+	pfs_published_close(published);
+	return err ? pfs_refuse(reason, err, "%s: can't be checked: %s", path, strerror(-err)) : 0;
+}
+
 int pfs_check(const char *path, const struct pfs_io *io, const struct pfs_logger *logger,
 	      pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
 	      struct pfs_check_result *result, struct pfs_reason *reason)
@@ -390,6 +412,8 @@ int pfs_check(const char *path, const struct pfs_io *io, const struct pfs_logger
 		reason->text[0] = '\0';
 	if (!io)
 		io = &pfs_io_file;
+	if (pfs_published_is_here(path, io))
+		return check_published(path, io, logger, fn, progress, arg, result, reason);
 	err = pfs_super_open_dir(io, path, 0, &check.dir, reason);
 	if (err)
 		return err;

@@ -574,6 +574,11 @@ int pfs_repair(const char *path, const struct pfs_io *io, const struct pfs_logge
 		reason->text[0] = '\0';
 	if (!io)
 		io = &pfs_io_file;
+	if (pfs_store_is_published(path, io))
+		return pfs_refuse(reason, -EUCLEAN,
+				  "%s: is a published collection: remove what the check names, and "
+				  "publish it again",
+				  path);
 	err = pfs_super_open_dir(io, path, PFS_IO_WRITE, &repair.dir, reason);
 	if (err)
 		return err;

@@ -119,7 +119,7 @@ int pfs_log_all_held(struct pfs_store *store)
 	return err;
 }
 
-int pfs_store_tick(struct pfs_store *store)
+int pfs_own_tick(struct pfs_store *store)
 {
 	int err;
 
@@ -134,12 +134,12 @@ int pfs_store_tick(struct pfs_store *store)
 	return err ? pfs_store_fail(store, "syncing the journal", err) : 0;
 }
 
-int pfs_store_checkpoint(struct pfs_store *store)
+int pfs_own_checkpoint(struct pfs_store *store)
 {
 	return pfs_checkpoint(store, false);
 }
 
-int pfs_sync(struct pfs_store *store)
+int pfs_own_sync(struct pfs_store *store)
 {
 	int err, held_err;
 
@@ -175,7 +175,7 @@ static int log_held_of(struct pfs_store *store, uint32_t object)
 	return err;
 }
 
-int pfs_sync_object(struct pfs_store *store, uint32_t object)
+int pfs_own_sync_object(struct pfs_store *store, uint32_t object)
 {
 	int err;
 
@@ -206,7 +206,8 @@ static void tell_synced(struct pfs_sync_wait *wait, int err)
 	free(sync);
 }
 
-void pfs_sync_object_then(struct pfs_store *store, uint32_t object, pfs_synced_fn *fn, void *arg)
+void pfs_own_sync_object_then(struct pfs_store *store, uint32_t object, pfs_synced_fn *fn,
+			      void *arg)
 {
 	struct object_sync *sync;
 	int err;

@@ -85,6 +85,13 @@ static inline bool pfs_dict_use_parse(const char *text, enum pfs_dict_use *use)
 	return off || strcmp(text, "auto") == 0;
 }
 
+/* How what is published is read over a network. All zero: defaults. */
+struct pfs_remote_options {
+	const char *cache_dir; /* NULL: in memory only */
+	uint64_t cache_size;   /* bytes of disk; 0: 1 GiB */
+	unsigned timeout_ms;   /* until a request is given up; 0: the backend's */
+};
+
 struct pfs_open_options {
 	bool read_only;	   /* shared with other readers; replays nothing to disk */
 	bool hold_objects; /* removed objects stay readable and their numbers taken until
@@ -97,9 +104,10 @@ struct pfs_open_options {
 	const struct pfs_defaults
 		*defaults; /* recorded in the store by the first read-write opening that gives them;
 			      afterwards the recorded ones hold. NULL: root:root 0644 until then */
-	uint64_t journal_max;	 /* 0: by the store's size. Bytes of journal at which writers wait
-				  */
-	const struct pfs_io *io; /* NULL: files */
+	uint64_t journal_max; /* 0: by the store's size. Bytes of journal at which writers wait
+			       */
+	const struct pfs_remote_options *remote; /* NULL: defaults */
+	const struct pfs_io *io;		 /* NULL: files */
 	struct pfs_logger logger;
 };
 
@@ -108,6 +116,36 @@ struct pfs_open_options {
  * writing asked on a read-only filesystem. */
 int pfs_store_open(struct pfs_store **out, const char *path, const struct pfs_open_options *options,
 		   struct pfs_reason *reason);
+
+/* ---- published collections ---- */
+
+/* A published collection (FORMAT.md) is opened like a store, read-only: by the URL of one, or by
+ * the directory of one. Everything that reads works on it; what would change it gives -EROFS.
+ * Objects are the documents of one generation; cookies are in the order of keys. */
+
+/* Whether path is a URL, or a directory with a published collection instead of a store. io NULL:
+ * files. */
+bool pfs_store_is_published(const char *path, const struct pfs_io *io);
+
+struct pfs_refreshed {
+	uint32_t generation; /* that is the current one now */
+	bool changed;	     /* it was another one before: */
+	uint32_t first, end; /* whose objects had these numbers, end not included */
+};
+
+/* Takes up the generation that is current now. Objects of the one before go on being read by their
+ * numbers; lookups and listings that begin from now on find the new ones. Whoever keeps numbers
+ * then gives up what he knows of the range, and calls pfs_store_forget when he refers to none of
+ * it. An error: all is as before (the reason is logged, once until it works again). -EOPNOTSUPP: it
+ * is no published collection. */
+int pfs_store_refresh(struct pfs_store *store, struct pfs_refreshed *out);
+
+/* Nobody refers to the numbers of the range that began with first any more: the generation is
+ * dropped, but not before another one has taken the place of the one after it, so that listings can
+ * go on. */
+void pfs_store_forget(struct pfs_store *store, uint32_t first);
+
+/* ---- closing ---- */
 
 /* Logs what is held, makes everything durable, moves it to the pages, saves the index. The store is
  * gone afterwards, whatever is returned; an error says that this was not all possible (the next
@@ -450,11 +488,13 @@ struct pfs_store_stat {
 	uint64_t pinned_bytes;	  /* of used_bytes: only snapshots need them any more */
 	uint64_t snapshot_memory; /* private memory of all of them */
 	bool dictionary_off;	  /* new documents are packed without, for as long as it is open */
-	bool dictionary_off_recorded; /* the store was made so */
-	bool dictionary_trainer;      /* built with what makes them */
-	bool doubt;		      /* there may be documents whose ids are not known */
-	bool read_only;		      /* also after a failed sync */
-	uint64_t identity[2];	      /* UUID of the store, two halves as little-endian integers */
+	bool dictionary_off_recorded;  /* the store was made so */
+	bool dictionary_trainer;       /* built with what makes them */
+	bool doubt;		       /* there may be documents whose ids are not known */
+	bool read_only;		       /* also after a failed sync */
+	uint64_t published_generation; /* of a published collection; 0: it is a store */
+	uint64_t published_ns;	       /* and the moment that it shows, since the epoch */
+	uint64_t identity[2];	       /* UUID of the store, two halves as little-endian integers */
 	struct pfs_defaults defaults;
 	bool defaults_recorded; /* else the next opening that gives some sets them */
 };

@@ -141,8 +141,8 @@ static void check_space(struct pfs_store *store, uint32_t number, pfs_finding_fn
 		fn(arg, &finding);
 }
 
-int pfs_store_check(struct pfs_store *store, pfs_finding_fn *fn, pfs_progress_fn *progress,
-		    void *arg, struct pfs_check_result *result)
+int pfs_own_check(struct pfs_store *store, pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
+		  struct pfs_check_result *result)
 {
 	struct pfs_listed *listed = malloc(CHECK_BATCH * sizeof(*listed));
 	uint8_t *buf = malloc(CHECK_READ);

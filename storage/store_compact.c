@@ -361,7 +361,7 @@ int pfs_compact_victim_step(struct pfs_store *store, bool force)
 	return 0;
 }
 
-int pfs_store_compact_step(struct pfs_store *store, bool eager)
+int pfs_own_compact_step(struct pfs_store *store, bool eager)
 {
 	int err = 1;
 

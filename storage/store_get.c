@@ -68,8 +68,8 @@ static int get_once(struct pfs_store *store, const struct pfs_key *key, uint8_t 
 	return err;
 }
 
-int pfs_get(struct pfs_store *store, const struct pfs_key *key, void **data, size_t *len,
-	    struct pfs_attr *attr)
+int pfs_own_get(struct pfs_store *store, const struct pfs_key *key, void **data, size_t *len,
+		struct pfs_attr *attr)
 {
 	struct pfs_attr now;
 	uint8_t *bytes = NULL;
@@ -154,8 +154,8 @@ static void look_ahead(struct pfs_store *store, const struct pfs_key *keys, size
 	pfs_epoch_leave();
 }
 
-void pfs_get_many(struct pfs_store *store, const struct pfs_key *keys, size_t count,
-		  struct pfs_got *out)
+void pfs_own_get_many(struct pfs_store *store, const struct pfs_key *keys, size_t count,
+		      struct pfs_got *out)
 {
 	for (size_t from = 0; from < count; from += AHEAD) {
 		size_t group = pfs_min_u64(count - from, AHEAD);

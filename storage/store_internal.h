@@ -20,6 +20,7 @@
 #include "storage/pager.h"
 #include "storage/pending.h"
 #include "storage/store.h"
+#include "storage/store_own.h"
 #include "storage/store_snapshot.h"
 #include "storage/super.h"
 
@@ -88,7 +89,11 @@ struct pfs_dicts {
 	struct pfs_dict *at[]; /* ascending numbers */
 };
 
+struct pfs_published;
+
 struct pfs_store {
+	struct pfs_published
+		*published; /* NULL: it is a store of one's own, and what follows is used */
 	const struct pfs_io *io;
 	struct pfs_dir *dir;
 	struct pfs_super super;

@@ -135,7 +135,7 @@ static int remove_locked(struct pfs_store *store, const struct pfs_key *key, uin
 	return 0;
 }
 
-int pfs_remove(struct pfs_store *store, const struct pfs_key *key, uint32_t *object)
+int pfs_own_remove(struct pfs_store *store, const struct pfs_key *key, uint32_t *object)
 {
 	uint32_t gone = PFS_OBJECT_NONE;
 	unsigned tries = 0;
@@ -323,8 +323,8 @@ static int rename_locked(struct pfs_store *store, const struct pfs_key *from,
 	return move_over(store, from, a, to, b);
 }
 
-int pfs_rename(struct pfs_store *store, const struct pfs_key *from, const struct pfs_key *to,
-	       unsigned flags, uint32_t *replaced)
+int pfs_own_rename(struct pfs_store *store, const struct pfs_key *from, const struct pfs_key *to,
+		   unsigned flags, uint32_t *replaced)
 {
 	uint32_t lost = PFS_OBJECT_NONE;
 	unsigned tries = 0;
@@ -366,7 +366,7 @@ int pfs_renumber(struct pfs_store *store, uint32_t object)
 	return 0;
 }
 
-int pfs_tidy(struct pfs_store *store, uint32_t object)
+int pfs_own_tidy(struct pfs_store *store, uint32_t object)
 {
 	struct pfs_key key;
 	uint64_t word;
@@ -408,7 +408,7 @@ out:
 	pfs_write_leave(store);
 }
 
-void pfs_release(struct pfs_store *store, uint32_t object)
+void pfs_own_release(struct pfs_store *store, uint32_t object)
 {
 	/* Else the number went with the name: what has it now is another's, such as a put in
 	 * pieces. */

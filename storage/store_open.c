@@ -5,6 +5,7 @@
 
 #include "storage/epoch.h"
 #include "storage/store_internal.h"
+#include "storage/store_published.h"
 #include "storage/team.h"
 
 #define LOCK_POLL_MS 20
@@ -146,6 +147,7 @@ static void store_free(struct pfs_store *store)
 		}
 		pfs_epoch_collect(store);
 	}
+	pfs_published_close(store->published);
 	pfs_journal_close(store->journal);
 	pfs_pager_close(store->pager);
 	pfs_index_free(store->index);
@@ -384,7 +386,9 @@ static int open_any(struct pfs_store **out, struct pfs_dir *dir, const char *pat
 	pthread_mutex_init(&store->stat_lock, NULL);
 	pfs_snapshots_init(&store->snapshots);
 	pthread_cond_init(&store->wake, NULL);
-	err = open_store(store, path, o, reason);
+	err = !dir && pfs_published_is_here(path, store->io)
+		      ? pfs_store_open_published(store, path, o, reason)
+		      : open_store(store, path, o, reason);
 	if (err) {
 		store_free(store);
 		return err;

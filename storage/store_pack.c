@@ -496,8 +496,8 @@ static int stat_now(struct pfs_store *store, struct pfs_store_stat *out)
 	return err;
 }
 
-int pfs_store_compact(struct pfs_store *store, pfs_progress_fn *progress, void *arg,
-		      const bool *stop, struct pfs_compact_result *result)
+int pfs_own_compact(struct pfs_store *store, pfs_progress_fn *progress, void *arg, const bool *stop,
+		    struct pfs_compact_result *result)
 {
 	struct run run = {.store = store, .progress = progress, .arg = arg, .stop = stop};
 	struct pfs_store_stat before, after;

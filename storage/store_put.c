@@ -122,8 +122,8 @@ struct pfs_put {
 	uint64_t len;
 };
 
-int pfs_put(struct pfs_store *store, const struct pfs_key *key, const void *data, size_t len,
-	    const struct pfs_attr *attr, unsigned flags, uint32_t *replaced)
+int pfs_own_put(struct pfs_store *store, const struct pfs_key *key, const void *data, size_t len,
+		const struct pfs_attr *attr, unsigned flags, uint32_t *replaced)
 {
 	uint32_t lost = PFS_OBJECT_NONE;
 	struct pfs_put *put;
@@ -151,7 +151,7 @@ int pfs_put(struct pfs_store *store, const struct pfs_key *key, const void *data
 	return pfs_put_commit(put, key, attr, flags, replaced);
 }
 
-int pfs_put_begin(struct pfs_store *store, struct pfs_put **out)
+int pfs_own_put_begin(struct pfs_store *store, struct pfs_put **out)
 {
 	struct pfs_put *put = calloc(1, sizeof(*put));
 	struct pfs_attr attr;

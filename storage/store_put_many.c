@@ -275,7 +275,7 @@ static size_t put_groups(struct pfs_store *store, struct pfs_put_item *items, si
 	return put;
 }
 
-size_t pfs_put_many(struct pfs_store *store, struct pfs_put_item *items, size_t count, int *err)
+size_t pfs_own_put_many(struct pfs_store *store, struct pfs_put_item *items, size_t count, int *err)
 {
 	size_t done = 0;
 

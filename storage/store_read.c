@@ -238,8 +238,8 @@ static int view_whole(struct pfs_store *store, uint64_t word, struct pfs_view *v
 	return !err && view->source.kind == PFS_SOURCE_LOST && view->size == 0 ? -EIO : err;
 }
 
-int pfs_lookup(struct pfs_store *store, const struct pfs_key *key, uint32_t *object,
-	       struct pfs_attr *attr)
+int pfs_own_lookup(struct pfs_store *store, const struct pfs_key *key, uint32_t *object,
+		   struct pfs_attr *attr)
 {
 	struct pfs_view view;
 	uint32_t found;
@@ -259,7 +259,7 @@ int pfs_lookup(struct pfs_store *store, const struct pfs_key *key, uint32_t *obj
 	return err;
 }
 
-int pfs_getattr(struct pfs_store *store, uint32_t object, struct pfs_attr *attr)
+int pfs_own_getattr(struct pfs_store *store, uint32_t object, struct pfs_attr *attr)
 {
 	struct pfs_view view;
 	int err;
@@ -272,7 +272,7 @@ int pfs_getattr(struct pfs_store *store, uint32_t object, struct pfs_attr *attr)
 	return err;
 }
 
-int pfs_object_key(struct pfs_store *store, uint32_t object, struct pfs_key *key)
+int pfs_own_object_key(struct pfs_store *store, uint32_t object, struct pfs_key *key)
 {
 	int err;
 
@@ -338,7 +338,7 @@ ssize_t pfs_read_word(struct pfs_store *store, uint64_t word, uint64_t off, void
 	return pfs_word_is_page(word) ? read_page(store, word, off, buf, len) : -ENOENT;
 }
 
-ssize_t pfs_read(struct pfs_store *store, uint32_t object, uint64_t off, void *buf, size_t len)
+ssize_t pfs_own_read(struct pfs_store *store, uint32_t object, uint64_t off, void *buf, size_t len)
 {
 	ssize_t n;
 
@@ -379,7 +379,7 @@ int pfs_list_logged(struct pfs_store *store, uint32_t cookie, struct pfs_listed 
 	return err;
 }
 
-ssize_t pfs_list(struct pfs_store *store, uint64_t after, struct pfs_listed *out, size_t max)
+ssize_t pfs_own_list(struct pfs_store *store, uint64_t after, struct pfs_listed *out, size_t max)
 {
 	uint32_t end = pfs_index_end(store->index);
 	uint64_t cookie = pfs_max_u64(after + 1, PFS_OBJECT_FIRST);
@@ -395,7 +395,7 @@ ssize_t pfs_list(struct pfs_store *store, uint64_t after, struct pfs_listed *out
 	return (ssize_t)n;
 }
 
-int pfs_place(struct pfs_store *store, const struct pfs_key *key, struct pfs_place *out)
+int pfs_own_place(struct pfs_store *store, const struct pfs_key *key, struct pfs_place *out)
 {
 	struct pfs_view view;
 	struct pfs_loaded loaded;

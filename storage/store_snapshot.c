@@ -257,7 +257,7 @@ static void begin_in_read_only(struct pfs_store *store, struct pfs_snapshot *sna
 	pthread_mutex_unlock(&store->commit);
 }
 
-int pfs_snapshot_open(struct pfs_store *store, struct pfs_snapshot **out)
+int pfs_own_snapshot_open(struct pfs_store *store, struct pfs_snapshot **out)
 {
 	struct pfs_snapshot *snapshot = calloc(1, sizeof(*snapshot));
 	int err = 0;
@@ -340,7 +340,7 @@ static void unchain(struct pfs_snapshot *snapshot)
 	pthread_mutex_unlock(&snapshot->store->commit);
 }
 
-void pfs_snapshot_close(struct pfs_snapshot *snapshot)
+void pfs_own_snapshot_close(struct pfs_snapshot *snapshot)
 {
 	struct pfs_store *store = snapshot ? snapshot->store : NULL;
 	uint64_t at = 0, pinned;
@@ -370,7 +370,7 @@ void pfs_snapshots_end(struct pfs_store *store)
 		pfs_snapshot_close(store->snapshots.newest);
 }
 
-void pfs_snapshot_info(const struct pfs_snapshot *snapshot, struct pfs_snapshot_info *out)
+void pfs_own_snapshot_info(const struct pfs_snapshot *snapshot, struct pfs_snapshot_info *out)
 {
 	*out = snapshot->info;
 }
@@ -488,8 +488,8 @@ static bool is_shown(const struct pfs_key *key)
 	return key->kind != PFS_KEY_TEMP && key->kind != PFS_KEY_NONE;
 }
 
-int pfs_snapshot_lookup_change(struct pfs_snapshot *snapshot, const struct pfs_key *key,
-			       struct pfs_attr *attr, uint64_t *sequence)
+int pfs_own_snapshot_lookup_change(struct pfs_snapshot *snapshot, const struct pfs_key *key,
+				   struct pfs_attr *attr, uint64_t *sequence)
 {
 	struct look look = {0};
 	size_t got;
@@ -501,16 +501,16 @@ int pfs_snapshot_lookup_change(struct pfs_snapshot *snapshot, const struct pfs_k
 	return err;
 }
 
-int pfs_snapshot_lookup(struct pfs_snapshot *snapshot, const struct pfs_key *key,
-			struct pfs_attr *attr)
+int pfs_own_snapshot_lookup(struct pfs_snapshot *snapshot, const struct pfs_key *key,
+			    struct pfs_attr *attr)
 {
 	uint64_t sequence;
 
 	return pfs_snapshot_lookup_change(snapshot, key, attr, &sequence);
 }
 
-ssize_t pfs_snapshot_read(struct pfs_snapshot *snapshot, const struct pfs_key *key, uint64_t off,
-			  void *buf, size_t len)
+ssize_t pfs_own_snapshot_read(struct pfs_snapshot *snapshot, const struct pfs_key *key,
+			      uint64_t off, void *buf, size_t len)
 {
 	struct look look = {.off = off, .buf = buf, .len = len};
 	size_t got = 0;
@@ -519,8 +519,8 @@ ssize_t pfs_snapshot_read(struct pfs_snapshot *snapshot, const struct pfs_key *k
 	return err ? err : (ssize_t)got;
 }
 
-int pfs_snapshot_get(struct pfs_snapshot *snapshot, const struct pfs_key *key, void **data,
-		     size_t *len, struct pfs_attr *attr)
+int pfs_own_snapshot_get(struct pfs_snapshot *snapshot, const struct pfs_key *key, void **data,
+			 size_t *len, struct pfs_attr *attr)
 {
 	struct look look = {.whole = true};
 	int err;
@@ -558,8 +558,8 @@ static const struct pfs_former *entry_at(const struct pfs_snapshot *snapshot, ui
 	return NULL;
 }
 
-ssize_t pfs_snapshot_list(struct pfs_snapshot *snapshot, uint64_t after,
-			  struct pfs_snapshot_name *out, size_t max)
+ssize_t pfs_own_snapshot_list(struct pfs_snapshot *snapshot, uint64_t after,
+			      struct pfs_snapshot_name *out, size_t max)
 {
 	struct pfs_store *store = snapshot->store;
 	struct pfs_listed present[LIST_STRIDE];

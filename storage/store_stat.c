@@ -90,7 +90,7 @@ static int stat_soon(struct pfs_store *store, struct pfs_store_stat *out)
 	return 0;
 }
 
-int pfs_store_stat(struct pfs_store *store, struct pfs_store_stat *out)
+int pfs_own_stat(struct pfs_store *store, struct pfs_store_stat *out)
 {
 	struct pfs_io_space space;
 	int err;
@@ -114,7 +114,7 @@ int pfs_store_stat(struct pfs_store *store, struct pfs_store_stat *out)
 	return 0;
 }
 
-uint64_t pfs_store_sequence(const struct pfs_store *store)
+uint64_t pfs_own_sequence(const struct pfs_store *store)
 {
 	return pfs_journal_appended(store->journal);
 }
@@ -191,7 +191,7 @@ static int stat_pages(struct pfs_store *store, struct page_stats *pages)
 	return err;
 }
 
-int pfs_store_pages(struct pfs_store *store, struct pfs_page_stat **out, size_t *count)
+int pfs_own_pages(struct pfs_store *store, struct pfs_page_stat **out, size_t *count)
 {
 	struct page_stats pages = {0};
 	int err;

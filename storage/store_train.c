@@ -332,7 +332,7 @@ static int may_train(const struct pfs_store *store)
 	return pfs_train_version() ? 0 : -EOPNOTSUPP;
 }
 
-int pfs_train(struct pfs_store *store, bool force, struct pfs_train_result *result)
+int pfs_own_train(struct pfs_store *store, bool force, struct pfs_train_result *result)
 {
 	const struct purpose purpose = {.force = force};
 	int err = may_train(store);
@@ -376,8 +376,8 @@ static bool has_room(struct pfs_store *store)
 	return room;
 }
 
-int pfs_train_from(struct pfs_store *store, const void *samples, const size_t *lens, size_t count,
-		   struct pfs_train_result *result)
+int pfs_own_train_from(struct pfs_store *store, const void *samples, const size_t *lens,
+		       size_t count, struct pfs_train_result *result)
 {
 	const struct purpose purpose = {0};
 	struct samples s = {0};

@@ -233,8 +233,8 @@ static int probe_room(struct pfs_store *store, int64_t mtime_ns)
 	return pfs_pager_probe(store->pager, &need);
 }
 
-int pfs_create(struct pfs_store *store, const struct pfs_key *key, const struct pfs_attr *attr,
-	       uint32_t *object, struct pfs_attr *found)
+int pfs_own_create(struct pfs_store *store, const struct pfs_key *key, const struct pfs_attr *attr,
+		   uint32_t *object, struct pfs_attr *found)
 {
 	unsigned tries = 0;
 	struct pfs_view view;
@@ -459,8 +459,8 @@ static int write_part(struct pfs_store *store, uint32_t object, uint64_t off, co
 	return err;
 }
 
-int pfs_write(struct pfs_store *store, uint32_t object, uint64_t off, const void *data, size_t len,
-	      int64_t mtime_ns)
+int pfs_own_write(struct pfs_store *store, uint32_t object, uint64_t off, const void *data,
+		  size_t len, int64_t mtime_ns)
 {
 	struct pfs_attr attr = {.mtime_ns = mtime_ns};
 	int err = 0;
@@ -477,7 +477,8 @@ int pfs_write(struct pfs_store *store, uint32_t object, uint64_t off, const void
 	return err;
 }
 
-int pfs_zero(struct pfs_store *store, uint32_t object, uint64_t off, uint64_t len, int64_t mtime_ns)
+int pfs_own_zero(struct pfs_store *store, uint32_t object, uint64_t off, uint64_t len,
+		 int64_t mtime_ns)
 {
 	struct pfs_attr attr = {.mtime_ns = mtime_ns};
 	struct pfs_view view;
@@ -630,8 +631,8 @@ static int setattr_locked(struct pfs_store *store, uint32_t object, unsigned mas
 	return err;
 }
 
-int pfs_setattr(struct pfs_store *store, uint32_t object, unsigned mask,
-		const struct pfs_attr *attr, struct pfs_attr *out)
+int pfs_own_setattr(struct pfs_store *store, uint32_t object, unsigned mask,
+		    const struct pfs_attr *attr, struct pfs_attr *out)
 {
 	struct pfs_view view;
 	unsigned tries = 0;

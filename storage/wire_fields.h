@@ -22,7 +22,7 @@
 	F(dictionary_raw) F(dictionary_packed) F(dictionary_off) F(dictionary_trainer) \
 	F(dictionary_off_recorded) F(snapshots) F(snapshot_age_ns) F(pinned_bytes) \
 	F(snapshot_memory) F(doubt) F(read_only) F(defaults.mode) F(defaults.uid) F(defaults.gid) \
-	F(defaults_recorded) F(identity[0]) F(identity[1])
+	F(defaults_recorded) F(published_generation) F(published_ns) F(identity[0]) F(identity[1])
 
 /* struct pfs_page_stat */
 #define PFS_WIRE_PAGE_FIELDS(F) \
