@@ -46,14 +46,6 @@ static void on_finding(void *arg, const struct pfs_finding *finding)
 			 own.text);
 }
 
-static void on_progress(void *arg, uint64_t done, uint64_t total)
-{
-	/* Objects say how far they are; pages within them do not. */
-	(void)arg;
-	(void)done;
-	(void)total;
-}
-
 /* ---- a page with its hole ---- */
 
 struct holed_dir {
@@ -144,10 +136,17 @@ static int check_page(struct checking *c)
 	struct holed_dir dir = {
 		.base.ops = &holed_dir_ops, .origin = c->p->dir, .page = c->page, .name = c->name};
 	struct pfs_checked_page page = {.number = PFS_PUBLISHED_PAGE, .file_size = c->page->len};
+	const uint64_t done = c->check.done, total = c->check.total;
+	pfs_progress_fn *progress = c->check.progress;
 	int err;
 
+	/* Its bytes were counted as those of the object. */
+	c->check.progress = NULL;
 	c->check.dir = &dir.base;
 	err = pfs_check_page(&c->check, &page);
+	c->check.progress = progress;
+	c->check.done = done;
+	c->check.total = total;
 	free(page.live);
 	free(page.odd);
 	return err;
@@ -313,7 +312,6 @@ static int check_dict(struct checking *c, const struct pfs_manifest_object *o, b
 static int check_object(struct checking *c, uint32_t i)
 {
 	const struct pfs_manifest_object *o = &c->g->m.objects[i];
-	pfs_progress_fn *progress = c->check.progress;
 	struct pfs_file *file;
 	uint64_t size = 0, before;
 	bool right;
@@ -333,6 +331,7 @@ static int check_object(struct checking *c, uint32_t i)
 		pfs_check_say(&c->check, true, c->name, 0, NULL, "can't be opened: %s",
 			      strerror(-err));
 		c->check.result->damaged += o->role == PFS_OBJECT_PAGE ? o->count : 0;
+		c->check.counts_known = false;
 		return o->role == PFS_OBJECT_DICT ? check_dict(c, o, false) : 0;
 	}
 	if (size != o->len)
@@ -344,10 +343,8 @@ static int check_object(struct checking *c, uint32_t i)
 		err = check_dict(c, o, right);
 	if (o->role == PFS_OBJECT_PAGE) {
 		c->page = o;
-		c->check.progress = progress ? on_progress : NULL;
 		before = c->check.result->findings;
 		err = check_page(c);
-		c->check.progress = progress;
 		if (!err)
 			err = check_keys(c, file, right && c->check.result->findings == before);
 		c->check.result->pages++;

@@ -1,0 +1,666 @@
+/* storage/published.c and what makes a store of it: a published collection reads like the store
+ * that it was made of, with few reads of the origin; damage is an error and never another byte; a
+ * newer generation is taken up beside the old one. */
+#include "tests/unit/publish_helpers.h"
+
+#include "storage/store.h"
+
+#define NONE UINT64_MAX
+
+static struct source odd_source(uint64_t count)
+{
+	return (struct source){.count = count, .doc = odd_doc, .changed = NONE, .absent = NONE};
+}
+
+static struct source records(uint64_t count, uint64_t size)
+{
+	return (struct source){
+		.count = count, .doc = record_doc, .changed = NONE, .absent = NONE, .size = size};
+}
+
+static const struct pfs_logger no_log = {.fn = publish_ignore_log};
+
+static int try_open(struct pfs_sim *sim, struct pfs_store **store, struct pfs_reason *reason)
+{
+	const struct pfs_open_options options = {
+		.read_only = true, .io = pfs_sim_io(sim), .logger = no_log};
+
+	return pfs_store_open(store, WHERE, &options, reason);
+}
+
+static struct pfs_store *open_published(struct pfs_sim *sim)
+{
+	struct pfs_reason reason;
+	struct pfs_store *store;
+	int err = try_open(sim, &store, &reason);
+
+	if (err)
+		fail_msg("%d: %s", err, reason.text);
+	return store;
+}
+
+static struct pfs_store *publish_and_open(struct pfs_sim *sim, const struct source *s)
+{
+	publish_ok(pfs_sim_io(sim), s);
+	return open_published(sim);
+}
+
+/* ---- reading ---- */
+
+static void expect_attr(const struct pfs_attr *got, const struct pfs_attr *attr, size_t len)
+{
+	assert_int_equal(got->size, len);
+	assert_int_equal(got->mtime_ns, attr->mtime_ns);
+	assert_int_equal(got->mode, attr->mode);
+	assert_int_equal(got->uid, attr->uid);
+	assert_int_equal(got->gid, attr->gid);
+	assert_int_equal(got->nlink, 1);
+	assert_true(got->stored > 0);
+}
+
+/* Document i by its key, by its number, as a whole and in parts. Returns its number. */
+static uint32_t expect_doc(struct pfs_store *store, const struct source *s, uint64_t i)
+{
+	struct pfs_attr attr = {0}, got;
+	struct pfs_key key, found;
+	struct pfs_place place;
+	uint8_t part[700];
+	uint32_t object;
+	void *bytes;
+	size_t len, got_len;
+	char *data;
+
+	s->doc(s, i, &key, &attr, &data, &len);
+	assert_int_equal(pfs_lookup(store, &key, &object, &got), 0);
+	expect_attr(&got, &attr, len);
+	assert_int_equal(pfs_getattr(store, object, &got), 0);
+	expect_attr(&got, &attr, len);
+	assert_int_equal(pfs_object_key(store, object, &found), 0);
+	assert_true(pfs_key_equal(&found, &key));
+	assert_int_equal(pfs_get(store, &key, &bytes, &got_len, &got), 0);
+	assert_int_equal(got_len, len);
+	assert_memory_equal(bytes, data, len);
+	free(bytes);
+	for (unsigned n = 0; n < 4; n++) {
+		uint64_t off = n == 0 ? len : pfs_mix64(i + n) % (len + 1);
+		size_t want = pfs_min_u64(sizeof(part), len - off);
+
+		assert_int_equal(pfs_read(store, object, off, part, sizeof(part)), want);
+		assert_memory_equal(part, data + off, want);
+	}
+	if (len > 3 * sizeof(part)) { /* over the border of blocks */
+		uint64_t off = pfs_min_u64(len - sizeof(part), 65536 - 100);
+
+		assert_int_equal(pfs_read(store, object, off, part, sizeof(part)), sizeof(part));
+		assert_memory_equal(part, data + off, sizeof(part));
+	}
+	assert_int_equal(pfs_read(store, object, len + 5, part, sizeof(part)), 0);
+	assert_int_equal(pfs_place(store, &key, &place), 0);
+	assert_true(place.page > 0 && place.container_len == got.stored &&
+		    place.packed_len <= place.container_len && !place.in_journal);
+	assert_int_equal(place.blocks, len > 65536 ? (len + 65535) / 65536 : 0);
+	free(data);
+	return object;
+}
+
+static void expect_absent(struct pfs_store *store, const struct pfs_key *key)
+{
+	struct pfs_attr attr;
+	uint32_t object;
+	size_t len;
+	void *data;
+
+	assert_int_equal(pfs_lookup(store, key, &object, &attr), -ENOENT);
+	assert_int_equal(object, 0);
+	assert_int_equal(pfs_get(store, key, &data, &len, NULL), -ENOENT);
+	assert_null(data);
+}
+
+/* Proves: what was published reads as it was given, by every way there is, in any order; what is
+ * not there is not found, be it between the keys, before the first or behind the last. */
+static void it_reads_like_the_store(void **state)
+{
+	static const uint64_t counts[] = {0, 1, 40, 3000};
+	struct pfs_key key;
+
+	(void)state;
+	for (size_t c = 0; c < pfs_array_len(counts); c++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		const struct source s = odd_source(counts[c]);
+		struct pfs_store *store = publish_and_open(sim, &s);
+		struct pfs_store_stat stat;
+
+		for (uint64_t i = 0; i < s.count; i++)
+			expect_doc(store, &s, pfs_mix64(i) % s.count);
+		for (uint64_t i = 0; i < s.count; i++)
+			assert_int_equal(expect_doc(store, &s, i), PFS_OBJECT_FIRST + i);
+		for (uint64_t i = 2; i < s.count / 2; i++) {
+			key = pfs_key_num(i * i + 1);
+			expect_absent(store, &key);
+		}
+		key = pfs_key_num(UINT64_MAX - 1);
+		expect_absent(store, &key);
+		set_uuid(&key, 0, 0);
+		expect_absent(store, &key);
+		set_uuid(&key, UINT64_MAX, UINT64_MAX);
+		expect_absent(store, &key);
+		assert_int_equal(pfs_key_parse(&key, "scratch", 7), 0);
+		expect_absent(store, &key);
+		assert_int_equal(pfs_store_stat(store, &stat), 0);
+		assert_int_equal(stat.points, s.count);
+		assert_int_equal(stat.published_generation, 1);
+		assert_true(stat.read_only);
+		assert_int_equal(pfs_store_close(store), 0);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Proves: listings, of the store and of a snapshot, have every key once, in order, in steps of any
+ * size; the snapshot's documents are those. */
+static void it_lists_everything_once(void **state)
+{
+	static const size_t steps[] = {1, 7, 256, 1000, 5000};
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct source s = odd_source(2500);
+	struct pfs_store *store = publish_and_open(sim, &s);
+	struct pfs_listed *listed = calloc(5000, sizeof(*listed));
+	struct pfs_snapshot_name *names = calloc(5000, sizeof(*names));
+	struct pfs_snapshot_info info;
+	struct pfs_snapshot *snapshot;
+
+	(void)state;
+	assert_int_equal(pfs_snapshot_open(store, &snapshot), 0);
+	pfs_snapshot_info(snapshot, &info);
+	assert_int_equal(info.points, 2500);
+	assert_int_equal(info.sequence, 42);
+	assert_int_equal(pfs_store_sequence(store), 42);
+	for (size_t step = 0; step < pfs_array_len(steps); step++) {
+		uint64_t after = 0, i = 0, then = 0;
+		ssize_t n;
+
+		while ((n = pfs_list(store, after, listed, steps[step])) > 0) {
+			assert_int_equal(pfs_snapshot_list(snapshot, then, names, steps[step]), n);
+			for (ssize_t k = 0; k < n; k++, i++) {
+				struct pfs_attr attr = {0};
+				struct pfs_key key;
+				char *data;
+				size_t len;
+
+				s.doc(&s, i, &key, &attr, &data, &len);
+				assert_true(pfs_key_equal(&key, &listed[k].key));
+				assert_true(pfs_key_equal(&key, &names[k].key));
+				assert_int_equal(listed[k].object, PFS_OBJECT_FIRST + i);
+				assert_true(listed[k].cookie > after && names[k].cookie > then);
+				after = listed[k].cookie;
+				then = names[k].cookie;
+				free(data);
+			}
+		}
+		assert_int_equal(n, 0);
+		assert_int_equal(i, s.count);
+	}
+	for (uint64_t i = 0; i < s.count; i += 17) {
+		struct pfs_attr attr = {0}, got;
+		struct pfs_key key;
+		uint64_t sequence;
+		void *bytes;
+		char *data;
+		size_t len, n;
+
+		s.doc(&s, i, &key, &attr, &data, &len);
+		assert_int_equal(pfs_snapshot_get(snapshot, &key, &bytes, &n, &got), 0);
+		assert_int_equal(n, len);
+		assert_memory_equal(bytes, data, len);
+		assert_int_equal(pfs_snapshot_lookup_change(snapshot, &key, &got, &sequence), 0);
+		expect_attr(&got, &attr, len);
+		assert_int_equal(pfs_snapshot_read(snapshot, &key, 1, bytes, len),
+				 len ? len - 1 : 0);
+		assert_memory_equal(bytes, data + 1, len ? len - 1 : 0);
+		free(bytes);
+		free(data);
+	}
+	pfs_snapshot_close(snapshot);
+	assert_int_equal(pfs_store_close(store), 0);
+	free(listed);
+	free(names);
+	pfs_sim_free(sim);
+}
+
+/* Proves: whatever would change it is refused with EROFS, opening it for writing, too; nothing of
+ * it is touched; syncing has nothing to do. */
+static void nothing_changes_it(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct source s = odd_source(10);
+	struct pfs_store *store = publish_and_open(sim, &s);
+	const struct pfs_attr attr = {.mode = 0600};
+	struct pfs_put_item item = {.key = pfs_key_num(1), .data = "x", .len = 1};
+	struct pfs_key key = pfs_key_num(1), other = pfs_key_num(77);
+	uint64_t steps = pfs_sim_steps(sim);
+	struct pfs_open_options options = {.io = pfs_sim_io(sim), .logger = no_log};
+	struct pfs_compact_result compacted;
+	struct pfs_train_result trained;
+	struct pfs_repair_result repaired;
+	struct pfs_store *second;
+	struct pfs_reason reason;
+	struct pfs_put *put;
+	uint32_t object;
+	int err;
+
+	(void)state;
+	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	assert_int_equal(pfs_create(store, &other, &attr, &object, NULL), -EROFS);
+	assert_int_equal(pfs_write(store, object, 0, "x", 1, 0), -EROFS);
+	assert_int_equal(pfs_zero(store, object, 0, 1, 0), -EROFS);
+	assert_int_equal(pfs_setattr(store, object, PFS_ATTR_MODE, &attr, NULL), -EROFS);
+	assert_int_equal(pfs_remove(store, &key, NULL), -EROFS);
+	assert_int_equal(pfs_rename(store, &key, &other, 0, NULL), -EROFS);
+	assert_int_equal(pfs_put(store, &key, "x", 1, NULL, 0, NULL), -EROFS);
+	assert_int_equal(pfs_put_many(store, &item, 1, &err), 0);
+	assert_int_equal(err, -EROFS);
+	assert_int_equal(pfs_put_begin(store, &put), -EROFS);
+	assert_null(put);
+	assert_int_equal(pfs_store_compact(store, NULL, NULL, NULL, &compacted), -EROFS);
+	assert_int_equal(pfs_train(store, true, &trained), -EROFS);
+	assert_int_equal(pfs_sync(store), 0);
+	assert_int_equal(pfs_sync_object(store, object), 0);
+	assert_int_equal(pfs_store_open(&second, WHERE, &options, &reason), -EROFS);
+	assert_non_null(strstr(reason.text, "can only be read"));
+	assert_int_equal(
+		pfs_repair(WHERE, pfs_sim_io(sim), &no_log, NULL, NULL, NULL, &repaired, &reason),
+		-EUCLEAN);
+	assert_int_equal(pfs_sim_steps(sim), steps);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* ---- what is asked of the origin ---- */
+
+/* Proves: a document is had with two reads of the origin at most when nothing is known yet, and
+ * with none when it was read before; names need reads of the table of keys alone. */
+static void few_reads_are_needed(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct source s = records(30000, 700);
+	struct pfs_store *store = publish_and_open(sim, &s);
+
+	(void)state;
+	for (unsigned n = 0; n < 20; n++) {
+		uint64_t i = pfs_mix64(n + 5) % s.count, before = pfs_sim_count(sim, PFS_SIM_READ);
+		struct pfs_key key = pfs_key_num(3 * i);
+		size_t len;
+		void *data;
+
+		assert_int_equal(pfs_get(store, &key, &data, &len, NULL), 0);
+		free(data);
+		assert_in_range(pfs_sim_count(sim, PFS_SIM_READ) - before, 0, 2);
+		before = pfs_sim_count(sim, PFS_SIM_READ);
+		assert_int_equal(pfs_get(store, &key, &data, &len, NULL), 0);
+		free(data);
+		assert_int_equal(pfs_sim_count(sim, PFS_SIM_READ), before);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* ---- generations ---- */
+
+/* Proves: after a refresh keys find the new generation, numbers of the old one go on being read, a
+ * listing that was begun goes on in the old one, and so does a snapshot; when nobody refers to it,
+ * it is dropped in the end. Without anything new, nothing happens. */
+static void a_newer_generation_is_taken_up(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct source old = odd_source(2000), now = old;
+	struct pfs_store *store = publish_and_open(sim, &old);
+	struct pfs_listed listed[100];
+	struct pfs_refreshed r, again;
+	struct pfs_snapshot *snapshot;
+	struct pfs_key key = pfs_key_num(5 * 5);
+	uint32_t object, renewed;
+	uint8_t was[5000], is[5000];
+	uint64_t after, count = 100;
+	ssize_t n;
+
+	(void)state;
+	assert_int_equal(pfs_store_refresh(store, &r), 0);
+	assert_true(!r.changed && r.generation == 1);
+	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	assert_int_equal(pfs_read(store, object, 0, was, sizeof(was)), 5000);
+	assert_int_equal(pfs_list(store, 0, listed, 100), 100);
+	after = listed[99].cookie;
+	assert_int_equal(pfs_snapshot_open(store, &snapshot), 0);
+
+	now.changed = 5;
+	now.version = 1;
+	now.absent = 7;
+	publish_ok(pfs_sim_io(sim), &now);
+	assert_int_equal(pfs_lookup(store, &key, &renewed, NULL), 0);
+	assert_int_equal(renewed, object); /* not before it is told to */
+	assert_int_equal(pfs_store_refresh(store, &r), 0);
+	assert_true(r.changed && r.generation == 2);
+	assert_true(object >= r.first && object < r.end && r.end - r.first == 2000);
+	assert_int_equal(pfs_lookup(store, &key, &renewed, NULL), 0);
+	assert_false(renewed >= r.first && renewed < r.end);
+	assert_int_equal(pfs_read(store, renewed, 0, is, sizeof(is)), 5000);
+	assert_memory_not_equal(is, was, sizeof(is));
+	assert_int_equal(pfs_read(store, object, 0, is, sizeof(is)), 5000);
+	assert_memory_equal(is, was, sizeof(is));
+	key = pfs_key_num(7 * 7);
+	expect_absent(store, &key);
+	assert_int_equal(pfs_snapshot_lookup(snapshot, &key, NULL), 0);
+
+	/* Dropped when another one has come, and not while a snapshot reads it. */
+	pfs_store_forget(store, r.first);
+	for (now.version = 2; now.version < 4; now.version++) {
+		publish_ok(pfs_sim_io(sim), &now);
+		assert_int_equal(pfs_store_refresh(store, &again), 0);
+		assert_true(again.changed);
+		pfs_store_forget(store, again.first);
+	}
+	assert_int_equal(pfs_snapshot_lookup(snapshot, &key, NULL), 0);
+	while ((n = pfs_list(store, after, listed, 100)) > 0) {
+		count += (uint64_t)n;
+		after = listed[n - 1].cookie;
+	}
+	assert_int_equal(count, 2000);
+	assert_int_equal(pfs_read(store, object, 0, is, sizeof(is)), 5000);
+	pfs_snapshot_close(snapshot);
+	assert_int_equal(pfs_store_refresh(store, &again), 0);
+	assert_false(again.changed);
+	assert_int_equal(pfs_read(store, object, 0, is, sizeof(is)), -ENOENT);
+	assert_int_equal(pfs_list(store, object, listed, 100), -ESTALE);
+	for (uint64_t i = 0; i < now.count; i += 13) {
+		now.version = 3;
+		if (i != now.absent)
+			expect_doc(store, &now, i);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+static int fail_current(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return strcmp(step->name, PFS_CURRENT_NAME) == 0 ? -EIO : 0;
+}
+
+/* Proves: when the origin can't be asked, or says nonsense, the generation that is there goes on
+ * being read, and the next refresh that can does. */
+static void a_failed_refresh_changes_nothing(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct source s = odd_source(100);
+	struct pfs_store *store = publish_and_open(sim, &s);
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+	struct pfs_refreshed r;
+	struct pfs_file *file;
+
+	(void)state;
+	s.changed = 4;
+	s.version = 1;
+	publish_ok(pfs_sim_io(sim), &s);
+	pfs_sim_on_look(sim, fail_current, NULL);
+	assert_int_equal(pfs_store_refresh(store, &r), -EIO);
+	assert_true(!r.changed && r.generation == 1);
+	pfs_sim_on_look(sim, NULL, NULL);
+	assert_int_equal(dir->ops->open(dir, "generation-00000002", PFS_IO_WRITE, &file), 0);
+	assert_int_equal(dir->ops->write(file, "X", 1, 0), 0);
+	assert_int_equal(pfs_store_refresh(store, &r), -EUCLEAN);
+	s.changed = NONE;
+	expect_doc(store, &s, 4);
+	assert_int_equal(dir->ops->write(file, "P", 1, 0), 0);
+	dir->ops->close(file);
+	assert_int_equal(pfs_store_refresh(store, &r), 0);
+	assert_true(r.changed && r.generation == 2);
+	s.changed = 4;
+	expect_doc(store, &s, 4);
+	dir->ops->close_dir(dir);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* ---- damage ---- */
+
+struct names {
+	char at[64][PFS_OBJECT_NAME_MAX];
+	size_t count;
+};
+
+static int add_name(void *arg, const char *name)
+{
+	struct names *names = arg;
+
+	if (strcmp(name, PFS_PUBLISH_LOCK_NAME) != 0)
+		snprintf(names->at[names->count++], PFS_OBJECT_NAME_MAX, "%s", name);
+	return 0;
+}
+
+struct findings {
+	unsigned fatal;
+	char where[64];
+};
+
+static void note_finding(void *arg, const struct pfs_finding *finding)
+{
+	struct findings *f = arg;
+
+	f->fatal += finding->fatal;
+	snprintf(f->where, sizeof(f->where), "%s", finding->where);
+}
+
+static void note_progress(void *arg, uint64_t done, uint64_t total)
+{
+	(void)arg;
+	assert_true(done <= total);
+}
+
+static int check_it(struct pfs_sim *sim, struct findings *f, struct pfs_check_result *result)
+{
+	struct pfs_reason reason;
+
+	*f = (struct findings){0};
+	return pfs_check(WHERE, pfs_sim_io(sim), &no_log, note_finding, note_progress, f, result,
+			 &reason);
+}
+
+static void flip(struct pfs_dir *dir, const char *name, uint64_t off, uint8_t mask)
+{
+	struct pfs_file *file;
+	uint8_t byte;
+
+	assert_int_equal(dir->ops->open(dir, name, PFS_IO_WRITE, &file), 0);
+	assert_int_equal(dir->ops->read(file, &byte, 1, off), 1);
+	byte ^= mask;
+	assert_int_equal(dir->ops->write(file, &byte, 1, off), 0);
+	dir->ops->close(file);
+}
+
+static uint64_t size_of(struct pfs_dir *dir, const char *name)
+{
+	struct pfs_file *file;
+	uint64_t size;
+
+	assert_int_equal(dir->ops->open(dir, name, 0, &file), 0);
+	assert_int_equal(dir->ops->size(file, &size), 0);
+	dir->ops->close(file);
+	return size;
+}
+
+/* Every document is as it was or an error. Returns how many are an error. */
+static unsigned read_all(struct pfs_store *store, const struct source *s)
+{
+	unsigned errors = 0;
+
+	for (uint64_t i = 0; i < s->count; i++) {
+		struct pfs_attr attr = {0}, got;
+		struct pfs_key key;
+		size_t len, got_len;
+		void *bytes;
+		char *data;
+		int err;
+
+		s->doc(s, i, &key, &attr, &data, &len);
+		err = pfs_get(store, &key, &bytes, &got_len, &got);
+		if (err) {
+			assert_int_equal(err, -EIO);
+			errors++;
+		} else {
+			assert_int_equal(got_len, len);
+			assert_memory_equal(bytes, data, len);
+			expect_attr(&got, &attr, len);
+			free(bytes);
+		}
+		free(data);
+	}
+	return errors;
+}
+
+/* Proves: whichever bit of whichever file is wrong, nobody reads another byte than was published,
+ * and the check says that something is wrong, and where. */
+static void damage_is_an_error_and_found(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct source s = {.count = 60, .doc = odd_doc, .changed = NONE, .absent = NONE};
+	struct pfs_check_result result;
+	struct names names = {0};
+	struct findings f;
+	struct pfs_dir *dir;
+	unsigned lost = 0;
+
+	(void)state;
+	publish_ok(pfs_sim_io(sim), &s);
+	dir = open_where(pfs_sim_io(sim));
+	assert_int_equal(dir->ops->list(dir, add_name, &names), 0);
+	assert_int_equal(check_it(sim, &f, &result), 0);
+	assert_int_equal(f.fatal, 0);
+	assert_int_equal(result.findings, 0);
+	assert_int_equal(result.documents, 60);
+	assert_int_equal(result.pages, 1);
+	for (size_t i = 0; i < names.count; i++) {
+		uint64_t size = size_of(dir, names.at[i]);
+
+		for (unsigned n = 0; n < 40; n++) {
+			uint64_t off = n < 8 ? size * n / 8 : pfs_mix64(n * 77 + i) % size;
+			struct pfs_reason reason;
+			struct pfs_store *store;
+			int err;
+
+			flip(dir, names.at[i], off, (uint8_t)(1u << n % 8));
+			err = try_open(sim, &store, &reason);
+			if (err) {
+				assert_true(err == -EUCLEAN || err == -EPROTONOSUPPORT);
+				assert_true(reason.text[0]);
+				assert_int_equal(check_it(sim, &f, &result), err);
+			} else {
+				lost += read_all(store, &s);
+				assert_int_equal(pfs_store_close(store), 0);
+				assert_int_equal(check_it(sim, &f, &result), 0);
+				assert_true(f.fatal > 0);
+				assert_string_equal(f.where, names.at[i]);
+			}
+			flip(dir, names.at[i], off, (uint8_t)(1u << n % 8));
+		}
+	}
+	assert_true(lost > 0);
+	assert_int_equal(check_it(sim, &f, &result), 0);
+	assert_int_equal(f.fatal, 0);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* Proves: an object that is missing, or cut off, costs its own documents and no others. */
+static void what_is_missing_costs_its_own(void **state)
+{
+	const struct source s = records(12000, 1000);
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_check_result result;
+	struct pfs_manifest m;
+	struct pfs_dir *dir;
+	struct findings f;
+	uint32_t last;
+
+	(void)state;
+	publish_ok(pfs_sim_io(sim), &s);
+	dir = open_where(pfs_sim_io(sim));
+	assert_int_equal(read_generation(dir, &m), 1);
+	last = m.object_count - 1;
+	assert_true(m.objects[last].first_rank > 0); /* there are two pages, at least */
+	for (unsigned way = 0; way < 2; way++) {
+		char name[PFS_OBJECT_NAME_MAX];
+		struct pfs_store *store;
+		struct pfs_file *file;
+
+		pfs_object_name(name, PFS_OBJECT_PAGE, m.objects[last].hash);
+		if (way == 0) {
+			assert_int_equal(dir->ops->open(dir, name, PFS_IO_WRITE, &file), 0);
+			assert_int_equal(dir->ops->truncate(file, 70000 + m.objects[last].head), 0);
+			dir->ops->close(file);
+		} else {
+			assert_int_equal(dir->ops->unlink(dir, name), 0);
+		}
+		store = open_published(sim);
+		for (uint64_t i = 0; i < s.count; i += 7) {
+			struct pfs_key key = pfs_key_num(3 * i);
+			size_t len;
+			void *data;
+			int err = pfs_get(store, &key, &data, &len, NULL);
+
+			if (i < m.objects[last].first_rank)
+				assert_int_equal(err, 0);
+			else if (way == 1)
+				assert_true(err == -EIO || err == -ESTALE);
+			free(data);
+		}
+		assert_int_equal(pfs_store_close(store), 0);
+		assert_int_equal(check_it(sim, &f, &result), 0);
+		assert_true(f.fatal > 0);
+		assert_string_equal(f.where, name);
+		if (way == 1)
+			assert_int_equal(result.damaged, m.objects[last].count);
+	}
+	pfs_manifest_free(&m);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* Proves: where there is nothing, or a store, or something else, opening says so. */
+static void what_is_none_is_no_collection(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_reason reason;
+	struct pfs_store *store;
+	struct pfs_dir *dir;
+	struct pfs_file *file;
+
+	(void)state;
+	assert_int_equal(try_open(sim, &store, &reason), -ENOENT);
+	assert_false(pfs_store_is_published(WHERE, pfs_sim_io(sim)));
+	dir = open_where(pfs_sim_io(sim));
+	assert_int_equal(dir->ops->open(dir, PFS_CURRENT_NAME, PFS_IO_WRITE | PFS_IO_CREATE, &file),
+			 0);
+	assert_int_equal(dir->ops->write(file, "main\n", 5, 0), 0);
+	dir->ops->close(file);
+	dir->ops->close_dir(dir);
+	assert_true(pfs_store_is_published(WHERE, pfs_sim_io(sim)));
+	assert_int_equal(try_open(sim, &store, &reason), -EUCLEAN);
+	assert_non_null(strstr(reason.text, "current"));
+	pfs_sim_free(sim);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(it_reads_like_the_store),
+		cmocka_unit_test(it_lists_everything_once),
+		cmocka_unit_test(nothing_changes_it),
+		cmocka_unit_test(few_reads_are_needed),
+		cmocka_unit_test(a_newer_generation_is_taken_up),
+		cmocka_unit_test(a_failed_refresh_changes_nothing),
+		cmocka_unit_test(damage_is_an_error_and_found),
+		cmocka_unit_test(what_is_missing_costs_its_own),
+		cmocka_unit_test(what_is_none_is_no_collection),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
