@@ -1,8 +1,8 @@
 # payloadfs. `make help` lists the targets, V=1 shows the commands, WERROR=1 turns warnings into errors.
 #
 # Everything is built below build/<variant>/; a variant is release, debug, asan or tsan. CC, CFLAGS, CPPFLAGS
-# and LDFLAGS are the user's and come after the project's own; a change of them rebuilds what it concerns. So does
-# ZSTD=0, which builds without libzstd where there is one.
+# and LDFLAGS are the user's and come after the project's own; a change of them rebuilds what it concerns. So do
+# ZSTD=0, CRYPTO=0 and CURL=0, which build without libzstd, libcrypto, libcurl where there is one.
 # Sources are found by their place, so a new file needs no line here.
 
 SHELL = /bin/bash
@@ -47,16 +47,19 @@ fuzz_ldflags = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free # test
 build/fuzz/storage/crc.o: private extra_cflags = -fno-sanitize=fuzzer-no-link,undefined
 
 # Expanded once, and only when a recipe asks: pkg-config may not be there before install-deps has run.
-# libzstd trains dictionaries, libcrypto hashes what is published; without one, or with ZSTD=0 or CRYPTO=0, the rest
-# is built.
+# libzstd trains dictionaries, libcrypto hashes what is published, libcurl speaks with servers; without one, or with
+# ZSTD=0, CRYPTO=0 or CURL=0, the rest is built.
 crypto = $(if $(filter 0,$(CRYPTO)),false,pkg-config --exists libcrypto)
+curl = $(if $(filter 0,$(CURL)),false,pkg-config --exists 'libcurl >= 7.85')
 zstd = $(if $(filter 0,$(ZSTD)),false,pkg-config --exists libzstd)
 storage_cflags = $(eval storage_cflags := $(shell pkg-config --cflags liblz4 liburcu-bp; \
 	$(zstd) && echo -DPFS_HAVE_ZSTD && pkg-config --cflags libzstd; \
-	$(crypto) && echo -DPFS_HAVE_CRYPTO && pkg-config --cflags libcrypto))$(storage_cflags)
+	$(crypto) && echo -DPFS_HAVE_CRYPTO && pkg-config --cflags libcrypto; \
+	$(curl) && echo -DPFS_HAVE_CURL && pkg-config --cflags libcurl))$(storage_cflags)
 storage_libs = $(eval storage_libs := $(shell pkg-config --libs liblz4 liburcu-bp; \
 	$(zstd) && pkg-config --libs libzstd; \
-	$(crypto) && pkg-config --libs libcrypto))$(storage_libs)
+	$(crypto) && pkg-config --libs libcrypto; \
+	$(curl) && pkg-config --libs libcurl))$(storage_libs)
 peer_cflags = $(eval peer_cflags := $(shell pkg-config --cflags rocksdb lmdb sqlite3))$(peer_cflags)
 peer_libs = $(eval peer_libs := $(shell pkg-config --libs rocksdb lmdb sqlite3))$(peer_libs)
 fuse_cflags = $(eval fuse_cflags := $(shell pkg-config --cflags fuse3))$(fuse_cflags)
@@ -286,7 +289,7 @@ help: ## this list
 
 # Run at every make: it takes some milliseconds when everything is there.
 deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-tidy deps-fuzz deps-deb deps-check-deb deps-tour deps-pictures: deps-%:
-	@CC='$(CC)' ZSTD='$(ZSTD)' CRYPTO='$(CRYPTO)' tools/install-deps $*
+	@CC='$(CC)' ZSTD='$(ZSTD)' CRYPTO='$(CRYPTO)' CURL='$(CURL)' tools/install-deps $*
 
 deps-fuzz: private override CC = $(FUZZ_CC)
 

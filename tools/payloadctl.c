@@ -7,6 +7,7 @@
 #include <lz4.h>
 
 #include "storage/hash.h"
+#include "storage/io_http.h"
 #include "storage/version.h"
 #include "tools/command.h"
 #include "tools/report.h"
@@ -34,11 +35,13 @@ static int print_help(void)
 static int print_version(void)
 {
 	const char *trainer = pfs_store_trainer(), *hash = pfs_hash_version();
+	const char *http = pfs_http_version();
 
-	printf("payloadctl %s\nlz4 %s\nlibzstd %s\nlibcrypto %s\n", PFS_VERSION,
+	printf("payloadctl %s\nlz4 %s\nlibzstd %s\nlibcrypto %s\nlibcurl %s\n", PFS_VERSION,
 	       LZ4_versionString(),
 	       trainer ? trainer : "none (no dictionaries are made; those that are there are used)",
-	       hash ? hash : "none (nothing can be published; what is there can be read)");
+	       hash ? hash : "none (nothing can be published; what is there can be read)",
+	       http ? http : "none (no URLs)");
 	return end_output(stdout, PFS_EXIT_OK);
 }
 

@@ -391,9 +391,9 @@ without_zstd() {
 		cd "$root"
 		eval "$compile -c -o '$T/bin/train.o' storage/train.c"
 		eval "$compile -o '$T/bin/payloadctl' $build/tools/*.o '$T/bin/train.o' $build/libpayload.a \
-			$(pkg-config --libs liblz4 liburcu-bp)"
+			$(pkg-config --libs liblz4 liburcu-bp libcrypto libcurl)"
 		eval "$compile -o '$T/bin/payloadfs' $build/fs/*.o '$T/bin/train.o' $build/libpayload.a \
-			$(pkg-config --libs fuse3 liblz4 liburcu-bp)"
+			$(pkg-config --libs fuse3 liblz4 liburcu-bp libcrypto libcurl)"
 	)
 	build=$T/bin PATH=$T/bin:$PATH
 }

@@ -40,7 +40,7 @@ installed = 755:build/$(INSTALL_VARIANT)/payloadfs:$(BINDIR)/payloadfs \
 	644:tools/dist/example.conf:$(DOCDIR)/example.conf
 
 dist_requires = liblz4 liburcu-bp $(shell pkg-config --exists libzstd && echo libzstd) \
-	$(shell pkg-config --exists libcrypto && echo libcrypto)
+	$(shell pkg-config --exists libcrypto && echo libcrypto) $(shell $(curl) && echo libcurl)
 
 .PHONY: install install-files uninstall dist-files
 

@@ -1,0 +1,342 @@
+#include "storage/http_client.h"
+
+#ifdef PFS_HAVE_CURL
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "storage/http_client_internal.h"
+
+#define PAUSE_FIRST_MS 50
+#define PAUSE_MAX_MS 5000
+#define TRANSFER_PER_S 65536u /* a link slower than that is none */
+#define REDIRECTIONS_MAX 5
+#define SHA256_OF_NOTHING "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+#define HEADER_MAX 4200
+
+#define MS (PFS_NSEC_PER_SEC / 1000)
+
+/* ---- a client ---- */
+
+static void init_curl(void)
+{
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+/* Signals are for the program's own threads. */
+static int start_thread(struct pfs_http_client *client)
+{
+	sigset_t all, before;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&client->thread, NULL, pfs_http_loop, client);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -err;
+}
+
+int pfs_http_client_new(struct pfs_http_client **out, const struct pfs_http_place *place,
+			const struct pfs_http_options *options)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct pfs_http_client *client;
+	int err = -ENOMEM;
+
+	*out = NULL;
+	pthread_once(&once, init_curl);
+	client = calloc(1, sizeof(*client));
+	if (!client)
+		return -ENOMEM;
+	client->place = place;
+	client->timeout_ms =
+		options && options->timeout_ms ? options->timeout_ms : PFS_HTTP_TIMEOUT_DEFAULT_MS;
+	if (client->timeout_ms < PFS_HTTP_TIMEOUT_MIN_MS)
+		client->timeout_ms = PFS_HTTP_TIMEOUT_MIN_MS;
+	if (options)
+		client->logger = options->logger;
+	client->todo_end = &client->todo;
+	if (place->s3 && place->user[0])
+		snprintf(client->sigv4, sizeof(client->sigv4), "aws:amz:%s:s3", place->region);
+	pthread_mutex_init(&client->lock, NULL);
+	pthread_cond_init(&client->over, NULL);
+	client->multi = curl_multi_init();
+	if (client->multi)
+		err = start_thread(client);
+	if (err) {
+		if (client->multi)
+			curl_multi_cleanup(client->multi);
+		pthread_cond_destroy(&client->over);
+		pthread_mutex_destroy(&client->lock);
+		free(client);
+		return err;
+	}
+	*out = client;
+	return 0;
+}
+
+void pfs_http_client_free(struct pfs_http_client *client)
+{
+	pthread_mutex_lock(&client->lock);
+	client->stopping = true;
+	pthread_mutex_unlock(&client->lock);
+	curl_multi_wakeup(client->multi);
+	pthread_join(client->thread, NULL);
+	while (client->idle_count)
+		curl_easy_cleanup(client->idle[--client->idle_count]);
+	curl_multi_cleanup(client->multi);
+	pthread_cond_destroy(&client->over);
+	pthread_mutex_destroy(&client->lock);
+	free(client);
+}
+
+int pfs_http_complain(struct pfs_http_client *client, int err, const char *url, const char *fmt,
+		      ...)
+{
+	char text[PFS_LOG_LINE_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	pfs_logf_limited(&client->limit, &client->logger, PFS_LOG_WARNING, "%.256s: %s", url, text);
+	return err;
+}
+
+/* ---- one attempt ---- */
+
+static CURL *take_handle(struct pfs_http_client *client)
+{
+	CURL *easy = NULL;
+
+	pthread_mutex_lock(&client->lock);
+	if (client->idle_count)
+		easy = client->idle[--client->idle_count];
+	pthread_mutex_unlock(&client->lock);
+	return easy ? easy : curl_easy_init();
+}
+
+static void put_handle(struct pfs_http_client *client, CURL *easy)
+{
+	curl_easy_reset(easy);
+	pthread_mutex_lock(&client->lock);
+	if (client->idle_count < pfs_array_len(client->idle)) {
+		client->idle[client->idle_count++] = easy;
+		easy = NULL;
+	}
+	pthread_mutex_unlock(&client->lock);
+	if (easy)
+		curl_easy_cleanup(easy);
+}
+
+static bool add_header(struct pfs_http_attempt *a, const char *name, const char *value)
+{
+	char line[HEADER_MAX];
+	struct curl_slist *longer;
+
+	snprintf(line, sizeof(line), "%s: %s", name, value);
+	longer = curl_slist_append(a->headers, line);
+	if (longer)
+		a->headers = longer;
+	return longer != NULL;
+}
+
+/* With all that the signature of S3 says something about. */
+static bool set_signature(const struct pfs_http_client *client, struct pfs_http_attempt *a)
+{
+	const struct pfs_http_place *place = client->place;
+	const struct pfs_http_request *r = a->request;
+	const char *payload = r->method != PFS_HTTP_PUT ? SHA256_OF_NOTHING
+			      : r->sha256		? r->sha256
+							: "UNSIGNED-PAYLOAD";
+
+	if (!place->s3 || !place->user[0])
+		return true;
+	return curl_easy_setopt(a->easy, CURLOPT_AWS_SIGV4, client->sigv4) == CURLE_OK &&
+	       curl_easy_setopt(a->easy, CURLOPT_USERPWD, place->user) == CURLE_OK &&
+	       add_header(a, "x-amz-content-sha256", payload) &&
+	       (!place->token[0] || add_header(a, "x-amz-security-token", place->token));
+}
+
+static bool set_method(struct pfs_http_attempt *a)
+{
+	const struct pfs_http_request *r = a->request;
+	char range[64];
+	CURL *easy = a->easy;
+
+	switch (r->method) {
+	case PFS_HTTP_GET:
+		if (r->whole)
+			return true;
+		snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, r->off, r->off + r->len - 1);
+		return curl_easy_setopt(easy, CURLOPT_RANGE, range) == CURLE_OK;
+	case PFS_HTTP_HEAD: return curl_easy_setopt(easy, CURLOPT_NOBODY, 1L) == CURLE_OK;
+	case PFS_HTTP_DELETE:
+		return curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "DELETE") == CURLE_OK;
+	case PFS_HTTP_PUT: break;
+	}
+	curl_easy_setopt(easy, CURLOPT_READFUNCTION, pfs_http_give_body);
+	curl_easy_setopt(easy, CURLOPT_READDATA, a);
+	curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, pfs_http_seek_body);
+	curl_easy_setopt(easy, CURLOPT_SEEKDATA, a);
+	curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->size);
+	return curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L) == CURLE_OK;
+}
+
+/* Redirections of S3 would need another signature; those of an encrypted server stay encrypted. */
+static void set_protocols(const struct pfs_http_place *place, CURL *easy)
+{
+	const char *allowed = place->tls ? "https" : "http,https";
+
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, allowed);
+	curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, allowed);
+	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, place->s3 ? 0L : 1L);
+	curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)REDIRECTIONS_MAX);
+	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+	/* One connection of HTTP/2 for many requests, rather than many for one each. */
+	curl_easy_setopt(easy, CURLOPT_PIPEWAIT, place->tls ? 1L : 0L);
+	if (!place->s3)
+		curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_OPTIONAL);
+	if (place->ca_file)
+		curl_easy_setopt(easy, CURLOPT_CAINFO, place->ca_file);
+}
+
+static int prepare(struct pfs_http_client *client, struct pfs_http_attempt *a, bool again)
+{
+	CURL *easy = a->easy;
+	bool good;
+
+	good = curl_easy_setopt(easy, CURLOPT_URL, a->request->url) == CURLE_OK;
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, a);
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 1L);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, a->error);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, pfs_http_take_header);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, a);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, pfs_http_take_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, a);
+	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(easy, CURLOPT_USERAGENT, "payloadfs");
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(a->stall_ns / MS));
+	/* What went wrong may have been the connection. */
+	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, again ? 1L : 0L);
+	set_protocols(client->place, easy);
+	good = good && set_method(a) && set_signature(client, a);
+	if (good && a->headers)
+		good = curl_easy_setopt(easy, CURLOPT_HTTPHEADER, a->headers) == CURLE_OK;
+	return good ? 0 : -ENOMEM;
+}
+
+/* Returns the verdict, and takes the time it took off *left_ns; *wait_ms: the server asks to be
+ * left alone so long. */
+static enum pfs_http_verdict try_once(struct pfs_http_client *client,
+				      struct pfs_http_request *request, int64_t *left_ns,
+				      bool again, int *err, char *why, unsigned *wait_ms)
+{
+	struct pfs_http_attempt a = {
+		.request = request,
+		.time_ns = *left_ns,
+		/* So that there is time for another one. */
+		.stall_ns = client->timeout_ms * MS / 3,
+	};
+	enum pfs_http_verdict verdict = PFS_HTTP_DONE;
+	curl_off_t retry_after = 0;
+
+	request->got = 0;
+	request->total = UINT64_MAX;
+	request->etag[0] = 0;
+	a.easy = take_handle(client);
+	*err = a.easy ? prepare(client, &a, again) : -ENOMEM;
+	snprintf(why, PFS_HTTP_WHY_MAX, "no memory");
+	if (!*err) {
+		pfs_http_transfer(client, &a);
+		*left_ns -= a.took_ns;
+		verdict = pfs_http_judge(&a, err, why);
+		curl_easy_getinfo(a.easy, CURLINFO_RETRY_AFTER, &retry_after);
+	}
+	*wait_ms = retry_after > 0 && retry_after < 3600 ? (unsigned)retry_after * 1000 : 0;
+	curl_slist_free_all(a.headers);
+	if (a.easy)
+		put_handle(client, a.easy);
+	return verdict;
+}
+
+/* ---- trying again ---- */
+
+static void sleep_ms(unsigned ms)
+{
+	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * MS};
+
+	while (nanosleep(&t, &t) && errno == EINTR)
+		;
+}
+
+/* Doubling, with chance, so that many clients do not come back at the same moment. */
+static unsigned pause_ms(unsigned tries, const void *seed)
+{
+	unsigned ms = tries < 8 ? PAUSE_FIRST_MS << tries : PAUSE_MAX_MS;
+	uint64_t chance = pfs_mix64((uint64_t)pfs_http_now() ^ (uint64_t)(uintptr_t)seed);
+
+	if (ms > PAUSE_MAX_MS)
+		ms = PAUSE_MAX_MS;
+	return ms / 2 + (unsigned)(chance % (ms / 2 + 1));
+}
+
+static bool is_away(struct pfs_http_client *client)
+{
+	bool away;
+
+	pthread_mutex_lock(&client->lock);
+	away = client->away;
+	pthread_mutex_unlock(&client->lock);
+	return away;
+}
+
+static void set_away(struct pfs_http_client *client, bool away)
+{
+	bool back;
+
+	pthread_mutex_lock(&client->lock);
+	back = client->away && !away;
+	client->away = away;
+	pthread_mutex_unlock(&client->lock);
+	if (back)
+		pfs_logf(&client->logger, PFS_LOG_INFO, "%s answers again", client->place->url);
+}
+
+int pfs_http_perform(struct pfs_http_client *client, struct pfs_http_request *request)
+{
+	uint64_t bytes = request->method == PFS_HTTP_PUT ? request->size : request->len;
+	int64_t left =
+		client->timeout_ms * MS + (int64_t)(bytes / TRANSFER_PER_S) * PFS_NSEC_PER_SEC;
+	bool once = is_away(client);
+	char why[PFS_HTTP_WHY_MAX] = "", latest[PFS_HTTP_WHY_MAX];
+	unsigned tries = 0, odd = 0, wait_ms;
+	enum pfs_http_verdict verdict;
+	int err;
+
+	for (;;) {
+		unsigned pause;
+
+		verdict = try_once(client, request, &left, tries > 0, &err, latest, &wait_ms);
+		/* The last attempt has only what time was left. */
+		if (tries++ == 0 || strcmp(latest, PFS_HTTP_TOO_LONG) != 0)
+			memcpy(why, latest, sizeof(why));
+		if (verdict == PFS_HTTP_DONE)
+			break;
+		odd += verdict == PFS_HTTP_TWICE;
+		pause = wait_ms ? wait_ms : pause_ms(tries - 1, request);
+		left -= pause * MS;
+		if (once || odd > 1 || left <= 0)
+			break;
+		sleep_ms(pause);
+	}
+	set_away(client, verdict == PFS_HTTP_AGAIN);
+	if (err && err != -ENOENT)
+		(void)pfs_http_complain(client, err, request->url, "%s%s", why,
+					tries > 1 ? ", and so several times" : "");
+	return err;
+}
+#endif
