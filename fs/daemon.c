@@ -181,6 +181,13 @@ static void on_counters(void *arg)
 	pfs_fs_log_counters(&d->fs);
 }
 
+static void on_refresh(void *arg)
+{
+	struct pfs_daemon *d = arg;
+
+	pfs_fs_refresh(&d->fs);
+}
+
 /* Hooks of the control socket. */
 static void on_changed(void *arg, const struct pfs_serve_change *changes, size_t count)
 {
@@ -234,6 +241,9 @@ static int start_serving(struct pfs_daemon *d)
 	};
 	int err;
 
+	/* Others may read the directory, too, and there is nothing that only a daemon can do. */
+	if (d->options->published)
+		return PFS_EXIT_OK;
 	err = pfs_serve_start(&d->serve, &options);
 	if (err && !d->options->read_only) {
 		pfs_logf(logger_of(d), PFS_LOG_ERROR, "%s/%s: %s", d->store_path, PFS_SERVE_SOCKET,
@@ -275,6 +285,7 @@ static int serve_mount(struct pfs_daemon *d)
 	if (!err && code == PFS_EXIT_OK) {
 		d->signals.end = on_end;
 		d->signals.counters = on_counters;
+		d->signals.refresh = d->options->published ? on_refresh : NULL;
 		d->signals.arg = d;
 		d->loop_thread = pthread_self();
 		prepare_interrupt();
@@ -329,6 +340,7 @@ static int run(struct pfs_daemon *d, struct pfs_store *store)
 					       d->options->low_latency);
 	d->fs.session = d->session;
 	d->fs.strict = d->options->strict;
+	d->fs.published = d->options->published;
 	d->fs.ready = on_ready;
 	d->fs.ready_arg = d;
 	if (err) {

@@ -314,6 +314,36 @@ void pfs_inode_renew(struct pfs_inodes *inodes, uint32_t object)
 	pthread_mutex_unlock(&stripe->lock);
 }
 
+void pfs_inodes_refreshed(struct pfs_inodes *inodes)
+{
+	atomic_fetch_add(&inodes->releases, 1);
+	/* Who has looked at that before holds a stripe's lock until the reference is counted. */
+	for (unsigned i = 0; i < PFS_STRIPES; i++) {
+		pthread_mutex_lock(&inodes->stripes[i].lock);
+		pthread_mutex_unlock(&inodes->stripes[i].lock);
+	}
+}
+
+size_t pfs_inodes_referenced(struct pfs_inodes *inodes, uint32_t first, uint32_t end,
+			     uint32_t *objects, size_t max)
+{
+	uint64_t object = first;
+	size_t count = 0;
+
+	while (object < end && count < max) {
+		_Atomic uint32_t *cell = table_cell(&inodes->refs, (uint32_t)object);
+
+		if (!cell) {
+			object = (object | (PFS_CHUNK_LEN - 1)) + 1;
+			continue;
+		}
+		if (count_of(cell_get(cell)))
+			objects[count++] = (uint32_t)object;
+		object++;
+	}
+	return count;
+}
+
 uint64_t pfs_inode_known(struct pfs_inodes *inodes, uint32_t object)
 {
 	struct pfs_stripe *stripe = stripe_of(inodes, object);

@@ -81,6 +81,15 @@ int pfs_inode_resolve(struct pfs_inodes *inodes, uint64_t nodeid, uint32_t *obje
  * the next lookup answers a new one. The caller has the cached entry invalidated. */
 void pfs_inode_renew(struct pfs_inodes *inodes, uint32_t object);
 
+/* Lookups find other objects from now on (pfs_store_refresh): when this returns, no lookup that was
+ * begun before adds a reference to one of the old. */
+void pfs_inodes_refreshed(struct pfs_inodes *inodes);
+
+/* Some referenced objects of [first, end), ascending: how many, 0: there are none. Only what is
+ * referenced all the while is sure to be among them. */
+size_t pfs_inodes_referenced(struct pfs_inodes *inodes, uint32_t first, uint32_t end,
+			     uint32_t *objects, size_t max);
+
 /* The node id under which the kernel knows the object now; 0: it does not. */
 uint64_t pfs_inode_known(struct pfs_inodes *inodes, uint32_t object);
 

@@ -152,6 +152,9 @@ int main(int argc, char **argv)
 	} else if (options.version) {
 		code = print_version();
 	} else {
+		/* It can only be read, whatever was said. */
+		options.published = options.store && pfs_store_is_published(options.store, NULL);
+		options.read_only |= options.published;
 		code = mount_store(&options);
 	}
 	pfs_options_free(&options);

@@ -69,6 +69,10 @@ enum pfs_op {
  * checkpoint of the copy. */
 #define PFS_BACKGROUND_MAX 64
 
+struct pfs_former_objects {
+	uint32_t first, end;
+};
+
 struct pfs_fs {
 	struct pfs_init_reply init_reply; /* first: fs/init_reply.h */
 
@@ -79,6 +83,7 @@ struct pfs_fs {
 	const struct pfs_logger *logger;
 	struct fuse_session *session;
 	bool strict;		  /* no new scratch files */
+	bool published;		  /* it is a published collection, which others make anew */
 	void (*ready)(void *arg); /* called once, when the kernel has sent INIT */
 	void *ready_arg;
 
@@ -92,6 +97,11 @@ struct pfs_fs {
 	struct pfs_json_check *json_check; /* NULL without json=check */
 	struct pfs_latency *latency;	   /* NULL without low_latency */
 	pthread_mutex_t write_locks[PFS_WRITE_STRIPES];
+
+	/* Of a published collection: the former generations' objects that the kernel may know. */
+	pthread_mutex_t refresh_lock;
+	struct pfs_former_objects *former; /* under refresh_lock */
+	size_t former_count;
 };
 
 /* Takes the store and makes what the handlers need; the session is set later. json_check,
@@ -113,6 +123,11 @@ int pfs_fs_start(struct pfs_fs *fs);
 
 /* For the hook of fs/serve.h. */
 void pfs_fs_changed(struct pfs_fs *fs, const struct pfs_serve_change *changes, size_t count);
+
+/* Takes up the generation of a published collection that is current now: names lead to its
+ * documents, while who has old ones open reads these. Waits for the origin and for invalidations:
+ * not from a thread that answers requests. An error is logged, and all stays as it was. */
+int pfs_fs_refresh(struct pfs_fs *fs);
 
 /* Logs how many requests of each kind came, one line a kind that came at all. */
 void pfs_fs_log_counters(struct pfs_fs *fs);

@@ -38,7 +38,7 @@ void pfs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (err == -ENOENT) {
 		/* Node id 0 and a timeout: the kernel remembers that there is none. */
 		memset(&entry, 0, sizeof(entry));
-		entry.entry_timeout = PFS_TIMEOUT_FOREVER;
+		entry.entry_timeout = fs->published ? PFS_TIMEOUT_ABSENT : PFS_TIMEOUT_FOREVER;
 		fuse_reply_entry(req, &entry);
 	} else if (err) {
 		pfs_reply_err(req, err);

@@ -6,6 +6,8 @@
 
 /* Nobody else changes the store: what the kernel has cached stays right. Some years, in seconds. */
 #define PFS_TIMEOUT_FOREVER 1e9
+/* That a name is not there, where others publish: in a newer generation it may be. */
+#define PFS_TIMEOUT_ABSENT 1.0
 /* What tools use as their buffer size. */
 #define PFS_BLOCK_SIZE (128 * PFS_KIB)
 

@@ -1,6 +1,7 @@
 #include "fs/ops.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "fs/ops_impl.h"
@@ -74,6 +75,7 @@ int pfs_fs_init(struct pfs_fs *fs, struct pfs_store *store, const struct pfs_log
 		      stat.defaults.gid);
 	for (int i = 0; i < PFS_WRITE_STRIPES; i++)
 		pthread_mutex_init(&fs->write_locks[i], NULL);
+	pthread_mutex_init(&fs->refresh_lock, NULL);
 	if (json_check)
 		err = pfs_json_check_new(&fs->json_check, store, logger);
 	if (!err && low_latency)
@@ -91,6 +93,10 @@ void pfs_fs_destroy(struct pfs_fs *fs)
 		return;
 	for (int i = 0; i < PFS_WRITE_STRIPES; i++)
 		pthread_mutex_destroy(&fs->write_locks[i]);
+	pthread_mutex_destroy(&fs->refresh_lock);
+	free(fs->former);
+	fs->former = NULL;
+	fs->former_count = 0;
 	pfs_control_free(fs->control);
 	pfs_json_check_free(fs->json_check);
 	pfs_latency_free(fs->latency);

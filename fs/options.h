@@ -13,6 +13,7 @@ struct pfs_options {
 	bool help, version;
 	bool foreground, debug;
 	bool read_only, strict;
+	bool published; /* STORE is a published collection; set by main() */
 	bool json_check;
 	bool low_latency;
 	enum pfs_dict_use dict;

@@ -42,6 +42,8 @@ static void *run(void *arg)
 			return NULL;
 		if (signo == SIGUSR1)
 			signals->counters(signals->arg);
+		else if (signo == SIGHUP && signals->refresh)
+			signals->refresh(signals->arg);
 		else
 			signals->end(signals->arg);
 	}

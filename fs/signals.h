@@ -1,6 +1,7 @@
 /* Rank 1: signals, handled by a thread of their own so that no handler interrupts anything.
  *
- * SIGTERM, SIGINT and SIGHUP ask for the end, SIGUSR1 for the counters. */
+ * SIGTERM, SIGINT and SIGHUP ask for the end, SIGUSR1 for the counters. Where there is something to
+ * be refreshed, SIGHUP asks for that. */
 #ifndef PFS_SIGNALS_H
 #define PFS_SIGNALS_H
 
@@ -12,6 +13,7 @@
 struct pfs_signals {
 	void (*end)(void *arg); /* may take its time; called again at every further signal */
 	void (*counters)(void *arg);
+	void (*refresh)(void *arg); /* NULL: there is nothing */
 	void *arg;
 	/* the module's own: */
 	pthread_t thread;

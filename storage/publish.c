@@ -261,7 +261,7 @@ static int begin_page_keys(struct pfs_publish *p)
 static const struct publish_known *find_known(const struct pfs_publish *p,
 					      const uint8_t digest[PFS_HASH_LEN])
 {
-	struct publish_known key;
+	struct publish_known key = {.object = 0};
 
 	memcpy(key.digest, digest, sizeof(key.digest));
 	return p->known_count ? bsearch(&key, p->known, p->known_count, sizeof(key), by_digest)

@@ -11,6 +11,7 @@
 #define TRIALS_MAX (8 * PFS_GIB) /* bytes summed in the search for damaged bits, in all */
 
 _Static_assert(WINDOW % PFS_CHUNK_LEN == 0, "windows hold whole chunks");
+_Static_assert(WINDOW >= PFS_KEY_BLOCK_LEN_MAX + 2 * PFS_CHUNK_LEN, "and a block's");
 
 struct checking {
 	struct pfs_published *p;
@@ -20,6 +21,8 @@ struct checking {
 	void *arg;
 	const struct pfs_manifest_object *page; /* that is being checked, or NULL */
 	char name[PFS_OBJECT_NAME_MAX];		/* of the object */
+	uint8_t *bad;	    /* a bit for each chunk of the page that does not verify */
+	uint64_t bad_count; /* of these */
 	uint8_t *window;
 	struct pfs_key_block *block;
 };
@@ -196,47 +199,117 @@ static const char *compare(const struct checking *c, struct pfs_check_reader *sl
 	return NULL;
 }
 
+/* Whether readers get none of a range of the page, because they verify chunks. */
+static bool is_bad(const struct checking *c, uint64_t off, uint64_t len)
+{
+	for (uint64_t i = off / PFS_CHUNK_LEN; i <= (off + len - 1) / PFS_CHUNK_LEN; i++) {
+		if (pfs_check_bit(c->bad, (uint32_t)i))
+			return true;
+	}
+	return false;
+}
+
+/* sound: nothing is wrong with the page; else what is was said, but for chunks. */
 static void compare_block(struct checking *c, struct pfs_check_reader *slots,
-			  struct pfs_check_reader *containers)
+			  struct pfs_check_reader *containers, bool sound)
 {
 	for (uint32_t i = 0; i < c->block->count; i++) {
 		const struct pfs_key_entry *e = &c->block->entries[i];
-		const char *why;
+		const char *why = NULL;
 		struct pfs_key key;
 
 		pfs_key_from_bytes(&key, c->block->kind, e->key);
-		why = compare(c, slots, containers, c->block->first + i, e, &key);
+		/* Of an empty one nobody reads the container. */
+		if (c->bad_count && e->raw_len && is_bad(c, c->page->head + e->off, e->len))
+			why = "it lies in bytes that do not verify";
+		else if (sound)
+			why = compare(c, slots, containers, c->block->first + i, e, &key);
 		if (why)
 			say(c, c->page->head + e->off, &key, why);
 	}
 }
 
-/* The block, from the origin. False: it was said that it is damaged. */
+/* The chunks that the block lies in, verified; from the origin. NULL: they are not to be had. */
+static const uint8_t *read_chunks(struct checking *c, struct pfs_file *keys,
+				  const struct pfs_manifest_block *about)
+{
+	const struct pfs_manifest_object *o = &c->g->m.objects[about->keys];
+	uint64_t first = about->off / PFS_CHUNK_LEN, from = first * PFS_CHUNK_LEN;
+	uint64_t end = pfs_round_up((uint64_t)about->off + about->len, PFS_CHUNK_LEN);
+	size_t len = pfs_min_u64(end, o->len) - from;
+
+	if (!keys || keys->ops->read(keys, c->window, len, from) != (ssize_t)len)
+		return NULL;
+	for (size_t at = 0; at < len; at += PFS_CHUNK_LEN) {
+		if (pfs_crc32c(0, c->window + at, pfs_min_u64(PFS_CHUNK_LEN, len - at)) !=
+		    c->g->m.crcs[o->chunk + first + at / PFS_CHUNK_LEN])
+			return NULL;
+	}
+	return c->window + (about->off - from);
+}
+
 static bool read_block(struct checking *c, struct pfs_file *keys, uint32_t number)
 {
 	const struct pfs_manifest_block *about = &c->g->m.blocks[number];
-	const struct pfs_manifest_object *o = &c->g->m.objects[about->keys];
+	const uint8_t *bytes = read_chunks(c, keys, about);
 	const struct pfs_key_entry *last;
-	char page[PFS_OBJECT_NAME_MAX];
-	bool good;
 
-	good = keys->ops->read(keys, c->window, about->len, about->off) == (ssize_t)about->len &&
-	       pfs_key_block_decode(c->block, c->window, about->len) == 0;
-	last = good ? &c->block->entries[c->block->count - 1] : NULL;
-	if (good && c->block->kind == about->kind && c->block->count == about->count &&
-	    memcmp(c->block->entries[0].key, about->key, 16) == 0 &&
-	    c->block->first + c->page->first_rank == about->rank &&
-	    (uint64_t)last->off + last->len <= pfs_page_containers_len(c->page))
-		return true;
-	memcpy(page, c->name, sizeof(page));
-	pfs_object_name(c->name, o->role, o->hash);
-	say(c, about->off, NULL, "a block of keys is damaged: its documents can't be found");
-	c->check.result->damaged += about->count;
-	memcpy(c->name, page, sizeof(page));
-	return false;
+	if (!bytes || pfs_key_block_decode(c->block, bytes, about->len) != 0)
+		return false;
+	last = &c->block->entries[c->block->count - 1];
+	return c->block->kind == about->kind && c->block->count == about->count &&
+	       memcmp(c->block->entries[0].key, about->key, 16) == 0 &&
+	       c->block->first + c->page->first_rank == about->rank &&
+	       (uint64_t)last->off + last->len <= pfs_page_containers_len(c->page);
 }
 
-/* sound: nothing is wrong with the page; else what is was said. */
+/* Whose slot it is, as far as slot and container tell. */
+static void name_slot(const struct checking *c, struct pfs_check_reader *slots,
+		      struct pfs_check_reader *containers, uint32_t number, struct pfs_key *key)
+{
+	uint64_t hole = pfs_page_hole(c->page), size = UINT64_C(1) << c->page->size_log2;
+	struct pfs_container_base base = {.base_seq = PFS_PUBLISHED_SEQ,
+					  .base_mtime = c->page->base_mtime};
+	struct pfs_container v;
+	struct pfs_slot slot;
+	const uint8_t *bytes;
+	size_t have;
+
+	*key = (struct pfs_key){.kind = PFS_KEY_NONE};
+	if (pfs_check_read(slots, pfs_slot_offset(number), PFS_SLOT_LEN, &bytes) != 0 ||
+	    pfs_slot_decode(&slot, (const struct pfs_slot_disk *)bytes, c->page->head + hole,
+			    size - PFS_PAGE_TRAILER_LEN) != 0)
+		return;
+	if (slot.kind == PFS_KEY_NUM)
+		*key = pfs_key_num(slot.tag);
+	if (slot.kind != PFS_KEY_UUID)
+		return;
+	have = pfs_min_u64(slot.len, PFS_CONTAINER_HEADER_MAX);
+	base.kind = slot.kind;
+	base.tag = slot.tag;
+	if (pfs_check_read(containers, slot.off - hole, have, &bytes) != 0 ||
+	    pfs_container_header_decode(&v, bytes, have, slot.len, &base) != 0 ||
+	    pfs_container_key(key, &v, base.kind, base.tag) != 0)
+		key->kind = PFS_KEY_NONE;
+}
+
+/* Nobody finds the documents of the block. */
+static void name_block(struct checking *c, struct pfs_check_reader *slots,
+		       struct pfs_check_reader *containers, uint32_t number)
+{
+	const struct pfs_manifest_block *about = &c->g->m.blocks[number];
+	uint32_t first = about->rank - (uint32_t)c->page->first_rank;
+
+	for (uint32_t i = 0; i < about->count; i++) {
+		struct pfs_key key;
+
+		name_slot(c, slots, containers, first + i, &key);
+		c->check.result->damaged++;
+		pfs_check_say(&c->check, true, c->name, pfs_slot_offset(first + i), &key,
+			      "its part of the table of keys is damaged");
+	}
+}
+
 static int check_keys(struct checking *c, struct pfs_file *file, bool sound)
 {
 	const struct pfs_manifest *m = &c->g->m;
@@ -249,55 +322,62 @@ static int check_keys(struct checking *c, struct pfs_file *file, bool sound)
 
 	pfs_object_name(name, o->role, o->hash);
 	if (c->p->dir->ops->open(c->p->dir, name, 0, &keys) != 0)
-		return 0; /* which was said */
+		keys = NULL; /* which was said */
 	err = pfs_check_reader_new(&slots, file);
 	if (!err)
 		err = pfs_check_reader_new(&containers, file);
 	for (; !err && number < m->block_count && &m->objects[m->blocks[number].page] == c->page;
 	     number++) {
-		if (read_block(c, keys, number) && sound)
-			compare_block(c, &slots, &containers);
+		if (read_block(c, keys, number))
+			compare_block(c, &slots, &containers, sound);
+		else
+			name_block(c, &slots, &containers, number);
 	}
 	pfs_check_reader_free(&slots);
 	pfs_check_reader_free(&containers);
-	keys->ops->close(keys);
+	if (keys)
+		keys->ops->close(keys);
 	return err;
 }
 
 /* ---- objects ---- */
 
-/* Every chunk. True: all are right. */
-static bool check_chunks(struct checking *c, const struct pfs_manifest_object *o,
+static void bad_chunk(struct checking *c, uint64_t chunk)
+{
+	pfs_check_set_bit(c->bad, (uint32_t)chunk, true);
+	c->bad_count++;
+}
+
+/* Every chunk. file NULL: there is none. */
+static void check_chunks(struct checking *c, const struct pfs_manifest_object *o,
 			 struct pfs_file *file)
 {
 	const uint32_t *crcs = c->g->m.crcs + o->chunk;
-	bool right = true;
 
 	for (uint64_t off = 0; off < o->len; off += WINDOW) {
 		size_t len = pfs_min_u64(WINDOW, o->len - off);
-		ssize_t n = file->ops->read(file, c->window, len, off);
+		ssize_t n = file ? file->ops->read(file, c->window, len, off) : 0;
 
-		if (n != (ssize_t)len) {
+		if (file && n != (ssize_t)len)
 			pfs_check_say(&c->check, true, c->name, off, NULL, "can't be read: %s",
-				      strerror(n < 0 ? (int)-n : EIO));
-			right = false;
-		}
-		for (size_t at = 0; n == (ssize_t)len && at < len; at += PFS_CHUNK_LEN) {
+				      n < 0 ? strerror((int)-n) : "it ends here");
+		for (size_t at = 0; at < len; at += PFS_CHUNK_LEN) {
 			size_t part = pfs_min_u64(PFS_CHUNK_LEN, len - at);
+			uint64_t chunk = (off + at) / PFS_CHUNK_LEN;
 
-			if (pfs_crc32c(0, c->window + at, part) == crcs[(off + at) / PFS_CHUNK_LEN])
+			if (n == (ssize_t)len && pfs_crc32c(0, c->window + at, part) == crcs[chunk])
 				continue;
-			say(c, off + at, NULL, "checksum of 64 KiB");
-			right = false;
+			bad_chunk(c, chunk);
+			if (n == (ssize_t)len)
+				say(c, off + at, NULL, "checksum of 64 KiB");
 		}
 		c->check.done += len;
 		if (c->check.progress)
 			c->check.progress(c->arg, c->check.done, c->check.total);
 	}
-	return right;
 }
 
-static int check_dict(struct checking *c, const struct pfs_manifest_object *o, bool right)
+static int check_dict(struct checking *c, const struct pfs_manifest_object *o)
 {
 	struct pfs_checked_dict *dict = calloc(1, sizeof(*dict));
 
@@ -306,51 +386,80 @@ static int check_dict(struct checking *c, const struct pfs_manifest_object *o, b
 	dict->number = o->count;
 	c->check.dicts = dict;
 	c->check.dict_count = c->check.dict_cap = 1;
-	return right ? pfs_codec_dict_new(&dict->codec, c->window, o->len) : 0;
+	return c->bad_count ? 0 : pfs_codec_dict_new(&dict->codec, c->window, o->len);
+}
+
+/* The page's documents. What does not verify does not reach a reader, so that the rest of a page
+ * with bad chunks need not be looked at. */
+static int check_documents(struct checking *c, struct pfs_file *file)
+{
+	uint64_t before = c->check.result->findings;
+	int err = 0;
+
+	c->check.result->pages++;
+	if (c->bad_count) {
+		c->check.result->documents += c->page->count;
+		c->check.counts_known = false;
+	} else {
+		err = check_page(c);
+	}
+	return err ? err
+		   : check_keys(c, file, !c->bad_count && c->check.result->findings == before);
+}
+
+/* The object's file, whose length is what it should be; NULL: it was said that there is none. */
+static int open_object(struct checking *c, const struct pfs_manifest_object *o,
+		       struct pfs_file **file)
+{
+	uint64_t size = 0;
+	int err = c->p->dir->ops->open(c->p->dir, c->name, 0, file);
+
+	if (!err) {
+		err = c->p->dir->ops->size(*file, &size);
+		if (err)
+			(*file)->ops->close(*file);
+	}
+	if (err)
+		*file = NULL;
+	if (err == -ENOMEM)
+		return err;
+	if (err)
+		pfs_check_say(&c->check, true, c->name, 0, NULL, "can't be opened: %s",
+			      strerror(-err));
+	else if (size != o->len)
+		pfs_check_say(&c->check, true, c->name, size, NULL,
+			      "it has %llu bytes, not the %llu that the manifest says",
+			      (unsigned long long)size, (unsigned long long)o->len);
+	return 0;
 }
 
 static int check_object(struct checking *c, uint32_t i)
 {
 	const struct pfs_manifest_object *o = &c->g->m.objects[i];
 	struct pfs_file *file;
-	uint64_t size = 0, before;
-	bool right;
 	int err;
 
 	pfs_object_name(c->name, o->role, o->hash);
 	c->page = NULL;
-	err = c->p->dir->ops->open(c->p->dir, c->name, 0, &file);
-	if (!err) {
-		err = c->p->dir->ops->size(file, &size);
-		if (err)
-			file->ops->close(file);
-	}
-	if (err == -ENOMEM)
+	err = open_object(c, o, &file);
+	if (err)
 		return err;
-	if (err) {
-		pfs_check_say(&c->check, true, c->name, 0, NULL, "can't be opened: %s",
-			      strerror(-err));
-		c->check.result->damaged += o->role == PFS_OBJECT_PAGE ? o->count : 0;
-		c->check.counts_known = false;
-		return o->role == PFS_OBJECT_DICT ? check_dict(c, o, false) : 0;
-	}
-	if (size != o->len)
-		pfs_check_say(&c->check, true, c->name, size, NULL,
-			      "it has %llu bytes, not the %llu that the manifest says",
-			      (unsigned long long)size, (unsigned long long)o->len);
-	right = check_chunks(c, o, file);
-	if (o->role == PFS_OBJECT_DICT)
-		err = check_dict(c, o, right);
-	if (o->role == PFS_OBJECT_PAGE) {
+	c->bad_count = 0;
+	c->bad = calloc(pfs_chunks_of(o->len) / 8 + 1, 1);
+	if (!c->bad)
+		err = -ENOMEM;
+	if (!err)
+		check_chunks(c, o, file);
+	if (!err && o->role == PFS_OBJECT_DICT)
+		err = check_dict(c, o);
+	if (!err && o->role == PFS_OBJECT_PAGE) {
 		c->page = o;
-		before = c->check.result->findings;
-		err = check_page(c);
-		if (!err)
-			err = check_keys(c, file, right && c->check.result->findings == before);
-		c->check.result->pages++;
+		err = check_documents(c, file);
 		c->page = NULL;
 	}
-	file->ops->close(file);
+	free(c->bad);
+	if (file)
+		file->ops->close(file);
 	return err;
 }
 
@@ -376,7 +485,7 @@ static void prepare(struct checking *c, struct pfs_check_result *result)
 	check->probe = malloc(PFS_CHECK_PREFIX);
 	for (uint32_t i = 0; i < c->g->m.object_count; i++)
 		check->total += c->g->m.objects[i].len;
-	c->window = malloc(pfs_max_u64(WINDOW, PFS_KEY_BLOCK_LEN_MAX));
+	c->window = malloc(WINDOW);
 	c->block = malloc(sizeof(*c->block));
 }
 

@@ -121,7 +121,8 @@ int pfs_store_open(struct pfs_store **out, const char *path, const struct pfs_op
 
 /* A published collection (FORMAT.md) is opened like a store, read-only: by the URL of one, or by
  * the directory of one. Everything that reads works on it; what would change it gives -EROFS.
- * Objects are the documents of one generation; cookies are in the order of keys. */
+ * Objects are the documents of one generation; cookies are in the order of keys. Its sequence is
+ * the number of the generation. */
 
 /* Whether path is a URL, or a directory with a published collection instead of a store. io NULL:
  * files. */

@@ -222,7 +222,10 @@ ssize_t pfs_published_store_list(struct pfs_store *store, uint64_t after, struct
 	return count ? (ssize_t)count : n;
 }
 
-/* ---- snapshots ---- */
+/* ---- snapshots ----
+ *
+ * A sequence tells what is newer: it is the generation's number for all that is in it, since the
+ * source's own may go back when another store is published (--adopt). */
 
 int pfs_published_store_snapshot_open(struct pfs_store *store, struct pfs_snapshot **out)
 {
@@ -250,7 +253,7 @@ void pfs_published_store_snapshot_info(const struct pfs_snapshot *snapshot,
 	const struct pfs_manifest *m = &snapshot_of(snapshot)->g->m;
 
 	*out = (struct pfs_snapshot_info){
-		.sequence = m->sequence,
+		.sequence = m->generation,
 		.points = m->points,
 		.raw_bytes = m->raw_bytes,
 		.opened_ns = m->published_ns,
@@ -265,7 +268,7 @@ int pfs_published_store_snapshot_lookup_change(struct pfs_snapshot *snapshot,
 	struct pfs_published_doc doc;
 	int err = find(s->store, s->g, key, &doc);
 
-	*sequence = err ? 0 : PFS_PUBLISHED_SEQ;
+	*sequence = err ? 0 : s->g->m.generation;
 	if (!err && attr)
 		pfs_published_attr(s->g, &doc, attr);
 	return err;
@@ -315,7 +318,7 @@ ssize_t pfs_published_store_snapshot_list(struct pfs_snapshot *snapshot, uint64_
 uint64_t pfs_published_store_sequence(const struct pfs_store *store)
 {
 	struct pfs_generation *g = pfs_published_current(store->published);
-	uint64_t sequence = g->m.sequence;
+	uint64_t sequence = g->m.generation;
 
 	pfs_generation_put(store->published, g);
 	return sequence;

@@ -15,7 +15,7 @@
 	F(moved_values) F(moved_bytes) F(retired_pages) F(space_total) F(space_available) \
 	F(index_bytes) F(format_version) F(dictionaries) F(dictionary) F(dictionary_users) \
 	F(dictionary_raw) F(dictionary_packed) F(snapshots) F(snapshot_age_ns) F(pinned_bytes) \
-	F(snapshot_memory)
+	F(snapshot_memory) F(published_generation) F(published_ns)
 #define FLAGS(F) F(dictionary_off) F(dictionary_trainer) F(doubt)
 /* clang-format on */
 

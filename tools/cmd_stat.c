@@ -93,6 +93,42 @@ static void print_store(const struct target *target, const struct pfs_store_stat
 		print_line("state", "read-only");
 }
 
+static struct number_text time_text(int64_t ns)
+{
+	time_t seconds = (time_t)(ns / PFS_NSEC_PER_SEC - (ns % PFS_NSEC_PER_SEC < 0));
+	struct number_text out;
+	struct tm tm;
+
+	if (!gmtime_r(&seconds, &tm) ||
+	    !strftime(out.text, sizeof(out.text), "%Y-%m-%dT%H:%M:%SZ", &tm))
+		snprintf(out.text, sizeof(out.text), "@%" PRId64, (int64_t)seconds);
+	return out;
+}
+
+/* What of it a collection has. */
+static void print_published(const struct target *target, const struct pfs_store_stat *s)
+{
+	print_line("collection", "%s, published", target->store);
+	print_line("generation", "%" PRIu64 ", of %s", s->published_generation,
+		   time_text((int64_t)s->published_ns).text);
+	print_line("points", "%s", group_digits(s->points).text);
+	print_line("payload", "%s (%s)", size_text(s->raw_bytes).text,
+		   count_text(s->raw_bytes, "byte").text);
+	print_line("stored", "%s: %s of %s, the rest %s", size_text(s->disk_bytes).text,
+		   count_text(s->pages, "page").text, size_text(s->page_bytes).text,
+		   size_text(s->disk_bytes - s->page_bytes).text);
+	if (s->dictionary && s->dictionary_packed)
+		print_line("dictionary",
+			   "number %" PRIu32 ", packs points that it was not made from %.2f to 1",
+			   s->dictionary, (double)s->dictionary_raw / (double)s->dictionary_packed);
+	print_line("sequence", "%" PRIu64 " of the store", s->sequence);
+	print_line("documents",
+		   "mode %04" PRIo32 ", owner %" PRIu32 ":%" PRIu32
+		   ", but for those that have their own",
+		   s->defaults.mode, s->defaults.uid, s->defaults.gid);
+	print_line("memory", "%s of index", size_text(s->index_bytes).text);
+}
+
 static void print_store_json(const struct target *target, const struct pfs_store_stat *s)
 {
 	char members[PFS_STAT_JSON_MAX];
@@ -122,24 +158,14 @@ static int stat_store(struct target *target, bool json)
 	}
 	if (json)
 		print_store_json(target, &stat);
+	else if (stat.published_generation)
+		print_published(target, &stat);
 	else
 		print_store(target, &stat);
 	return PFS_EXIT_OK;
 }
 
 /* ---- documents ---- */
-
-static struct number_text time_text(int64_t ns)
-{
-	time_t seconds = (time_t)(ns / PFS_NSEC_PER_SEC - (ns % PFS_NSEC_PER_SEC < 0));
-	struct number_text out;
-	struct tm tm;
-
-	if (!gmtime_r(&seconds, &tm) ||
-	    !strftime(out.text, sizeof(out.text), "%Y-%m-%dT%H:%M:%SZ", &tm))
-		snprintf(out.text, sizeof(out.text), "@%" PRId64, (int64_t)seconds);
-	return out;
-}
 
 static void print_document(const struct pfs_key *key, const struct pfs_attr *attr,
 			   const struct pfs_place *p)

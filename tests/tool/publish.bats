@@ -110,3 +110,51 @@ generation() { sed -n 's/^generation 0*//p' "$1/current"; }
 	run find pub -name '*.tmp'
 	[[ -z $output ]]
 }
+
+@test "payloadctl reads a published directory like the store, and changes nothing in it" {
+	documents 1 5000 | payloadctl import -q "$S"
+	payloadctl put "$S" c0ffee00-0000-4000-8000-000000000001 <<<'"uuid"'
+	payloadctl publish -q "$S" pub
+	find pub -type f -exec sha256sum {} + | sort >before
+	cmp <(payloadctl export -q --sort "$S") <(payloadctl export -q pub)
+	cmp <(payloadctl get "$S" 17) <(payloadctl get pub 17)
+	fails 1 'no such' payloadctl get pub 5001
+	payloadctl stat --json pub | jq -e '.points == 5001 and .published_generation == 1 and .raw_bytes > 500000 and
+		.journal_bytes == 0 and .scratch == 0'
+	run -0 payloadctl stat pub
+	[[ $output == *'generation'*'1, of 20'*'5,001'* ]]
+	payloadctl stat --json pub 17 $uuid | jq -e '.[0].id == 17 and .[0].page > 0 and .[1].size == 7'
+	run -0 payloadctl check pub
+	[[ $output == 'checked 5,001 documents in 1 page'*'no faults' ]]
+	payloadctl snapshot -q pub copy
+	cmp <(payloadctl export -q --sort copy) <(payloadctl export -q pub)
+	payloadctl publish -q pub again
+	cmp <(payloadctl export -q again) <(payloadctl export -q pub)
+	local command
+	for command in 'put pub 5' 'rm pub 5' 'import pub' 'compact pub' 'train pub'; do
+		# shellcheck disable=SC2086 # several words
+		fails 7 'can only be read' payloadctl $command </dev/null
+	done
+	fails 5 'publish it again' payloadctl check --repair pub
+	find pub -type f -exec sha256sum {} + | sort | cmp before -
+}
+
+@test "what is damaged in a published directory is named; removed and published again it is there" {
+	documents 1 5000 | payloadctl import -q "$S"
+	payloadctl publish -q "$S" pub
+	local page
+	page=$(basename pub/page-*)
+	printf '\377\377' | dd of="pub/$page" bs=1 seek=200000 conv=notrunc status=none
+	run -1 payloadctl check --json pub
+	# What can't be read is named, each of it once, and nothing else.
+	jq -r '.findings[] | select(.id) | .id' <<<"$output" | sort >named
+	jq -e --arg page "$page" 'all(.findings[]; .file == $page) and .damaged > 50 and .damaged < 1000' <<<"$output"
+	run -1 --separate-stderr payloadctl export pub
+	[[ -n $output ]]
+	sort -u named | cmp - named
+	sed 's/.*pub: \([0-9]*\): .*/\1/' <<<"$stderr" | grep -x '[0-9]*' | sort | cmp - named
+	rm "pub/$page"
+	payloadctl publish -q "$S" pub
+	payloadctl check pub
+	cmp <(payloadctl export -q --sort "$S") <(payloadctl export -q pub)
+}

@@ -172,8 +172,8 @@ static void it_lists_everything_once(void **state)
 	assert_int_equal(pfs_snapshot_open(store, &snapshot), 0);
 	pfs_snapshot_info(snapshot, &info);
 	assert_int_equal(info.points, 2500);
-	assert_int_equal(info.sequence, 42);
-	assert_int_equal(pfs_store_sequence(store), 42);
+	assert_int_equal(info.sequence, 1);
+	assert_int_equal(pfs_store_sequence(store), 1);
 	for (size_t step = 0; step < pfs_array_len(steps); step++) {
 		uint64_t after = 0, i = 0, then = 0;
 		ssize_t n;
@@ -437,16 +437,17 @@ static int add_name(void *arg, const char *name)
 }
 
 struct findings {
-	unsigned fatal;
-	char where[64];
+	unsigned fatal, named;
+	char where[64]; /* the first */
 };
 
 static void note_finding(void *arg, const struct pfs_finding *finding)
 {
 	struct findings *f = arg;
 
-	f->fatal += finding->fatal;
-	snprintf(f->where, sizeof(f->where), "%s", finding->where);
+	if (finding->fatal && f->fatal++ == 0)
+		snprintf(f->where, sizeof(f->where), "%s", finding->where);
+	f->named += finding->key.kind != PFS_KEY_NONE;
 }
 
 static void note_progress(void *arg, uint64_t done, uint64_t total)
@@ -553,11 +554,16 @@ static void damage_is_an_error_and_found(void **state)
 				assert_true(reason.text[0]);
 				assert_int_equal(check_it(sim, &f, &result), err);
 			} else {
-				lost += read_all(store, &s);
+				unsigned errors = read_all(store, &s);
+
+				lost += errors;
 				assert_int_equal(pfs_store_close(store), 0);
 				assert_int_equal(check_it(sim, &f, &result), 0);
 				assert_true(f.fatal > 0);
 				assert_string_equal(f.where, names.at[i]);
+				/* What can't be read is named. */
+				assert_int_equal(f.named, errors);
+				assert_int_equal(result.damaged, errors);
 			}
 			flip(dir, names.at[i], off, (uint8_t)(1u << n % 8));
 		}
