@@ -186,8 +186,8 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 # ---- targets ----
 
-.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench bench-engine bench-mounts bench-quick bench-wait bench-churn bench-space tidy format deb check-deb clean \
-	help FORCE deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-tidy deps-fuzz \
+.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench bench-engine bench-mounts bench-quick bench-wait bench-churn bench-space bench-stream tidy format deb check-deb clean \
+	help FORCE deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-bench-stream deps-tidy deps-fuzz \
 	deps-deb deps-check-deb tour deps-tour pictures deps-pictures
 
 all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release
@@ -258,6 +258,10 @@ bench-quick: $(release_programs) $(release_bench) deps-bench ## the mount agains
 bench-wait: $(release_programs) $(release_bench) deps-bench ## how long readers wait while others write
 	@BUILD=build/release tools/bench/wait
 
+# DOCS, FILES, ROUNDS: see tools/bench/stream.
+bench-stream: $(release_programs) build/release/bench/engine-own deps-bench-stream ## all documents as one stream: points.ndjson, export, find | xargs cat
+	@BUILD=build/release tools/bench/stream
+
 # CHURN='-n 100000 live': fewer points, one part.
 bench-churn: build/release/bench/churn ## what steady change takes of the disk, waits beside a compaction (CHURN=OPTIONS)
 	@build/release/bench/churn -d build $(CHURN)
@@ -288,11 +292,11 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(filter-out %.d,$(MAKEFILE_LIST))
 
 # Run at every make: it takes some milliseconds when everything is there.
-deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-tidy deps-fuzz deps-deb deps-check-deb deps-tour deps-pictures: deps-%:
+deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-bench-stream deps-tidy deps-fuzz deps-deb deps-check-deb deps-tour deps-pictures: deps-%:
 	@CC='$(CC)' ZSTD='$(ZSTD)' CRYPTO='$(CRYPTO)' CURL='$(CURL)' tools/install-deps $*
 
 deps-fuzz: private override CC = $(FUZZ_CC)
 
-deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-deb deps-check-deb deps-tour deps-pictures: deps-build
+deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-bench-stream deps-deb deps-check-deb deps-tour deps-pictures: deps-build
 
 -include $(wildcard build/*/*/*.d build/*/*/*/*.d)
