@@ -6,11 +6,13 @@
 #include <stdlib.h>
 
 #include "fs/clock.h"
+#include "fs/import_sample.h"
 #include "storage/json_scan.h"
 #include "storage/ndjson.h"
 
 #define ITEMS 64	     /* documents that are put at once */
 #define ITEMS_BYTES PFS_MIB  /* or so many bytes of them */
+#define HELD 4096	     /* documents that wait for a dictionary */
 #define KEPT (256 * PFS_KIB) /* bytes that were taken last; what comes again must be the same */
 #define WAIT_STEP_MS 100
 #define LOGGED_MAX 20 /* refused lines of a stream that are logged one by one */
@@ -44,9 +46,10 @@ struct pfs_import {
 	int64_t time_ns; /* one for all that is imported: that takes no bytes */
 
 	/* Documents to be put together; their payloads lie in `payloads`. */
-	struct pfs_put_item items[ITEMS];
-	uint64_t lines[ITEMS];
-	size_t count;
+	struct pfs_import_sample sample;
+	struct pfs_put_item *items;
+	uint64_t *lines;
+	size_t count, cap; /* cap: HELD while a sample may be wanted, else ITEMS */
 	uint8_t *payloads;
 	size_t payloads_len, payloads_cap;
 };
@@ -63,6 +66,18 @@ static ssize_t feed(void *arg, void *buf, size_t cap)
 	return (ssize_t)n;
 }
 
+/* The last of it. */
+static void free_buffers(struct pfs_import *import)
+{
+	pfs_import_sample_end(&import->sample);
+	free(import->items);
+	free(import->lines);
+	free(import->payloads);
+	free(import->rest);
+	free(import->kept);
+	free(import);
+}
+
 int pfs_import_new(struct pfs_import **out, const struct pfs_import_env *env)
 {
 	struct pfs_import *import = calloc(1, sizeof(*import));
@@ -71,11 +86,16 @@ int pfs_import_new(struct pfs_import **out, const struct pfs_import_env *env)
 	*out = NULL;
 	if (!import)
 		return -ENOMEM;
+	pfs_import_sample_begin(&import->sample, env->store);
+	import->cap = import->sample.wanted ? HELD : ITEMS;
 	import->kept = malloc(KEPT);
-	err = import->kept ? pfs_ndjson_open_source(&import->reader, feed, import) : -ENOMEM;
+	import->items = malloc(import->cap * sizeof(*import->items));
+	import->lines = malloc(import->cap * sizeof(*import->lines));
+	err = import->kept && import->items && import->lines
+		      ? pfs_ndjson_open_source(&import->reader, feed, import)
+		      : -ENOMEM;
 	if (err) {
-		free(import->kept);
-		free(import);
+		free_buffers(import);
 		return err;
 	}
 	import->env = *env;
@@ -146,6 +166,8 @@ static int put_gathered(struct pfs_import *import)
 	size_t done = 0;
 	int result = 0;
 
+	if (import->count && !*import->env.stopping)
+		pfs_import_sample_train(&import->sample, import->env.store);
 	for (size_t i = 0, off = 0; i < import->count; off += import->items[i++].len) {
 		import->items[i].data = import->payloads + off;
 		import->items[i].attr = &attr;
@@ -154,13 +176,13 @@ static int put_gathered(struct pfs_import *import)
 	}
 	while (done < import->count) {
 		int err = 0;
-		size_t put = pfs_put_many(import->env.store, &import->items[done],
-					  import->count - done, &err);
+		size_t count = pfs_min_u64(import->count - done, ITEMS);
+		size_t put = pfs_put_many(import->env.store, &import->items[done], count, &err);
 
 		tell(import, done, put);
 		done += put;
-		if (done == import->count)
-			break;
+		if (put == count)
+			continue;
 		refuse(import, import->lines[done], put_error(err));
 		result = result ? result : err;
 		if (!pfs_put_is_own_fault(err))
@@ -189,7 +211,9 @@ static int gather(struct pfs_import *import, const struct pfs_ndjson_doc *doc)
 	import->payloads_len = need;
 	import->lines[import->count] = doc->line;
 	import->items[import->count++] = (struct pfs_put_item){.key = doc->key, .len = doc->len};
-	if (import->count < ITEMS && import->payloads_len < ITEMS_BYTES)
+	pfs_import_sample_add(&import->sample, doc->payload, doc->len);
+	if (import->count < (import->sample.wanted ? import->cap : ITEMS) &&
+	    import->payloads_len < ITEMS_BYTES)
 		return 0;
 	return put_gathered(import);
 }
@@ -446,8 +470,5 @@ void pfs_import_free(struct pfs_import *import)
 	pfs_ndjson_close(import->reader);
 	pthread_cond_destroy(&import->arrived);
 	pthread_mutex_destroy(&import->lock);
-	free(import->payloads);
-	free(import->rest);
-	free(import->kept);
-	free(import);
+	free_buffers(import);
 }

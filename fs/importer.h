@@ -10,6 +10,9 @@
  * are passed over when they are the same, else refused. So is a piece before which others are
  * missing for PFS_IMPORT_GAP_MS.
  *
+ * A store that has no dictionary gets one from the first documents, as soon as these are enough for
+ * it (fs/import_sample.h).
+ *
  * Threads. pfs_import_add from any; the rest is done in one job at a time for each stream. */
 #ifndef PFS_IMPORTER_H
 #define PFS_IMPORTER_H

@@ -225,6 +225,52 @@ setup() {
 	[[ $(stats .import.refused) == 0 && $(stats .import.documents) == 40014 ]]
 }
 
+# Records that a dictionary makes smaller.
+alike() {
+	documents "$@" | sed 's/"text":"\(.*\)"/"text":"what all of them have in common: \1, and then: \1","more":"and again: \1, what else"/'
+}
+
+@test "import: a store without a dictionary gets one from the first documents, whatever the pieces" {
+	local first last
+	dictionary_of() { ctl stat --json "$M" "$1" | jq '.[0].dictionary'; }
+	alike 1 20000 >"$T/in"
+	cat "$T/in" >"$C/import"
+	cmp <(ctl export -q --sort "$M") "$T/in"
+	[[ $(dictionary_of 1) == 1 ]] || fail "$(ctl stat "$M" 1)"
+	(($(stats .dictionary_users) > 19900))
+	# In pieces that are too small for one: those that came first are packed without.
+	unmount_fs
+	S=$T/other
+	mount_fs -o dict=auto
+	python3 - "$T/in" "$C/import" <<-'END'
+		import os, sys
+		lines = open(sys.argv[1], "rb").readlines()
+		fd = os.open(sys.argv[2], os.O_WRONLY)
+		for i in range(0, len(lines), 200):
+		    os.write(fd, b"".join(lines[i:i + 200]))
+		    os.fsync(fd)
+		os.close(fd)
+	END
+	cmp <(ctl export -q --sort "$M") "$T/in"
+	first=$(dictionary_of 1) last=$(dictionary_of 20000)
+	[[ $first == 0 ]] && ((last > 0)) || fail "$first, $last"
+	(($(stats .dictionary_users) > 15000))
+	# None where none may be; and bad lines among them are still named, and no others.
+	unmount_fs
+	S=$T/third
+	mount_fs -o dict=off
+	cat "$T/in" >"$C/import"
+	[[ $(stats .dictionary) == 0 && $(stats .import.documents) == 20000 ]]
+	unmount_fs
+	S=$T/fourth
+	mount_fs
+	sed '1500s/payload/pailoat/; 7s/^/{/' "$T/in" >"$T/bad"
+	run -1 dd if="$T/bad" of="$C/import" bs=1M conv=notrunc,fsync status=none
+	stats '.import.refused == 2 and (.import.last_error | startswith("line 1500: ")) and .dictionary > 0'
+	[[ $(stat_of points) == 19998 ]]
+	cmp <(ctl export -q --sort "$M") <(sed '1500d; 7d' "$T/in")
+}
+
 @test "import: slowly, its pages written back in between, over what the kernel has cached" {
 	echo '{"old":1}' >"$M/1"
 	not cat "$M/2" 2>/dev/null
