@@ -11,7 +11,7 @@ SHELL = /bin/bash
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 
-VARIANTS = release debug asan tsan fuzz
+VARIANTS = release debug asan tsan fuzz cov
 
 V ?= 0
 ifeq ($(V),1)
@@ -36,6 +36,7 @@ flags_debug = -O1 -DPFS_DEBUG
 flags_asan = -O1 -DPFS_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 flags_tsan = -O1 -DPFS_DEBUG -fsanitize=thread -fno-omit-frame-pointer
+flags_cov = -O0 -DPFS_DEBUG --coverage -fprofile-update=atomic
 # libFuzzer comes with clang only, so this variant has a compiler of its own.
 FUZZ_CC := $(if $(findstring clang,$(CC)),$(CC),clang)
 build/fuzz/%: private override CC = $(FUZZ_CC)
@@ -186,7 +187,7 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 # ---- targets ----
 
-.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz bench bench-engine bench-mounts bench-quick bench-wait bench-churn bench-space bench-stream tidy format deb check-deb clean \
+.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz coverage mutate print-compile bench bench-engine bench-mounts bench-quick bench-wait bench-churn bench-space bench-stream tidy format deb check-deb clean \
 	help FORCE deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-bench-stream deps-tidy deps-fuzz \
 	deps-deb deps-check-deb tour deps-tour pictures deps-pictures
 
@@ -234,6 +235,19 @@ check-damage: $(filter %_test,$(filter build/debug/tests/damage/%,$(debug_tests)
 # FUZZ_TARGETS, FUZZ_SECONDS for each, FUZZ_JOBS at once: see tests/fuzz/run. What is found lies below build/fuzz.
 fuzz: $(FUZZ_TARGETS:%=build/fuzz/tests/fuzz/%_fuzz) deps-fuzz ## hostile bytes guided by coverage, FUZZ_SECONDS (60) for each target
 	@BUILD=build/fuzz tests/fuzz/run $(FUZZ_TARGETS)
+
+# What tests count adds up in their counters, which begin anew. COVERAGE=-v names what nothing ran.
+coverage: $(cov_programs) build/cov/bench/engine-own $(cov_tests) $(cov_fuzz) deps-test ## what all tests run of storage/ and fs/ (half an hour)
+	@find build/cov -name '*.gcda' -delete
+	@BUILD=build/cov TEST_TIMEOUT=$${TEST_TIMEOUT:-3600} tests/run $(cov_tests) $(cov_fuzz) $(tool_bats) $(mount_bats) || true
+	@tests/coverage $(COVERAGE) build/cov
+
+# What of it is known stays in build/mutation: MUTATE='--sample 500', files, parts: see tests/mutation/mutate.
+mutate: deps-mutate ## changes the program in small ways and looks whether a test notices (days; MUTATE='--sample 500')
+	@tests/mutation/mutate $(MUTATE)
+
+print-compile:
+	@printf '%s\n' '$(call compile,debug) $(fuse_cflags)'
 
 images: build/debug/tests/images/images_test ## make the golden images and the verdicts of the broken ones anew
 	@build/debug/tests/images/images_test make tests/images/golden-v1 >/dev/null
