@@ -189,7 +189,7 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 .PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz coverage mutate print-compile bench bench-engine bench-mounts bench-quick bench-wait bench-churn bench-space bench-stream tidy format deb check-deb clean \
 	help FORCE deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-bench-stream deps-tidy deps-fuzz \
-	deps-deb deps-check-deb tour deps-tour pictures deps-pictures
+	deps-deb deps-check-deb tour deps-tour pictures deps-pictures deps-mutate
 
 all: $(release_programs) ## build payloadfs, payloadctl and libpayload.a in build/release
 
@@ -306,11 +306,11 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(filter-out %.d,$(MAKEFILE_LIST))
 
 # Run at every make: it takes some milliseconds when everything is there.
-deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-bench-stream deps-tidy deps-fuzz deps-deb deps-check-deb deps-tour deps-pictures: deps-%:
+deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-bench-stream deps-tidy deps-fuzz deps-deb deps-check-deb deps-tour deps-pictures deps-mutate: deps-%:
 	@CC='$(CC)' ZSTD='$(ZSTD)' CRYPTO='$(CRYPTO)' CURL='$(CURL)' tools/install-deps $*
 
 deps-fuzz: private override CC = $(FUZZ_CC)
 
-deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-bench-stream deps-deb deps-check-deb deps-tour deps-pictures: deps-build
+deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-bench-stream deps-deb deps-check-deb deps-tour deps-pictures deps-mutate: deps-build
 
 -include $(wildcard build/*/*/*.d build/*/*/*/*.d)
