@@ -170,7 +170,7 @@ packaged() {
 	END
 	export PKG_CONFIG_SYSROOT_DIR=$clean PKG_CONFIG_LIBDIR=$clean/usr/lib/$(multiarch)/pkgconfig:$clean/usr/share/pkgconfig
 	# shellcheck disable=SC2046 # words
-	"${CC:-cc}" -std=c11 -Wall -Wextra -Werror -o "$clean/tmp/use" "$T/use.c" $(pkg-config --cflags --libs --static payload) \
+	"${CC:-cc}" -std=c11 -Wall -Wextra -Werror -o "$clean/tmp/use" "$T/use.c" $(pkg-config --cflags --libs payload) \
 		"-L$clean/usr/lib/$(multiarch)" "-Wl,-rpath-link,$clean/usr/lib/$(multiarch)"
 	run -0 inside '
 		echo "{\"id\":42,\"payload\":{\"a\":1}}" | payloadctl import -q /srv/c

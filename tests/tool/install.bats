@@ -213,7 +213,7 @@ zsh_offers() {
 		}
 	END
 	export PKG_CONFIG_PATH=$T/root/opt/p/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$T/root
-	flags=$(pkg-config --cflags --libs --static payload)
+	flags=$(pkg-config --cflags --libs payload)
 	# shellcheck disable=SC2086 # words
 	"${CC:-cc}" -std=c11 -Wall -Wextra -Werror -o use use.c $flags
 	[[ $(./use "$S") == "{}" ]]
