@@ -13,7 +13,7 @@
 
 /* F1: bytes that are in no dirty block are zero, and so are those behind the size. */
 struct mem_file {
-	char name[40]; /* empty: none */
+	char name[64]; /* empty: none */
 	bool used;
 	uint8_t *bytes;
 	uint64_t size;
