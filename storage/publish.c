@@ -341,11 +341,12 @@ static int reuse_page(struct pfs_publish *p, uint32_t object)
 /* What a page's bytes depend on, besides its documents. */
 static void begin_digest(struct pfs_publish *p)
 {
-	uint8_t head[16] = {1};
+	uint8_t head[20] = {1};
 
 	pfs_put_le32(head + 4, p->options.defaults.mode);
 	pfs_put_le32(head + 8, p->options.defaults.uid);
 	pfs_put_le32(head + 12, p->options.defaults.gid);
+	pfs_put_le32(head + 16, p->dict_number);
 	pfs_hash_begin(p->digest);
 	pfs_hash_add(p->digest, head, sizeof(head));
 	pfs_hash_add(p->digest, p->uuid, sizeof(p->uuid));

@@ -192,11 +192,16 @@ static int try_new(struct pfs_publish *p, const struct worth *old, bool *taken)
 		*taken = err == 0;
 	}
 	if (*taken) {
+		struct pfs_manifest_object *made = &p->dicts.at[0].at;
+
+		/* The one that could not be read, made again: what was packed with it stays. */
+		if (before && memcmp(made->hash, before->hash, sizeof(made->hash)) == 0)
+			made->count = before->count;
 		p->dict = codec;
-		p->dict_number = about.count;
+		p->dict_number = made->count;
 		p->dict_raw = worth.raw;
 		p->dict_packed = worth.packed;
-		memcpy(p->dict_hash, p->dicts.at[0].at.hash, sizeof(p->dict_hash));
+		memcpy(p->dict_hash, made->hash, sizeof(p->dict_hash));
 		p->result.trained = true;
 	} else {
 		pfs_codec_dict_free(codec);

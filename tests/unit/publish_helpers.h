@@ -361,6 +361,21 @@ static inline void record_doc(const struct source *s, uint64_t i, struct pfs_key
 	*len = n + 2;
 }
 
+/* The same in other words. */
+static inline void other_doc(const struct source *s, uint64_t i, struct pfs_key *key,
+			     struct pfs_attr *attr, char **data, size_t *len)
+{
+	record_doc(s, i, key, attr, data, len);
+	for (size_t at = 0; at < *len; at++) {
+		char c = (*data)[at];
+
+		if (c >= '0' && c <= '9')
+			(*data)[at] = (char)(c - '0' + 'K');
+		else if (c >= 'a' && c <= 'z')
+			(*data)[at] = (char)('A' + (c - 'a' + 7) % 26);
+	}
+}
+
 /* Of all sorts: sizes from 0 to several blocks, numbers and UUIDs, times and owners, no JSON. */
 static inline void odd_doc(const struct source *s, uint64_t i, struct pfs_key *key,
 			   struct pfs_attr *attr, char **data, size_t *len)

@@ -134,6 +134,60 @@ static void a_change_makes_one_page(void **state)
 	pfs_sim_free(sim);
 }
 
+/* One document has other attributes; for version 4 all of them have another time. */
+static void attribute_doc(const struct source *s, uint64_t i, struct pfs_key *key,
+			  struct pfs_attr *attr, char **data, size_t *len)
+{
+	record_doc(s, i, key, attr, data, len);
+	if (i == 33 && s->version == 1)
+		attr->mtime_ns++;
+	if (i == 33 && s->version == 2)
+		attr->mode = 0600;
+	if (i == 33 && s->version == 3)
+		attr->gid = 5;
+	if (s->version == 4)
+		attr->mtime_ns = 77;
+}
+
+/* Proves: what differs in attributes alone is published anew, too. */
+static void attributes_are_contents(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct source s = {
+		.count = 100, .doc = attribute_doc, .changed = NONE, .absent = NONE, .size = 90};
+
+	(void)state;
+	for (s.version = 0; s.version <= 4; s.version++) {
+		struct pfs_publish_result r = publish_ok(pfs_sim_io(sim), &s);
+
+		assert_false(r.unchanged);
+		assert_int_equal(r.generation, s.version + 1);
+		assert_int_equal(r.uploaded, 2);
+		assert_int_equal(verify_in(pfs_sim_io(sim), &s), s.version + 1);
+	}
+	pfs_sim_free(sim);
+}
+
+/* Proves: of a store with other defaults every document has the attributes that it had. */
+static void other_defaults_are_kept(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct source s = odd_source(200);
+	struct pfs_publish_options options = publish_options();
+	struct pfs_publish_result r;
+	struct pfs_dir *dir;
+
+	(void)state;
+	publish_ok(pfs_sim_io(sim), &s);
+	options.defaults = (struct pfs_defaults){.mode = 0600, .uid = 1000};
+	dir = open_where(pfs_sim_io(sim));
+	assert_int_equal(publish_to(dir, &s, &options, 0, &r, NULL), 0);
+	assert_false(r.unchanged);
+	assert_int_equal(verify_published(dir, &s), 2);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
 /* ---- dictionaries ---- */
 
 /* Proves: the dictionary stays while documents are of the kind that it was made of, and is made
@@ -160,18 +214,49 @@ static void the_dictionary_stays_while_it_serves(void **state)
 	assert_memory_equal(m.objects[0].hash, first.objects[0].hash, PFS_HASH_LEN);
 	assert_int_equal(m.dict_raw, first.dict_raw);
 	pfs_manifest_free(&m);
-	s = (struct source){.count = 4000, .doc = odd_doc, .changed = NONE, .absent = NONE};
+	s.doc = other_doc;
 	r = publish_ok(pfs_sim_io(sim), &s);
+	assert_true(r.trained);
+	assert_int_equal(read_generation(dir, &m), 3);
+	assert_int_equal(m.objects[0].role, PFS_OBJECT_DICT);
+	assert_int_equal(m.objects[0].count, first.objects[0].count + 1);
+	assert_memory_not_equal(m.objects[0].hash, first.objects[0].hash, PFS_HASH_LEN);
+	pfs_manifest_free(&m);
 	assert_int_equal(verify_published(dir, &s), 3);
+	/* One that is missing is made again from the same, and what is packed with it stays. */
+	{
+		char name[PFS_OBJECT_NAME_MAX];
+
+		assert_int_equal(read_generation(dir, &m), 3);
+		pfs_object_name(name, PFS_OBJECT_DICT, m.objects[0].hash);
+		pfs_manifest_free(&m);
+		assert_int_equal(dir->ops->unlink(dir, name), 0);
+	}
+	r = publish_ok(pfs_sim_io(sim), &s);
+	assert_true(r.trained && r.unchanged);
+	assert_int_equal(verify_published(dir, &s), 3);
+	/* From others, one with another number. */
+	assert_int_equal(read_generation(dir, &m), 3);
+	{
+		char name[PFS_OBJECT_NAME_MAX];
+
+		pfs_object_name(name, PFS_OBJECT_DICT, m.objects[0].hash);
+		assert_int_equal(dir->ops->unlink(dir, name), 0);
+	}
+	pfs_manifest_free(&m);
+	s.count = 6000;
+	r = publish_ok(pfs_sim_io(sim), &s);
+	assert_true(r.trained);
+	assert_int_equal(verify_published(dir, &s), 4);
 	/* And without. */
 	s = records(5000, 300);
 	options.dict_off = true;
 	assert_int_equal(publish_to(dir, &s, &options, 0, &r, NULL), 0);
-	assert_int_equal(read_generation(dir, &m), 4);
+	assert_int_equal(read_generation(dir, &m), 5);
 	assert_int_equal(m.objects[0].role, PFS_OBJECT_KEYS);
 	pfs_manifest_free(&m);
 	pfs_manifest_free(&first);
-	assert_int_equal(verify_published(dir, &s), 4);
+	assert_int_equal(verify_published(dir, &s), 5);
 	dir->ops->close_dir(dir);
 	pfs_sim_free(sim);
 }
@@ -509,6 +594,8 @@ int main(void)
 		cmocka_unit_test(what_was_given_is_there),
 		cmocka_unit_test(records_get_a_dictionary),
 		cmocka_unit_test(a_change_makes_one_page),
+		cmocka_unit_test(attributes_are_contents),
+		cmocka_unit_test(other_defaults_are_kept),
 		cmocka_unit_test(the_dictionary_stays_while_it_serves),
 		cmocka_unit_test(what_is_not_meant_is_refused),
 		cmocka_unit_test(wrong_documents_are_refused),

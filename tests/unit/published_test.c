@@ -630,6 +630,97 @@ static void what_is_missing_costs_its_own(void **state)
 	pfs_sim_free(sim);
 }
 
+static void small_doc(const struct source *s, uint64_t i, struct pfs_key *key,
+		      struct pfs_attr *attr, char **data, size_t *len)
+{
+	*key = pfs_key_num(10 * i + s->version);
+	*attr = (struct pfs_attr){.mode = 0644, .mtime_ns = 5};
+	*len = 12;
+	*data = malloc(13);
+	snprintf(*data, 13, "%012llu", (unsigned long long)(i + 1000 * s->version));
+}
+
+/* The object of a role. */
+static struct pfs_manifest_object *object_of(const struct pfs_manifest *m, unsigned role)
+{
+	uint32_t i = 0;
+
+	while (m->objects[i].role != role)
+		i++;
+	return &m->objects[i];
+}
+
+/* Proves: a page, or a table of keys, of other documents, whose checksums are all right, as a
+ * hostile server can give them, costs the documents and never shows another's bytes. */
+static void what_does_not_belong_together_is_an_error(void **state)
+{
+	static const unsigned roles[] = {PFS_OBJECT_PAGE, PFS_OBJECT_KEYS};
+
+	(void)state;
+	for (size_t way = 0; way < pfs_array_len(roles); way++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct source s = {.count = 50, .doc = small_doc, .changed = NONE, .absent = NONE};
+		struct pfs_manifest m, others;
+		struct pfs_current_generation current = {.generation = 2};
+		struct pfs_manifest_object *to, *from;
+		char text[PFS_CURRENT_LEN_MAX];
+		struct pfs_check_result result;
+		struct pfs_store *store;
+		struct pfs_file *file;
+		struct findings f;
+		struct pfs_dir *dir;
+		uint8_t *bytes;
+		size_t len;
+
+		publish_ok(pfs_sim_io(sim), &s);
+		dir = open_where(pfs_sim_io(sim));
+		assert_int_equal(read_generation(dir, &others), 1);
+		s.version = 1;
+		publish_ok(pfs_sim_io(sim), &s);
+		assert_int_equal(read_generation(dir, &m), 2);
+		to = object_of(&m, roles[way]);
+		from = object_of(&others, roles[way]);
+		assert_int_equal(to->len, from->len);
+		assert_memory_not_equal(to->hash, from->hash, PFS_HASH_LEN);
+		memcpy(to->hash, from->hash, PFS_HASH_LEN);
+		m.crcs[to->chunk] = others.crcs[from->chunk];
+		if (roles[way] == PFS_OBJECT_KEYS)
+			memcpy(m.blocks[0].key, others.blocks[0].key, 16);
+		assert_int_equal(pfs_manifest_encode(&m, &bytes, &len), 0);
+		current.len = len;
+		current.crc = pfs_crc32c(0, bytes, len);
+		assert_int_equal(dir->ops->open(dir, "generation-00000002", PFS_IO_WRITE, &file),
+				 0);
+		assert_int_equal(dir->ops->write(file, bytes, len, 0), 0);
+		dir->ops->close(file);
+		len = pfs_current_encode(text, &current);
+		assert_int_equal(dir->ops->open(dir, PFS_CURRENT_NAME, PFS_IO_WRITE, &file), 0);
+		assert_int_equal(dir->ops->write(file, text, len, 0), 0);
+		dir->ops->close(file);
+
+		store = open_published(sim);
+		for (uint64_t key = 0; key < 10 * s.count; key++) {
+			struct pfs_key k = pfs_key_num(key);
+			bool there = key % 10 == (roles[way] == PFS_OBJECT_PAGE ? 1 : 0);
+			struct pfs_place place;
+			void *data;
+			size_t n;
+
+			assert_int_equal(pfs_get(store, &k, &data, &n, NULL),
+					 there ? -EIO : -ENOENT);
+			assert_int_equal(pfs_place(store, &k, &place), there ? -EIO : -ENOENT);
+		}
+		assert_int_equal(pfs_store_close(store), 0);
+		assert_int_equal(check_it(sim, &f, &result), 0);
+		assert_true(f.fatal >= 50);
+		free(bytes);
+		pfs_manifest_free(&m);
+		pfs_manifest_free(&others);
+		dir->ops->close_dir(dir);
+		pfs_sim_free(sim);
+	}
+}
+
 /* Proves: where there is nothing, or a store, or something else, opening says so. */
 static void what_is_none_is_no_collection(void **state)
 {
@@ -665,6 +756,7 @@ int main(void)
 		cmocka_unit_test(a_failed_refresh_changes_nothing),
 		cmocka_unit_test(damage_is_an_error_and_found),
 		cmocka_unit_test(what_is_missing_costs_its_own),
+		cmocka_unit_test(what_does_not_belong_together_is_an_error),
 		cmocka_unit_test(what_is_none_is_no_collection),
 	};
 
