@@ -119,6 +119,16 @@ static int make_tools(struct pfs_publish *p)
 	return err;
 }
 
+static int remove_unfinished(void *arg, const char *name)
+{
+	struct pfs_dir *dir = arg;
+	size_t len = strlen(name);
+
+	if (len > 4 && strcmp(name + len - 4, ".tmp") == 0)
+		(void)dir->ops->unlink(dir, name);
+	return 0;
+}
+
 static int begin(struct pfs_publish *p, const char *path, struct pfs_reason *reason)
 {
 	int err = make_tools(p);
@@ -139,6 +149,8 @@ static int begin(struct pfs_publish *p, const char *path, struct pfs_reason *rea
 		return pfs_refuse(reason, -EBUSY, "%s: somebody else is publishing there", path);
 	if (err)
 		return pfs_refuse(reason, err, "%s: can't be locked: %s", path, strerror(-err));
+	/* Unfinished files are nobody's now. */
+	(void)p->dir->ops->list(p->dir, remove_unfinished, p->dir);
 	/* And as nobody else changes it any more. */
 	pfs_manifest_free(&p->before);
 	free(p->known);

@@ -8,6 +8,7 @@
 #define SEQUENTIAL_GAP (256 * PFS_KIB) /* who leaves out no more than this reads one by one */
 #define AHEAD (8 * PFS_MIB)
 #define AHEAD_STEP (4 * PFS_MIB)
+#define BEGINNING (PFS_MIB - PFS_CHUNK_LEN) /* of a large document; on no more than 16 chunks */
 
 /* A container whose header, and body if it is a small one, is at hand. */
 struct loaded {
@@ -203,14 +204,31 @@ static int read_block(struct pfs_published *p, const struct loaded *l, uint64_t 
 	return 0;
 }
 
-static int read_large(struct pfs_published *p, const struct loaded *l, uint64_t off, uint8_t *buf,
-		      size_t len)
+/* Who reads a document from one end to the other, too. */
+static void read_ahead_blocks(struct pfs_published *p, struct pfs_generation *g,
+			      const struct loaded *l, uint64_t off, size_t len)
+{
+	const uint8_t *table = l->bytes + l->c.header_len;
+	uint64_t first = off / PFS_BLOCK_LEN, last = (off + len - 1) / PFS_BLOCK_LEN;
+	uint64_t from = first ? pfs_get_le32(table + (first - 1) * PFS_BLOCK_ENTRY_LEN) : 0;
+	uint64_t to = pfs_get_le32(table + last * PFS_BLOCK_ENTRY_LEN);
+	uint64_t begin =
+		l->off + l->c.header_len + pfs_block_count(l->c.raw_len) * PFS_BLOCK_ENTRY_LEN;
+
+	if (from < to && to <= l->c.body_len)
+		read_ahead(p, g, l->block->page, first ? begin + from : l->off,
+			   to - from + (first ? 0 : begin - l->off));
+}
+
+static int read_large(struct pfs_published *p, struct pfs_generation *g, const struct loaded *l,
+		      uint64_t off, uint8_t *buf, size_t len)
 {
 	struct block_room *room;
 	int err = 0;
 
 	if (l->c.header_len + pfs_block_count(l->c.raw_len) * PFS_BLOCK_ENTRY_LEN > l->have)
 		return damaged(p, l, l->off, l->have, "its table of blocks makes no sense");
+	read_ahead_blocks(p, g, l, off, len);
 	room = malloc(sizeof(*room));
 	if (!room)
 		return -ENOMEM;
@@ -242,15 +260,15 @@ ssize_t pfs_published_read(struct pfs_published *p, struct pfs_generation *g,
 	if (off >= size)
 		return 0;
 	len = pfs_min_u64(len, size - off);
-	/* A large document from its beginning: all of it will be wanted, in one request. */
+	/* The header and the first blocks of a large document, in one request. */
 	if (size > PFS_BLOCK_LEN && off == 0)
 		pfs_cached_prefetch(g->files[block->page], at,
-				    pfs_min_u64(doc->entry.len, PFS_CHUNK_PREFETCH_MAX));
-	if (off == 0)
+				    pfs_min_u64(doc->entry.len, BEGINNING));
+	if (size <= PFS_BLOCK_LEN && off == 0)
 		read_ahead(p, g, block->page, at, doc->entry.len);
 	err = load(p, g, doc, &l);
 	if (!err && size > PFS_BLOCK_LEN)
-		err = read_large(p, &l, off, buf, len);
+		err = read_large(p, g, &l, off, buf, len);
 	else if (!err)
 		err = read_small(p, g, &l, off, buf, len);
 	free(l.bytes);

@@ -16,6 +16,44 @@ static struct source records(uint64_t count, uint64_t size)
 		.count = count, .doc = record_doc, .changed = NONE, .absent = NONE, .size = size};
 }
 
+/* ---- files ---- */
+
+static void make_file(struct pfs_dir *dir, const char *name)
+{
+	struct pfs_file *file;
+
+	assert_int_equal(dir->ops->open(dir, name, PFS_IO_WRITE | PFS_IO_CREATE, &file), 0);
+	assert_int_equal(dir->ops->write(file, "x", 1, 0), 0);
+	dir->ops->close(file);
+}
+
+struct listing {
+	unsigned objects, generations, others;
+};
+
+static int count_name(void *arg, const char *name)
+{
+	struct listing *l = arg;
+	uint32_t generation;
+	unsigned role;
+
+	if (pfs_object_is_name(name, &role, NULL))
+		l->objects++;
+	else if (pfs_generation_is_name(name, &generation))
+		l->generations++;
+	else if (strcmp(name, PFS_CURRENT_NAME) && strcmp(name, PFS_PUBLISH_LOCK_NAME))
+		l->others++;
+	return 0;
+}
+
+static struct listing list_where(struct pfs_dir *dir)
+{
+	struct listing l = {0};
+
+	assert_int_equal(dir->ops->list(dir, count_name, &l), 0);
+	return l;
+}
+
 /* ---- contents ---- */
 
 /* Proves: documents of all sorts, and of none, are there as they were given. */
@@ -178,7 +216,13 @@ static void other_defaults_are_kept(void **state)
 	struct pfs_dir *dir;
 
 	(void)state;
+	dir = open_where(pfs_sim_io(sim));
+	make_file(dir, "page-00112233445566778899aabbccddeeff.pfp.tmp");
+	dir->ops->close_dir(dir);
 	publish_ok(pfs_sim_io(sim), &s);
+	dir = open_where(pfs_sim_io(sim));
+	assert_int_equal(list_where(dir).others, 0); /* what was unfinished is gone */
+	dir->ops->close_dir(dir);
 	options.defaults = (struct pfs_defaults){.mode = 0600, .uid = 1000};
 	dir = open_where(pfs_sim_io(sim));
 	assert_int_equal(publish_to(dir, &s, &options, 0, &r, NULL), 0);
@@ -262,15 +306,6 @@ static void the_dictionary_stays_while_it_serves(void **state)
 }
 
 /* ---- refusals ---- */
-
-static void make_file(struct pfs_dir *dir, const char *name)
-{
-	struct pfs_file *file;
-
-	assert_int_equal(dir->ops->open(dir, name, PFS_IO_WRITE | PFS_IO_CREATE, &file), 0);
-	assert_int_equal(dir->ops->write(file, "x", 1, 0), 0);
-	dir->ops->close(file);
-}
 
 /* Proves: nothing is published among other files, over another store's (unless that is wanted), or
  * by two at a time; the reasons say so, and nothing is left behind. */
@@ -368,6 +403,29 @@ struct cut {
 	int error;
 };
 
+/* A manifest that is there, whole, names nothing that is not (U1). */
+static void look_at_manifests(struct pfs_dir *dir)
+{
+	for (uint32_t generation = 1; generation <= 2; generation++) {
+		char name[PFS_OBJECT_NAME_MAX];
+		struct pfs_manifest m;
+		const char *why;
+		uint8_t *bytes;
+		size_t len;
+
+		pfs_generation_name(name, generation);
+		bytes = read_file(dir, name, &len);
+		if (!bytes || pfs_manifest_decode(&m, bytes, len, &why) != 0) {
+			free(bytes);
+			continue;
+		}
+		for (uint32_t i = 0; i < m.object_count; i++)
+			free(read_object(dir, &m, i));
+		pfs_manifest_free(&m);
+		free(bytes);
+	}
+}
+
 /* A power cut shows what was before, or what comes, whole. */
 static void look_at_image(struct cut *cut, struct pfs_sim *image)
 {
@@ -380,6 +438,7 @@ static void look_at_image(struct cut *cut, struct pfs_sim *image)
 		assert_int_equal(verify_published(dir, generation == 1 ? cut->before : cut->after),
 				 generation);
 	}
+	look_at_manifests(dir);
 	assert_in_range(generation, 0, 2);
 	cut->seen[generation]++;
 	dir->ops->close_dir(dir);
@@ -470,33 +529,6 @@ static void a_failing_step_changes_nothing(void **state)
 }
 
 /* ---- pruning ---- */
-
-struct listing {
-	unsigned objects, generations, others;
-};
-
-static int count_name(void *arg, const char *name)
-{
-	struct listing *l = arg;
-	uint32_t generation;
-	unsigned role;
-
-	if (pfs_object_is_name(name, &role, NULL))
-		l->objects++;
-	else if (pfs_generation_is_name(name, &generation))
-		l->generations++;
-	else if (strcmp(name, PFS_CURRENT_NAME) && strcmp(name, PFS_PUBLISH_LOCK_NAME))
-		l->others++;
-	return 0;
-}
-
-static struct listing list_where(struct pfs_dir *dir)
-{
-	struct listing l = {0};
-
-	assert_int_equal(dir->ops->list(dir, count_name, &l), 0);
-	return l;
-}
 
 /* Proves: of five generations the two newest stay, with every object that they name, and nothing
  * else: neither the older ones, nor what nobody named, nor unfinished files. */
