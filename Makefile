@@ -95,7 +95,9 @@ fuzz_support_src = $(filter-out %_fuzz.c $(fuzz_main_src),$(wildcard tests/fuzz/
 all_src = $(sort $(wildcard storage/*.[ch] fs/*.[ch] tools/*.[ch] tools/bench/*.[ch] tests/*/*.[ch]))
 tool_bats = $(wildcard tests/tool/*.bats)
 mount_bats = $(wildcard tests/mount/*.bats)
-MOUNT_TESTS = $(mount_bats)
+# With servers on the loopback interface.
+remote_bats = $(wildcard tests/remote/*.bats)
+MOUNT_TESTS = $(mount_bats) $(remote_bats)
 
 compile = $(CC) $(own_cppflags) $(own_cflags) $(flags_$(1)) $(storage_cflags) $(extra_cflags) $(CPPFLAGS) \
 	$(CFLAGS) -MMD -MP
@@ -203,7 +205,7 @@ pictures: $(release_programs) deps-pictures ## make the pictures of README anew,
 	@BUILD=build/release tools/pictures/record
 
 test: $(release_programs) $(release_bench) build/release/bench/engine-own $(debug_tests) $(asan_fuzz) deps-test ## all tests: unit, model, crash, fault, fuzz corpus, payloadctl, mount
-	@BUILD=build/release tests/run $(debug_tests) $(asan_fuzz) $(tool_bats) $(mount_bats)
+	@BUILD=build/release tests/run $(debug_tests) $(asan_fuzz) $(tool_bats) $(mount_bats) $(remote_bats)
 
 # Under sanitizers a sample of cases that are alike, in one thread, that the plain build tries in full; of these
 # ThreadSanitizer, which has nothing to see in them, gets the fewest. Nothing is judged by how slow it is there.

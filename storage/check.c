@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "storage/io_http.h"
 #include "storage/published.h"
 #include "storage/quarantine.h"
 
@@ -411,7 +412,7 @@ int pfs_check(const char *path, const struct pfs_io *io, const struct pfs_logger
 	if (reason)
 		reason->text[0] = '\0';
 	if (!io)
-		io = &pfs_io_file;
+		io = pfs_io_for(path, NULL, NULL);
 	if (pfs_published_is_here(path, io))
 		return check_published(path, io, logger, fn, progress, arg, result, reason);
 	err = pfs_super_open_dir(io, path, 0, &check.dir, reason);

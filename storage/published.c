@@ -3,17 +3,12 @@
 #include <stdlib.h>
 
 #include "storage/crc.h"
+#include "storage/io_http.h"
 #include "storage/page.h"
 
 _Static_assert(PFS_CHUNK_LEN == PFS_CHUNK_SIZE, "the cache knows the manifest's chunks");
 
 /* ---- where ---- */
-
-static bool is_url(const char *path)
-{
-	return strncmp(path, "http://", 7) == 0 || strncmp(path, "https://", 8) == 0 ||
-	       strncmp(path, "s3://", 5) == 0;
-}
 
 static bool has_file(struct pfs_dir *dir, const char *name)
 {
@@ -30,7 +25,7 @@ bool pfs_published_is_here(const char *path, const struct pfs_io *io)
 	struct pfs_dir *dir;
 	bool is;
 
-	if (is_url(path))
+	if (pfs_location_is_url(path))
 		return true;
 	if (!io)
 		io = &pfs_io_file;

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "storage/io_http.h"
 #include "storage/dict.h"
 
 #define ASIDE_MAX 1000 /* files of one name that are set aside */
@@ -573,7 +574,7 @@ int pfs_repair(const char *path, const struct pfs_io *io, const struct pfs_logge
 	if (reason)
 		reason->text[0] = '\0';
 	if (!io)
-		io = &pfs_io_file;
+		io = pfs_io_for(path, NULL, NULL);
 	if (pfs_store_is_published(path, io))
 		return pfs_refuse(reason, -EUCLEAN,
 				  "%s: is a published collection: remove what the check names, and "

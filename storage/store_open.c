@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "storage/epoch.h"
+#include "storage/io_http.h"
 #include "storage/store_internal.h"
 #include "storage/store_published.h"
 #include "storage/team.h"
@@ -90,7 +91,7 @@ int pfs_store_create(const char *path, const struct pfs_create_options *options,
 {
 	static const struct pfs_create_options none;
 	const struct pfs_create_options *o = options ? options : &none;
-	const struct pfs_io *io = o->io ? o->io : &pfs_io_file;
+	const struct pfs_io *io = o->io ? o->io : pfs_io_for(path, NULL, NULL);
 	struct pfs_super super = {
 		.version = PFS_FORMAT_VERSION,
 		.page_size = o->page_size ? o->page_size : PFS_PAGE_SIZE_DEFAULT,
@@ -362,7 +363,7 @@ static int open_any(struct pfs_store **out, struct pfs_dir *dir, const char *pat
 		reason->text[0] = '\0';
 	if (!store)
 		return pfs_refuse(reason, -ENOMEM, "%s: no memory", path);
-	store->io = o->io ? o->io : &pfs_io_file;
+	store->io = o->io ? o->io : pfs_io_for(path, NULL, NULL);
 	store->dir = dir;
 	store->repairing = dir != NULL;
 	store->logger = o->logger;

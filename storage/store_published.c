@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "storage/io_http.h"
 #include "storage/page.h"
 #include "storage/store_internal.h"
 
@@ -21,8 +22,16 @@ static struct published_snapshot *snapshot_of(const struct pfs_snapshot *snapsho
 int pfs_store_open_published(struct pfs_store *store, const char *path,
 			     const struct pfs_open_options *options, struct pfs_reason *reason)
 {
+	const struct pfs_http_options http = {
+		.timeout_ms = options->remote ? options->remote->timeout_ms : 0,
+		.logger = store->logger,
+	};
+	struct pfs_io io;
 	const struct pfs_published_options how = {
-		.io = store->io, .remote = options->remote, .logger = store->logger};
+		.io = options->io ? options->io : pfs_io_for(path, &http, &io),
+		.remote = options->remote,
+		.logger = store->logger,
+	};
 
 	if (!options->read_only)
 		return pfs_refuse(reason, -EROFS,

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include "storage/io_http.h"
 #include "storage/publish.h"
 #include "tools/command.h"
 #include "tools/progress.h"
@@ -95,10 +96,20 @@ static int refuse_inside(const struct publishing *p)
 	return result;
 }
 
+static void say(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)arg;
+	if (level <= PFS_LOG_WARNING)
+		complain("%s", line);
+}
+
 static int open_destination(struct publishing *p)
 {
-	const struct pfs_io *io = &pfs_io_file;
-	int err, result = refuse_inside(p);
+	const bool url = pfs_location_is_url(p->destination);
+	const struct pfs_http_options http = {.logger = p->options.logger};
+	struct pfs_io made;
+	const struct pfs_io *io = pfs_io_for(p->destination, &http, &made);
+	int err, result = url ? 0 : refuse_inside(p);
 
 	if (result)
 		return result;
@@ -106,8 +117,15 @@ static int open_destination(struct publishing *p)
 				&p->dir);
 	if (!err)
 		return 0;
-	complain("%s: can't be made a directory: %s", p->destination, explain(err));
-	return err == -ENOTDIR ? PFS_EXIT_NO_STORE : PFS_EXIT_IO;
+	if (url && err == -EROFS)
+		complain("%s: plain servers can only be read; directories and s3://BUCKET/PREFIX "
+			 "can "
+			 "be published to",
+			 p->destination);
+	else if (!url || (err != -EINVAL && err != -EOPNOTSUPP)) /* which were explained */
+		complain("%s: can't be %s: %s", p->destination, url ? "used" : "made a directory",
+			 explain(err));
+	return err == -ENOTDIR ? PFS_EXIT_NO_STORE : err == -EINVAL ? PFS_EXIT_USAGE : PFS_EXIT_IO;
 }
 
 /* ---- what ---- */
@@ -359,7 +377,7 @@ static int take_option(struct publishing *p, const struct command *command, int 
 static int run(const struct command *command, int argc, char **argv)
 {
 	struct common_options common = {.wait_ms = WAIT_MS_DEFAULT};
-	struct publishing p = {0};
+	struct publishing p = {.options.logger.fn = say};
 	bool json = false, done;
 	int option, result;
 
@@ -395,14 +413,16 @@ const struct command command_publish = {
 	.summary = "publish the points to a directory, for any number of read-only mounts",
 	.usage = "[options] TARGET DESTINATION",
 	.help = "Writes the points that TARGET has at one moment, mounted and in use or not, to "
-		"DESTINATION, a directory,\n"
-		"as the next generation of a collection: files that are never changed, named by "
-		"what is in them. Only\n"
-		"what has changed since the last generation is written. Who reads the collection "
-		"sees the generation\n"
-		"from before until the new one is there as a whole, durably; what was interrupted "
-		"is finished by the\n"
-		"next time. Scratch files are not published, as they are not exported.\n\n"
+		"DESTINATION, a directory\n"
+		"or s3://BUCKET/PREFIX, as the next generation of a collection: files that are "
+		"never changed, named by\n"
+		"what is in them. Only what has changed since the last generation is written. "
+		"Who reads the collection\n"
+		"sees the generation from before until the new one is there as a whole, durably; "
+		"what was interrupted\n"
+		"is finished by the next time. Scratch files are not published, as they are not "
+		"exported. Where S3 is\n"
+		"and who we are there, the AWS_... variables say (payloadfs(1)).\n\n"
 		"Options:\n"
 		"      --keep=N         afterwards remove all but the N newest generations, and "
 		"files that only older\n"

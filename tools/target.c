@@ -167,7 +167,8 @@ static int name_target(struct target *t, struct lookup *look)
 int target_open(struct target **out, const char *name, const struct target_options *options)
 {
 	struct lookup look = {.name = name, .options = options};
-	int found = mountinfo_find(name, &look.mount), result;
+	/* A URL is no path that something could be mounted at. */
+	int found = strstr(name, "://") ? 0 : mountinfo_find(name, &look.mount), result;
 
 	*out = NULL;
 	if (found < 0) {

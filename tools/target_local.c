@@ -412,6 +412,9 @@ int target_local_open(struct target **out, const char *store, const struct targe
 	if (!(flags & TARGET_CHECK))
 		err = pfs_store_open(&l->store, store, &options, reason);
 	if (err) {
+		/* Of a server only the message says what it answered. */
+		if (l->messages.first[0] && strstr(store, "://"))
+			snprintf(reason->text, sizeof(reason->text), "%s", l->messages.first);
 		pthread_mutex_destroy(&l->messages.lock);
 		free(l);
 		return err;
