@@ -8,10 +8,18 @@
 #include "storage/published.h"
 
 #define WINDOW PFS_MIB
+#define WHOLE_MAX (64 * PFS_MIB) /* objects up to here are read once */
 #define TRIALS_MAX (8 * PFS_GIB) /* bytes summed in the search for damaged bits, in all */
 
 _Static_assert(WINDOW % PFS_CHUNK_LEN == 0, "windows hold whole chunks");
 _Static_assert(WINDOW >= PFS_KEY_BLOCK_LEN_MAX + 2 * PFS_CHUNK_LEN, "and a block's");
+
+/* A file of which everything is in memory. */
+struct loaded_file {
+	struct pfs_file base;
+	uint8_t *bytes;
+	uint64_t len;
+};
 
 struct checking {
 	struct pfs_published *p;
@@ -24,7 +32,12 @@ struct checking {
 	uint8_t *bad;	    /* a bit for each chunk of the page that does not verify */
 	uint64_t bad_count; /* of these */
 	uint8_t *window;
+	struct loaded_file whole; /* the object, unless it is too long */
 	struct pfs_key_block *block;
+	/* The object of keys that the last page needed. */
+	uint32_t keys;
+	struct pfs_file *keys_file; /* NULL: it can't be opened */
+	struct pfs_check_reader keys_reader;
 };
 
 /* ---- findings ---- */
@@ -49,13 +62,37 @@ static void on_finding(void *arg, const struct pfs_finding *finding)
 			 own.text);
 }
 
+/* ---- an object in memory ---- */
+
+static void loaded_close(struct pfs_file *base)
+{
+	(void)base; /* it is the check's */
+}
+
+static int loaded_size(struct pfs_file *base, uint64_t *out)
+{
+	*out = ((struct loaded_file *)base)->len;
+	return 0;
+}
+
+static ssize_t loaded_read(struct pfs_file *base, void *buf, size_t len, uint64_t off)
+{
+	const struct loaded_file *f = (const struct loaded_file *)base;
+
+	len = off < f->len ? pfs_min_u64(len, f->len - off) : 0;
+	memcpy(buf, f->bytes + (len ? off : 0), len);
+	return (ssize_t)len;
+}
+
+static const struct pfs_io_ops loaded_ops = {
+	.close = loaded_close, .size = loaded_size, .read = loaded_read};
+
 /* ---- a page with its hole ---- */
 
 struct holed_dir {
 	struct pfs_dir base;
-	struct pfs_dir *origin;
+	struct pfs_file *file; /* of the object */
 	const struct pfs_manifest_object *page;
-	const char *name;
 };
 
 struct holed_file {
@@ -66,10 +103,7 @@ struct holed_file {
 
 static void holed_close(struct pfs_file *base)
 {
-	struct holed_file *f = (struct holed_file *)base;
-
-	f->file->ops->close(f->file);
-	free(f);
+	free(base); /* the object's file is the check's */
 }
 
 static int holed_size(struct pfs_file *base, uint64_t *out)
@@ -115,29 +149,24 @@ static int holed_open(struct pfs_dir *base, const char *name, unsigned flags, st
 {
 	const struct holed_dir *dir = (const struct holed_dir *)base;
 	struct holed_file *f = calloc(1, sizeof(*f));
-	int err;
 
 	(void)name;
+	(void)flags;
 	*out = NULL;
 	if (!f)
 		return -ENOMEM;
 	f->base.ops = &holed_file_ops;
+	f->file = dir->file;
 	f->page = dir->page;
-	err = dir->origin->ops->open(dir->origin, dir->name, flags, &f->file);
-	if (err) {
-		free(f);
-		return err;
-	}
 	*out = &f->base;
 	return 0;
 }
 
 static const struct pfs_io_ops holed_dir_ops = {.open = holed_open};
 
-static int check_page(struct checking *c)
+static int check_page(struct checking *c, struct pfs_file *file)
 {
-	struct holed_dir dir = {
-		.base.ops = &holed_dir_ops, .origin = c->p->dir, .page = c->page, .name = c->name};
+	struct holed_dir dir = {.base.ops = &holed_dir_ops, .file = file, .page = c->page};
 	struct pfs_checked_page page = {.number = PFS_PUBLISHED_PAGE, .file_size = c->page->len};
 	const uint64_t done = c->check.done, total = c->check.total;
 	pfs_progress_fn *progress = c->check.progress;
@@ -229,29 +258,49 @@ static void compare_block(struct checking *c, struct pfs_check_reader *slots,
 	}
 }
 
+/* The object's file is opened once for all pages that have their keys in it. -ENOMEM. */
+static int open_keys(struct checking *c, uint32_t object)
+{
+	const struct pfs_manifest_object *o = &c->g->m.objects[object];
+	char name[PFS_OBJECT_NAME_MAX];
+
+	if (c->keys == object)
+		return 0;
+	if (c->keys_file)
+		c->keys_file->ops->close(c->keys_file);
+	c->keys_file = NULL;
+	pfs_check_reader_free(&c->keys_reader);
+	c->keys = object;
+	pfs_object_name(name, o->role, o->hash);
+	if (c->p->dir->ops->open(c->p->dir, name, 0, &c->keys_file) != 0)
+		c->keys_file = NULL; /* which was said */
+	return pfs_check_reader_new(&c->keys_reader, c->keys_file);
+}
+
 /* The chunks that the block lies in, verified; from the origin. NULL: they are not to be had. */
-static const uint8_t *read_chunks(struct checking *c, struct pfs_file *keys,
-				  const struct pfs_manifest_block *about)
+static const uint8_t *read_chunks(struct checking *c, const struct pfs_manifest_block *about)
 {
 	const struct pfs_manifest_object *o = &c->g->m.objects[about->keys];
 	uint64_t first = about->off / PFS_CHUNK_LEN, from = first * PFS_CHUNK_LEN;
 	uint64_t end = pfs_round_up((uint64_t)about->off + about->len, PFS_CHUNK_LEN);
 	size_t len = pfs_min_u64(end, o->len) - from;
+	const uint8_t *bytes;
 
-	if (!keys || keys->ops->read(keys, c->window, len, from) != (ssize_t)len)
+	if (pfs_check_read(&c->keys_reader, from, len, &bytes) != 0)
 		return NULL;
 	for (size_t at = 0; at < len; at += PFS_CHUNK_LEN) {
-		if (pfs_crc32c(0, c->window + at, pfs_min_u64(PFS_CHUNK_LEN, len - at)) !=
+		if (pfs_crc32c(0, bytes + at, pfs_min_u64(PFS_CHUNK_LEN, len - at)) !=
 		    c->g->m.crcs[o->chunk + first + at / PFS_CHUNK_LEN])
 			return NULL;
 	}
-	return c->window + (about->off - from);
+	return bytes + (about->off - from);
 }
 
-static bool read_block(struct checking *c, struct pfs_file *keys, uint32_t number)
+/* The block, from the origin. */
+static bool read_block(struct checking *c, uint32_t number)
 {
 	const struct pfs_manifest_block *about = &c->g->m.blocks[number];
-	const uint8_t *bytes = read_chunks(c, keys, about);
+	const uint8_t *bytes = read_chunks(c, about);
 	const struct pfs_key_entry *last;
 
 	if (!bytes || pfs_key_block_decode(c->block, bytes, about->len) != 0)
@@ -314,29 +363,22 @@ static int check_keys(struct checking *c, struct pfs_file *file, bool sound)
 {
 	const struct pfs_manifest *m = &c->g->m;
 	uint32_t number = c->page->first_block;
-	const struct pfs_manifest_object *o = &m->objects[m->blocks[number].keys];
 	struct pfs_check_reader slots = {0}, containers = {0};
-	char name[PFS_OBJECT_NAME_MAX];
-	struct pfs_file *keys;
-	int err;
+	int err = open_keys(c, m->blocks[number].keys);
 
-	pfs_object_name(name, o->role, o->hash);
-	if (c->p->dir->ops->open(c->p->dir, name, 0, &keys) != 0)
-		keys = NULL; /* which was said */
-	err = pfs_check_reader_new(&slots, file);
+	if (!err)
+		err = pfs_check_reader_new(&slots, file);
 	if (!err)
 		err = pfs_check_reader_new(&containers, file);
 	for (; !err && number < m->block_count && &m->objects[m->blocks[number].page] == c->page;
 	     number++) {
-		if (read_block(c, keys, number))
+		if (read_block(c, number))
 			compare_block(c, &slots, &containers, sound);
 		else
 			name_block(c, &slots, &containers, number);
 	}
 	pfs_check_reader_free(&slots);
 	pfs_check_reader_free(&containers);
-	if (keys)
-		keys->ops->close(keys);
 	return err;
 }
 
@@ -356,7 +398,8 @@ static void check_chunks(struct checking *c, const struct pfs_manifest_object *o
 
 	for (uint64_t off = 0; off < o->len; off += WINDOW) {
 		size_t len = pfs_min_u64(WINDOW, o->len - off);
-		ssize_t n = file ? file->ops->read(file, c->window, len, off) : 0;
+		uint8_t *window = c->whole.bytes ? c->whole.bytes + off : c->window;
+		ssize_t n = file ? file->ops->read(file, window, len, off) : 0;
 
 		if (file && n != (ssize_t)len)
 			pfs_check_say(&c->check, true, c->name, off, NULL, "can't be read: %s",
@@ -365,7 +408,7 @@ static void check_chunks(struct checking *c, const struct pfs_manifest_object *o
 			size_t part = pfs_min_u64(PFS_CHUNK_LEN, len - at);
 			uint64_t chunk = (off + at) / PFS_CHUNK_LEN;
 
-			if (n == (ssize_t)len && pfs_crc32c(0, c->window + at, part) == crcs[chunk])
+			if (n == (ssize_t)len && pfs_crc32c(0, window + at, part) == crcs[chunk])
 				continue;
 			bad_chunk(c, chunk);
 			if (n == (ssize_t)len)
@@ -386,7 +429,7 @@ static int check_dict(struct checking *c, const struct pfs_manifest_object *o)
 	dict->number = o->count;
 	c->check.dicts = dict;
 	c->check.dict_count = c->check.dict_cap = 1;
-	return c->bad_count ? 0 : pfs_codec_dict_new(&dict->codec, c->window, o->len);
+	return c->bad_count ? 0 : pfs_codec_dict_new(&dict->codec, c->whole.bytes, o->len);
 }
 
 /* The page's documents. What does not verify does not reach a reader, so that the rest of a page
@@ -401,7 +444,7 @@ static int check_documents(struct checking *c, struct pfs_file *file)
 		c->check.result->documents += c->page->count;
 		c->check.counts_known = false;
 	} else {
-		err = check_page(c);
+		err = check_page(c, file);
 	}
 	return err ? err
 		   : check_keys(c, file, !c->bad_count && c->check.result->findings == before);
@@ -446,7 +489,10 @@ static int check_object(struct checking *c, uint32_t i)
 		return err;
 	c->bad_count = 0;
 	c->bad = calloc(pfs_chunks_of(o->len) / 8 + 1, 1);
-	if (!c->bad)
+	c->whole = (struct loaded_file){.base.ops = &loaded_ops, .len = o->len};
+	if (o->len <= WHOLE_MAX)
+		c->whole.bytes = calloc(1, o->len);
+	if (!c->bad || (o->len <= WHOLE_MAX && !c->whole.bytes))
 		err = -ENOMEM;
 	if (!err)
 		check_chunks(c, o, file);
@@ -454,10 +500,11 @@ static int check_object(struct checking *c, uint32_t i)
 		err = check_dict(c, o);
 	if (!err && o->role == PFS_OBJECT_PAGE) {
 		c->page = o;
-		err = check_documents(c, file);
+		err = check_documents(c, file && c->whole.bytes ? &c->whole.base : file);
 		c->page = NULL;
 	}
 	free(c->bad);
+	free(c->whole.bytes);
 	if (file)
 		file->ops->close(file);
 	return err;
@@ -492,7 +539,7 @@ static void prepare(struct checking *c, struct pfs_check_result *result)
 int pfs_published_check(struct pfs_published *p, pfs_finding_fn *fn, pfs_progress_fn *progress,
 			void *arg, struct pfs_check_result *result)
 {
-	struct checking c = {.p = p, .fn = fn, .arg = arg};
+	struct checking c = {.p = p, .fn = fn, .arg = arg, .keys = UINT32_MAX};
 	int err = 0;
 
 	*result = (struct pfs_check_result){0};
@@ -510,6 +557,9 @@ int pfs_published_check(struct pfs_published *p, pfs_finding_fn *fn, pfs_progres
 		say(&c, 0, NULL, "its counts are not those of its pages");
 	}
 	pfs_check_end(&c.check);
+	if (c.keys_file)
+		c.keys_file->ops->close(c.keys_file);
+	pfs_check_reader_free(&c.keys_reader);
 	free(c.window);
 	free(c.block);
 	pfs_generation_put(p, c.g);

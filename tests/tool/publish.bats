@@ -3,6 +3,12 @@
 
 load lib
 
+eval "lib_$(declare -f teardown)"
+teardown() {
+	umount -l "$T/disk" 2>/dev/null || true
+	lib_teardown
+}
+
 documents() { # FIRST LAST
 	perl -e 'for my $i ($ARGV[0] .. $ARGV[1]) {
 		printf qq({"id":%d,"payload":{"n":%d,"text":"%s"}}\n), $i, $i, "word$i " x ($i % 20 + 5);
@@ -79,7 +85,7 @@ generation() { sed -n 's/^generation 0*//p' "$1/current"; }
 	payloadctl publish -q --adopt other pub
 	[[ $(generation pub) == 2 ]]
 	printf x >>pub/current
-	fails 5 '`current` is damaged' payloadctl publish --adopt other pub
+	fails 5 'is damaged' payloadctl publish --adopt other pub
 	[[ $(generation pub) == 2 ]]
 }
 
@@ -95,20 +101,50 @@ generation() { sed -n 's/^generation 0*//p' "$1/current"; }
 	[[ $(generation pub) == 1 ]]
 }
 
-@test "one that is stopped changes nothing, and the next one finishes" {
-	documents 1 100000 | payloadctl import -q "$S"
-	local i
-	for i in 1 2 3; do
-		payloadctl publish -q "$S" pub &
-		sleep "0.$((2 * i))"
-		kill -"$([[ $i == 2 ]] && echo TERM || echo KILL)" $! 2>/dev/null || true
-		wait $! || true
-	done
+@test "one that is killed at any time leaves the generation from before, or the new one, and the next one finishes" {
+	local i killed=0
+	documents 1 60000 | payloadctl import -q "$S"
 	payloadctl publish -q "$S" pub
-	[[ $(generation pub) == 1 ]]
-	payloadctl publish -q --keep=1 "$S" pub
+	payloadctl export -q pub >old
+	documents 100001 160000 | payloadctl import -q "$S"
+	payloadctl export -q --sort "$S" >new
+	for i in {1..12}; do
+		payloadctl publish -q "$S" pub &
+		sleep "0.$((RANDOM % 90 + 10))"
+		kill -"$((i % 4 ? 9 : 15))" $! 2>/dev/null && ((++killed))
+		wait $! || true
+		payloadctl check -q pub
+		payloadctl export -q pub >now
+		cmp -s now "$([[ $(generation pub) == 1 ]] && echo old || echo new)"
+		[[ $(generation pub) == 1 ]] || break
+	done
+	((killed))
+	payloadctl publish -q "$S" pub
+	[[ $(generation pub) == 2 ]]
+	payloadctl export -q pub | cmp - new
 	run find pub -name '*.tmp'
 	[[ -z $output ]]
+}
+
+@test "on a full disk the generation from before stays, and it goes on when there is room" {
+	((EUID == 0)) || skip "only root mounts a small disk"
+	mkdir disk
+	mount -t tmpfs -o size=9m none disk
+	documents 1 60000 | payloadctl import -q "$S"
+	payloadctl publish -q "$S" disk/pub
+	payloadctl export -q disk/pub >old
+	perl -e 'srand(1); for my $i (1 .. 20000) {
+		printf qq({"id":%d,"payload":"%s"}\n), $i, join "", map { chr(97 + int rand 26) } 1 .. 600;
+	}' | payloadctl import -q "$S"
+	fails 7 'space' payloadctl publish "$S" disk/pub
+	[[ $(generation disk/pub) == 1 ]]
+	payloadctl check -q disk/pub
+	payloadctl export -q disk/pub | cmp - old
+	mount -o remount,size=60m disk
+	payloadctl publish -q "$S" disk/pub
+	payloadctl check -q disk/pub
+	cmp <(payloadctl export -q disk/pub) <(payloadctl export -q --sort "$S")
+	umount disk
 }
 
 @test "payloadctl reads a published directory like the store, and changes nothing in it" {
@@ -123,7 +159,7 @@ generation() { sed -n 's/^generation 0*//p' "$1/current"; }
 		.journal_bytes == 0 and .scratch == 0'
 	run -0 payloadctl stat pub
 	[[ $output == *'generation'*'1, of 20'*'5,001'* ]]
-	payloadctl stat --json pub 17 $uuid | jq -e '.[0].id == 17 and .[0].page > 0 and .[1].size == 7'
+	payloadctl stat --json pub 17 "$uuid" | jq -e '.[0].id == 17 and .[0].page > 0 and .[1].size == 7'
 	run -0 payloadctl check pub
 	[[ $output == 'checked 5,001 documents in 1 page'*'no faults' ]]
 	payloadctl snapshot -q pub copy
