@@ -171,7 +171,13 @@ static int look_at(struct pfs_snapshot *snapshot, const struct sums *known,
 {
 	struct pfs_attr attr;
 	uint64_t sequence;
+	bool line;
 
+	/* That it can be read is found out when it is. */
+	if (pfs_snapshot_glance(snapshot, &name->key, size, &line) == 0) {
+		*kind = line ? KIND_PLAIN : KIND_BASE64;
+		return 0;
+	}
 	*kind = known ? kind_at(known, name->cookie) : KIND_NONE;
 	if (*kind == KIND_PLAIN || *kind == KIND_BASE64) {
 		/* A name keeps its cookie; what was given to it since has a higher sequence. */

@@ -8,6 +8,8 @@
  * needs nothing more, and one that has only the bytes of the documents that have changed; of the
  * others a look at the header of each.
  *
+ * Of a published collection the table of keys tells all of it, and no payload is read.
+ *
  * A damaged point has the line {"id":...,"error":"damaged"}, which no import takes: what is lost is
  * to be seen, and what follows can be read.
  *

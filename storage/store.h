@@ -352,6 +352,11 @@ int pfs_snapshot_lookup(struct pfs_snapshot *snapshot, const struct pfs_key *key
 int pfs_snapshot_lookup_change(struct pfs_snapshot *snapshot, const struct pfs_key *key,
 			       struct pfs_attr *attr, uint64_t *sequence);
 
+/* The length of the payload, and whether it is one JSON value in one line, without reading it: what
+ * is published says so with its keys. -ENOENT; -EIO; -EOPNOTSUPP: it has to be read. */
+int pfs_snapshot_glance(struct pfs_snapshot *snapshot, const struct pfs_key *key, uint64_t *size,
+			bool *line);
+
 /* Up to len bytes at off: the count, short only at the end of the payload. A large document can be
  * read piece by piece: all calls see the same bytes. */
 ssize_t pfs_snapshot_read(struct pfs_snapshot *snapshot, const struct pfs_key *key, uint64_t off,

@@ -198,6 +198,14 @@ int pfs_snapshot_lookup_change(struct pfs_snapshot *snapshot, const struct pfs_k
 	return pfs_own_snapshot_lookup_change(snapshot, key, attr, sequence);
 }
 
+int pfs_snapshot_glance(struct pfs_snapshot *snapshot, const struct pfs_key *key, uint64_t *size,
+			bool *line)
+{
+	if (store_of(snapshot)->published)
+		return pfs_published_store_snapshot_glance(snapshot, key, size, line);
+	return -EOPNOTSUPP;
+}
+
 ssize_t pfs_snapshot_read(struct pfs_snapshot *snapshot, const struct pfs_key *key, uint64_t off,
 			  void *buf, size_t len)
 {

@@ -283,6 +283,18 @@ int pfs_published_store_snapshot_lookup_change(struct pfs_snapshot *snapshot,
 	return err;
 }
 
+int pfs_published_store_snapshot_glance(struct pfs_snapshot *snapshot, const struct pfs_key *key,
+					uint64_t *size, bool *line)
+{
+	const struct published_snapshot *s = snapshot_of(snapshot);
+	struct pfs_published_doc doc;
+	int err = find(s->store, s->g, key, &doc);
+
+	*size = err ? 0 : doc.entry.raw_len;
+	*line = !err && doc.entry.plain;
+	return err;
+}
+
 ssize_t pfs_published_store_snapshot_read(struct pfs_snapshot *snapshot, const struct pfs_key *key,
 					  uint64_t off, void *buf, size_t len)
 {

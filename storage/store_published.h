@@ -31,6 +31,8 @@ void pfs_published_store_snapshot_info(const struct pfs_snapshot *snapshot,
 int pfs_published_store_snapshot_lookup_change(struct pfs_snapshot *snapshot,
 					       const struct pfs_key *key, struct pfs_attr *attr,
 					       uint64_t *sequence);
+int pfs_published_store_snapshot_glance(struct pfs_snapshot *snapshot, const struct pfs_key *key,
+					uint64_t *size, bool *line);
 ssize_t pfs_published_store_snapshot_read(struct pfs_snapshot *snapshot, const struct pfs_key *key,
 					  uint64_t off, void *buf, size_t len);
 int pfs_published_store_snapshot_get(struct pfs_snapshot *snapshot, const struct pfs_key *key,

@@ -449,12 +449,12 @@ static int on_step(void *arg, const struct pfs_sim_step *step)
 {
 	struct cut *cut = arg;
 
-	(void)step;
 	cut->steps++;
 	if (cut->fail_at)
 		return cut->steps == cut->fail_at ? cut->error : 0;
 	look_at_image(cut, pfs_sim_crash_index(cut->sim, 0));
-	for (uint64_t seed = 0; seed < 4; seed++)
+	/* Before names are made durable there are the most ways. */
+	for (uint64_t seed = 0; seed < (step->kind == PFS_SIM_SYNC_DIR ? 40 : 4); seed++)
 		look_at_image(cut, pfs_sim_crash_seed(cut->sim, 100 * cut->steps + seed));
 	return 0;
 }

@@ -303,6 +303,41 @@ static void few_reads_are_needed(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: what a line of every document takes is known without a read of any page. */
+static void lines_are_known_from_the_keys(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct source s = odd_source(400);
+	struct pfs_store *store = publish_and_open(sim, &s);
+	struct pfs_snapshot *snapshot;
+	struct pfs_key absent = pfs_key_num(2);
+	uint64_t before, size, lines = 0;
+	bool line;
+
+	(void)state;
+	assert_int_equal(pfs_snapshot_open(store, &snapshot), 0);
+	before = pfs_sim_count(sim, PFS_SIM_READ);
+	for (uint64_t i = 0; i < s.count; i++) {
+		struct pfs_attr attr = {0};
+		struct pfs_key key;
+		char *data;
+		size_t len;
+
+		s.doc(&s, i, &key, &attr, &data, &len);
+		assert_int_equal(pfs_snapshot_glance(snapshot, &key, &size, &line), 0);
+		assert_int_equal(size, len);
+		assert_int_equal(line, pfs_line_is_plain(data, len));
+		lines += line;
+		free(data);
+	}
+	assert_true(lines > 0 && lines < s.count);
+	assert_in_range(pfs_sim_count(sim, PFS_SIM_READ) - before, 1, 2);
+	assert_int_equal(pfs_snapshot_glance(snapshot, &absent, &size, &line), -ENOENT);
+	pfs_snapshot_close(snapshot);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 /* ---- generations ---- */
 
 /* Proves: after a refresh keys find the new generation, numbers of the old one go on being read, a
@@ -761,6 +796,7 @@ int main(void)
 		cmocka_unit_test(it_lists_everything_once),
 		cmocka_unit_test(nothing_changes_it),
 		cmocka_unit_test(few_reads_are_needed),
+		cmocka_unit_test(lines_are_known_from_the_keys),
 		cmocka_unit_test(a_newer_generation_is_taken_up),
 		cmocka_unit_test(a_failed_refresh_changes_nothing),
 		cmocka_unit_test(damage_is_an_error_and_found),
