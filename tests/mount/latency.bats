@@ -5,7 +5,7 @@ load lib
 
 device=/dev/cpu_dma_latency
 
-held() { ls -l "/proc/$pid/fd" | grep -qF " $device"; }
+held() { [[ -n $(find "/proc/$pid/fd" -lname "$device" 2>/dev/null) ]]; }
 let_go() { not held; }
 
 # Requests without end, one after the other.
@@ -48,7 +48,7 @@ setup() {
 	payloadfs -f "$S" "$M" >>"$LOG" 2>&1 3>&- &
 	pid=$!
 	wait_for 60 answers
-	never_held() { for ((i = 0; i < 20; i++)); do not held; done; }
+	never_held() { for ((i = 0; i < 20; i++)); do not held || return 1; done; }
 	held_while_asked never_held
 	not grep -qF low_latency "$LOG"
 }
