@@ -98,6 +98,23 @@ static void put_json_check(struct text *text, struct pfs_json_check *check)
 	    stat.last_off, (int)len, error);
 }
 
+static void put_remote(struct text *text, struct pfs_store *store)
+{
+	struct pfs_remote_stat r;
+
+	if (pfs_store_remote_stat(store, &r) != 0) {
+		put(text, ",\"remote\":null");
+		return;
+	}
+	put(text,
+	    ",\"remote\":{\"memory_hits\":%" PRIu64 ",\"disk_hits\":%" PRIu64
+	    ",\"fetched\":%" PRIu64 ",\"fetches\":%" PRIu64 ",\"fetched_bytes\":%" PRIu64
+	    ",\"failed\":%" PRIu64 ",\"wrong\":%" PRIu64 ",\"memory_bytes\":%" PRIu64
+	    ",\"disk_bytes\":%" PRIu64 ",\"evicted\":%" PRIu64 "}",
+	    r.memory_hits, r.disk_hits, r.fetched, r.fetches, r.fetched_bytes, r.failed, r.wrong,
+	    r.memory_bytes, r.disk_bytes, r.evicted);
+}
+
 int pfs_control_stats(struct pfs_control *control, char **out, size_t *len)
 {
 	struct text text = {.cap = PFS_STAT_JSON_MAX + REST_MAX +
@@ -119,6 +136,7 @@ int pfs_control_stats(struct pfs_control *control, char **out, size_t *len)
 	    pfs_monotonic_ns() - control->begun_ns, stat.read_only ? "true" : "false", members);
 	put_imports(&text, control->imports);
 	put_json_check(&text, control->env.json_check);
+	put_remote(&text, control->env.store);
 	put_operations(&text, &control->env);
 	put(&text, "}\n");
 	*out = text.p;

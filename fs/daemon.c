@@ -290,6 +290,9 @@ static int serve_mount(struct pfs_daemon *d)
 		d->loop_thread = pthread_self();
 		prepare_interrupt();
 		err = pfs_signals_start(&d->signals);
+		if (!err && d->options->published && d->options->refresh_seconds)
+			err = pfs_refresher_start(&d->refresher, d->options->refresh_seconds,
+						  on_refresh, d);
 	}
 	if (err) {
 		pfs_logf(logger_of(d), PFS_LOG_ERROR, "no threads: %s", strerror(-err));
@@ -300,6 +303,8 @@ static int serve_mount(struct pfs_daemon *d)
 	code = loop(d);
 	pfs_startup_notify("STOPPING=1", "%s is being closed", d->store_path);
 	pfs_signals_stop(&d->signals);
+	pfs_refresher_stop(d->refresher);
+	d->refresher = NULL;
 	/* A connection that was cut from outside leaves a dead mount. */
 	if (is_mounted(d))
 		pfs_unmount(d->mountpoint, PFS_UNMOUNT_LAZY);
@@ -334,10 +339,13 @@ static int run(struct pfs_daemon *d, struct pfs_store *store)
 {
 	int code, err;
 
-	d->store_dirfd = open(d->store_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	err = d->store_dirfd < 0 ? -errno
-				 : pfs_fs_init(&d->fs, store, logger_of(d), d->options->json_check,
-					       d->options->low_latency);
+	/* Of a collection it is not needed, and may be a URL. */
+	d->store_dirfd =
+		d->options->published ? -1 : open(d->store_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	err = d->store_dirfd < 0 && !d->options->published
+		      ? -errno
+		      : pfs_fs_init(&d->fs, store, logger_of(d), d->options->json_check,
+				    d->options->low_latency);
 	d->fs.session = d->session;
 	d->fs.strict = d->options->strict;
 	d->fs.published = d->options->published;
@@ -373,8 +381,8 @@ static int open_store(struct pfs_daemon *d, struct pfs_store **store)
 	int code;
 
 	pfs_report_hold(d->report);
-	code = pfs_open_store(store, d->options, d->store_path, d->caller_umask, logger_of(d),
-			      &reason);
+	code = pfs_open_store(store, d->options, d->store_path, d->cache_path, d->caller_umask,
+			      logger_of(d), &reason);
 	pfs_report_release(d->report, code == PFS_EXIT_OK ? NULL : detail);
 	if (code != PFS_EXIT_OK)
 		pfs_logf(logger_of(d), PFS_LOG_ERROR, "%s%s%s%s", reason.text,
@@ -389,6 +397,7 @@ int pfs_daemon_run(struct pfs_daemon *d)
 
 	d->session = NULL;
 	d->serve = NULL;
+	d->refresher = NULL;
 	atomic_init(&d->loop_ended, false);
 	atomic_init(&d->ending, false);
 	become_io_flusher();

@@ -4,6 +4,7 @@
 
 #include "fs/ops.h"
 #include "fs/options.h"
+#include "fs/refresher.h"
 #include "fs/report.h"
 #include "fs/signals.h"
 #include "fs/startup.h"
@@ -14,7 +15,8 @@
 struct pfs_daemon {
 	/* Set by the caller. */
 	const struct pfs_options *options;
-	char *store_path, *mountpoint; /* absolute; borrowed */
+	char *store_path, *mountpoint; /* absolute (or a URL); borrowed */
+	char *cache_path;	       /* of what is fetched; NULL: memory only */
 	uint32_t caller_umask;
 	struct pfs_report *report;
 	struct pfs_startup startup;
@@ -22,6 +24,7 @@ struct pfs_daemon {
 	/* The daemon's own. */
 	struct pfs_fs fs;
 	struct pfs_signals signals;
+	struct pfs_refresher *refresher; /* NULL: there is none */
 	struct fuse_session *session;
 	struct pfs_serve *serve;
 	pthread_t loop_thread;

@@ -14,12 +14,43 @@
 
 static int print_version(void)
 {
-	const char *trainer = pfs_store_trainer();
+	const char *trainer = pfs_store_trainer(), *http = pfs_store_http();
 
-	printf("payloadfs %s\nlibfuse %s\nlibzstd %s\n", PFS_VERSION, fuse_pkgversion(),
-	       trainer ? trainer
-		       : "none (no dictionaries are made; those that are there are used)");
+	printf("payloadfs %s\nlibfuse %s\nlibzstd %s\nlibcurl %s\n", PFS_VERSION, fuse_pkgversion(),
+	       trainer ? trainer : "none (no dictionaries are made; those that are there are used)",
+	       http ? http : "none (no URLs)");
 	return PFS_EXIT_OK;
+}
+
+static bool is_url(const char *store)
+{
+	return store && strstr(store, "://");
+}
+
+/* The cache's directory, absolute; NULL: memory only. Of a directory, which is a cache itself,
+ * there is one only when it was asked for. Returns an exit code. */
+static int choose_cache(char **out, const struct pfs_options *options,
+			const struct pfs_logger *logger)
+{
+	int err = 0;
+
+	*out = NULL;
+	if (options->cache && strcmp(options->cache, "off") == 0)
+		return PFS_EXIT_OK;
+	if (options->cache)
+		err = pfs_path_absolute(out, options->cache);
+	else if (is_url(options->store))
+		err = pfs_path_default_cache(out, geteuid() == 0);
+	if (err == -ENOENT && !options->cache) {
+		pfs_logf(logger, PFS_LOG_WARNING,
+			 "neither XDG_CACHE_HOME nor HOME says where what was fetched could be "
+			 "kept: in memory only");
+		return PFS_EXIT_OK;
+	}
+	if (err)
+		pfs_logf(logger, PFS_LOG_ERROR, "-o cache=%s: %s",
+			 options->cache ? options->cache : "", strerror(-err));
+	return err ? PFS_EXIT_IO : PFS_EXIT_OK;
 }
 
 /* The store's path, absolute. Returns an exit code. */
@@ -41,10 +72,9 @@ static int choose_store(char **out, const struct pfs_options *options, const cha
 		if (!err)
 			err = pfs_path_resolve(out, chosen);
 		free(chosen);
-	} else if (strstr(options->store, "://")) {
-		pfs_logf(logger, PFS_LOG_ERROR,
-			 "%s: published stores can't be mounted by this version", options->store);
-		return PFS_EXIT_USAGE;
+	} else if (is_url(options->store)) {
+		*out = strdup(options->store);
+		return *out ? PFS_EXIT_OK : PFS_EXIT_IO;
 	} else {
 		err = pfs_path_resolve(out, options->store);
 	}
@@ -121,6 +151,8 @@ static int mount_store(const struct pfs_options *options)
 		code = PFS_EXIT_TARGET;
 	} else {
 		code = choose_store(&daemon->store_path, options, daemon->mountpoint, logger);
+		if (code == PFS_EXIT_OK && options->published)
+			code = choose_cache(&daemon->cache_path, options, logger);
 	}
 	if (code == PFS_EXIT_OK && options->dict == PFS_DICT_AUTO && !options->read_only &&
 	    !pfs_store_trainer())
@@ -132,6 +164,7 @@ static int mount_store(const struct pfs_options *options)
 		code = pfs_daemon_run(daemon);
 	}
 	free(daemon->store_path);
+	free(daemon->cache_path);
 	free(daemon->mountpoint);
 	free(daemon);
 	return code;
@@ -155,7 +188,12 @@ int main(int argc, char **argv)
 		/* It can only be read, whatever was said. */
 		options.published = options.store && pfs_store_is_published(options.store, NULL);
 		options.read_only |= options.published;
-		code = mount_store(&options);
+		if (!options.published && pfs_options_check_own(&options, &reason) != 0) {
+			fprintf(stderr, "payloadfs: %s\n", reason.text);
+			code = PFS_EXIT_USAGE;
+		} else {
+			code = mount_store(&options);
+		}
 	}
 	pfs_options_free(&options);
 	return code;

@@ -105,7 +105,7 @@ static int check_given(const struct pfs_options *o, const struct pfs_store_stat 
 }
 
 int pfs_open_store(struct pfs_store **out, const struct pfs_options *options, const char *path,
-		   uint32_t caller_umask, const struct pfs_logger *logger,
+		   const char *cache_path, uint32_t caller_umask, const struct pfs_logger *logger,
 		   struct pfs_reason *reason)
 {
 	const struct pfs_defaults defaults = {
@@ -118,12 +118,18 @@ int pfs_open_store(struct pfs_store **out, const struct pfs_options *options, co
 		.min_value_size = options->min_value_size,
 		.dict_off = options->dict == PFS_DICT_OFF,
 	};
+	const struct pfs_remote_options remote = {
+		.cache_dir = cache_path,
+		.cache_size = options->cache_size,
+		.timeout_ms = options->timeout_seconds * 1000,
+	};
 	const struct pfs_open_options how = {
 		.read_only = options->read_only,
 		.hold_objects = true,
 		.dict = options->dict,
 		.commit_ms = options->commit_seconds * 1000,
 		.defaults = &defaults,
+		.remote = &remote,
 		.logger = *logger,
 	};
 	struct pfs_store_stat stat;

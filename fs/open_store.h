@@ -11,11 +11,12 @@
  * long. */
 #define PFS_LEAVING_WAIT_MS 2000
 
-/* path: absolute. caller_umask: that of the process that was started. Returns an exit code
+/* path: absolute, or a URL. cache_path: where what is fetched of a published collection is kept;
+ * NULL: in memory only. caller_umask: that of the process that was started. Returns an exit code
  * (storage/exit_codes.h), PFS_EXIT_OK with *out open; otherwise *reason says in one line what is
  * wrong. */
 int pfs_open_store(struct pfs_store **out, const struct pfs_options *options, const char *path,
-		   uint32_t caller_umask, const struct pfs_logger *logger,
+		   const char *cache_path, uint32_t caller_umask, const struct pfs_logger *logger,
 		   struct pfs_reason *reason);
 
 #endif

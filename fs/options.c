@@ -23,6 +23,10 @@ enum pfs_option_key {
 	PFS_OPT_UID,
 	PFS_OPT_GID,
 	PFS_OPT_UMASK,
+	PFS_OPT_CACHE,
+	PFS_OPT_CACHE_SIZE,
+	PFS_OPT_REFRESH,
+	PFS_OPT_TIMEOUT,
 	PFS_OPT_OURS,
 	PFS_OPT_MOUNT_ONLY,
 };
@@ -47,6 +51,10 @@ static const struct fuse_opt option_specs[] = {
 	FUSE_OPT_KEY("uid=", PFS_OPT_UID),
 	FUSE_OPT_KEY("gid=", PFS_OPT_GID),
 	FUSE_OPT_KEY("umask=", PFS_OPT_UMASK),
+	FUSE_OPT_KEY("cache=", PFS_OPT_CACHE),
+	FUSE_OPT_KEY("cache_size=", PFS_OPT_CACHE_SIZE),
+	FUSE_OPT_KEY("refresh=", PFS_OPT_REFRESH),
+	FUSE_OPT_KEY("timeout=", PFS_OPT_TIMEOUT),
 	/* The mount's source and type say which store it is, for payloadctl and findmnt. */
 	FUSE_OPT_KEY("fsname=", PFS_OPT_OURS),
 	FUSE_OPT_KEY("subtype=", PFS_OPT_OURS),
@@ -114,14 +122,41 @@ static int bad_value(struct pfs_reason *reason, const char *arg, const char *exp
 	return -1;
 }
 
-static int parse_commit(struct pfs_options *o, const char *arg, struct pfs_reason *reason)
+static int parse_seconds(unsigned *out, const char *arg, unsigned max, struct pfs_reason *reason)
 {
+	char expected[64];
 	uint64_t n;
 
-	if (!parse_number(value_of(arg), 10, false, PFS_COMMIT_SECONDS_MAX, &n) || n == 0)
-		return bad_value(reason, arg, "a number of seconds from 1 to 3600");
-	o->commit_seconds = (unsigned)n;
-	return 0;
+	if (parse_number(value_of(arg), 10, false, max, &n) && n > 0) {
+		*out = (unsigned)n;
+		return 0;
+	}
+	snprintf(expected, sizeof(expected), "a number of seconds from 1 to %u", max);
+	return bad_value(reason, arg, expected);
+}
+
+static int parse_remote(struct pfs_options *o, int key, const char *arg, struct pfs_reason *reason)
+{
+	switch (key) {
+	case PFS_OPT_REFRESH:
+		return parse_seconds(&o->refresh_seconds, arg, PFS_REFRESH_SECONDS_MAX, reason);
+	case PFS_OPT_TIMEOUT:
+		return parse_seconds(&o->timeout_seconds, arg, PFS_TIMEOUT_SECONDS_MAX, reason);
+	case PFS_OPT_CACHE_SIZE:
+		if (parse_number(value_of(arg), 10, true, INT64_MAX, &o->cache_size) &&
+		    o->cache_size >= PFS_CACHE_SIZE_MIN)
+			return 0;
+		return bad_value(reason, arg, "a number of bytes from 16M on");
+	default: break;
+	}
+	if (!*value_of(arg))
+		return bad_value(reason, arg, "a directory, or off,");
+	free(o->cache);
+	o->cache = strdup(value_of(arg));
+	if (o->cache)
+		return 0;
+	snprintf(reason->text, sizeof(reason->text), "no memory");
+	return -1;
 }
 
 static int parse_sizes(struct pfs_options *o, int key, const char *arg, struct pfs_reason *reason)
@@ -224,7 +259,13 @@ static int parse_one(void *data, const char *arg, int key, struct fuse_args *out
 		if (!pfs_dict_use_parse(value_of(arg), &o->dict))
 			return bad_value(parsing->reason, arg, "auto or off");
 		return 0;
-	case PFS_OPT_COMMIT: return parse_commit(o, arg, parsing->reason);
+	case PFS_OPT_COMMIT:
+		return parse_seconds(&o->commit_seconds, arg, PFS_COMMIT_SECONDS_MAX,
+				     parsing->reason);
+	case PFS_OPT_CACHE:
+	case PFS_OPT_CACHE_SIZE:
+	case PFS_OPT_REFRESH:
+	case PFS_OPT_TIMEOUT: return parse_remote(o, key, arg, parsing->reason);
 	case PFS_OPT_PAGE_SIZE:
 	case PFS_OPT_MIN_VALUE_SIZE: return parse_sizes(o, key, arg, parsing->reason);
 	case PFS_OPT_UID:
@@ -267,8 +308,25 @@ int pfs_options_parse(struct pfs_options *options, int argc, char **argv, struct
 	return 0;
 }
 
+int pfs_options_check_own(const struct pfs_options *options, struct pfs_reason *reason)
+{
+	const char *name = options->cache	      ? "cache"
+			   : options->cache_size      ? "cache_size"
+			   : options->refresh_seconds ? "refresh"
+			   : options->timeout_seconds ? "timeout"
+						      : NULL;
+
+	if (!name)
+		return 0;
+	snprintf(reason->text, sizeof(reason->text),
+		 "-o %s=: is for published collections, and %s is none", name,
+		 options->store ? options->store : "the store");
+	return -EINVAL;
+}
+
 void pfs_options_free(struct pfs_options *options)
 {
+	free(options->cache);
 	free(options->store);
 	free(options->mountpoint);
 	fuse_opt_free_args(&options->fuse);
@@ -280,7 +338,9 @@ void pfs_options_help(const char *program)
 	       "\n"
 	       "Mounts a store of payloads: every point is a file named by its id.\n"
 	       "\n"
-	       "STORE is the store's directory; it is made when it is missing. Left out, it is\n"
+	       "STORE is the store's directory, which is made when it is missing, or the URL\n"
+	       "  (http://, https://, s3://) or directory of a published collection, which can\n"
+	       "  only be read. Left out, it is\n"
 	       "  ${XDG_DATA_HOME:-~/.local/share}/payloadfs/<MOUNTPOINT, escaped>, or for root\n"
 	       "  /var/lib/payloadfs/<MOUNTPOINT, escaped>; the chosen directory is printed.\n"
 	       "\n"
@@ -308,6 +368,12 @@ void pfs_options_help(const char *program)
 	       "requests\n"
 	       "                          come (/dev/cpu_dma_latency): faster where they sleep\n"
 	       "                          deeply, at the cost of power\n"
+	       "      cache=DIR           of a published collection: keep there what was fetched\n"
+	       "                          (of a URL ${XDG_CACHE_HOME:-~/.cache}/payloadfs, or for\n"
+	       "                          root /var/cache/payloadfs); off: in memory only\n"
+	       "      cache_size=BYTES    at most so much of it, 16M and more (1G)\n"
+	       "      refresh=SECONDS     look for a newer generation so often (at SIGHUP only)\n"
+	       "      timeout=SECONDS     give up on a server that does not answer (30)\n"
 	       "\n"
 	       "Options of libfuse:\n",
 	       program);

@@ -6,6 +6,9 @@
 #include "storage/store.h"
 
 #define PFS_COMMIT_SECONDS_MAX 3600
+#define PFS_REFRESH_SECONDS_MAX 86400
+#define PFS_TIMEOUT_SECONDS_MAX 3600
+#define PFS_CACHE_SIZE_MIN (16 * PFS_MIB)
 
 struct pfs_options {
 	char *store;	  /* as given, NULL: the default for the mount point */
@@ -22,7 +25,12 @@ struct pfs_options {
 	uint32_t min_value_size; /* 0: not given */
 	bool has_uid, has_gid, has_umask;
 	uint32_t uid, gid, umask;
-	struct fuse_args fuse; /* what is left for libfuse, with the program's name in front */
+	/* Of published collections: */
+	char *cache;		  /* as given; NULL: not given, "off": in memory only */
+	uint64_t cache_size;	  /* 0: not given */
+	unsigned refresh_seconds; /* 0: not given */
+	unsigned timeout_seconds; /* 0: not given */
+	struct fuse_args fuse;	  /* what is left for libfuse, with the program's name in front */
 };
 
 /* 0, or -EINVAL when the command line is wrong (*reason says how). With help or version nothing
@@ -31,6 +39,10 @@ int pfs_options_parse(struct pfs_options *options, int argc, char **argv,
 		      struct pfs_reason *reason);
 
 void pfs_options_free(struct pfs_options *options);
+
+/* For a store that is no published collection: -EINVAL when there are options that only those
+ * have (*reason says which). */
+int pfs_options_check_own(const struct pfs_options *options, struct pfs_reason *reason);
 
 /* Prints the help to standard output. */
 void pfs_options_help(const char *program);

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static int join(char **out, const char *dir, const char *name)
 {
@@ -111,4 +112,44 @@ int pfs_path_default_store(char **out, const char *mountpoint, bool root)
 	if (n < 0)
 		*out = NULL;
 	return n >= 0 ? 0 : n == -ENOENT ? -ENOENT : -ENOMEM;
+}
+
+int pfs_path_default_cache(char **out, bool root)
+{
+	const char *cache = getenv("XDG_CACHE_HOME");
+	const char *home = getenv("HOME");
+	int n;
+
+	*out = NULL;
+	if (root)
+		n = asprintf(out, "/var/cache/payloadfs");
+	else if (cache && *cache == '/')
+		n = asprintf(out, "%s/payloadfs", cache);
+	else if (home && *home == '/')
+		n = asprintf(out, "%s/.cache/payloadfs", home);
+	else
+		return -ENOENT;
+	if (n < 0)
+		*out = NULL;
+	return n < 0 ? -ENOMEM : 0;
+}
+
+int pfs_path_absolute(char **out, const char *path)
+{
+	char *here;
+	int err;
+
+	*out = NULL;
+	if (*path == '/') {
+		*out = strdup(path);
+		return *out ? 0 : -ENOMEM;
+	}
+	here = getcwd(NULL, 0);
+	if (!here)
+		return -errno;
+	err = join(out, here, path);
+	free(here);
+	if (err)
+		*out = NULL;
+	return err;
 }

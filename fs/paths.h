@@ -16,4 +16,11 @@ bool pfs_path_inside(const char *path, const char *dir);
  * data directory. *out is malloc'ed. -ENOENT: neither XDG_DATA_HOME nor HOME is set. -ENOMEM. */
 int pfs_path_default_store(char **out, const char *mountpoint, bool root);
 
+/* Where what was fetched is kept when nobody says where: below XDG_CACHE_HOME or HOME, or for root
+ * below /var/cache. *out is malloc'ed. -ENOENT: neither variable says where; -ENOMEM. */
+int pfs_path_default_cache(char **out, bool root);
+
+/* path, absolute. *out is malloc'ed. Nothing needs to be there. */
+int pfs_path_absolute(char **out, const char *path);
+
 #endif

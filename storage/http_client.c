@@ -101,7 +101,7 @@ int pfs_http_complain(struct pfs_http_client *client, int err, const char *url, 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	pfs_logf_limited(&client->limit, &client->logger, PFS_LOG_WARNING, "%.256s: %s", url, text);
+	pfs_logf_limited(&client->limit, &client->logger, PFS_LOG_ERROR, "%.256s: %s", url, text);
 	return err;
 }
 

@@ -440,6 +440,9 @@ int pfs_published_open(struct pfs_published **out, const char *path,
 		pfs_refuse(reason, err, "%s: %s", path, strerror(-err));
 	if (!err)
 		err = options->io->ops->open_dir(options->io, path, 0, &p->dir);
+	/* What is wrong with a URL was said, and it may hold a password. */
+	if (err == -EINVAL && pfs_location_is_url(path))
+		pfs_refuse(reason, err, "the URL can't be used");
 	if (err)
 		pfs_refuse(reason, err, "%s: can't be opened: %s", path, strerror(-err));
 	if (!err)

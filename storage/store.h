@@ -146,6 +146,25 @@ int pfs_store_refresh(struct pfs_store *store, struct pfs_refreshed *out);
  * go on. */
 void pfs_store_forget(struct pfs_store *store, uint32_t first);
 
+/* What a collection was read from: counts since it was opened, of chunks of 64 KiB. */
+struct pfs_remote_stat {
+	uint64_t memory_hits;	/* chunks that were in memory */
+	uint64_t disk_hits;	/* in the cache directory */
+	uint64_t fetched;	/* that came from the origin */
+	uint64_t fetches;	/* requests for these */
+	uint64_t fetched_bytes; /* what they brought */
+	uint64_t failed;	/* requests that brought an error */
+	uint64_t wrong;		/* chunks from the origin or the directory that did not verify */
+	uint64_t memory_bytes, disk_bytes; /* now, of memory and directory */
+	uint64_t evicted;		   /* objects that were removed from the directory */
+};
+
+/* -EOPNOTSUPP: it is no published collection. */
+int pfs_store_remote_stat(struct pfs_store *store, struct pfs_remote_stat *out);
+
+/* The version of libcurl, which speaks with servers; NULL: built without. */
+const char *pfs_store_http(void);
+
 /* ---- closing ---- */
 
 /* Logs what is held, makes everything durable, moves it to the pages, saves the index. The store is

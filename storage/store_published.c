@@ -388,6 +388,34 @@ static void stat_generation(const struct pfs_generation *g, struct pfs_store_sta
 	}
 }
 
+int pfs_store_remote_stat(struct pfs_store *store, struct pfs_remote_stat *out)
+{
+	struct pfs_chunk_cache_stat stat;
+
+	*out = (struct pfs_remote_stat){0};
+	if (!store->published)
+		return -EOPNOTSUPP;
+	pfs_chunk_cache_stat(store->published->cache, &stat);
+	*out = (struct pfs_remote_stat){
+		.memory_hits = stat.memory_hits + stat.shared,
+		.disk_hits = stat.disk_hits,
+		.fetched = stat.fetched,
+		.fetches = stat.fetches,
+		.fetched_bytes = stat.fetched_bytes,
+		.failed = stat.failed,
+		.wrong = stat.wrong_fetched + stat.wrong_cached,
+		.memory_bytes = stat.memory_bytes,
+		.disk_bytes = stat.disk_bytes,
+		.evicted = stat.evicted,
+	};
+	return 0;
+}
+
+const char *pfs_store_http(void)
+{
+	return pfs_http_version();
+}
+
 int pfs_published_store_stat(struct pfs_store *store, struct pfs_store_stat *out)
 {
 	struct pfs_published *p = store->published;

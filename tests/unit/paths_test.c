@@ -120,12 +120,45 @@ static void default_stores(void **state)
 	assert_null(out);
 }
 
+/* Proves: the same of the cache's directory; and that a path becomes absolute, whatever is there.
+ */
+static void default_caches(void **state)
+{
+	char *out, *here = getcwd(NULL, 0), expected[4200];
+
+	(void)state;
+	setenv("HOME", "/home/u", 1);
+	setenv("XDG_CACHE_HOME", "/cache", 1);
+	assert_int_equal(pfs_path_default_cache(&out, true), 0);
+	assert_string_equal(out, "/var/cache/payloadfs");
+	free(out);
+	assert_int_equal(pfs_path_default_cache(&out, false), 0);
+	assert_string_equal(out, "/cache/payloadfs");
+	free(out);
+	setenv("XDG_CACHE_HOME", "relative", 1);
+	assert_int_equal(pfs_path_default_cache(&out, false), 0);
+	assert_string_equal(out, "/home/u/.cache/payloadfs");
+	free(out);
+	unsetenv("HOME");
+	assert_int_equal(pfs_path_default_cache(&out, false), -ENOENT);
+	assert_null(out);
+	assert_int_equal(pfs_path_absolute(&out, "not/there"), 0);
+	snprintf(expected, sizeof(expected), "%s%snot/there", here, strcmp(here, "/") ? "/" : "");
+	assert_string_equal(out, expected);
+	free(out);
+	assert_int_equal(pfs_path_absolute(&out, "/a/b"), 0);
+	assert_string_equal(out, "/a/b");
+	free(out);
+	free(here);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(resolve_paths, setup, teardown),
 		cmocka_unit_test(inside),
 		cmocka_unit_test(default_stores),
+		cmocka_unit_test(default_caches),
 	};
 
 	return cmocka_run_group_tests_name("paths", tests, NULL, NULL);
