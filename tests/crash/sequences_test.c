@@ -302,7 +302,7 @@ static void every_sequence_leaves_whole_documents(void **state)
 		run_one(&r, one);
 	} else {
 		run_length(&r, 1, false, 1);
-		run_length(&r, 2, false, setting("CRASH_EVERY2", r.is_long ? 1 : 50));
+		run_length(&r, 2, false, setting("CRASH_EVERY2", r.is_long ? 1 : 100));
 		r.w.effort.exhaustive_max = pfs_min_u64(r.w.effort.exhaustive_max, 2000);
 		run_length(&r, 3, r.is_long, setting("CRASH_EVERY3", r.is_long ? 1 : 2000));
 	}

@@ -15,7 +15,7 @@
 #endif
 #endif
 #ifndef WORKLOAD_STEP
-#define WORKLOAD_STEP 1
+#define WORKLOAD_STEP 2
 #endif
 
 struct workload_stat {
