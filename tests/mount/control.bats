@@ -12,7 +12,6 @@ documents() {
 	}'
 }
 
-ctl() { timeout 100 payloadctl "$@"; }
 stats() { jq -e "$1" "$C/stats.json"; }
 no_snapshots() { [[ $(stat_of snapshots) == 0 ]]; }
 logged() { grep -qF "$1" "$LOG"; }

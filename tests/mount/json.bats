@@ -6,8 +6,6 @@ load lib
 
 stats() { jq -e ".json | $1" "$M/.payloadfs/stats.json" >/dev/null; }
 logged() { grep -qF "$1" "$LOG"; }
-ctl() { timeout 100 payloadctl "$@"; }
-
 # In the foreground: its messages are in $LOG.
 mount_checking() {
 	payloadfs -f "$@" "$S" "$M" >>"$LOG" 2>&1 3>&- &

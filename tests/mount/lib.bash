@@ -362,3 +362,30 @@ noise() { head -c "$1" /dev/urandom; }
 
 # A number from `payloadctl stat --json` of the mount.
 stat_of() { timeout 60 payloadctl stat --json "$M" | jq -e ".$1"; }
+
+ctl() { timeout 100 payloadctl "$@"; }
+
+# word_records FIRST LAST: NDJSON of some 200 bytes a point.
+word_records() {
+	perl -e 'for my $i ($ARGV[0] .. $ARGV[1]) {
+		printf qq({"id":%d,"payload":{"n":%d,"text":"%s"}}\n), $i, $i, "word$i " x ($i % 20 + 5);
+	}' "$@"
+}
+
+# 20,000 documents, and a writer that keeps its order in them until $T/stop is there ($moments: helper
+# moments). Sets writer.
+begin_writing() { # MOUNT_OPTION...
+	mount_fs "$@"
+	word_records 1 20000 >"$T/in"
+	ctl import -q "$M" "$T/in"
+	rm "$M/19999"
+	printf 0 >"$M/1"
+	printf 0 >"$M/10000"
+	printf 0 >"$M/20000"
+	"$moments" write "$M" "$T/stop" >"$T/rounds" 3>&- &
+	writer=$!
+	wait_for 30 test -s "$M/1"
+	wait_for 30 is_writing
+}
+
+is_writing() { (($(<"$M/1") > 20)); }

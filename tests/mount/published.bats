@@ -9,15 +9,7 @@ setup() {
 	P=$T/published
 }
 
-ctl() { timeout 100 payloadctl "$@"; }
 publish() { ctl publish -q "$S" "$P"; }
-
-# documents FIRST LAST: records of some 200 bytes.
-documents() {
-	perl -e 'for my $i ($ARGV[0] .. $ARGV[1]) {
-		printf qq({"id":%d,"payload":{"n":%d,"text":"%s"}}\n), $i, $i, "word$i " x ($i % 20 + 5);
-	}' "$@"
-}
 
 mount_published() {
 	timeout 60 payloadfs "$@" "$P" "$M" >>"$LOG" 2>&1 3>&-
@@ -29,7 +21,7 @@ absent() { [[ ! -e $M/$1 ]]; }
 present() { [[ -e $M/$1 ]]; }
 
 @test "a published directory is mounted read-only, and has the points of the store" {
-	documents 1 3000 | ctl import -q "$S"
+	word_records 1 3000 | ctl import -q "$S"
 	head -c 3000000 /dev/urandom >"$T/large"
 	ctl put "$S" c0ffee00-0000-4000-8000-000000000001 "$T/large"
 	: | ctl put "$S" 18446744073709551615
@@ -73,7 +65,7 @@ present() { [[ -e $M/$1 ]]; }
 }
 
 @test "SIGHUP takes a newer generation up; who has a file open goes on reading the old one" {
-	documents 1 2000 | ctl import -q "$S"
+	word_records 1 2000 | ctl import -q "$S"
 	ctl put "$S" 5 <<<old
 	publish
 	mount_published
@@ -112,7 +104,7 @@ present() { [[ -e $M/$1 ]]; }
 }
 
 @test "when what is current is damaged, the mount goes on with what it has" {
-	documents 1 100 | ctl import -q "$S"
+	word_records 1 100 | ctl import -q "$S"
 	publish
 	mount_published -f &
 	wait_for 60 answers
@@ -130,7 +122,7 @@ present() { [[ -e $M/$1 ]]; }
 }
 
 @test "a damaged page costs its documents, with EIO and a line in the log" {
-	documents 1 5000 | ctl import -q "$S"
+	word_records 1 5000 | ctl import -q "$S"
 	publish
 	local page
 	page=$(basename "$P"/page-*)
@@ -146,22 +138,10 @@ present() { [[ -e $M/$1 ]]; }
 	unmount_fs
 }
 
-is_writing() { (($(<"$M/1") > 20)); }
-
 @test "publishing from a mount that is written to gives one moment, which check accepts" {
 	local moments writer i
 	moments=$(helper moments)
-	mount_fs
-	documents 1 20000 >"$T/in"
-	ctl import -q "$M" "$T/in"
-	rm "$M/19999"
-	printf 0 >"$M/1"
-	printf 0 >"$M/10000"
-	printf 0 >"$M/20000"
-	"$moments" write "$M" "$T/stop" >"$T/rounds" 3>&- &
-	writer=$!
-	wait_for 30 test -s "$M/1"
-	wait_for 30 is_writing
+	begin_writing
 	for i in 1 2 3; do
 		ctl publish -q "$M" "$P"
 		ctl check "$P" | grep -q 'no faults'

@@ -8,32 +8,6 @@ setup() {
 	moments=$(helper moments)
 }
 
-ctl() { timeout 100 payloadctl "$@"; }
-
-# documents FIRST LAST: records of some 200 bytes.
-documents() {
-	perl -e 'for my $i ($ARGV[0] .. $ARGV[1]) {
-		printf qq({"id":%d,"payload":{"n":%d,"text":"%s"}}\n), $i, $i, "word$i " x ($i % 20 + 5);
-	}' "$@"
-}
-
-# 20,000 documents, and a writer that keeps its order in them.
-begin_writing() {
-	mount_fs "$@"
-	documents 1 20000 >"$T/in"
-	ctl import -q "$M" "$T/in"
-	rm "$M/19999"
-	printf 0 >"$M/1"
-	printf 0 >"$M/10000"
-	printf 0 >"$M/20000"
-	"$moments" write "$M" "$T/stop" >"$T/rounds" 3>&- &
-	writer=$!
-	wait_for 30 test -s "$M/1"
-	wait_for 30 is_writing
-}
-
-is_writing() { (($(<"$M/1") > 20)); }
-
 # The writer has done more than the export has seen.
 went_on() { (($(<"$M/1") > seen)); }
 
@@ -159,7 +133,7 @@ same_copy() {
 	local way
 	mount_fs
 	for way in export "export --sort" snapshot; do
-		documents 1 30000 | ctl import -q "$M"
+		word_records 1 30000 | ctl import -q "$M"
 		ctl sync "$M"
 		mkfifo "$T/fifo"
 		if [[ $way == snapshot ]]; then
@@ -174,7 +148,7 @@ same_copy() {
 			[[ -s $T/head ]]
 		fi
 		has_snapshot
-		documents 1 30000 | sed 's/word/WORD/' | ctl import -q "$M"
+		word_records 1 30000 | sed 's/word/WORD/' | ctl import -q "$M"
 		wait_for 30 pins_something
 		kill -KILL "$holder"
 		wait "$holder" || true
@@ -237,7 +211,7 @@ interrupted() {
 
 @test "a copy that is told to stop leaves nothing behind; one that is killed only what says so" {
 	mount_fs
-	documents 1 60000 | ctl import -q "$M"
+	word_records 1 60000 | ctl import -q "$M"
 	interrupted eval 'kill -TERM "$holder"'
 	((ended == 143))
 	[[ ! -e $T/copy && -z $(compgen -G "$T/.copy.partial-*") ]]
@@ -255,7 +229,7 @@ interrupted() {
 
 @test "a daemon that is killed while it is copied leaves no copy" {
 	mount_fs
-	documents 1 60000 | ctl import -q "$M"
+	word_records 1 60000 | ctl import -q "$M"
 	interrupted kill_daemon
 	((ended == 8))
 	[[ $(<"$T/error") == "payloadctl: $M: the daemon has closed the connection" ]]
@@ -316,7 +290,7 @@ fill_up() {
 	small_disk 200
 	S=$T/disk/store
 	mount_fs
-	documents 1 3000 >"$T/in"
+	word_records 1 3000 >"$T/in"
 	ctl import -q "$M" "$T/in"
 	# A daemon that starts on a disk without room has no journal, and so no checkpoint.
 	unmount_fs
@@ -412,7 +386,7 @@ writes_again() {
 
 @test "stat --pages of a live mount adds up, and shows what snapshots hold back" {
 	mount_fs -o page_size=64K
-	documents 1 3000 | ctl import -q "$M"
+	word_records 1 3000 | ctl import -q "$M"
 	ctl sync "$M"
 	mkfifo "$T/fifo"
 	payloadctl export -q "$M" >"$T/fifo" 3>&- &
@@ -423,7 +397,7 @@ writes_again() {
 	jq -e 'all(.[]; .pinned_bytes == 0)' "$T/pages"
 	# The whole of some pages is removed, and what was changed in others is elsewhere.
 	seq 1 1000 | xargs payloadctl rm -q "$M"
-	documents 1500 2000 | sed 's/word/WORD/' | ctl import -q "$M"
+	word_records 1500 2000 | sed 's/word/WORD/' | ctl import -q "$M"
 	ctl compact -q "$M"
 	wait_for 60 adds_up
 	jq -e 'map(.pinned_bytes) | add > 100000' "$T/pages"
