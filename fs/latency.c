@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fs/clock.h"
 #include "fs/thread.h"
 
 struct pfs_latency {
@@ -79,13 +80,10 @@ static void sleep_until_request(struct pfs_latency *l)
 static void stay_while_requests(struct pfs_latency *l)
 {
 	while (!l->stopping && __atomic_exchange_n(&l->requests, false, __ATOMIC_SEQ_CST)) {
-		struct timespec until;
+		const struct timespec until = pfs_timespec_from_ns(
+			pfs_monotonic_ns() + PFS_LATENCY_HOLD_MS * INT64_C(1000000));
 		int err = 0;
 
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += PFS_LATENCY_HOLD_MS * 1000000L;
-		until.tv_sec += until.tv_nsec / 1000000000L;
-		until.tv_nsec %= 1000000000L;
 		while (!l->stopping && err != ETIMEDOUT)
 			err = pthread_cond_timedwait(&l->wake, &l->lock, &until);
 	}

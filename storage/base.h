@@ -162,6 +162,26 @@ static inline size_t pfs_get_varint(const uint8_t *p, const uint8_t *end, uint64
 	return 0;
 }
 
+/* A cursor over bytes that may end anywhere. */
+struct pfs_cursor {
+	const uint8_t *at, *end;
+	bool bad; /* something was cut off, or over its bound: all that is taken from then on is 0
+		   */
+};
+
+static inline uint64_t pfs_take_varint(struct pfs_cursor *c, uint64_t max)
+{
+	uint64_t v = 0;
+	size_t n = c->bad ? 0 : pfs_get_varint(c->at, c->end, &v);
+
+	if (n == 0 || v > max) {
+		c->bad = true;
+		return 0;
+	}
+	c->at += n;
+	return v;
+}
+
 static inline uint64_t pfs_zigzag(int64_t v)
 {
 	return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "storage/crc.h"
+#include "storage/fd.h"
 #include "storage/io.h"
 
 #define SUBDIR "chunks"
@@ -281,40 +282,6 @@ static int open_file(struct pfs_cache_dir *dir, const char *name, const char *su
 	return -EUCLEAN;
 }
 
-static ssize_t read_all(int fd, void *buf, size_t len, uint64_t off)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = pread(fd, (char *)buf + done, len - done, (off_t)(off + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
-}
-
-static int write_all(int fd, const void *buf, size_t len, uint64_t off)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = pwrite(fd, (const char *)buf + done, len - done, (off_t)(off + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		done += (size_t)n;
-	}
-	return 0;
-}
-
 static void touch_file(int fd)
 {
 	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
@@ -330,7 +297,7 @@ ssize_t pfs_cache_dir_read(struct pfs_cache_dir *dir, const char *name, void *bu
 
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
-	n = read_all(fd, buf, len, off);
+	n = pfs_fd_read(fd, buf, len, off);
 	if (touch && n > 0)
 		touch_file(fd);
 	close(fd);
@@ -345,7 +312,7 @@ int pfs_cache_dir_write(struct pfs_cache_dir *dir, const char *name, const void 
 
 	if (fd < 0)
 		return fd;
-	err = write_all(fd, buf, len, off);
+	err = pfs_fd_write(fd, buf, len, off);
 	close(fd);
 	account(dir, len);
 	return err;
@@ -385,9 +352,9 @@ int pfs_cache_dir_keep(struct pfs_cache_dir *dir, const char *name, const void *
 	fd = openat(dir->fd, temp_name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	err = write_all(fd, header, sizeof(header), 0);
+	err = pfs_fd_write(fd, header, sizeof(header), 0);
 	if (!err)
-		err = write_all(fd, data, len, sizeof(header));
+		err = pfs_fd_write(fd, data, len, sizeof(header));
 	close(fd);
 	if (!err && renameat(dir->fd, temp_name, dir->fd, file))
 		err = -errno;
@@ -417,8 +384,8 @@ int pfs_cache_dir_kept(struct pfs_cache_dir *dir, const char *name, void **data,
 		err = -ENOMEM;
 		goto out;
 	}
-	if (read_all(fd, header, sizeof(header), 0) != sizeof(header) ||
-	    read_all(fd, bytes, n, sizeof(header)) != (ssize_t)n ||
+	if (pfs_fd_read(fd, header, sizeof(header), 0) != sizeof(header) ||
+	    pfs_fd_read(fd, bytes, n, sizeof(header)) != (ssize_t)n ||
 	    pfs_get_le32(header) != KEPT_MAGIC ||
 	    pfs_get_le32(header + 4) != pfs_crc32c(0, bytes, n))
 		goto out;

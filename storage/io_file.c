@@ -1,4 +1,5 @@
 /* The file backend: a store is a directory of the local filesystem. */
+#include "storage/fd.h"
 #include "storage/io.h"
 
 #include <dirent.h>
@@ -266,40 +267,12 @@ static void file_close(struct pfs_file *file)
 
 static ssize_t file_read(struct pfs_file *file, void *buf, size_t len, uint64_t off)
 {
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n =
-			pread(file_fd(file), (char *)buf + done, len - done, (off_t)(off + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
+	return pfs_fd_read(file_fd(file), buf, len, off);
 }
 
 static int file_write(struct pfs_file *file, const void *buf, size_t len, uint64_t off)
 {
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = pwrite(file_fd(file), (const char *)buf + done, len - done,
-				   (off_t)(off + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EIO;
-		done += (size_t)n;
-	}
-	return 0;
+	return pfs_fd_write(file_fd(file), buf, len, off);
 }
 
 static int file_sync(struct pfs_file *file)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "storage/fd.h"
 #include "storage/hash.h"
 #include "storage/http_client.h"
 #include "storage/http_list.h"
@@ -288,24 +289,6 @@ static int check_version(struct http_file *file, const char *etag)
 				 before, etag);
 }
 
-static ssize_t read_temporary(int fd, void *buf, size_t len, uint64_t off)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = pread(fd, (char *)buf + done, len - done, (off_t)(off + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
-}
-
 static ssize_t http_read(struct pfs_file *base, void *buf, size_t len, uint64_t off)
 {
 	struct http_file *file = file_of(base);
@@ -318,7 +301,7 @@ static ssize_t http_read(struct pfs_file *base, void *buf, size_t len, uint64_t 
 	if (off > INT64_MAX || len > INT64_MAX - off)
 		return -EINVAL;
 	if (file->fd >= 0)
-		return read_temporary(file->fd, buf, len, off);
+		return pfs_fd_read(file->fd, buf, len, off);
 	err = pfs_http_perform(file->dir->client, &request);
 	if (!err)
 		err = check_version(file, request.etag);
@@ -328,20 +311,13 @@ static ssize_t http_read(struct pfs_file *base, void *buf, size_t len, uint64_t 
 static int http_write(struct pfs_file *base, const void *buf, size_t len, uint64_t off)
 {
 	struct http_file *file = file_of(base);
-	size_t done = 0;
+	int err;
 
 	if (file->fd < 0)
 		return -EBADF;
-	while (done < len) {
-		ssize_t n =
-			pwrite(file->fd, (const char *)buf + done, len - done, (off_t)(off + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		done += (size_t)n;
-	}
+	err = pfs_fd_write(file->fd, buf, len, off);
+	if (err)
+		return err;
 	file->dirty = true;
 	return 0;
 }
@@ -360,7 +336,7 @@ static int sha256_of(char hex[PFS_HTTP_SHA256_HEX], int fd, uint64_t size)
 	for (uint64_t off = 0; off < size && piece && !err; off += SHA_PIECE) {
 		size_t len = (size_t)pfs_min_u64(SHA_PIECE, size - off);
 
-		if (read_temporary(fd, piece, len, off) != (ssize_t)len)
+		if (pfs_fd_read(fd, piece, len, off) != (ssize_t)len)
 			err = -EIO;
 		else
 			pfs_hash_add(hash, piece, len);

@@ -112,31 +112,13 @@ size_t pfs_key_block_encode(uint8_t *out, const struct pfs_key_block *block)
 
 /* ---- decoding ---- */
 
-struct cursor {
-	const uint8_t *at, *end;
-	bool bad;
-};
-
-static uint64_t take(struct cursor *c, uint64_t max)
-{
-	uint64_t v = 0;
-	size_t n = c->bad ? 0 : pfs_get_varint(c->at, c->end, &v);
-
-	if (n == 0 || v > max) {
-		c->bad = true;
-		return 0;
-	}
-	c->at += n;
-	return v;
-}
-
-static void take_key(struct cursor *c, unsigned kind, struct pfs_key_entry *e,
+static void take_key(struct pfs_cursor *c, unsigned kind, struct pfs_key_entry *e,
 		     const struct pfs_key_entry *before)
 {
 	uint64_t last = get_be64(before->key), step;
 
 	if (kind == PFS_KEY_NUM) {
-		step = take(c, UINT64_MAX);
+		step = pfs_take_varint(c, UINT64_MAX);
 		if (last == UINT64_MAX || step > UINT64_MAX - last - 1)
 			c->bad = true;
 		put_be64(e->key, last + step + 1);
@@ -153,7 +135,7 @@ static void take_key(struct cursor *c, unsigned kind, struct pfs_key_entry *e,
 		c->bad = true;
 }
 
-static void take_more(struct cursor *c, struct pfs_key_entry *e)
+static void take_more(struct pfs_cursor *c, struct pfs_key_entry *e)
 {
 	unsigned more = c->bad || c->at == c->end ? 0 : *c->at++;
 
@@ -163,16 +145,16 @@ static void take_more(struct cursor *c, struct pfs_key_entry *e)
 	}
 	if (more & MORE_MTIME)
 		e->mtime_ns = (int64_t)((uint64_t)e->mtime_ns +
-					(uint64_t)pfs_unzigzag(take(c, UINT64_MAX)));
+					(uint64_t)pfs_unzigzag(pfs_take_varint(c, UINT64_MAX)));
 	e->own_attr = more & MORE_ATTR;
 	if (e->own_attr) {
-		e->mode = (uint32_t)take(c, 07777);
-		e->uid = (uint32_t)take(c, UINT32_MAX);
-		e->gid = (uint32_t)take(c, UINT32_MAX);
+		e->mode = (uint32_t)pfs_take_varint(c, 07777);
+		e->uid = (uint32_t)pfs_take_varint(c, UINT32_MAX);
+		e->gid = (uint32_t)pfs_take_varint(c, UINT32_MAX);
 	}
 }
 
-static void take_entry(struct cursor *c, struct pfs_key_block *block, uint32_t i)
+static void take_entry(struct pfs_cursor *c, struct pfs_key_block *block, uint32_t i)
 {
 	struct pfs_key_entry *e = &block->entries[i];
 	const struct pfs_key_entry *before = i ? e - 1 : NULL;
@@ -185,8 +167,8 @@ static void take_entry(struct cursor *c, struct pfs_key_block *block, uint32_t i
 			c->bad = true;
 		e->off = before->off + before->len;
 	}
-	e->len = (uint32_t)take(c, LEN_MAX);
-	word = take(c, PFS_GIB << LEN_SHIFT | MORE | PLAIN);
+	e->len = (uint32_t)pfs_take_varint(c, LEN_MAX);
+	word = pfs_take_varint(c, PFS_GIB << LEN_SHIFT | MORE | PLAIN);
 	e->raw_len = (uint32_t)(word >> LEN_SHIFT);
 	e->plain = word & PLAIN;
 	if (word & MORE)
@@ -198,7 +180,7 @@ static void take_entry(struct cursor *c, struct pfs_key_block *block, uint32_t i
 int pfs_key_block_decode(struct pfs_key_block *block, const uint8_t *bytes, size_t len)
 {
 	const struct pfs_key_block_disk *head = (const struct pfs_key_block_disk *)bytes;
-	struct cursor c = {bytes + sizeof(*head), bytes + len, false};
+	struct pfs_cursor c = {bytes + sizeof(*head), bytes + len, false};
 	struct pfs_key_entry *first = &block->entries[0];
 
 	block->count = 0;

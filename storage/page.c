@@ -277,32 +277,13 @@ void pfs_container_seal(uint8_t *container, size_t header_len, uint64_t body_len
 	pfs_put_le32(container, container_crc(container, header_len, body_len, flags, seq, base));
 }
 
-/* A cursor over bytes that may end anywhere. */
-struct cursor {
-	const uint8_t *at, *end;
-	bool bad;
-};
-
-static uint64_t take_varint(struct cursor *c, uint64_t max)
-{
-	uint64_t v = 0;
-	size_t n = c->bad ? 0 : pfs_get_varint(c->at, c->end, &v);
-
-	if (n == 0 || v > max) {
-		c->bad = true;
-		return 0;
-	}
-	c->at += n;
-	return v;
-}
-
-static void take_tail(struct cursor *c, struct pfs_tail *tail, unsigned kind)
+static void take_tail(struct pfs_cursor *c, struct pfs_tail *tail, unsigned kind)
 {
 	*tail = (struct pfs_tail){NULL, 0};
 	if (kind == PFS_KEY_UUID)
 		tail->len = 8;
 	else if (kind == PFS_KEY_SCRATCH)
-		tail->len = take_varint(c, PFS_NAME_MAX);
+		tail->len = pfs_take_varint(c, PFS_NAME_MAX);
 	else
 		return;
 	if (c->bad || tail->len == 0 || tail->len > (size_t)(c->end - c->at)) {
@@ -316,7 +297,7 @@ static void take_tail(struct cursor *c, struct pfs_tail *tail, unsigned kind)
 int pfs_container_header_decode(struct pfs_container *c, const uint8_t *bytes, size_t len,
 				uint64_t container_len, const struct pfs_container_base *base)
 {
-	struct cursor at = {bytes + 5, bytes + pfs_min_u64(len, container_len), len < 5};
+	struct pfs_cursor at = {bytes + 5, bytes + pfs_min_u64(len, container_len), len < 5};
 	struct pfs_container out = {0};
 
 	if (len < 5 || container_len < 5)
@@ -326,25 +307,25 @@ int pfs_container_header_decode(struct pfs_container *c, const uint8_t *bytes, s
 	if ((out.flags & (PFS_CONTAINER_LZ4 | PFS_CONTAINER_BLOCKS)) ==
 	    (PFS_CONTAINER_LZ4 | PFS_CONTAINER_BLOCKS))
 		return -EUCLEAN;
-	out.raw_len = take_varint(&at, PFS_GIB);
+	out.raw_len = pfs_take_varint(&at, PFS_GIB);
 	out.seq = base->base_seq;
 	if (out.flags & PFS_CONTAINER_SEQ)
-		out.seq += (uint64_t)pfs_unzigzag(take_varint(&at, UINT64_MAX));
+		out.seq += (uint64_t)pfs_unzigzag(pfs_take_varint(&at, UINT64_MAX));
 	out.mtime_ns = base->base_mtime;
 	if (out.flags & PFS_CONTAINER_MTIME)
 		out.mtime_ns = (int64_t)((uint64_t)out.mtime_ns +
-					 (uint64_t)pfs_unzigzag(take_varint(&at, UINT64_MAX)));
+					 (uint64_t)pfs_unzigzag(pfs_take_varint(&at, UINT64_MAX)));
 	if (out.flags & PFS_CONTAINER_ATTR) {
-		out.mode = (uint32_t)take_varint(&at, 07777);
-		out.uid = (uint32_t)take_varint(&at, UINT32_MAX);
-		out.gid = (uint32_t)take_varint(&at, UINT32_MAX);
+		out.mode = (uint32_t)pfs_take_varint(&at, 07777);
+		out.uid = (uint32_t)pfs_take_varint(&at, UINT32_MAX);
+		out.gid = (uint32_t)pfs_take_varint(&at, UINT32_MAX);
 	}
 	if (out.flags & PFS_CONTAINER_DICT)
-		out.dict = (uint32_t)take_varint(&at, UINT32_MAX);
+		out.dict = (uint32_t)pfs_take_varint(&at, UINT32_MAX);
 	if (out.flags & PFS_CONTAINER_SLACK)
-		out.body_len = take_varint(&at, container_len);
+		out.body_len = pfs_take_varint(&at, container_len);
 	if (out.flags & PFS_CONTAINER_BLOCKS)
-		out.content = take_varint(&at, UINT64_MAX);
+		out.content = pfs_take_varint(&at, UINT64_MAX);
 	take_tail(&at, &out.tail, base->kind);
 	if (at.bad)
 		return -EUCLEAN;

@@ -222,37 +222,28 @@ static int form_groups(struct groups *all, size_t count)
 	return places && !all->ring ? -ENOMEM : 0;
 }
 
-/* While this thread puts one group, others pack the next ones, where there are processors for it.
- */
-static size_t put_ahead(struct groups *all, struct pfs_team *team)
+/* Up to the first group that is put in part. With a team, others pack the next ones while this
+ * thread puts one, where there are processors for it. */
+static size_t put_in_turn(struct groups *all, struct pfs_team *team)
 {
-	size_t i, put = 0, done = 0;
+	size_t i = 0, done = 0;
+	bool whole = true;
 
-	for (i = 0; i < all->count && put == (i ? all->spans[i - 1].count : 0); i++) {
+	for (; i < all->count && whole; i++) {
 		struct group *g = &all->ring[i % AHEAD];
+		size_t put;
 
-		pfs_team_wait(team, i);
+		if (team)
+			pfs_team_wait(team, i);
+		else
+			pack_group(all, i);
 		put = put_group(g, all->spans[i].bytes);
+		whole = put == all->spans[i].count;
 		done += put;
 		free_group(g);
 	}
-	for (size_t end = pfs_team_end(team); i < end; i++)
+	for (size_t end = team ? pfs_team_end(team) : 0; i < end; i++)
 		free_group(&all->ring[i % AHEAD]);
-	return done;
-}
-
-static size_t put_in_turn(struct groups *all)
-{
-	size_t put = 0, done = 0;
-
-	for (size_t i = 0; i < all->count && put == (i ? all->spans[i - 1].count : 0); i++) {
-		struct group *g = &all->ring[i % AHEAD];
-
-		pack_group(all, i);
-		put = put_group(g, all->spans[i].bytes);
-		done += put;
-		free_group(g);
-	}
 	return done;
 }
 
@@ -265,10 +256,9 @@ static size_t put_groups(struct pfs_store *store, struct pfs_put_item *items, si
 	if (form_groups(&all, count) == 0) {
 		struct pfs_team *team = all.count > 1 ? pfs_store_team(store) : NULL;
 
-		if (team && pfs_team_begin(team, pack_group, &all, all.count, AHEAD))
-			put = put_ahead(&all, team);
-		else
-			put = put_in_turn(&all);
+		if (team && !pfs_team_begin(team, pack_group, &all, all.count, AHEAD))
+			team = NULL;
+		put = put_in_turn(&all, team);
 	}
 	free(all.ring);
 	free(all.spans);
