@@ -160,6 +160,20 @@ static bool set_signature(const struct pfs_http_client *client, struct pfs_http_
 	       (!place->token[0] || add_header(a, "x-amz-security-token", place->token));
 }
 
+static bool set_upload(struct pfs_http_attempt *a)
+{
+	const struct pfs_http_request *r = a->request;
+	CURL *easy = a->easy;
+
+	curl_easy_setopt(easy, CURLOPT_READFUNCTION, pfs_http_give_body);
+	curl_easy_setopt(easy, CURLOPT_READDATA, a);
+	curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, pfs_http_seek_body);
+	curl_easy_setopt(easy, CURLOPT_SEEKDATA, a);
+	curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->size);
+	return curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L) == CURLE_OK &&
+	       (!r->only_new || add_header(a, "If-None-Match", "*"));
+}
+
 static bool set_method(struct pfs_http_attempt *a)
 {
 	const struct pfs_http_request *r = a->request;
@@ -177,12 +191,7 @@ static bool set_method(struct pfs_http_attempt *a)
 		return curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "DELETE") == CURLE_OK;
 	case PFS_HTTP_PUT: break;
 	}
-	curl_easy_setopt(easy, CURLOPT_READFUNCTION, pfs_http_give_body);
-	curl_easy_setopt(easy, CURLOPT_READDATA, a);
-	curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, pfs_http_seek_body);
-	curl_easy_setopt(easy, CURLOPT_SEEKDATA, a);
-	curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->size);
-	return curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L) == CURLE_OK;
+	return set_upload(a);
 }
 
 /* Redirections of S3 would need another signature; those of an encrypted server stay encrypted. */
@@ -334,7 +343,7 @@ int pfs_http_perform(struct pfs_http_client *client, struct pfs_http_request *re
 		sleep_ms(pause);
 	}
 	set_away(client, verdict == PFS_HTTP_AGAIN);
-	if (err && err != -ENOENT)
+	if (err && err != -ENOENT && !(request->only_new && (err == -EEXIST || err == -EOPNOTSUPP)))
 		(void)pfs_http_complain(client, err, request->url, "%s%s", why,
 					tries > 1 ? ", and so several times" : "");
 	return err;

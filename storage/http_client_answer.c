@@ -214,12 +214,21 @@ static enum pfs_http_verdict judge_refusal(struct pfs_http_attempt *a, long stat
 		*err = -ENOENT;
 		put_status(a, status, "not there", why);
 		return PFS_HTTP_DONE;
+	case 412: /* only_new */
+		*err = -EEXIST;
+		put_status(a, status, "there already", why);
+		return PFS_HTTP_DONE;
+	case 501:
+		*err = a->request->only_new ? -EOPNOTSUPP : -EIO;
+		put_status(a, status, "the server does not know how", why);
+		return PFS_HTTP_DONE;
 	case 408:
+	case 409: /* others change it */
 	case 425:
 	case 429: put_status(a, status, "the server asks to wait", why); return PFS_HTTP_AGAIN;
 	default: break;
 	}
-	if (status >= 500 && status != 501 && status != 505) {
+	if (status >= 500 && status != 505) {
 		put_status(a, status, "the server has failed", why);
 		return PFS_HTTP_AGAIN;
 	}

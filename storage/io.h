@@ -38,7 +38,8 @@ struct pfs_io {
 enum pfs_io_flags {
 	PFS_IO_WRITE = 1,  /* open for writing too */
 	PFS_IO_CREATE = 2, /* make it when missing (mode 0600, directories 0700) */
-	PFS_IO_EXCL = 4,   /* with CREATE: -EEXIST when it is there */
+	PFS_IO_EXCL = 4,   /* with CREATE: -EEXIST when it is there; with whole_files also from the
+			      first sync */
 	PFS_IO_SHARED = 8, /* with CREATE: for others too, as far as the umask says (0666, 0777) */
 };
 

@@ -61,6 +61,7 @@ struct http_file {
 	char url[PFS_HTTP_URL_MAX + PFS_HTTP_NAME_MAX + 1];
 	int fd;	    /* of the temporary file; -1: none */
 	bool dirty; /* it has what was not uploaded */
+	bool only_new;
 
 	pthread_mutex_t lock; /* of what follows */
 	char etag[PFS_HTTP_ETAG_MAX];
@@ -240,7 +241,8 @@ static int http_open(struct pfs_dir *base, const char *name, unsigned flags, str
 	file->dir = dir;
 	file->fd = -1;
 	snprintf(file->url, sizeof(file->url), "%s%s", dir->place.url, name);
-	if (flags & PFS_IO_EXCL) {
+	file->only_new = flags & PFS_IO_EXCL;
+	if (file->only_new) {
 		err = request_size(file, &size);
 		err = err == -ENOENT ? 0 : err ? err : -EEXIST;
 	}
@@ -356,8 +358,11 @@ static int http_sync(struct pfs_file *base)
 {
 	struct http_file *file = file_of(base);
 	char hex[PFS_HTTP_SHA256_HEX];
-	struct pfs_http_request request = {
-		.method = PFS_HTTP_PUT, .url = file->url, .fd = file->fd, .sha256 = hex};
+	struct pfs_http_request request = {.method = PFS_HTTP_PUT,
+					   .url = file->url,
+					   .fd = file->fd,
+					   .sha256 = hex,
+					   .only_new = file->only_new};
 	struct stat st;
 	int err;
 
@@ -372,8 +377,13 @@ static int http_sync(struct pfs_file *base)
 	else if (err)
 		return err;
 	err = pfs_http_perform(file->dir->client, &request);
+	/* Without conditions, that it was not there at open has to do. */
+	if (err == -EOPNOTSUPP && request.only_new) {
+		request.only_new = false;
+		err = pfs_http_perform(file->dir->client, &request);
+	}
 	if (!err)
-		file->dirty = false;
+		file->dirty = file->only_new = false;
 	return err == -ENOENT ? pfs_http_complain(file->dir->client, -EIO, file->url,
 						  "there is no such bucket")
 			      : err;

@@ -89,7 +89,7 @@ static int refuse_other(struct pfs_publish *p, const char *path, struct pfs_reas
 static int read_before(struct pfs_publish *p, const char *path, struct pfs_reason *reason)
 {
 	const char *why;
-	int err = publish_read_current(p->dir, &p->before, &why);
+	int err = publish_read_current(p->dir, &p->current, &p->before, &why);
 
 	if (err == -ENOENT) {
 		memcpy(p->uuid, p->options.source, sizeof(p->uuid));

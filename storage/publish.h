@@ -61,9 +61,9 @@ int pfs_publish_sample(struct pfs_publish *publish, const void *data, size_t len
 int pfs_publish_add(struct pfs_publish *publish, const struct pfs_key *key,
 		    const struct pfs_attr *attr, const void *data, size_t len);
 
-/* All documents were added: makes the generation durable, and then the current one. On an error the
- * current one is that from before, but for an error of the very last sync (-EIO), after which it
- * may be either. */
+/* All documents were added: makes the generation durable, and then the current one. -EBUSY: where
+ * nothing can be locked, somebody else has published meanwhile. On an error the current one is that
+ * from before, but for an error of the very last sync (-EIO), after which it may be either. */
 int pfs_publish_commit(struct pfs_publish *publish, struct pfs_publish_result *result);
 
 /* Frees it; what was not committed leaves objects that nobody names, for the next time. NULL is
@@ -80,7 +80,8 @@ struct pfs_prune_result {
 /* Removes all generations but the `keep` newest (the current one counts and always stays), and
  * every object that none of these names, leftovers of publications that were cut off included.
  * Nothing is removed unless the manifests of all that stay can be read. With the publication's
- * lock, after pfs_publish_commit. -EOPNOTSUPP: the backend can't list. */
+ * lock, after pfs_publish_commit; where nothing can be locked, nobody else may publish meanwhile
+ * (-EBUSY: it is seen that somebody has). -EOPNOTSUPP: the backend can't list. */
 int pfs_publish_prune(struct pfs_publish *publish, uint32_t keep, struct pfs_prune_result *result);
 
 #endif

@@ -90,11 +90,10 @@ static int sync_names(struct pfs_publish *p)
 	return p->dir->ops->whole_files ? 0 : pfs_dir_sync(p->dir);
 }
 
-/* Objects are durable before the manifest names them, it before `current` names it. */
-static int write_generation(struct pfs_publish *p, const struct pfs_manifest *m)
+static int write_manifest(struct pfs_publish *p, const struct pfs_manifest *m,
+			  struct pfs_current_generation *current)
 {
-	char name[PFS_OBJECT_NAME_MAX], text[PFS_CURRENT_LEN_MAX];
-	struct pfs_current_generation current = {.generation = m->generation};
+	char name[PFS_OBJECT_NAME_MAX];
 	struct publish_part part;
 	uint8_t *bytes;
 	size_t len;
@@ -104,18 +103,42 @@ static int write_generation(struct pfs_publish *p, const struct pfs_manifest *m)
 		return err;
 	pfs_generation_name(name, m->generation);
 	part = (struct publish_part){bytes, len};
-	err = sync_names(p);
+	err = publish_file(p, name, &part, 1, true);
+	*current = (struct pfs_current_generation){m->generation, len, pfs_crc32c(0, bytes, len)};
+	free(bytes);
+	return err;
+}
+
+/* Objects are durable before the manifest names them, it before `current` names it. Where nothing
+ * locks out others who publish, two never write the same manifest: the second takes the next
+ * number, as after one that was cut off, and then finds that it is not alone. */
+static int write_generation(struct pfs_publish *p, struct pfs_manifest *m)
+{
+	struct pfs_current_generation current;
+	char text[PFS_CURRENT_LEN_MAX];
+	struct publish_part part;
+	int err = sync_names(p);
+
 	if (!err)
-		err = publish_file(p, name, &part, 1);
+		err = write_manifest(p, m, &current);
+	while (err == -EEXIST && m->generation < PFS_GENERATION_MAX) {
+		m->generation++;
+		err = write_manifest(p, m, &current);
+	}
 	if (!err)
 		err = sync_names(p);
-	current.len = len;
-	current.crc = pfs_crc32c(0, bytes, len);
-	free(bytes);
+	if (!err)
+		err = publish_is_alone(p);
 	part = (struct publish_part){text, pfs_current_encode(text, &current)};
 	if (!err)
-		err = publish_file(p, PFS_CURRENT_NAME, &part, 1);
-	return err ? err : sync_names(p);
+		err = publish_file(p, PFS_CURRENT_NAME, &part, 1, false);
+	if (!err)
+		err = sync_names(p);
+	if (!err) {
+		p->current = current;
+		p->result.generation = current.generation;
+	}
+	return err;
 }
 
 int pfs_publish_commit(struct pfs_publish *p, struct pfs_publish_result *result)
@@ -133,7 +156,7 @@ int pfs_publish_commit(struct pfs_publish *p, struct pfs_publish_result *result)
 		err = make_manifest(p, &m);
 	if (!err) {
 		p->result.unchanged = is_unchanged(p, &m);
-		p->result.generation = p->before.generation + !p->result.unchanged;
+		p->result.generation = p->before.generation;
 		if (!p->result.unchanged)
 			err = write_generation(p, &m);
 	}

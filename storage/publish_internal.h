@@ -56,7 +56,8 @@ struct publish_known {
 struct pfs_publish {
 	struct pfs_dir *dir;
 	struct pfs_publish_options options;
-	struct pfs_manifest before; /* generation 0: there is none */
+	struct pfs_manifest before;	       /* generation 0: there is none */
+	struct pfs_current_generation current; /* as read last, or written */
 	struct publish_known *known;
 	size_t known_count;
 	uint8_t uuid[PFS_UUID_LEN];
@@ -121,9 +122,10 @@ int publish_object(struct pfs_publish *p, struct publish_objects *list,
 int publish_reuse(struct pfs_publish *p, struct publish_objects *list,
 		  const struct pfs_manifest_object *before);
 
-/* Writes a file under its name, durably but for the name, in place of one that is there. */
+/* Writes a file under its name, durably but for the name, in place of one that is there. only_new
+ * (with whole_files): -EEXIST where one is there. */
 int publish_file(struct pfs_publish *p, const char *name, const struct publish_part *parts,
-		 size_t count);
+		 size_t count, bool only_new);
 
 /* All of a file, malloc'ed, of which the length is known, or (len UINT64_MAX) up to max bytes.
  * -ENOENT; -EUCLEAN: it has another length. */
@@ -132,7 +134,10 @@ int publish_read(struct pfs_dir *dir, const char *name, uint64_t expected, uint6
 
 /* The current generation. -ENOENT: there is none. -EUCLEAN, -EPROTONOSUPPORT: *why says what is
  * wrong. */
-int publish_read_current(struct pfs_dir *dir, struct pfs_manifest *manifest, const char **why);
+int publish_read_current(struct pfs_dir *dir, struct pfs_current_generation *current,
+			 struct pfs_manifest *manifest, const char **why);
+/* Where nothing locks others out: -EBUSY when p->current is not the current one any more. */
+int publish_is_alone(struct pfs_publish *p);
 /* And any other. */
 int publish_read_manifest(struct pfs_dir *dir, uint32_t generation, struct pfs_manifest *manifest,
 			  const char **why);

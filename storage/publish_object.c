@@ -36,9 +36,10 @@ static int write_parts(struct pfs_file *file, const struct publish_part *parts, 
 }
 
 int publish_file(struct pfs_publish *p, const char *name, const struct publish_part *parts,
-		 size_t count)
+		 size_t count, bool only_new)
 {
 	const struct pfs_io_ops *ops = p->dir->ops;
+	unsigned flags = PFS_IO_WRITE | PFS_IO_CREATE | PFS_IO_SHARED;
 	char temp[PFS_OBJECT_NAME_MAX + 8];
 	struct pfs_file *file;
 	int err;
@@ -50,7 +51,8 @@ int publish_file(struct pfs_publish *p, const char *name, const struct publish_p
 		if (err && err != -ENOENT)
 			return err;
 	}
-	err = ops->open(p->dir, temp, PFS_IO_WRITE | PFS_IO_CREATE | PFS_IO_SHARED, &file);
+	err = ops->open(p->dir, temp, flags | (only_new && ops->whole_files ? PFS_IO_EXCL : 0),
+			&file);
 	if (err)
 		return err;
 	err = write_parts(file, parts, count);
@@ -126,35 +128,60 @@ int publish_read_manifest(struct pfs_dir *dir, uint32_t generation, struct pfs_m
 	return err;
 }
 
-int publish_read_current(struct pfs_dir *dir, struct pfs_manifest *manifest, const char **why)
+static int read_pointer(struct pfs_dir *dir, struct pfs_current_generation *current,
+			const char **why)
 {
-	struct pfs_current_generation current;
-	char name[PFS_OBJECT_NAME_MAX];
 	uint8_t *bytes;
 	size_t len;
 	int err =
 		publish_read(dir, PFS_CURRENT_NAME, UINT64_MAX, PFS_CURRENT_LEN_MAX, &bytes, &len);
 
-	*manifest = (struct pfs_manifest){0};
+	*current = (struct pfs_current_generation){0};
 	*why = "`current` can't be read";
 	if (err)
 		return err;
-	err = pfs_current_decode(&current, (const char *)bytes, len);
+	err = pfs_current_decode(current, (const char *)bytes, len);
 	free(bytes);
 	*why = err == -EPROTONOSUPPORT ? "made by a newer version of this program"
 				       : "`current` is damaged";
+	return err;
+}
+
+int publish_is_alone(struct pfs_publish *p)
+{
+	struct pfs_current_generation now;
+	const char *why;
+	int err;
+
+	if (!p->dir->ops->whole_files)
+		return 0;
+	err = read_pointer(p->dir, &now, &why);
+	if (err && err != -ENOENT)
+		return err;
+	return now.generation == p->current.generation && now.crc == p->current.crc ? 0 : -EBUSY;
+}
+
+int publish_read_current(struct pfs_dir *dir, struct pfs_current_generation *current,
+			 struct pfs_manifest *manifest, const char **why)
+{
+	char name[PFS_OBJECT_NAME_MAX];
+	uint8_t *bytes;
+	size_t len;
+	int err = read_pointer(dir, current, why);
+
+	*manifest = (struct pfs_manifest){0};
 	if (err)
 		return err;
-	pfs_generation_name(name, current.generation);
+	pfs_generation_name(name, current->generation);
 	*why = "the manifest of its current generation is missing or can't be read";
-	err = publish_read(dir, name, current.len, PFS_MANIFEST_LEN_MAX, &bytes, &len);
+	err = publish_read(dir, name, current->len, PFS_MANIFEST_LEN_MAX, &bytes, &len);
 	if (err)
 		return err == -ENOENT ? -EUCLEAN : err;
 	*why = "the manifest is not the one that `current` speaks of";
-	err = pfs_crc32c(0, bytes, len) == current.crc ? 0 : -EUCLEAN;
+	err = pfs_crc32c(0, bytes, len) == current->crc ? 0 : -EUCLEAN;
 	if (!err)
 		err = pfs_manifest_decode(manifest, bytes, len, why);
-	if (!err && manifest->generation != current.generation) {
+	if (!err && manifest->generation != current->generation) {
 		pfs_manifest_free(manifest);
 		err = -EUCLEAN;
 	}
@@ -247,7 +274,7 @@ int publish_object(struct pfs_publish *p, struct publish_objects *list,
 	pfs_object_name(name, at.role, at.hash);
 	there = is_there(p, name, at.len);
 	if (!there)
-		err = publish_file(p, name, parts, count);
+		err = publish_file(p, name, parts, count, false);
 	crcs = err ? NULL : chunk_crcs(parts, count, at.len);
 	if (!err)
 		err = crcs ? add_object(list, &at, crcs) : -ENOMEM;

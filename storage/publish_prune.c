@@ -166,7 +166,9 @@ int pfs_publish_prune(struct pfs_publish *p, uint32_t keep, struct pfs_prune_res
 	*result = (struct pfs_prune_result){0};
 	if (keep == 0 || current == 0)
 		return -EINVAL;
-	err = p->dir->ops->list(p->dir, found_file, &prune);
+	err = publish_is_alone(p);
+	if (!err)
+		err = p->dir->ops->list(p->dir, found_file, &prune);
 	if (!err)
 		err = choose(&prune, keep, current);
 	if (!err)

@@ -134,6 +134,12 @@ static int source_failed(const struct publishing *p, int err)
 {
 	if (stop_signal)
 		return PFS_EXIT_IO; /* run() ends with the signal */
+	if (p->err == -EBUSY) {
+		complain("%s: somebody else has published there meanwhile: this was not; publish "
+			 "again",
+			 p->destination);
+		return PFS_EXIT_LOCKED;
+	}
 	if (p->err) {
 		complain("%s: %s", p->destination, explain(p->err));
 		return PFS_EXIT_IO;
@@ -259,7 +265,9 @@ static int publish_all(struct publishing *p, bool quiet)
 	if (err == -EOPNOTSUPP)
 		complain("%s: can't be listed, so that nothing was pruned", p->destination);
 	else if (err)
-		complain("%s: is published, but pruning failed: %s", p->destination, explain(err));
+		complain("%s: is published, but pruning failed: %s", p->destination,
+			 err == -EBUSY ? "somebody else has published there meanwhile"
+				       : explain(err));
 	if (err)
 		return PFS_EXIT_IO;
 	return p->failed || p->stat.doubt ? PFS_EXIT_SOME : PFS_EXIT_OK;
@@ -426,7 +434,10 @@ const struct command command_publish = {
 		"Options:\n"
 		"      --keep=N         afterwards remove all but the N newest generations, and "
 		"files that only older\n"
-		"                       ones need, or nobody (readers of those get errors then)\n"
+		"                       ones need, or nobody (readers of those get errors then); "
+		"on S3 "
+		"only while nobody else\n"
+		"                       publishes there\n"
 		"      --adopt          also over what was published from another store, as after "
 		"restoring a backup\n"
 		"      --without-damaged  publish although there are damaged documents, without "

@@ -382,18 +382,23 @@ patch_superblock() {
 	[[ $(cat "$M/4") == '{"a":4}' ]]
 }
 
-# The programs that a machine without libzstd builds: one file is another, the rest is what there is.
-without_zstd() {
-	local compile
+# without LIBRARY SWITCH FILE: the programs that a machine without the library builds: one file of storage/ is another,
+# the rest is what there is.
+without() {
+	local compile library
+	local -a libraries
+	for library in liblz4 liburcu-bp libzstd libcrypto libcurl; do
+		[[ $library == "$1" ]] || libraries+=("$library")
+	done
 	mkdir "$T/bin"
-	compile="$(<"$build/.flags") -UPFS_HAVE_ZSTD"
+	compile="$(<"$build/.flags") -U$2"
 	(
 		cd "$root"
-		eval "$compile -c -o '$T/bin/train.o' storage/train.c"
-		eval "$compile -o '$T/bin/payloadctl' $build/tools/*.o '$T/bin/train.o' $build/libpayload.a \
-			$(pkg-config --libs liblz4 liburcu-bp libcrypto libcurl)"
-		eval "$compile -o '$T/bin/payloadfs' $build/fs/*.o '$T/bin/train.o' $build/libpayload.a \
-			$(pkg-config --libs fuse3 liblz4 liburcu-bp libcrypto libcurl)"
+		eval "$compile -c -o '$T/bin/$3.o' storage/$3.c"
+		eval "$compile -o '$T/bin/payloadctl' $build/tools/*.o '$T/bin/$3.o' $build/libpayload.a \
+			$(pkg-config --libs "${libraries[@]}")"
+		eval "$compile -o '$T/bin/payloadfs' $build/fs/*.o '$T/bin/$3.o' $build/libpayload.a \
+			$(pkg-config --libs fuse3 "${libraries[@]}")"
 	)
 	build=$T/bin PATH=$T/bin:$PATH
 }
@@ -403,7 +408,7 @@ without_zstd() {
 	perl -e 'for my $i (1 .. 3000) { printf qq({"id":%d,"payload":{"n":%d,"text":"%s"}}\n), $i, $i, "word$i " x 20 }' >"$T/in"
 	payloadctl import -q "$S" "$T/in"
 	(($(payloadctl stat --json "$S" | jq .dictionaries) == 1)) || fail "libzstd is not here: nothing to compare with"
-	without_zstd
+	without libzstd PFS_HAVE_ZSTD train
 	[[ $(payloadfs -V) == *"libzstd none"* && $(payloadctl -V) == *"libzstd none"* ]]
 	# By default nobody asks.
 	mount_fs
@@ -431,4 +436,36 @@ without_zstd() {
 	run -0 --separate-stderr payloadctl create --dict=auto "$T/made"
 	[[ $stderr == "payloadctl: --dict=auto: $wanted"* && ${#stderr_lines[@]} == 1 ]]
 	[[ -z $(payloadctl create --dict=off "$T/made2" 2>&1; payloadctl import -q "$T/made2" "$T/in" 2>&1) ]]
+}
+
+@test "built without libcurl: URLs are refused with the reason, directories are not" {
+	local url wanted="built without libcurl"
+	echo '{"id":1,"payload":2}' | payloadctl import -q "$S"
+	without libcurl PFS_HAVE_CURL io_http
+	[[ $(payloadfs -V) == *"libcurl none"* && $(payloadctl -V) == *"libcurl none"* ]]
+	for url in http://localhost/x https://localhost/x s3://bucket/x; do
+		run -7 payloadctl get "$url" 1
+		[[ $output == *"$wanted"* && ${#lines[@]} == 1 ]] || fail "$output"
+		run -7 payloadfs "$url" "$M"
+		[[ $output == *"$wanted"* ]] || fail "$output"
+	done
+	run -7 payloadctl publish "$S" s3://bucket/x
+	[[ $output == *"$wanted"* ]]
+	payloadctl publish -q "$S" "$T/published"
+	payloadctl check -q "$T/published"
+	[[ $(payloadctl get "$T/published" 1) == 2 ]]
+	mount_fs
+	[[ $(<"$M/1") == 2 ]]
+}
+
+@test "built without libcrypto: publishing is refused with the reason, what is published is read" {
+	echo '{"id":1,"payload":2}' | payloadctl import -q "$S"
+	payloadctl publish -q "$S" "$T/published"
+	without libcrypto PFS_HAVE_CRYPTO hash
+	run -7 payloadctl publish "$S" "$T/other"
+	[[ $output == *"built without libcrypto"* ]]
+	[[ ! -e $T/other/current ]]
+	[[ $(payloadctl get "$T/published" 1) == 2 ]]
+	mount_fs
+	[[ $(<"$M/1") == 2 ]]
 }

@@ -97,6 +97,54 @@ same_as_store() { cmp <(payloadctl export -q --sort "$S") <(payloadctl export -q
 
 more_puts_than() { (($(grep -c ^PUT "$REQUESTS") > $1)); }
 
+# overtaken REGEX [OPTION...]: one that publishes (and prunes, with these options) is held up at the object of this name;
+# meanwhile somebody else publishes. Sets status and output as `run` does.
+overtaken() {
+	local held=$1 pid
+	shift
+	start_s3 --hold "$held"
+	documents 3000 | payloadctl import -q "$S"
+	payloadctl publish -q "$S" "$COLLECTION"
+	payloadctl snapshot -q "$S" "$T/other"
+	payloadctl put "$S" 1 <<<'"mine"'
+	payloadctl put "$T/other" 1 <<<'"of the other"'
+	: >"$T/s3.hold"
+	payloadctl publish "$@" "$S" "$COLLECTION" >"$T/out" 2>&1 3>&- &
+	pid=$!
+	wait_for 60 test -e "$T/s3.held"
+	payloadctl publish -q --adopt "$T/other" "$COLLECTION"
+	rm "$T/s3.held"
+	status=0
+	wait "$pid" || status=$?
+	output=$(<"$T/out")
+}
+
+@test "of two that publish at once one is told, whatever it was about to write, and the other one's is whole" {
+	local at
+	for at in page- generation-; do
+		overtaken "$at" --adopt
+		((status == 4)) || fail "$status: $output"
+		[[ $output == *"somebody else has published there meanwhile"*"publish again"* ]] || fail "$output"
+		payloadctl check -q "$COLLECTION"
+		[[ $(payloadctl get "$COLLECTION" 1) == '"of the other"' ]]
+		run -0 --separate-stderr payloadctl publish --json --adopt --keep 1 "$S" "$COLLECTION"
+		payloadctl check -q "$COLLECTION"
+		[[ $(payloadctl get "$COLLECTION" 1) == '"mine"' ]]
+		[[ $(find "$T/s3" -name '*generation-*' | wc -l) == 1 ]]
+		kill "$s3_pid"
+		rm -rf "$S" "$T/other" "$T/s3"
+	done
+}
+
+@test "a server that knows no conditions is published to all the same" {
+	start_s3 --unconditional
+	documents 3000 | payloadctl import -q "$S"
+	run -0 payloadctl publish "$S" "$COLLECTION"
+	[[ $output != *501* ]]
+	grep -q '^PUT .* 501 ' "$REQUESTS"
+	same_as_store "$COLLECTION"
+}
+
 @test "locations that are none, and servers that can't be published to, are told apart" {
 	echo '{"id":1,"payload":1}' | payloadctl import -q "$S"
 	for url in http://localhost/x https://localhost/x; do

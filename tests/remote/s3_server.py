@@ -2,6 +2,7 @@
 """A small S3 for the tests: objects of one bucket below a directory, every request's signature verified.
 
 s3_server.py --root DIR --port-file FILE [--cert PEM] [--page N] [--log FILE] [--virtual] [--token TOKEN] [--anonymous]
+          [--unconditional] [--hold REGEX]
 s3_server.py --self-test    the verification itself, against the examples in Amazon's documentation
 
 The signature (AWS4-HMAC-SHA256) is computed here from what arrived, in the way the documentation describes it, with
@@ -19,6 +20,7 @@ import os
 import re
 import ssl
 import threading
+import time
 import urllib.parse
 from xml.sax.saxutils import escape
 
@@ -172,11 +174,28 @@ class Handler(http.server.BaseHTTPRequestHandler):
     # ---- objects ----
 
     def object_put(self, key, body):
+        condition = self.headers.get("If-None-Match")
+        if condition and self.options.unconditional:
+            raise Refused(501, "NotImplemented")
+        if re.search(self.options.hold, key):
+            self.hold()
+        if condition == "*" and os.path.exists(self.file(key)):
+            raise Refused(412, "PreconditionFailed")
         temporary = self.file(key) + f".{threading.get_ident()}.tmp"
         with open(temporary, "wb") as f:
             f.write(body)
         os.replace(temporary, self.file(key))
         self.answer(200, headers={"ETag": f'"{hashlib.md5(body).hexdigest()}"'})
+
+    def hold(self):
+        """The first that finds ROOT.hold makes it ROOT.held, and waits until that is gone: others come in between."""
+        held = self.options.root + ".held"
+        try:
+            os.rename(self.options.root + ".hold", held)
+        except FileNotFoundError:
+            return
+        while os.path.exists(held):
+            time.sleep(0.01)
 
     def object_delete(self, key, _):
         try:
@@ -233,6 +252,8 @@ def main():
     parser.add_argument("--virtual", action="store_true")
     parser.add_argument("--token")
     parser.add_argument("--anonymous", action="store_true")
+    parser.add_argument("--unconditional", action="store_true", help="knows no If-None-Match")
+    parser.add_argument("--hold", default="^$", metavar="REGEX", help="keys of which one PUT is held up: see hold()")
     options = parser.parse_args()
     if options.self_test:
         self_test()
