@@ -169,6 +169,7 @@ static int collect(struct pfs_pager *pager, struct pfs_page *page, struct used_e
 			if (slot.off < pfs_slot_offset(page->slot_count))
 				return -EUCLEAN;
 			page->floor = slot.off;
+			page->high_reserved = pfs_min_u64(page->high_reserved, slot.off);
 		}
 		if (pfs_slot_is_live(&slot))
 			used[(*used_count)++] = (struct used_extent){slot.off, slot.len};
@@ -358,9 +359,9 @@ static int take_hole(struct pfs_page *page, uint64_t len, uint64_t *off)
 		err = pfs_space_take(&page->space, len, off);
 	if (err || !page->punched)
 		return err;
-	err = page->file->ops->allocate(page->file, *off, len);
+	err = back(page, *off, *off + len);
 	if (err)
-		pfs_space_add(&page->space, *off, len);
+		(void)pfs_space_add(&page->space, *off, len);
 	return err;
 }
 
@@ -376,7 +377,7 @@ int pfs_pager_extend(struct pfs_pager *pager, const struct pfs_extent_at *at, ui
 	if (!err)
 		err = pfs_space_take_at(&page->space, off, more);
 	if (!err && page->punched) {
-		err = page->file->ops->allocate(page->file, off, more);
+		err = back(page, off, off + more);
 		if (err)
 			(void)pfs_space_add(&page->space, off, more);
 	}
@@ -385,26 +386,26 @@ int pfs_pager_extend(struct pfs_pager *pager, const struct pfs_extent_at *at, ui
 	return err;
 }
 
+/* *from_hole: it is among what was used before, not from the gap. */
 static int take_from(struct pfs_pager *pager, struct pfs_page *page,
-		     const struct pfs_pager_need *need, struct pfs_extent_at *out)
+		     const struct pfs_pager_need *need, struct pfs_extent_at *out, bool *from_hole)
 {
 	uint64_t len = pfs_pager_len(pager, page, need), slots_end, off;
 	bool new_slot = page->free_slot_count == 0;
-	bool from_hole;
 	int err;
 
 	slots_end = pfs_slot_offset(page->slot_count + (new_slot ? 1 : 0));
 	if (page->unusable || page->closed || slots_end > page->floor)
 		return -ENOSPC;
-	from_hole = pfs_space_longest(&page->space) >= len;
-	if (!from_hole && page->floor - slots_end < len)
+	*from_hole = pfs_space_longest(&page->space) >= len;
+	if (!*from_hole && page->floor - slots_end < len)
 		return -ENOSPC;
-	err = reserve(page, slots_end, from_hole ? page->floor : page->floor - len);
-	if (!err && from_hole)
+	err = reserve(page, slots_end, *from_hole ? page->floor : page->floor - len);
+	if (!err && *from_hole)
 		err = take_hole(page, len, &off);
 	if (err)
 		return err;
-	if (!from_hole) {
+	if (!*from_hole) {
 		page->floor -= len;
 		off = page->floor;
 	}
@@ -469,8 +470,8 @@ static int page_create(struct pfs_pager *pager, const struct pfs_pager_need *nee
 	return 0;
 }
 
-int pfs_pager_alloc(struct pfs_pager *pager, const struct pfs_pager_need *need,
-		    struct pfs_extent_at *out)
+static int take(struct pfs_pager *pager, const struct pfs_pager_need *need,
+		struct pfs_extent_at *out, bool *from_hole)
 {
 	struct pfs_page *page;
 	struct pfs_fit_node *node;
@@ -495,7 +496,7 @@ int pfs_pager_alloc(struct pfs_pager *pager, const struct pfs_pager_need *need,
 		err = pfs_pager_len(pager, page, need) > room ? -ENOSPC
 							      : pfs_pager_load(pager, page);
 		if (!err)
-			err = take_from(pager, page, need, out);
+			err = take_from(pager, page, need, out, from_hole);
 		if (!err)
 			return 0;
 		if (err != -ENOSPC)
@@ -503,7 +504,15 @@ int pfs_pager_alloc(struct pfs_pager *pager, const struct pfs_pager_need *need,
 		node = pfs_fit_from(&pager->fit, room, number + 1);
 	}
 	err = page_create(pager, need, &page);
-	return err ? err : take_from(pager, page, need, out);
+	return err ? err : take_from(pager, page, need, out, from_hole);
+}
+
+int pfs_pager_alloc(struct pfs_pager *pager, const struct pfs_pager_need *need,
+		    struct pfs_extent_at *out)
+{
+	bool from_hole;
+
+	return take(pager, need, out, &from_hole);
 }
 
 void pfs_pager_free_bytes(struct pfs_pager *pager, uint32_t number, uint64_t off, uint64_t len)
@@ -555,17 +564,16 @@ void pfs_pager_free(struct pfs_pager *pager, const struct pfs_extent_at *at)
 int pfs_pager_probe(struct pfs_pager *pager, const struct pfs_pager_need *need)
 {
 	struct pfs_extent_at at;
-	struct pfs_page *page;
-	int err = pfs_pager_alloc(pager, need, &at);
+	bool from_hole;
+	int err = take(pager, need, &at, &from_hole);
 
 	if (err)
 		return err;
-	page = pfs_pager_find(pager, at.page);
-	if (at.off != page->floor) {
-		pfs_pager_free(pager, &at);
-		return 0;
-	}
-	page->floor += at.len;
+	/* What was never used is so again. A hole stays one, also next to the gap (P1). */
+	if (from_hole)
+		pfs_pager_free_bytes(pager, at.page, at.off, at.len);
+	else
+		pfs_pager_find(pager, at.page)->floor += at.len;
 	pfs_pager_free_slot(pager, &at);
 	return 0;
 }

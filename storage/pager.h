@@ -215,8 +215,7 @@ static inline struct pfs_container_base pfs_page_base(const struct pfs_page *pag
 
 /* ---- writing ---- */
 
-int pfs_pager_write(struct pfs_pager *pager, struct pfs_page *page, const void *bytes, size_t len,
-		    uint64_t off);
+int pfs_page_write(struct pfs_page *page, const void *bytes, size_t len, uint64_t off);
 /* Writes the headers of pages that have new slots or a lower floor. Takes the commit lock. */
 int pfs_pager_write_headers(struct pfs_pager *pager, void (*lock)(void *arg, bool on), void *arg);
 /* Writes and syncs header, trailer and name of pages that were made since the last call, so that a
@@ -230,7 +229,7 @@ int pfs_pager_restore_trailer(struct pfs_pager *pager, struct pfs_page *page,
 			      void (*lock)(void *arg, bool on), void *arg);
 /* After a crash: zeroes what lies between the slots and the floor, so that bytes written there
  * under a header that did not reach the disk can't be taken for slots later. */
-int pfs_pager_clear_gap(struct pfs_pager *pager, struct pfs_page *page);
+int pfs_page_clear_gap(struct pfs_page *page);
 /* Syncs the pages written since the last call, and the directory if files are new. */
 int pfs_pager_sync(struct pfs_pager *pager);
 

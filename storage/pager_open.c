@@ -69,7 +69,8 @@ static int recover_header(struct pfs_page *page, struct pfs_page_header *header)
 		header->slot_count = i + 1;
 	}
 	free(buf);
-	header->floor = (uint32_t)floor; /* loading lowers it to containers that do not verify */
+	/* There may be others below it, which do not verify: the page takes nothing. */
+	header->floor = (uint32_t)floor;
 	return 0;
 }
 

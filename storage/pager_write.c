@@ -1,10 +1,8 @@
 /* Writing and syncing pages. */
 #include "storage/pager_internal.h"
 
-int pfs_pager_write(struct pfs_pager *pager, struct pfs_page *page, const void *bytes, size_t len,
-		    uint64_t off)
+int pfs_page_write(struct pfs_page *page, const void *bytes, size_t len, uint64_t off)
 {
-	(void)pager;
 	page->dirty = page->header_dirty = true;
 	return page->file->ops->write(page->file, bytes, len, off);
 }
@@ -20,6 +18,7 @@ static int write_header(struct pfs_pager *pager, struct pfs_page *page, uint64_t
 		.base_mtime = page->base_mtime,
 	};
 	struct pfs_page_disk disk;
+	int err;
 
 	memcpy(header.uuid, pager->uuid, PFS_UUID_LEN);
 	lock(arg, true);
@@ -28,11 +27,12 @@ static int write_header(struct pfs_pager *pager, struct pfs_page *page, uint64_t
 	lock(arg, false);
 	pfs_page_header_encode(&disk, &header);
 	page->dirty = true;
-	if (off == 0) {
+	err = page->file->ops->write(page->file, &disk, sizeof(disk), off);
+	if (!err && off == 0) {
 		page->disk_slot_count = header.slot_count;
 		page->disk_floor = header.floor;
 	}
-	return page->file->ops->write(page->file, &disk, sizeof(disk), off);
+	return err;
 }
 
 /* Slots and containers that were given out and taken back without being written count, too: what is
@@ -76,8 +76,11 @@ int pfs_pager_give_birth(struct pfs_pager *pager, struct pfs_page_set *set,
 
 		if (!page)
 			continue;
-		if (n > set->highest)
+		/* Also one that an attempt which failed has written and not synced. */
+		if (n > set->highest) {
 			pfs_page_set_add(&born, n);
+			any = true;
+		}
 		if (!page->unborn)
 			continue;
 		err = write_header(pager, page, 0, lock, arg);
@@ -112,7 +115,7 @@ int pfs_pager_restore_trailer(struct pfs_pager *pager, struct pfs_page *page,
 	return write_header(pager, page, page->size - PFS_PAGE_TRAILER_LEN, lock, arg);
 }
 
-int pfs_pager_clear_gap(struct pfs_pager *pager, struct pfs_page *page)
+int pfs_page_clear_gap(struct pfs_page *page)
 {
 	static const uint8_t zeros[4096];
 	uint64_t off = pfs_slot_offset(page->slot_count);
@@ -124,7 +127,7 @@ int pfs_pager_clear_gap(struct pfs_pager *pager, struct pfs_page *page)
 
 		err = pfs_page_copy(page, chunk, off, len);
 		if (!err && !pfs_is_zero(chunk, len))
-			err = pfs_pager_write(pager, page, zeros, len, off);
+			err = pfs_page_write(page, zeros, len, off);
 		off += len;
 	}
 	return err;

@@ -16,7 +16,7 @@
 static int write_page(struct pfs_gather *g, struct pfs_page *page, const void *bytes, size_t len,
 		      uint64_t off)
 {
-	int err = pfs_pager_write(g->store->pager, page, bytes, len, off);
+	int err = pfs_page_write(page, bytes, len, off);
 
 	g->failed = g->failed || err;
 	return err;

@@ -19,7 +19,7 @@ struct pfs_gather {
 	bool failed;  /* a write to a page */
 };
 
-/* Writes what is gathered. An error is that of pfs_pager_write. */
+/* Writes what is gathered. An error is that of pfs_page_write. */
 int pfs_gather_flush(struct pfs_gather *g);
 
 /* Room for len bytes, up to PFS_GATHER_LEN, at off of page, where the caller puts them; they are

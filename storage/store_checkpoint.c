@@ -191,8 +191,8 @@ int pfs_write_tombstone(struct pfs_store *store, const struct pfs_extent_at *at,
 	struct pfs_slot_disk disk;
 
 	pfs_slot_encode(&disk, &slot);
-	return pfs_pager_write(store->pager, pfs_pager_find(store->pager, at->page), &disk,
-			       sizeof(disk), pfs_slot_offset(at->slot));
+	return pfs_page_write(pfs_pager_find(store->pager, at->page), &disk, sizeof(disk),
+			      pfs_slot_offset(at->slot));
 }
 
 /* The source that the version's bytes have now that they are in its target. */

@@ -94,14 +94,12 @@ static int write_again(struct pfs_store *store, const struct pfs_extent_at *at, 
 
 		err = pfs_page_copy(page, buf, at->off + done, len);
 		if (!err)
-			err = pfs_pager_write(store->pager, page, buf, len, at->off + done);
+			err = pfs_page_write(page, buf, len, at->off + done);
 		done += len;
 	}
 	if (!err)
 		err = pfs_page_copy(page, &slot, pfs_slot_offset(at->slot), sizeof(slot));
-	return err ? err
-		   : pfs_pager_write(store->pager, page, &slot, sizeof(slot),
-				     pfs_slot_offset(at->slot));
+	return err ? err : pfs_page_write(page, &slot, sizeof(slot), pfs_slot_offset(at->slot));
 }
 
 /* Makes durable what was adopted, before anything is retired: a move that the crash cut off leaves
@@ -140,7 +138,7 @@ static int retire_untrusted(struct pfs_replay_state *state)
 		struct pfs_page *page = pfs_pager_find(store->pager, n);
 
 		if (page)
-			err = pfs_pager_clear_gap(store->pager, page);
+			err = pfs_page_clear_gap(page);
 		if (page && !err)
 			err = pfs_pager_restore_trailer(store->pager, page, pfs_commit_lock_cb,
 							store);

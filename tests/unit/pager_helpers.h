@@ -146,10 +146,8 @@ static inline void write_given(struct world *w, struct given *g)
 	fill_body(bytes + header, g);
 	pfs_container_seal(bytes, header, g->c.body_len, bytes[4], g->c.seq, &base);
 	pfs_slot_encode(&disk, &slot);
-	assert_int_equal(pfs_pager_write(w->pager, page, bytes, g->at.len, g->at.off), 0);
-	assert_int_equal(
-		pfs_pager_write(w->pager, page, &disk, sizeof(disk), pfs_slot_offset(g->at.slot)),
-		0);
+	assert_int_equal(pfs_page_write(page, bytes, g->at.len, g->at.off), 0);
+	assert_int_equal(pfs_page_write(page, &disk, sizeof(disk), pfs_slot_offset(g->at.slot)), 0);
 	g->written = true;
 	free(bytes);
 }
@@ -161,8 +159,8 @@ static inline void write_tombstone(struct world *w, const struct pfs_extent_at *
 	struct pfs_slot_disk disk;
 
 	pfs_slot_encode(&disk, &slot);
-	assert_int_equal(pfs_pager_write(w->pager, pfs_pager_find(w->pager, at->page), &disk,
-					 sizeof(disk), pfs_slot_offset(at->slot)),
+	assert_int_equal(pfs_page_write(pfs_pager_find(w->pager, at->page), &disk, sizeof(disk),
+					pfs_slot_offset(at->slot)),
 			 0);
 }
 

@@ -134,6 +134,8 @@ static void slots_newer_than_the_header_keep_their_place(void **state)
 	struct world *w = written_world(20);
 	uint8_t header[PFS_PAGE_HEADER_LEN];
 	struct pfs_file *file = open_file(w->dir, page_name(1));
+	struct pfs_page_space space;
+	struct pfs_page *page;
 
 	(void)state;
 	assert_int_equal(file->ops->read(file, header, sizeof(header), 0), sizeof(header));
@@ -152,7 +154,13 @@ static void slots_newer_than_the_header_keep_their_place(void **state)
 	poke(w, 1, 0, header, sizeof(header));
 	open_pager_as(w, false);
 	expect_all_right(w);
-	assert_int_equal(pfs_pager_load(w->pager, pfs_pager_find(w->pager, 1)), 0);
+	page = pfs_pager_find(w->pager, 1);
+	assert_int_equal(pfs_pager_load(w->pager, page), 0);
+	/* What lies below the header's floor is in use, not reserved ahead. */
+	pfs_page_space(page, &space);
+	assert_int_equal(space.ahead, 0);
+	assert_int_equal(space.disk, page->size - space.gap);
+	assert_true(pfs_page_dead(&space) < space.disk);
 	/* What is not trusted is freed, as at the end of a replay. */
 	for (unsigned i = 0; i < 3; i++) {
 		struct given *g = &w->given[--w->count];
@@ -166,6 +174,119 @@ static void slots_newer_than_the_header_keep_their_place(void **state)
 			assert_true(w->given[i].at.page != w->given[j].at.page ||
 				    w->given[i].at.off >= w->given[j].at.off + w->given[j].at.len ||
 				    w->given[j].at.off >= w->given[i].at.off + w->given[i].at.len);
+	free_world(w);
+}
+
+/* Fails the writing of the header of the page with this number. */
+static int fail_header(void *arg, const struct pfs_sim_step *step)
+{
+	const uint32_t *number = arg;
+
+	return step->kind == PFS_SIM_WRITE && step->off == 0 && step->len == PFS_PAGE_HEADER_LEN &&
+			       strcmp(step->name, page_name(*number)) == 0
+		       ? -ENOSPC
+		       : 0;
+}
+
+/* Proves: a header that could not be written is written by the next attempt, although nothing else
+ * was changed in the page. */
+static void headers_are_tried_again(void **state)
+{
+	struct world *w = written_world(10);
+	struct pfs_page *page = pfs_pager_find(w->pager, 1);
+	uint64_t floor;
+
+	(void)state;
+	assert_int_equal(give(w, 300), 0);
+	take_back(w, w->count - 1);
+	floor = page->floor;
+	assert_int_equal(page->slot_count, 11);
+	pfs_sim_set_failed_writes(w->sim, PFS_SIM_FAILED_NOTHING);
+	pfs_sim_on_step(w->sim, fail_header, &(uint32_t){1});
+	assert_int_equal(pfs_pager_write_headers(w->pager, no_lock, NULL), -ENOSPC);
+	pfs_sim_on_step(w->sim, NULL, NULL);
+	assert_int_equal(pfs_pager_write_headers(w->pager, no_lock, NULL), 0);
+	reopen(w);
+	page = pfs_pager_find(w->pager, 1);
+	assert_int_equal(page->slot_count, 11);
+	assert_int_equal(page->floor, floor);
+	expect_all_right(w);
+	free_world(w);
+}
+
+/* Proves: a page that is counted is durable, also when the attempt that wrote its header failed at
+ * another page, which is there no more. */
+static void counted_pages_are_durable(void **state)
+{
+	struct world *w = new_world(64 * PFS_KIB, 128);
+	struct pfs_page *page;
+	struct pfs_sim *image;
+
+	(void)state;
+	assert_int_equal(give(w, 40000), 0);
+	assert_int_equal(give(w, 40000), 0);
+	assert_int_equal(w->given[1].at.page, 2);
+	pfs_sim_on_step(w->sim, fail_header, &(uint32_t){2});
+	assert_int_equal(pfs_pager_give_birth(w->pager, &w->set, no_lock, NULL), -ENOSPC);
+	assert_int_equal(w->set.count, 0);
+	pfs_sim_on_step(w->sim, NULL, NULL);
+	take_back(w, 1);
+	page = pfs_pager_spare(w->pager, false);
+	assert_int_equal(page->number, 2);
+	pfs_pager_unpublish(w->pager, page);
+	assert_int_equal(pfs_pager_remove(w->pager, page), 0);
+	assert_int_equal(pfs_pager_give_birth(w->pager, &w->set, no_lock, NULL), 0);
+	assert_int_equal(w->set.count, 1);
+	assert_int_equal(w->set.highest, 1);
+	image = pfs_sim_crash_index(w->sim, 0);
+	pfs_pager_close(w->pager);
+	w->dir->ops->close_dir(w->dir);
+	pfs_sim_free(w->sim);
+	w->sim = image;
+	w->dir = open_dir(image);
+	open_pager_as(w, false);
+	assert_int_equal(w->damaged, 0);
+	assert_non_null(pfs_pager_find(w->pager, 1));
+	free_world(w);
+}
+
+/* Proves: disk space that was reserved ahead goes back, and nothing else: documents stay as they
+ * are, what is given out next has its space again. Of a page that is still to be made, none does.
+ */
+static void what_is_ahead_is_given_back(void **state)
+{
+	struct world *w = new_world(8 * PFS_MIB, 128);
+	struct pfs_page_space space;
+	struct pfs_page *page;
+	uint64_t used;
+
+	(void)state;
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(give(w, 3000), 0);
+	page = pfs_pager_find(w->pager, 1);
+	used = pfs_sim_used(w->sim);
+	pfs_pager_trim(w->pager);
+	assert_int_equal(pfs_sim_used(w->sim), used);
+	write_all(w);
+	pfs_page_space(page, &space);
+	assert_true(space.ahead > 2 * PIECE);
+	pfs_pager_trim(w->pager);
+	pfs_page_space(page, &space);
+	assert_true(space.ahead < 2 * PIECE);
+	assert_true(pfs_sim_used(w->sim) + PIECE >= space.disk);
+	assert_true(pfs_sim_used(w->sim) <= space.disk + PIECE);
+	expect_all_right(w);
+	/* Again: there is nothing more. */
+	used = pfs_sim_used(w->sim);
+	pfs_pager_trim(w->pager);
+	assert_int_equal(pfs_sim_used(w->sim), used);
+	pfs_sim_set_capacity(w->sim, used);
+	assert_int_equal(give(w, 3 * PIECE), -ENOSPC);
+	pfs_sim_set_capacity(w->sim, used + 5 * PIECE);
+	assert_int_equal(give(w, 3 * PIECE), 0);
+	pfs_sim_set_capacity(w->sim, 1);
+	write_all(w);
+	expect_all_right(w);
 	free_world(w);
 }
 
@@ -307,7 +428,7 @@ static void clearing_the_gap_is_exact(void **state)
 	memset(bytes, 0xcc, 64 * PFS_KIB);
 	poke(w, 1, from, bytes, to - from);
 	assert_int_equal(pfs_page_copy(page, before, 0, 64 * PFS_KIB), 0);
-	assert_int_equal(pfs_pager_clear_gap(w->pager, page), 0);
+	assert_int_equal(pfs_page_clear_gap(page), 0);
 	assert_int_equal(pfs_page_copy(page, bytes, 0, 64 * PFS_KIB), 0);
 	memset(before + from, 0, to - from);
 	assert_memory_equal(bytes, before, 64 * PFS_KIB);
@@ -389,6 +510,9 @@ int main(void)
 		cmocka_unit_test(a_page_without_headers_is_left_out),
 		cmocka_unit_test(old_bytes_are_not_taken_for_slots),
 		cmocka_unit_test(slots_newer_than_the_header_keep_their_place),
+		cmocka_unit_test(what_is_ahead_is_given_back),
+		cmocka_unit_test(headers_are_tried_again),
+		cmocka_unit_test(counted_pages_are_durable),
 		cmocka_unit_test(foreign_pages_are_left_out),
 		cmocka_unit_test(unborn_pages_are_removed),
 		cmocka_unit_test(power_cuts_leave_whole_pages),
