@@ -68,7 +68,7 @@ void pfs_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
 		attr.uid = caller->uid;
 		attr.gid = root.mode & S_ISGID ? root.gid : caller->gid;
 		attr.mtime_ns = pfs_now_ns();
-		err = pfs_create(fs->store, &key, &attr, &object, NULL);
+		err = pfs_create(fs->store, &key, &attr, &object);
 	}
 	if (!err) {
 		pfs_json_check_note(fs->json_check, &key);

@@ -206,9 +206,9 @@ int pfs_object_key(struct pfs_store *store, uint32_t object, struct pfs_key *key
 ssize_t pfs_read(struct pfs_store *store, uint32_t object, uint64_t off, void *buf, size_t len);
 
 /* Makes an empty document; it is held (see above). attr gives mode, uid, gid, mtime. -EEXIST (then
- * *object and *found, if not NULL, are those of the document that is there). */
+ * *object, if it is not NULL, is that of the document which is there). */
 int pfs_create(struct pfs_store *store, const struct pfs_key *key, const struct pfs_attr *attr,
-	       uint32_t *object, struct pfs_attr *found);
+	       uint32_t *object);
 
 #define PFS_MTIME_KEEP INT64_MIN /* for pfs_write: the time stays as it is */
 
@@ -297,7 +297,7 @@ int pfs_put_commit(struct pfs_put *put, const struct pfs_key *key, const struct 
 void pfs_put_abort(struct pfs_put *put);
 
 /* Reads a whole document: *data is malloc'ed (never NULL on success, also for len 0), the caller
- * frees it. */
+ * frees it. -EAGAIN: it is a large one that is being written, and had another size each time. */
 int pfs_get(struct pfs_store *store, const struct pfs_key *key, void **data, size_t *len,
 	    struct pfs_attr *attr);
 
@@ -323,7 +323,8 @@ struct pfs_listed {
 
 /* Fills up to max names whose cookies are above after (0: from the start), ascending; returns how
  * many, 0 at the end. A name that is there from before the first call until after the last is
- * listed exactly once, whatever happens to others. */
+ * listed exactly once, whatever happens to others. -ESTALE: `after` is of a published generation
+ * that is gone. */
 ssize_t pfs_list(struct pfs_store *store, uint64_t after, struct pfs_listed *out, size_t max);
 
 /* ---- snapshots ---- */
@@ -491,7 +492,7 @@ struct pfs_store_stat {
 	uint64_t free_bytes;	  /* free and on disk: holes, slots, what is reserved ahead */
 	uint64_t dead_bytes;	  /* of these, what compaction could give back */
 	uint64_t dead_max;	  /* above it compaction begins by itself, or goes on */
-	uint64_t disk_bytes;	  /* blocks of all files of the store */
+	uint64_t disk_bytes;	  /* blocks of pages and journal; of what is published, all of it */
 	uint64_t page_bytes;	  /* of these, of the pages */
 	uint64_t pages, page_size, min_value_size;
 	uint64_t journal_bytes; /* journal that is not yet applied */

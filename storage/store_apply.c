@@ -228,7 +228,7 @@ static int pack_block(struct pfs_gather *g, struct pfs_version *v, struct packin
 	return err;
 }
 
-/* Packs the payload block by block into its place; *body_len and *content become known by it. */
+/* Packs the payload block by block into its place; *body_len becomes known by it. */
 static int pack_blocks(struct pfs_gather *g, struct pfs_version *v, struct pfs_page *page,
 		       uint64_t off, uint64_t *body_len, uint64_t content)
 {
@@ -287,7 +287,7 @@ static int apply_stage(struct pfs_gather *g, struct pfs_version *v, struct pfs_p
 static int apply_blocks(struct pfs_gather *g, struct pfs_version *v, struct pfs_page *page,
 			struct pfs_container *c, const struct pfs_container_base *base)
 {
-	const uint8_t *blocks = pfs_source_blocks(g->store, &v->source, &c->body_len, &c->content);
+	const uint8_t *blocks = pfs_source_blocks(&v->source, &c->body_len, &c->content);
 	uint8_t header[PFS_CONTAINER_HEADER_MAX];
 	size_t header_len;
 	uint64_t len;

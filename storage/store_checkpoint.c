@@ -586,12 +586,14 @@ static int checkpoint_batch(struct pfs_store *store, bool force, struct pfs_snap
 	return err;
 }
 
-/* What the failed checkpoint was going to write is not waited for by a snapshot any more. */
-static void forget_former(struct pfs_store *store)
+/* What the failed checkpoint was going to write is not waited for by its snapshot any more, which
+ * from now on must not come to wait for it again. */
+static void forget_former(struct pfs_store *store, struct pfs_snapshot *snapshot)
 {
 	struct pfs_list *item;
 
 	pthread_mutex_lock(&store->commit);
+	pfs_snapshot_give_up(snapshot);
 	for (item = store->batch.next; item != &store->batch; item = item->next)
 		((struct pfs_version *)item)->former = NULL;
 	pthread_mutex_unlock(&store->commit);
@@ -609,7 +611,7 @@ static int checkpoint(struct pfs_store *store, bool force, struct pfs_snapshot *
 		err = checkpoint_batch(store, force, snapshot, &more);
 	} while (!err && more);
 	if (err && snapshot)
-		forget_former(store);
+		forget_former(store, snapshot);
 	pthread_mutex_unlock(&store->checkpoint_lock);
 	return err;
 }

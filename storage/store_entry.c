@@ -40,11 +40,11 @@ ssize_t pfs_read(struct pfs_store *store, uint32_t object, uint64_t off, void *b
 }
 
 int pfs_create(struct pfs_store *store, const struct pfs_key *key, const struct pfs_attr *attr,
-	       uint32_t *object, struct pfs_attr *found)
+	       uint32_t *object)
 {
 	if (store->published)
 		return -EROFS;
-	return pfs_own_create(store, key, attr, object, found);
+	return pfs_own_create(store, key, attr, object);
 }
 
 int pfs_write(struct pfs_store *store, uint32_t object, uint64_t off, const void *data, size_t len,
@@ -187,7 +187,9 @@ void pfs_snapshot_info(const struct pfs_snapshot *snapshot, struct pfs_snapshot_
 int pfs_snapshot_lookup(struct pfs_snapshot *snapshot, const struct pfs_key *key,
 			struct pfs_attr *attr)
 {
-	return pfs_own_snapshot_lookup(snapshot, key, attr);
+	uint64_t sequence;
+
+	return pfs_snapshot_lookup_change(snapshot, key, attr, &sequence);
 }
 
 int pfs_snapshot_lookup_change(struct pfs_snapshot *snapshot, const struct pfs_key *key,

@@ -41,9 +41,11 @@
 #define PFS_STAGE_EXTENTS_MAX 65536u
 #define PFS_STAGE_QUIET_NS (2 * PFS_NSEC_PER_SEC)
 #define PFS_IDLE_CHECKPOINT_NS (5 * PFS_NSEC_PER_SEC)
-#define PFS_SPARES_IDLE 4u	   /* when there is not */
-#define PFS_SPARES_LOW 4u	   /* more are made when there are fewer, */
-#define PFS_SPARES_MADE 6u	   /* so many */
+/* Spare segments: when there are fewer than so many, more are made; up to so many; and so many are
+ * kept while nobody changes anything. */
+#define PFS_SPARES_LOW 4u
+#define PFS_SPARES_MADE 6u
+#define PFS_SPARES_IDLE 4u
 #define PFS_CONTENT_EPOCH_SHIFT 36 /* in content numbers */
 #define PFS_RESERVE_NAME "reserve"
 /* Lets removing and renaming work on a full disk, and replaying after a crash there: a segment of
@@ -291,7 +293,6 @@ static inline uint64_t pfs_word_unheld(uint64_t word)
 }
 
 /* The name that stands at this place of the listing. -ENOENT: none, or one without a record. */
-struct pfs_listed;
 int pfs_list_logged(struct pfs_store *store, uint32_t cookie, struct pfs_listed *out);
 
 /* The key under which the object stands; word is its own. -ENOENT, -EIO. */
@@ -307,6 +308,11 @@ int pfs_find(struct pfs_store *store, const struct pfs_key *key, uint32_t *objec
 int pfs_source_read(struct pfs_store *store, const struct pfs_source *source, uint64_t off,
 		    void *buf, size_t len);
 
+/* Reads up to len bytes at off of what the stage holds: the count, short only at the end of that.
+ * Bytes and end are those of one moment, whoever changes it meanwhile. -EIO, reported; -ENOMEM. */
+ssize_t pfs_stage_read(struct pfs_store *store, struct pfs_stage *stage, uint64_t off, void *buf,
+		       size_t len);
+
 /* The verified body of a small record or container as it is stored: *body points into buf, which
  * has PFS_PACKED_ROOM bytes. -EIO. */
 #define PFS_PACKED_ROOM (PFS_SMALL_MAX + 1024)
@@ -315,8 +321,8 @@ int pfs_source_packed(struct pfs_store *store, const struct pfs_source *source, 
 
 /* A range of the stored blocks of a source with PFS_CONTAINER_BLOCKS, or of its table: the mapping
  * of its body. NULL: it has none. */
-const uint8_t *pfs_source_blocks(struct pfs_store *store, const struct pfs_source *source,
-				 uint64_t *body_len, uint64_t *content);
+const uint8_t *pfs_source_blocks(const struct pfs_source *source, uint64_t *body_len,
+				 uint64_t *content);
 
 /* The version gets the attributes that view shows. */
 void pfs_version_take_attr(struct pfs_version *version, const struct pfs_view *view);
@@ -459,7 +465,7 @@ void pfs_give_up_reserve(struct pfs_store *store);
 /* Cuts it to what a closed store keeps, where there is room for that. */
 void pfs_close_reserve(struct pfs_store *store);
 
-/* The same for a reserve that was opened, once there is space again. Takes the commit lock. */
+/* Takes it anew when it was given up and there is space again. Takes the commit lock. */
 void pfs_restore_reserve(struct pfs_store *store);
 
 /* Commit lock and epoch section, for one change; leave wakes the writer thread when the journal is
@@ -475,7 +481,7 @@ void pfs_want_checkpoint(struct pfs_store *store, bool force);
 bool pfs_write_again(struct pfs_store *store, int err, unsigned *tries, bool privileged);
 
 /* After -ENOSPC: moves what is pending to the pages, gives spare space back; for a privileged
- * change opens the reserve. Takes all locks. */
+ * change gives up the reserve. Takes all locks. */
 void pfs_make_room(struct pfs_store *store, bool privileged);
 
 /* ---- store_checkpoint.c ---- */

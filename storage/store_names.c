@@ -330,6 +330,8 @@ int pfs_own_rename(struct pfs_store *store, const struct pfs_key *from, const st
 	unsigned tries = 0;
 	int err;
 
+	if (replaced)
+		*replaced = PFS_OBJECT_NONE;
 	if ((flags & ~(unsigned)(PFS_RENAME_NOREPLACE | PFS_RENAME_EXCHANGE)) ||
 	    flags == (PFS_RENAME_NOREPLACE | PFS_RENAME_EXCHANGE))
 		return -EINVAL;
@@ -338,8 +340,8 @@ int pfs_own_rename(struct pfs_store *store, const struct pfs_key *from, const st
 		err = rename_locked(store, from, to, flags, &lost);
 		pfs_write_leave(store);
 	} while (pfs_write_again(store, err, &tries, true));
-	if (replaced)
-		*replaced = err ? PFS_OBJECT_NONE : lost;
+	if (replaced && !err)
+		*replaced = lost;
 	return err;
 }
 

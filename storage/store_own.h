@@ -12,7 +12,7 @@ int pfs_own_getattr(struct pfs_store *store, uint32_t object, struct pfs_attr *a
 int pfs_own_object_key(struct pfs_store *store, uint32_t object, struct pfs_key *key);
 ssize_t pfs_own_read(struct pfs_store *store, uint32_t object, uint64_t off, void *buf, size_t len);
 int pfs_own_create(struct pfs_store *store, const struct pfs_key *key, const struct pfs_attr *attr,
-		   uint32_t *object, struct pfs_attr *found);
+		   uint32_t *object);
 int pfs_own_write(struct pfs_store *store, uint32_t object, uint64_t off, const void *data,
 		  size_t len, int64_t mtime_ns);
 int pfs_own_zero(struct pfs_store *store, uint32_t object, uint64_t off, uint64_t len,
@@ -37,8 +37,6 @@ ssize_t pfs_own_list(struct pfs_store *store, uint64_t after, struct pfs_listed 
 int pfs_own_snapshot_open(struct pfs_store *store, struct pfs_snapshot **out);
 void pfs_own_snapshot_close(struct pfs_snapshot *snapshot);
 void pfs_own_snapshot_info(const struct pfs_snapshot *snapshot, struct pfs_snapshot_info *out);
-int pfs_own_snapshot_lookup(struct pfs_snapshot *snapshot, const struct pfs_key *key,
-			    struct pfs_attr *attr);
 int pfs_own_snapshot_lookup_change(struct pfs_snapshot *snapshot, const struct pfs_key *key,
 				   struct pfs_attr *attr, uint64_t *sequence);
 ssize_t pfs_own_snapshot_read(struct pfs_snapshot *snapshot, const struct pfs_key *key,

@@ -196,14 +196,19 @@ static int move_one(struct pfs_store *store, const struct job *job, uint64_t *le
 	struct pfs_slot slot;
 	uint32_t object;
 	int err = -EAGAIN;
+	bool stands;
 
 	*len = 0;
 	if (!page)
 		return 0; /* a checkpoint has found it empty */
 	if (!page->closed)
 		return -EAGAIN;
-	if (pfs_page_read_slot(page, entry->slot, &slot) != 0 || slot.kind != entry->kind ||
-	    slot.tag != entry->tag)
+	/* A checkpoint may be writing it. Whose it is, its object's word has to say, too. */
+	pfs_guess_begin();
+	stands = pfs_page_read_slot(page, entry->slot, &slot) == 0 && slot.kind == entry->kind &&
+		 slot.tag == entry->tag;
+	pfs_guess_end();
+	if (!stands)
 		return 0;
 	object = pfs_compact_object_at(store, entry->page, entry->slot, &slot);
 	if (object == PFS_OBJECT_NONE)

@@ -165,7 +165,7 @@ int pfs_own_put_begin(struct pfs_store *store, struct pfs_put **out)
 	put->temp = pfs_key_new_temp(store);
 	pthread_mutex_unlock(&store->commit);
 	default_attr(store, &attr);
-	err = pfs_create(store, &put->temp, &attr, &put->object, NULL);
+	err = pfs_create(store, &put->temp, &attr, &put->object);
 	if (err) {
 		free(put);
 		return err;

@@ -282,35 +282,20 @@ int pfs_own_object_key(struct pfs_store *store, uint32_t object, struct pfs_key 
 	return !err && key->kind == PFS_KEY_TEMP ? -ENOENT : err;
 }
 
-/* The size that a read sees: of a stage the present one. */
-static uint64_t present_size(const struct pfs_view *view)
-{
-	struct pfs_stage *stage = view->source.stage;
-	uint64_t size;
-
-	if (view->source.kind != PFS_SOURCE_STAGE)
-		return view->size;
-	pthread_mutex_lock(&stage->lock);
-	size = stage->size;
-	pthread_mutex_unlock(&stage->lock);
-	return size;
-}
-
 static ssize_t read_version(struct pfs_store *store, uint64_t word, uint64_t off, void *buf,
 			    size_t len)
 {
-	struct pfs_view view;
-	uint64_t size;
+	const struct pfs_version *v = pfs_word_to_version(word);
 	int err;
 
-	view_version(pfs_word_to_version(word), &view);
-	size = present_size(&view);
-	if (view.source.kind == PFS_SOURCE_LOST)
+	if (v->source.kind == PFS_SOURCE_STAGE)
+		return pfs_stage_read(store, v->source.stage, off, buf, len);
+	if (v->source.kind == PFS_SOURCE_LOST)
 		return -EIO;
-	if (off >= size)
+	if (off >= v->size)
 		return 0;
-	len = pfs_min_u64(len, size - off);
-	err = pfs_source_read(store, &view.source, off, buf, len);
+	len = pfs_min_u64(len, v->size - off);
+	err = pfs_source_read(store, &v->source, off, buf, len);
 	return err ? err : (ssize_t)len;
 }
 
@@ -409,18 +394,18 @@ int pfs_own_place(struct pfs_store *store, const struct pfs_key *key, struct pfs
 	if (!err)
 		err = pfs_view(store, word, &view);
 	if (!err && view.version) {
-		*out = (struct pfs_place){true,
-					  0,
-					  0,
-					  0,
-					  view.stored,
-					  view.source.body_len,
-					  view.seq,
-					  view.source.dict,
-					  0,
-					  view.source.flags & PFS_CONTAINER_LZ4,
-					  view.size > PFS_BLOCK_LEN ? pfs_block_count(view.size)
-								    : 0};
+		*out = (struct pfs_place){
+			true,
+			0,
+			0,
+			0,
+			view.stored,
+			view.source.body_len,
+			view.seq,
+			view.source.dict,
+			0,
+			view.source.flags & (PFS_CONTAINER_LZ4 | PFS_CONTAINER_BLOCKS),
+			view.size > PFS_BLOCK_LEN ? pfs_block_count(view.size) : 0};
 	} else if (!err) {
 		err = pfs_load(store, view.at.page, view.at.slot, &loaded);
 		*out = (struct pfs_place){

@@ -95,13 +95,19 @@ static bool needs_old_dict(struct pfs_store *store, uint32_t number)
 	return old;
 }
 
-/* A body that is the payload itself stands in r->raw, which the next value takes. */
-static void own_body(struct pfs_packed *packed)
+/* A body that is the payload itself stands in r->raw, which the next value takes. One that was not
+ * even tried has no room of its own yet. */
+static int own_body(struct pfs_packed *packed)
 {
-	if (packed->body == packed->owned || !packed->owned)
-		return;
+	if (packed->body == packed->owned)
+		return 0;
+	if (!packed->owned)
+		packed->owned = malloc(packed->body_len);
+	if (!packed->owned)
+		return -ENOMEM;
 	memcpy(packed->owned, packed->body, packed->body_len);
 	packed->body = packed->owned;
+	return 0;
 }
 
 int pfs_repack_slot(struct pfs_repacker *r, uint32_t page, uint32_t slot, unsigned kind,
@@ -115,9 +121,12 @@ int pfs_repack_slot(struct pfs_repacker *r, uint32_t page, uint32_t slot, unsign
 	if (!read_value(r, page, slot, kind, tag, out))
 		return 0;
 	err = pfs_repack(r->store, &out->packed, r->raw, c->raw_len, r->hc);
-	if (err)
+	if (!err)
+		err = own_body(&out->packed);
+	if (err) {
+		pfs_packed_free(&out->packed);
 		return err;
-	own_body(&out->packed);
+	}
 	out->old_dict = needs_old_dict(r->store, c->dict);
 	if (out->packed.body_len < c->body_len)
 		shorter = c->body_len - out->packed.body_len;

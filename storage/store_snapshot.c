@@ -249,6 +249,11 @@ void pfs_snapshot_begin(struct pfs_store *store, struct pfs_snapshot *snapshot)
 	unlock_chain(store);
 }
 
+void pfs_snapshot_give_up(struct pfs_snapshot *snapshot)
+{
+	snapshot->closing = true;
+}
+
 /* Nothing changes in such a store any more. */
 static void begin_in_read_only(struct pfs_store *store, struct pfs_snapshot *snapshot)
 {
@@ -499,14 +504,6 @@ int pfs_own_snapshot_lookup_change(struct pfs_snapshot *snapshot, const struct p
 	if (!err && attr)
 		pfs_view_attr(snapshot->store, &look.view, attr);
 	return err;
-}
-
-int pfs_own_snapshot_lookup(struct pfs_snapshot *snapshot, const struct pfs_key *key,
-			    struct pfs_attr *attr)
-{
-	uint64_t sequence;
-
-	return pfs_snapshot_lookup_change(snapshot, key, attr, &sequence);
 }
 
 ssize_t pfs_own_snapshot_read(struct pfs_snapshot *snapshot, const struct pfs_key *key,

@@ -44,6 +44,9 @@ uint64_t pfs_snapshot_pinned(const struct pfs_store *store, uint32_t page);
 /* The checkpoint takes everything that is logged: this is the snapshot's moment. */
 void pfs_snapshot_begin(struct pfs_store *store, struct pfs_snapshot *snapshot);
 
+/* The checkpoint failed: the snapshot gets no more entries, and is going to be closed. */
+void pfs_snapshot_give_up(struct pfs_snapshot *snapshot);
+
 /* The checkpoint has written the version, for which something was kept, to its target. */
 void pfs_snapshot_written(struct pfs_store *store, struct pfs_version *version);
 

@@ -343,12 +343,10 @@ static int read_container(struct pfs_store *store, const struct pfs_source *s, u
 	return err ? err : read_loaded(store, &loaded, off, buf, len);
 }
 
-const uint8_t *pfs_source_blocks(struct pfs_store *store, const struct pfs_source *s,
-				 uint64_t *body_len, uint64_t *content)
+const uint8_t *pfs_source_blocks(const struct pfs_source *s, uint64_t *body_len, uint64_t *content)
 {
 	struct pfs_loaded loaded;
 
-	(void)store;
 	if (s->kind == PFS_SOURCE_RECORD && (s->flags & PFS_CONTAINER_BLOCKS)) {
 		*body_len = s->body_len;
 		*content = s->content;
@@ -396,7 +394,7 @@ static int read_extent(struct pfs_store *store, const struct pfs_stage_extent *e
 	err = pfs_journal_read(store->journal, e->segment, e->record_off, record, e->record_len);
 	if (!err)
 		memcpy(buf, record + e->data_off, e->len);
-	else if (err != -ENOMEM)
+	else
 		err = journal_damaged(store, e->segment, e->record_off, err);
 	free(record);
 	return err;
@@ -404,39 +402,46 @@ static int read_extent(struct pfs_store *store, const struct pfs_stage_extent *e
 
 /* Base first, then what was written over it. The base can be a stage itself: that which a
  * checkpoint is applying. */
-static int read_stage(struct pfs_store *store, struct pfs_stage *stage, uint64_t off, uint8_t *buf,
-		      size_t len)
+ssize_t pfs_stage_read(struct pfs_store *store, struct pfs_stage *stage, uint64_t off, void *buf,
+		       size_t len)
 {
 	struct pfs_stage_extent *extents;
 	struct pfs_source base;
 	uint64_t base_size, size, from_base = 0;
+	uint8_t *bytes = buf;
 	size_t count;
 	int err;
 
 	err = pfs_stage_collect(stage, off, len, &extents, &count, &base, &base_size, &size);
 	if (err)
 		return err;
+	len = off < size ? pfs_min_u64(len, size - off) : 0;
 	if (off < base_size)
 		from_base = pfs_min_u64(len, base_size - off);
-	memset(buf + from_base, 0, len - from_base);
+	memset(bytes + from_base, 0, len - from_base);
 	/* A range that is written over as a whole needs nothing of the base. */
 	if (from_base && !(count == 1 && extents[0].off == off && extents[0].len >= from_base))
-		err = pfs_source_read(store, &base, off, buf, from_base);
+		err = pfs_source_read(store, &base, off, bytes, from_base);
 	for (size_t i = 0; i < count && !err; i++)
-		err = read_extent(store, &extents[i], buf + (extents[i].off - off));
+		err = read_extent(store, &extents[i], bytes + (extents[i].off - off));
 	free(extents);
-	return err;
+	return err ? err : (ssize_t)len;
 }
 
 int pfs_source_read(struct pfs_store *store, const struct pfs_source *source, uint64_t off,
 		    void *buf, size_t len)
 {
 	int err = -EUCLEAN;
+	ssize_t n;
 
 	if (len == 0)
 		return 0;
-	if (source->kind == PFS_SOURCE_STAGE)
-		return read_stage(store, source->stage, off, buf, len);
+	if (source->kind == PFS_SOURCE_STAGE) {
+		n = pfs_stage_read(store, source->stage, off, buf, len);
+		if (n >= 0)
+			memset((uint8_t *)buf + n, 0, len - (size_t)n);
+		return n < 0 ? (int)n : 0;
+	}
 	if (source->kind == PFS_SOURCE_LOST)
 		return -EIO;
 	if (off > source->size || len > source->size - off)

@@ -2,7 +2,6 @@
  * says. */
 #include <stdlib.h>
 
-#include "storage/epoch.h"
 #include "storage/store_internal.h"
 
 /* ---- building versions ---- */
@@ -234,10 +233,9 @@ static int probe_room(struct pfs_store *store, int64_t mtime_ns)
 }
 
 int pfs_own_create(struct pfs_store *store, const struct pfs_key *key, const struct pfs_attr *attr,
-		   uint32_t *object, struct pfs_attr *found)
+		   uint32_t *object)
 {
 	unsigned tries = 0;
-	struct pfs_view view;
 	uint32_t number;
 	uint64_t word;
 	int err;
@@ -252,11 +250,7 @@ int pfs_own_create(struct pfs_store *store, const struct pfs_key *key, const str
 							   : -EROFS;
 			if (!err)
 				err = create_locked(store, key, attr, &number);
-			if (!err)
-				word = pfs_index_word(store->index, number);
 		}
-		if ((!err || err == -EEXIST) && found && pfs_view(store, word, &view) == 0)
-			pfs_view_attr(store, &view, found);
 		pfs_write_leave(store);
 	} while (pfs_write_again(store, err, &tries, false));
 	if (object)
@@ -266,10 +260,10 @@ int pfs_own_create(struct pfs_store *store, const struct pfs_key *key, const str
 
 /* The present content of a small document with data written over it. *out is malloc'ed, size bytes.
  */
-static int merge_small(struct pfs_store *store, const struct pfs_view *view, uint64_t old_size,
-		       uint64_t size, uint64_t off, const void *data, size_t len, uint8_t **out)
+static int merge_small(struct pfs_store *store, const struct pfs_view *view, uint64_t size,
+		       uint64_t off, const void *data, size_t len, uint8_t **out)
 {
-	uint64_t keep = pfs_min_u64(old_size, size);
+	uint64_t keep = pfs_min_u64(view->size, size);
 	uint8_t *bytes = calloc(1, size + 1);
 	int err = 0;
 
@@ -374,9 +368,8 @@ static int change_bytes(struct pfs_store *store, uint32_t object, uint64_t new_s
 {
 	struct pfs_change change;
 	struct pfs_packed packed;
-	struct pfs_view now, base;
+	struct pfs_view now;
 	struct pfs_key key;
-	uint64_t old_size;
 	uint8_t *bytes = NULL;
 	int err;
 
@@ -389,13 +382,11 @@ static int change_bytes(struct pfs_store *store, uint32_t object, uint64_t new_s
 	if (err)
 		return err;
 	set_attr(store, change.version, mask, attr);
-	old_size = now.size;
-	base = now;
 	if (prepacked)
 		return put_object(store, &change, prepacked, 0, privileged);
 	if (new_size > PFS_BLOCK_LEN && !(off == 0 && len == new_size && data))
-		return patch_object(store, &change, &base, new_size, off, len, data, privileged);
-	err = merge_small(store, &base, old_size, new_size, off, data, len, &bytes);
+		return patch_object(store, &change, &now, new_size, off, len, data, privileged);
+	err = merge_small(store, &now, new_size, off, data, len, &bytes);
 	if (!err)
 		err = pfs_pack(store, &packed, bytes, new_size, true);
 	if (err) {

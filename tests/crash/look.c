@@ -129,7 +129,7 @@ void expect_read_only(struct world *w)
 	uint32_t object;
 	int errs[] = {
 		pfs_put(w->store, &key, "x", 1, NULL, 0, NULL),
-		pfs_create(w->store, &key, &attr, NULL, NULL),
+		pfs_create(w->store, &key, &attr, NULL),
 		pfs_remove(w->store, &first, NULL),
 		pfs_rename(w->store, &first, &second, 0, NULL),
 		pfs_sync(w->store),

@@ -136,7 +136,7 @@ bool op_create(struct world *w, unsigned i)
 		return false;
 	world_begin_op(w);
 	w->tag++;
-	w->err = pfs_create(w->store, &key, &attr, NULL, NULL);
+	w->err = pfs_create(w->store, &key, &attr, NULL);
 	world_see(w, i, &doc, calloc(1, 1));
 	world_hold(w, i);
 	return world_finish_op(w, w->err, false);

@@ -57,7 +57,7 @@ void op_put(struct world *w, unsigned i, size_t len, unsigned flags)
 void op_create(struct world *w, unsigned i)
 {
 	struct pfs_key key = model_key(i);
-	struct pfs_attr attr = {.mode = WORLD_MODE}, found;
+	struct pfs_attr attr = {.mode = WORLD_MODE};
 	bool was = model_now(&w->model, i)->there;
 	uint32_t object;
 	int err;
@@ -65,7 +65,7 @@ void op_create(struct world *w, unsigned i)
 	if (!w->store)
 		return;
 	fault_arm();
-	err = pfs_create(w->store, &key, &attr, &object, &found);
+	err = pfs_create(w->store, &key, &attr, &object);
 	fault_disarm();
 	if (was && !w->fault->met)
 		assert_int_equal(err, -EEXIST);

@@ -335,7 +335,7 @@ static void c4_what_is_held_is_logged_before_other_changes(void **state)
 	pfs_sim_free(image);
 
 	records = stat_of(b).records;
-	assert_int_equal(pfs_create(b->store, &made, &attr, &object, NULL), 0);
+	assert_int_equal(pfs_create(b->store, &made, &attr, &object), 0);
 	image = killed(b);
 	store = open_store(image);
 	assert_int_equal(get_error(store, 9), -ENOENT);

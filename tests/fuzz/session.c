@@ -351,7 +351,7 @@ static void op_create(struct run *run)
 	struct pfs_key key = pick_key(run);
 	uint32_t object;
 
-	if (pfs_create(run->store, &key, &attr, &object, NULL) == 0)
+	if (pfs_create(run->store, &key, &attr, &object) == 0)
 		FUZZ_CHECK(object >= PFS_OBJECT_FIRST);
 }
 

@@ -92,7 +92,7 @@ static void write_one(struct worker *w, uint32_t version, uint8_t *bytes)
 		break;
 	case 1:
 		/* As a shell: emptied, which is held, then written. */
-		err = pfs_create(w->shared->store, &key, &attr, &object, NULL);
+		err = pfs_create(w->shared->store, &key, &attr, &object);
 		if (err == -EEXIST)
 			err = pfs_setattr(w->shared->store, object, PFS_ATTR_SIZE, &attr, NULL);
 		if (!err)

@@ -96,7 +96,7 @@ static void write_one(struct worker *w, unsigned k, uint32_t version, uint8_t *b
 	case 2:
 	case 3:
 		/* As a shell: emptied, then written, its mode changed afterwards. */
-		err = pfs_create(w->shared->store, &key, &attr, &object, NULL);
+		err = pfs_create(w->shared->store, &key, &attr, &object);
 		if (err == -EEXIST)
 			err = pfs_setattr(w->shared->store, object, PFS_ATTR_SIZE, &attr, NULL);
 		if (!err)

@@ -165,9 +165,9 @@ static inline void op_create(struct model *m, unsigned i)
 {
 	struct pfs_key key = key_of(i);
 	struct doc *d = &m->docs[i];
-	struct pfs_attr attr = {.mode = 0644, .uid = 0, .mtime_ns = 7}, found;
+	struct pfs_attr attr = {.mode = 0644, .uid = 0, .mtime_ns = 7};
 	uint32_t object;
-	int err = pfs_create(m->store, &key, &attr, &object, &found);
+	int err = pfs_create(m->store, &key, &attr, &object);
 
 	assert_int_equal(err, d->there ? -EEXIST : 0);
 	if (err)

@@ -143,7 +143,7 @@ static int rewrite(struct worker *w, struct history *h, unsigned k, uint8_t *byt
 	struct pfs_attr attr = {.mode = 0644, .mtime_ns = 1};
 	size_t lines = 1 + roll(w, 100);
 	uint32_t state = begin(h, EMPTY, 0), object;
-	int err = pfs_create(w->shared->store, &key, &attr, &object, NULL);
+	int err = pfs_create(w->shared->store, &key, &attr, &object);
 
 	if (err == -EEXIST)
 		err = pfs_setattr(w->shared->store, object, PFS_ATTR_SIZE, &attr, NULL);

@@ -189,7 +189,7 @@ static void write_everything(struct pfs_store *store)
 	assert_int_equal(pfs_rename(store, &third, &other, PFS_RENAME_EXCHANGE, NULL), 0);
 	assert_int_equal(pfs_remove(store, &other, &gone), 0);
 	pfs_release(store, gone);
-	assert_int_equal(pfs_create(store, &other, &attr, &object, NULL), 0);
+	assert_int_equal(pfs_create(store, &other, &attr, &object), 0);
 	assert_int_equal(pfs_write(store, object, 0, "new", 3, 9), 0);
 	read_everything(store);
 }

@@ -306,6 +306,42 @@ static void without_dictionaries_it_packs_too(void **state)
 	end_world(w);
 }
 
+/* As a repair that had to guess it leaves it. */
+static void set_min_value(struct pfs_sim *sim, uint32_t min_value_size)
+{
+	const struct pfs_io *io = pfs_sim_io(sim);
+	struct pfs_super super;
+	struct pfs_dir *dir;
+
+	assert_int_equal(io->ops->open_dir(io, STORE, PFS_IO_WRITE, &dir), 0);
+	assert_int_equal(pfs_super_read(dir, &super, &quiet), 0);
+	super.min_value_size = min_value_size;
+	assert_int_equal(pfs_super_write(dir, &super), 0);
+	dir->ops->close_dir(dir);
+}
+
+/* Proves: values that are packed with an old dictionary, and would not be packed at all nowadays,
+ * because they fit the smallest container, keep their bytes: each its own, whatever is packed next.
+ */
+static void what_is_packed_no_longer_keeps_its_bytes(void **state)
+{
+	struct world *w = new_world(PFS_MIB, 21);
+
+	(void)state;
+	add_dict(w, 1);
+	for (unsigned i = 0; i < 300; i++)
+		put(w, i);
+	add_dict(w, 2);
+	assert_int_equal(dict_of(w, 1), 1);
+	assert_int_equal(pfs_store_close(w->store), 0);
+	set_min_value(w->sim, PFS_MIN_VALUE_MAX);
+	w->store = open_store(w->sim);
+	(void)compact(w);
+	assert_int_equal(dict_of(w, 1), 0);
+	expect_right(w);
+	end_world(w);
+}
+
 /* Changes a document now and then, while everything is packed. */
 struct writer {
 	struct world *w;
@@ -649,6 +685,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(packing_keeps_every_byte),
 		cmocka_unit_test(without_dictionaries_it_packs_too),
+		cmocka_unit_test(what_is_packed_no_longer_keeps_its_bytes),
 		cmocka_unit_test(writers_are_not_undone),
 		cmocka_unit_test(it_may_be_cut_off_anywhere),
 		cmocka_unit_test(what_was_put_meanwhile_stays),

@@ -86,7 +86,7 @@ static void put_old(struct pfs_store *store)
 	for (unsigned i = 121; i < 150; i += 2) {
 		struct pfs_key key = pfs_key_num(i);
 
-		assert_int_equal(pfs_create(store, &key, &attr, NULL, NULL), 0);
+		assert_int_equal(pfs_create(store, &key, &attr, NULL), 0);
 	}
 }
 

@@ -1,0 +1,64 @@
+/* storage/store_threads.c: the threads of a store and a time of day that is set back. The file is
+ * included, to show it the time before that. */
+#include <time.h>
+
+#include "storage/store_internal.h"
+
+#define SET_BACK_S 3600
+
+/* What was read just before it was set back. */
+static int clock_gettime_before(clockid_t clock, struct timespec *now)
+{
+	int err = clock_gettime(clock, now);
+
+	if (clock == CLOCK_REALTIME)
+		now->tv_sec += SET_BACK_S;
+	return err;
+}
+
+#define clock_gettime clock_gettime_before
+#include "storage/store_threads.c"
+#undef clock_gettime
+
+#include "tests/unit/store_helpers.h"
+
+#define HANG_S 60
+
+/* Proves: ticks come on time (G2) whatever becomes of the time of day: what was put is durable soon
+ * after, without a sync. */
+static void ticks_come_whatever_the_time_of_day(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_open_options options = {.commit_ms = 10, .io = pfs_sim_io(sim), .logger = quiet};
+	int64_t until = pfs_now_monotonic() + HANG_S * PFS_NSEC_PER_SEC;
+	const struct timespec pause = {0, 10000000};
+	struct pfs_store_stat stat = {.sequence = 1};
+	struct pfs_reason reason;
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(sim, PFS_MIB, 128);
+	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), 0);
+	for (unsigned i = 1; i <= 3; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		put_document(store, &key, 100, i);
+		do {
+			nanosleep(&pause, NULL);
+			assert_int_equal(pfs_store_stat(store, &stat), 0);
+		} while (stat.durable_sequence < stat.sequence && pfs_now_monotonic() < until);
+		assert_int_equal(stat.durable_sequence, stat.sequence);
+		assert_int_equal(stat.syncs, 0);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ticks_come_whatever_the_time_of_day),
+	};
+
+	return cmocka_run_group_tests_name("clock", tests, NULL, NULL);
+}

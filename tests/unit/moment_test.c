@@ -1,0 +1,145 @@
+/* storage/pending.c, storage/store_checkpoint.c: what others do at one moment inside of a call. The
+ * files are included, to know the moment. */
+#include <pthread.h>
+
+static void before_lock(const pthread_mutex_t *mutex);
+static void after_unlock(const pthread_mutex_t *mutex);
+
+#define pthread_mutex_lock(mutex) (before_lock(mutex), pthread_mutex_lock(mutex))
+#include "storage/pending.c"
+#undef pthread_mutex_lock
+
+static inline int unlock(pthread_mutex_t *mutex)
+{
+	int err = pthread_mutex_unlock(mutex);
+
+	after_unlock(mutex);
+	return err;
+}
+
+#define pthread_mutex_unlock(mutex) unlock(mutex)
+#include "storage/store_checkpoint.c"
+#undef pthread_mutex_unlock
+
+#include "tests/unit/store_helpers.h"
+
+#define WHOLE 200000u
+#define HALF 100000u
+
+static struct {
+	struct pfs_store *store;
+	uint32_t object;
+	bool cut_before_lock, put_after_checkpoint;
+} moment;
+
+static void before_lock(const pthread_mutex_t *mutex)
+{
+	struct pfs_attr attr = {.size = HALF};
+
+	(void)mutex;
+	if (!moment.cut_before_lock)
+		return;
+	moment.cut_before_lock = false;
+	assert_int_equal(pfs_setattr(moment.store, moment.object, PFS_ATTR_SIZE, &attr, NULL), 0);
+}
+
+static void after_unlock(const pthread_mutex_t *mutex)
+{
+	struct pfs_key key = pfs_key_num(1);
+
+	if (!moment.put_after_checkpoint || mutex != &moment.store->checkpoint_lock)
+		return;
+	moment.put_after_checkpoint = false;
+	put_document(moment.store, &key, 300, 3);
+}
+
+static void begin(struct pfs_sim **sim)
+{
+	*sim = pfs_sim_new();
+	create_store(*sim, PFS_MIB, 128);
+	moment.store = open_store(*sim);
+}
+
+static void end(struct pfs_sim *sim)
+{
+	assert_int_equal(pfs_store_close(moment.store), 0);
+	expect_healthy(sim);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a read beside a truncation of a large document that is being written gives bytes of the
+ * long one or of the short one, never zeros for what is neither's. */
+static void a_read_is_of_one_length(void **state)
+{
+	struct pfs_key key = pfs_key_num(1);
+	uint8_t *want = malloc(WHOLE), *have = malloc(WHOLE);
+	struct pfs_sim *sim;
+	ssize_t n;
+
+	(void)state;
+	begin(&sim);
+	fill_document(want, WHOLE, 1);
+	assert_int_equal(pfs_put(moment.store, &key, want, HALF, NULL, 0, NULL), 0);
+	assert_int_equal(pfs_lookup(moment.store, &key, &moment.object, NULL), 0);
+	assert_int_equal(pfs_write(moment.store, moment.object, HALF, want + HALF, WHOLE - HALF, 5),
+			 0);
+	moment.cut_before_lock = true;
+	n = pfs_read(moment.store, moment.object, 0, have, WHOLE);
+	assert_false(moment.cut_before_lock);
+	assert_true(n == WHOLE || n == HALF);
+	assert_memory_equal(have, want, (size_t)n);
+	/* Behind the end there is nothing. */
+	assert_int_equal(pfs_read(moment.store, moment.object, HALF, have, 1), 0);
+	assert_int_equal(pfs_read(moment.store, moment.object, HALF - 1, have, 2), 1);
+	assert_int_equal(have[0], want[HALF - 1]);
+	free(want);
+	free(have);
+	end(sim);
+}
+
+static int no_room_in_pages(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return step->kind == PFS_SIM_WRITE && strncmp(step->name, "page-", 5) == 0 ? -ENOSPC : 0;
+}
+
+/* Proves: a snapshot whose checkpoint found no room is waited for by nobody afterwards, also when
+ * what the checkpoint was to write is changed before the snapshot is gone. */
+static void a_failed_snapshot_is_not_written_to(void **state)
+{
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_snapshot *snapshot;
+	struct pfs_sim *sim;
+	unsigned taken = 0;
+
+	(void)state;
+	begin(&sim);
+	put_document(moment.store, &key, 300, 1);
+	assert_int_equal(pfs_store_checkpoint(moment.store), 0);
+	put_document(moment.store, &key, 300, 2);
+	pfs_sim_on_step(sim, no_room_in_pages, NULL);
+	moment.put_after_checkpoint = true;
+	assert_int_equal(pfs_snapshot_open(moment.store, &snapshot), -ENOSPC);
+	assert_false(moment.put_after_checkpoint);
+	pfs_sim_on_step(sim, NULL, NULL);
+	for (struct pfs_list *item = moment.store->batch.next; item != &moment.store->batch;
+	     item = item->next) {
+		assert_null(((struct pfs_version *)item)->former);
+		taken++;
+	}
+	assert_int_equal(taken, 1);
+	assert_int_equal(pfs_store_checkpoint(moment.store), 0);
+	assert_int_equal(pfs_snapshot_open(moment.store, &snapshot), 0);
+	pfs_snapshot_close(snapshot);
+	end(sim);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_read_is_of_one_length),
+		cmocka_unit_test(a_failed_snapshot_is_not_written_to),
+	};
+
+	return cmocka_run_group_tests_name("moment", tests, NULL, NULL);
+}
