@@ -1,6 +1,5 @@
 /* Appending, recycling. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "storage/journal_internal.h"
 

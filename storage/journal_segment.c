@@ -119,11 +119,9 @@ int pfs_segment_create(struct pfs_journal *journal, bool may_be_short)
 
 void pfs_segment_retire(struct pfs_journal *journal, struct pfs_segment *segment)
 {
-	segment->next = journal->spare;
 	segment->full = false;
 	segment->pins = 0;
-	journal->spare = segment;
-	journal->spare_count++;
+	add_spare(journal, segment);
 }
 
 bool pfs_segment_decode(struct pfs_segment *segment, uint64_t *oldest_live,
@@ -254,8 +252,6 @@ int pfs_segment_begin(struct pfs_journal *journal, struct pfs_segment *segment)
 
 void pfs_segment_activate(struct pfs_journal *journal, struct pfs_segment *segment)
 {
-	segment->full = false;
-	segment->pins = 0;
 	pthread_mutex_lock(&journal->lock);
 	segment->next = NULL;
 	segment->used = PFS_SEGMENT_DATA;

@@ -360,24 +360,17 @@ int pfs_container_verify(const struct pfs_container *c, const uint8_t *bytes,
 int pfs_container_key(struct pfs_key *key, const struct pfs_container *c, unsigned kind,
 		      uint64_t tag)
 {
+	struct pfs_key parsed;
+
 	memset(key, 0, sizeof(*key));
-	if (kind == PFS_KEY_NUM || kind == PFS_KEY_TEMP) {
-		key->num = tag;
-	} else if (kind == PFS_KEY_UUID) {
-		uint64_t lo = pfs_get_le64(c->tail.bytes);
-
-		pfs_put_le64(key->uuid, tag ^ pfs_mix64(lo));
-		memcpy(key->uuid + 8, c->tail.bytes, 8);
-	} else {
-		struct pfs_key parsed;
-		int err = pfs_key_parse(&parsed, (const char *)c->tail.bytes, c->tail.len);
-
-		if (err || parsed.kind != PFS_KEY_SCRATCH || pfs_key_tag(&parsed) != tag)
-			return -EUCLEAN;
-		*key = parsed;
+	if (kind == PFS_KEY_NUM || kind == PFS_KEY_TEMP || kind == PFS_KEY_UUID) {
+		pfs_key_from_tail(key, kind, tag, &c->tail);
 		return 0;
 	}
-	key->kind = (uint8_t)kind;
+	if (pfs_key_parse(&parsed, (const char *)c->tail.bytes, c->tail.len) != 0 ||
+	    parsed.kind != PFS_KEY_SCRATCH || pfs_key_tag(&parsed) != tag)
+		return -EUCLEAN;
+	*key = parsed;
 	return 0;
 }
 

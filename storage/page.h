@@ -90,7 +90,7 @@ struct pfs_container_base {
 
 /* Writes the header of `c` (flags SEQ, MTIME, DICT, SLACK are worked out; the caller gives LZ4,
  * BLOCKS, ATTR) for a body of c->body_len bytes in a container of container_len, which is at least
- * the result of pfs_container_header_len + body_len. The CRC field is left open: pfs_container_seal
+ * what pfs_container_len says. The CRC field is left open: pfs_container_seal
  * writes it. Returns the header's length. */
 size_t pfs_container_header_encode(uint8_t *out, const struct pfs_container *c,
 				   const struct pfs_container_base *base, uint64_t container_len);

@@ -33,7 +33,6 @@
  * trigger stays where it is; a lower one would move more, and give less back than a shorter
  * journal does. A writer that never pauses wants one checkpoint after the other: some steps are
  * made between two (store_threads.c), or waste would grow for as long as it goes on. */
-#include <stdlib.h>
 #include <time.h>
 
 #include "storage/epoch.h"
@@ -45,10 +44,9 @@
 #define WASTE_FLOOR_DIV_LOW 8
 #define SHARE_MIN_DIV 10 /* dead share of a page from which on emptying it is worth it */
 
-/* A lock hold, a step, a checkpoint. */
-#define GROUP_SLOTS 4096
-#define STEP_BYTES PFS_MIB
-#define PASSES_MAX 3
+#define GROUP_SLOTS 4096   /* looked at in a lock hold */
+#define STEP_BYTES PFS_MIB /* moved in a step */
+#define PASSES_MAX 3	   /* over the slots of a page (K3) */
 #define YIELD_NS 200000
 
 /* ---- retiring ---- */

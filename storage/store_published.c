@@ -376,10 +376,10 @@ static void stat_generation(const struct pfs_generation *g, struct pfs_store_sta
 		const struct pfs_manifest_object *o = &m->objects[i];
 
 		out->disk_bytes += o->len;
-		if (o->role == PFS_OBJECT_DICT)
+		if (o->role == PFS_OBJECT_DICT) {
 			out->dictionaries = 1;
-		if (o->role == PFS_OBJECT_DICT)
 			out->dictionary = o->count;
+		}
 		if (o->role != PFS_OBJECT_PAGE)
 			continue;
 		out->pages++;

@@ -125,7 +125,8 @@ static bool is_held_out(size_t i)
 	return i % HOLD_OUT == HOLD_OUT - 1;
 }
 
-/* Moves the samples that are held out behind the others. Returns how many are left in front. */
+/* Moves the samples that are held out behind the others: so many, and so many bytes of them, are
+ * left in front. -ENOMEM. */
 static int part(struct samples *s, size_t *front, size_t *front_bytes)
 {
 	uint8_t *bytes = malloc(s->used + 1);

@@ -8,8 +8,7 @@
 #include "storage/log.h"
 
 /* Which page files there are that may hold documents. A file with a number above `highest` is
- * newborn and holds none; no
- * number is given twice. */
+ * newborn and holds none; no number is given twice. */
 struct pfs_page_set {
 	uint32_t highest, count;
 	uint64_t mix; /* XOR of pfs_mix64 of the numbers */
