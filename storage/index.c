@@ -452,6 +452,11 @@ int pfs_index_insert(struct pfs_index *index, uint32_t object, uint32_t hash)
 	return 0;
 }
 
+void pfs_index_prefetch_hash(const struct pfs_index *index, uint32_t hash)
+{
+	__builtin_prefetch(&index->table->buckets[bucket_of(index->table, hash)], 1);
+}
+
 static uint32_t *bucket_with(struct pfs_index *index, uint32_t object, uint32_t hash)
 {
 	struct table *table = index->table;

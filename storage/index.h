@@ -118,6 +118,8 @@ int pfs_index_insert(struct pfs_index *index, uint32_t object, uint32_t hash);
 void pfs_index_remove(struct pfs_index *index, uint32_t object, uint32_t hash);
 /* `with` takes the place of `object` in one step. */
 void pfs_index_replace(struct pfs_index *index, uint32_t object, uint32_t with, uint32_t hash);
+/* For an insertion of it that comes soon. */
+void pfs_index_prefetch_hash(const struct pfs_index *index, uint32_t hash);
 /* So that the next n insertions need no memory. */
 int pfs_index_reserve(struct pfs_index *index, uint64_t n);
 

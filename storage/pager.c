@@ -196,9 +196,13 @@ void pfs_pager_make_unusable(struct pfs_pager *pager, struct pfs_page *page)
 static int free_between(struct pfs_page *page, struct used_extent *used, size_t count)
 {
 	uint64_t at = page->floor;
+	bool in_order = true;
 	int err = 0;
 
-	if (count)
+	/* As a page is filled they are in order. */
+	for (size_t i = 1; i < count && in_order; i++)
+		in_order = used[i - 1].off <= used[i].off;
+	if (!in_order)
 		qsort(used, count, sizeof(*used), by_offset);
 	used[count] = (struct used_extent){page->size - PFS_PAGE_TRAILER_LEN, 0};
 	for (size_t i = 0; i <= count && !err; i++) {

@@ -39,11 +39,34 @@ struct pfs_replay_state {
 		uint32_t page, slot, count;
 		uint64_t number;
 	} run;
-	uint32_t run_min; /* of those that stay runs */
+	uint32_t run_min;		  /* of those that stay runs */
+	uint64_t slots, scanned, singles; /* in all; so far; of these, that are in no run */
 	struct pfs_loaded *loaded;
 	uint8_t *probe;	      /* PFS_IDENTIFY_ROOM bytes, for the search of a wrong bit */
 	uint64_t probe_bytes; /* that the search may still sum */
 };
+
+/* replay_ahead.c: the slots of all pages, from the lowest page's first on, read ahead by several
+ * threads (by the caller alone in a store with `manual`). */
+enum {
+	PFS_AHEAD_ODD,	/* to be looked at: damaged, a tombstone, or the records name it */
+	PFS_AHEAD_FREE, /* all zero */
+	PFS_AHEAD_GOOD, /* its container verifies, and is not the window's */
+};
+struct pfs_ahead_slot {
+	uint8_t seen; /* PFS_AHEAD_*; the rest with GOOD */
+	uint8_t kind;
+	uint32_t dict;
+	uint64_t tag, raw_len, len;
+};
+struct pfs_ahead;
+
+/* Nothing of state or the pages that a slot is judged by may change until the end. -ENOMEM. */
+int pfs_ahead_begin(struct pfs_ahead **out, const struct pfs_replay_state *state);
+/* The next slots, *count of them, of one page; valid until the next call. While there are any. */
+const struct pfs_ahead_slot *pfs_ahead_next(struct pfs_ahead *ahead, uint32_t *count);
+/* NULL is allowed. */
+void pfs_ahead_end(struct pfs_ahead *ahead);
 
 /* replay_scan.c: reads all slots into the index; window UINT64_MAX: nothing was changed since the
  * last checkpoint. */

@@ -6,6 +6,9 @@
 #define PROBE_BYTES_MAX \
 	(2 * PFS_GIB) /* summed in the search for wrong bits, some tenths of a second */
 
+#define PREFETCH 16u /* slots; some hundred nanoseconds */
+#define PREPARE_PART 8u
+
 /* ---- what the records name ---- */
 
 static uint64_t name_hash(unsigned kind, uint64_t tag)
@@ -96,6 +99,7 @@ static int end_run(struct pfs_replay_state *state)
 	if (count >= state->run_min)
 		return pfs_index_add_run(index, pfs_word_page(page, slot), count,
 					 state->run.number);
+	state->singles += count;
 	err = pfs_index_reserve(index, count);
 	for (uint32_t i = 0; i < count && !err; i++)
 		err = insert(state->store, PFS_KEY_NUM, state->run.number + i, page, slot + i);
@@ -103,17 +107,17 @@ static int end_run(struct pfs_replay_state *state)
 }
 
 /* pfs_install of what the scan meets; behind a number that comes before it is part of a run. */
-static int install(struct pfs_replay_state *state, const struct pfs_loaded *loaded,
-		   uint32_t slot_number, bool verified)
+static int install(struct pfs_replay_state *state, uint32_t page, uint32_t slot_number,
+		   const struct pfs_ahead_slot *slot)
 {
-	const struct pfs_slot *slot = &loaded->slot;
-	uint32_t page = loaded->page->number, next = state->run.slot + state->run.count;
+	uint32_t next = state->run.slot + state->run.count;
 	int err = 0;
 
-	account(state->store, slot->kind, verified ? loaded->c.raw_len : 0, slot->len,
-		verified ? loaded->c.dict : 0);
-	if (slot->kind != PFS_KEY_NUM)
+	account(state->store, slot->kind, slot->raw_len, slot->len, slot->dict);
+	if (slot->kind != PFS_KEY_NUM) {
+		state->singles++;
 		return insert(state->store, slot->kind, slot->tag, page, slot_number);
+	}
 	if (!state->run.count || page != state->run.page || slot_number != next ||
 	    slot->tag - state->run.number != state->run.count) {
 		err = end_run(state);
@@ -123,6 +127,20 @@ static int install(struct pfs_replay_state *state, const struct pfs_loaded *load
 	}
 	state->run.count++;
 	return err;
+}
+
+static int install_loaded(struct pfs_replay_state *state, const struct pfs_loaded *loaded,
+			  uint32_t slot_number, bool verified)
+{
+	const struct pfs_ahead_slot slot = {
+		.kind = (uint8_t)loaded->slot.kind,
+		.dict = verified ? loaded->c.dict : 0,
+		.tag = loaded->slot.tag,
+		.raw_len = verified ? loaded->c.raw_len : 0,
+		.len = loaded->slot.len,
+	};
+
+	return install(state, loaded->page->number, slot_number, &slot);
 }
 
 static int grow(void **list, size_t count, size_t *cap, size_t item)
@@ -252,7 +270,7 @@ static int scan_named(struct pfs_replay_state *state, const struct pfs_loaded *l
 		state->last_seq = pfs_max_u64(state->last_seq, loaded->c.seq);
 		return distrust(state, loaded, page->number, number, true);
 	}
-	return install(state, loaded, number, true);
+	return install_loaded(state, loaded, number, true);
 }
 
 /* A slot whose container does not verify, and whose key the records name: torn, as a rule; but it
@@ -283,7 +301,7 @@ static int scan_live(struct pfs_replay_state *state, struct pfs_page *page, uint
 	/* Nobody's any more: dropped, damaged or not. */
 	if (!verified && slot->kind != PFS_KEY_TEMP)
 		return scan_damaged(state, page, number, disk);
-	return install(state, loaded, number, verified);
+	return install_loaded(state, loaded, number, verified);
 }
 
 static int scan_slot(struct pfs_replay_state *state, struct pfs_page *page, uint32_t number)
@@ -307,13 +325,55 @@ static int scan_slot(struct pfs_replay_state *state, struct pfs_page *page, uint
 	return slot.kind == PFS_SLOT_FREE ? 0 : scan_live(state, page, number, &disk);
 }
 
-static int scan_page(struct pfs_replay_state *state, struct pfs_page *page)
+/* A table that grows step by step is made again and again. Once enough was seen to tell how much of
+ * it goes there, it is made for the rest. Whether there is memory for it those find that need it.
+ */
+static void prepare_index(struct pfs_replay_state *state)
+{
+	uint64_t left = state->slots - state->scanned;
+
+	if (state->scanned >= state->slots / PREPARE_PART)
+		(void)pfs_index_reserve(
+			state->store->index,
+			(uint64_t)((double)state->singles * (double)left / (double)state->scanned));
+}
+
+/* The slots from `first` on that were read ahead. */
+static int scan_ahead(struct pfs_replay_state *state, struct pfs_page *page, uint32_t first,
+		      const struct pfs_ahead_slot *slots, uint32_t count)
+{
+	bool in_runs = state->singles < state->scanned / 2;
+	int err = 0;
+
+	for (uint32_t i = 0; i < count && !err; i++) {
+		uint32_t soon = i + PREFETCH;
+
+		if (!in_runs && soon < count && slots[soon].seen == PFS_AHEAD_GOOD)
+			pfs_index_prefetch_hash(state->store->index,
+						pfs_index_hash(slots[soon].kind, slots[soon].tag));
+		if (slots[i].seen == PFS_AHEAD_GOOD)
+			err = install(state, page->number, first + i, &slots[i]);
+		else if (slots[i].seen != PFS_AHEAD_FREE)
+			err = scan_slot(state, page, first + i);
+	}
+	state->scanned += count;
+	prepare_index(state);
+	return err;
+}
+
+static int scan_page(struct pfs_replay_state *state, struct pfs_ahead *ahead, struct pfs_page *page)
 {
 	int err = pfs_pager_load(state->store->pager, page);
+	uint32_t count;
 
 	state->last_seq = pfs_max_u64(state->last_seq, page->base_seq);
-	for (uint32_t i = 0; i < page->slot_count && !err; i++)
-		err = scan_slot(state, page, i);
+	/* After an error, too: so that the next page's are the next. */
+	for (uint32_t i = 0; i < page->slot_count; i += count) {
+		const struct pfs_ahead_slot *slots = pfs_ahead_next(ahead, &count);
+
+		if (!err)
+			err = scan_ahead(state, page, i, slots, count);
+	}
 	/* Those before the error are known, whatever it was. */
 	if (state->run.count) {
 		int run_err = end_run(state);
@@ -363,9 +423,11 @@ static uint64_t count_slots(struct pfs_pager *pager)
 int pfs_scan(struct pfs_replay_state *state)
 {
 	struct pfs_pager *pager = state->store->pager;
+	struct pfs_ahead *ahead = NULL;
 	int err = 0;
 
-	state->run_min = pfs_index_run_min(count_slots(pager));
+	state->slots = count_slots(pager);
+	state->run_min = pfs_index_run_min(state->slots);
 	state->probe = malloc(PFS_IDENTIFY_ROOM);
 	state->loaded = malloc(sizeof(*state->loaded));
 	state->probe_bytes = PROBE_BYTES_MAX;
@@ -375,17 +437,20 @@ int pfs_scan(struct pfs_replay_state *state)
 	state->unknown += state->store->pages_damaged;
 	if (state->store->pages_damaged)
 		state->store->dict_users_known = false;
+	if (!err)
+		err = pfs_ahead_begin(&ahead, state);
 	for (uint32_t n = pfs_pager_next(pager, 0); n && !err; n = pfs_pager_next(pager, n)) {
 		struct pfs_page *page = pfs_pager_find(pager, n);
 
 		if (page)
-			err = scan_page(state, page);
+			err = scan_page(state, ahead, page);
 	}
 	if (!err)
 		err = pfs_index_end_runs(state->store->index);
 	/* Only damage has a number twice. Any other error comes again. */
 	if (err == -EUCLEAN)
 		err = pfs_index_dissolve_runs(state->store->index);
+	pfs_ahead_end(ahead);
 	sort_untrusted(state);
 	free(state->probe);
 	free(state->loaded);
