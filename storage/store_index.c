@@ -8,6 +8,7 @@
 
 #define HEADER_CRC_AT 12
 #define BUFFER_LEN (256 * PFS_KIB)
+#define PREFETCH 16u /* records */
 
 /* A file that is written, or read, from front to back with a running checksum. */
 struct stream {
@@ -353,6 +354,17 @@ static int load_run(struct pfs_store *store, uint32_t page, uint32_t slot,
 	return err;
 }
 
+/* The bucket of an object some records on; what looks like one and is not does no harm. */
+static void prefetch(const struct pfs_store *store, const struct stream *s)
+{
+	const struct pfs_index_object_disk *soon;
+
+	if (s->len - s->at < (PREFETCH + 1) * sizeof(*soon))
+		return;
+	soon = (const struct pfs_index_object_disk *)(s->buf + s->at) + PREFETCH;
+	pfs_index_prefetch_hash(store->index, pfs_get_le32(soon->hash.b));
+}
+
 static int load_objects(struct pfs_store *store, struct stream *s, uint64_t records, uint64_t count,
 			uint32_t flags)
 {
@@ -369,6 +381,7 @@ static int load_objects(struct pfs_store *store, struct stream *s, uint64_t reco
 
 		if (!disk)
 			return s->err;
+		prefetch(store, s);
 		page = pfs_get_le32(disk->page.b);
 		slot = pfs_get_le32(disk->slot.b);
 		if (!left)
