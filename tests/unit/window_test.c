@@ -15,7 +15,7 @@
 #define MUCH (64 * PFS_KIB) /* pending bytes from which on a fill doubles them */
 #define PIECE 1000u
 
-/* Byte i of the input is pfs_mix64(i), which comes in pieces. */
+/* An input whose byte i is byte_at(i), and which comes in pieces. */
 struct input {
 	uint64_t given, end;
 	unsigned calls;
