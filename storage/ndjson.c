@@ -18,12 +18,20 @@ enum state {
 	IN_POINTS, /* the array "points", between points */
 };
 
+/* And where between the members or points of the current bracket. */
+enum place {
+	AT_FIRST,     /* nothing was read yet */
+	BEHIND_ONE,   /* a comma follows, or the end */
+	BEHIND_COMMA, /* one follows, which nobody has seen yet */
+	AT_ONE,	      /* it begins here; not all of it may have come */
+};
+
 struct pfs_ndjson {
 	struct pfs_window w;
 
 	enum state state;
-	bool first;	 /* nothing was read inside the current bracket yet */
-	bool saw_points; /* of this body */
+	enum place place; /* but AT_TOP */
+	bool saw_points;  /* of this body */
 	uint64_t point;
 
 	uint8_t *decoded;
@@ -365,9 +373,10 @@ static int read_record(struct pfs_ndjson *r, struct pfs_ndjson_doc *doc)
 	}
 	if (status == PFS_JSON_BAD)
 		return refuse(r, scan.at, scan.why);
+	r->place = BEHIND_ONE;
 	if (record.is_body) {
 		r->state = IN_RESULT;
-		r->first = true;
+		r->place = AT_FIRST;
 		r->saw_points = false;
 		r->point = 0;
 		result = 0;
@@ -380,29 +389,33 @@ static int read_record(struct pfs_ndjson *r, struct pfs_ndjson_doc *doc)
 
 /* ---- scroll bodies ---- */
 
-/* At a member of an object, or its end, with the comma before it. 1: at the member's name; 0: the
- * object is closed; -EBADMSG. */
+/* At a member of an object, a point, or the end, with the comma before it. 1: at the member's name,
+ * or the point, also when it was there before and its end had not come; 0: the bracket is closed;
+ * -EBADMSG. */
 static int next_in_bracket(struct pfs_ndjson *r, char close)
 {
 	int c, err = pfs_window_peek(&r->w, &c);
 
 	if (err)
 		return err;
-	if (c == close) {
+	if (c == close && (r->place == AT_FIRST || r->place == BEHIND_ONE)) {
 		pfs_window_consume(&r->w, r->w.buf + r->w.start + 1);
 		return 0;
 	}
-	if (!r->first && c == ',') {
+	if (r->place == BEHIND_ONE && c == ',') {
 		pfs_window_consume(&r->w, r->w.buf + r->w.start + 1);
+		r->place = BEHIND_COMMA;
 		err = pfs_window_peek(&r->w, &c);
 		if (err)
 			return err;
-	} else if (!r->first && c >= 0) {
+	} else if (r->place == BEHIND_ONE && c >= 0) {
 		return refuse(r, r->w.buf + r->w.start, "a comma or a closing bracket is expected");
 	}
 	if (c < 0)
 		return refuse(r, r->w.buf + r->w.start, "the input ends inside a scroll body");
-	r->first = false;
+	if (r->place != AT_ONE && r->state == IN_POINTS)
+		r->point++;
+	r->place = AT_ONE;
 	return 1;
 }
 
@@ -441,7 +454,7 @@ static int read_member(struct pfs_ndjson *r)
 		return there;
 	if (there == 0) {
 		r->state = r->state == IN_RESULT ? IN_BODY : AT_TOP;
-		r->first = false;
+		r->place = BEHIND_ONE;
 		if (r->state == IN_BODY && !r->saw_points)
 			return fault(r, "\"result\" holds no \"points\"");
 		return 0;
@@ -460,10 +473,11 @@ static int read_member(struct pfs_ndjson *r)
 	if (status == PFS_JSON_BAD)
 		return refuse(r, scan.at, scan.why);
 	pfs_window_consume(&r->w, scan.at);
+	r->place = BEHIND_ONE;
 	if (points) {
 		r->state = IN_POINTS;
 		r->saw_points = true;
-		r->first = true;
+		r->place = AT_FIRST;
 	}
 	return 0;
 }
@@ -477,10 +491,9 @@ static int read_point(struct pfs_ndjson *r, struct pfs_ndjson_doc *doc)
 		return there;
 	if (there == 0) {
 		r->state = IN_RESULT;
-		r->first = false;
+		r->place = BEHIND_ONE;
 		return 0;
 	}
-	r->point++;
 	if (r->w.buf[r->w.start] != '{')
 		return refuse(r, r->w.buf + r->w.start,
 			      "a point is expected: {\"id\":..., \"payload\":...}");

@@ -1,21 +1,20 @@
 /* Rank 0: a streaming reader of documents: NDJSON records and bodies of Qdrant's scroll responses,
- *mixed as they come.
+ * mixed as they come.
  *
  *	{"id": 42, "payload": {"city": "Bonn"}}
  *	{"id": "c0ffee00-0000-4000-8000-000000000001", "payload_base64": "aGVsbG8="}
- *	{"result": {"points": [{"id": 43, "payload": {...}, "vector": [...]}, ...], ...}, "status":
- *"ok"}
+ *	{"result": {"points": [{"id": 43, "payload": {...}, "vector": [...]}, ...], ...}, ...}
  *
  * The payload is given as the exact bytes of its value (payload_base64: decoded); other members are
- *checked for their syntax and ignored. A record may span lines. A byte order mark at the start,
- *CRLF and blank lines are accepted.
+ * checked for their syntax and ignored. A record may span lines. A byte order mark at the start,
+ * CRLF and blank lines are accepted.
  *
  * Memory: a window that holds one record or point (a scroll body is never held whole); it grows for
- *a large one, up to PFS_NDJSON_RECORD_MAX, and shrinks afterwards.
+ * a large one, up to PFS_NDJSON_RECORD_MAX, and shrinks afterwards.
  *
  * After a fault reading goes on: behind a record or point that is well-formed JSON; otherwise at
- *the next line, and when the broken record spans lines or is inside a scroll body, at the next line
- *that begins with '{'. */
+ * the next line, and when the broken record spans lines or is inside a scroll body, at the next
+ *line that begins with '{'. */
 #ifndef PFS_NDJSON_H
 #define PFS_NDJSON_H
 

@@ -495,6 +495,61 @@ static void a_source_may_have_nothing_for_now(void **state)
 	pfs_ndjson_close(reader);
 }
 
+/* Proves: a scroll body that comes line by line, with nothing for now between any two, is read as
+ * if it had come at once: with points over several lines, commas at the end of one or at the
+ * beginning of the next, members before the points and behind them. */
+static void a_scroll_body_may_come_in_lines(void **state)
+{
+	static const char *const lines[] = {
+		"{\"time\": 0.1,\n",
+		"\"result\": {\n",
+		"\"usage\": {\"cpu\":\n",
+		"1}\n",
+		",\n",
+		"\"points\":\n",
+		"[\n",
+		"{\n",
+		"\"id\": 1, \"vector\": [1,\n",
+		"2], \"payload\": {\"a\":\n",
+		"1}\n",
+		"},\n",
+		"{\"id\": 2, \"payload\": 20}\n",
+		",\n",
+		"{\"id\": 3, \"payload\": 30},\n",
+		"{\"id\": 4,\n",
+		"\"payload\": 40} ],\n",
+		"\"next_page_offset\":\n",
+		"5}\n",
+		", \"status\":\n",
+		"\"ok\"\n",
+		"}\n",
+		"{\"id\": 5, \"payload\": 50}\n",
+	};
+	static const uint64_t places[][2] = {{8, 1}, {13, 2}, {15, 3}, {16, 4}, {23, 0}};
+	struct dripping d = {0};
+	struct pfs_ndjson *reader;
+	struct pfs_ndjson_doc doc;
+	size_t count = 0;
+
+	(void)state;
+	assert_int_equal(pfs_ndjson_open_source(&reader, drip, &d), 0);
+	for (size_t i = 0; i < pfs_array_len(lines); i++) {
+		int more;
+
+		pour(&d, lines[i]);
+		while ((more = pfs_ndjson_next(reader, &doc)) == 1) {
+			assert_int_equal(doc.key.num, count + 1);
+			assert_int_equal(doc.line, places[count][0]);
+			assert_int_equal(doc.point, places[count][1]);
+			count++;
+		}
+		assert_int_equal(more, -EAGAIN);
+		assert_int_equal(pfs_ndjson_is_inside(reader), i + 2 < pfs_array_len(lines));
+	}
+	assert_int_equal(count, pfs_array_len(places));
+	pfs_ndjson_close(reader);
+}
+
 /* Proves: what came last is looked at also when the reader had hoped for more of a large record. */
 static void a_large_record_ends_with_a_small_piece(void **state)
 {
@@ -530,6 +585,7 @@ int main(void)
 		cmocka_unit_test(failing_input_ends_with_its_error),
 		cmocka_unit_test(waiting_is_told),
 		cmocka_unit_test(a_source_may_have_nothing_for_now),
+		cmocka_unit_test(a_scroll_body_may_come_in_lines),
 		cmocka_unit_test(a_large_record_ends_with_a_small_piece),
 	};
 
