@@ -59,7 +59,7 @@ struct pfs_chunk_cache_stat {
 	uint64_t fetches;	/* requests to the origin for them */
 	uint64_t fetched_bytes; /* what these brought */
 	uint64_t failed;	/* requests that brought an error */
-	uint64_t wrong_fetched; /* chunks from the origin that did not verify */
+	uint64_t wrong_fetched; /* requests that brought chunks which did not verify */
 	uint64_t wrong_cached;	/* chunks from the directory that were written and did not verify */
 	uint64_t evicted;	/* files that were removed for the sake of size_max */
 	uint64_t memory_bytes;	/* of chunks now */

@@ -174,23 +174,20 @@ static void return_origin(struct pfs_cached *file, struct pfs_file *origin)
 		origin->ops->close(origin);
 }
 
-/* Bytes or an error, as the origin has it; -ESTALE: what it has by that name is not what this file
- * was before. */
-static ssize_t ask(const struct run *run)
+/* Bytes, with the file of the origin that they are from, to be returned or closed; or an error, as
+ * the origin has it. -ESTALE: what it has by that name is not what this file was before. */
+static ssize_t ask(const struct run *run, struct pfs_file **origin)
 {
 	struct pfs_cached *file = run->w->file;
-	struct pfs_file *origin;
 	ssize_t n;
 	int err;
 
-	err = borrow_origin(file, &origin);
+	err = borrow_origin(file, origin);
 	if (err)
 		return err;
-	n = origin->ops->read(origin, run->buf, run_len(run), run_off(run));
+	n = (*origin)->ops->read(*origin, run->buf, run_len(run), run_off(run));
 	if (n < 0)
-		origin->ops->close(origin);
-	else
-		return_origin(file, origin);
+		(*origin)->ops->close(*origin);
 	pthread_mutex_lock(&file->cache->lock);
 	file->cache->counts.fetches++;
 	if (n < 0)
@@ -244,8 +241,9 @@ static int error_of(const struct pfs_cached *file, int err)
 	}
 }
 
-/* Bytes that do not verify are asked for once more, past what was open: something on the way may
- * have mixed two versions of the object. */
+/* Bytes that do not verify are asked for once more, and past what was open: something on the way
+ * may have mixed two versions of the object, and what is open may be one that has been replaced by
+ * a good one since. */
 static void from_origin(const struct run *run)
 {
 	struct pfs_cached *file = run->w->file;
@@ -254,7 +252,8 @@ static void from_origin(const struct run *run)
 	bool other = false;
 
 	for (unsigned attempt = 0; attempt < 2; attempt++) {
-		ssize_t n = ask(run);
+		struct pfs_file *origin;
+		ssize_t n = ask(run, &origin);
 
 		if (n == -ESTALE && !other) {
 			other = true;
@@ -265,8 +264,11 @@ static void from_origin(const struct run *run)
 			return;
 		}
 		bad = give_out(run, (size_t)n);
-		if (bad == UINT64_MAX)
+		if (bad == UINT64_MAX) {
+			return_origin(file, origin);
 			return;
+		}
+		origin->ops->close(origin);
 		count(cache, &cache->counts.wrong_fetched, 1);
 	}
 	pfs_logf_limited(

@@ -1,6 +1,5 @@
 /* Prefetching: threads, made when there is something to do, that load windows nobody waits for. */
 #include <signal.h>
-#include <stdlib.h>
 
 #include "storage/chunk_cache_internal.h"
 

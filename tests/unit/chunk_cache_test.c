@@ -162,6 +162,47 @@ static void wrong_bytes_reach_nobody(void **state)
 	free_origin(origin);
 }
 
+static void put_file(struct pfs_dir *dir, const char *name, const void *bytes, size_t len)
+{
+	struct pfs_file *file;
+
+	assert_int_equal(dir->ops->open(dir, "new.tmp", PFS_IO_WRITE | PFS_IO_CREATE, &file), 0);
+	assert_int_equal(file->ops->write(file, bytes, len, 0), 0);
+	file->ops->close(file);
+	assert_int_equal(dir->ops->rename(dir, "new.tmp", name), 0);
+}
+
+/* Proves: an object that was damaged is read as soon as a good one has taken its place, by files
+ * that were open all the time, too. */
+static void a_replaced_object_is_read(void **state)
+{
+	char path[] = "/tmp/pfs-origin-XXXXXX", command[64];
+	struct origin *origin = make_origin(1, 3 * CHUNK);
+	struct object *object = &origin->objects[0];
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+	struct pfs_cached *file;
+	struct pfs_dir *dir;
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	assert_int_equal(pfs_io_file.ops->open_dir(&pfs_io_file, path, 0, &dir), 0);
+	object->bytes[CHUNK] ^= 1;
+	put_file(dir, object->name, object->bytes, object->size);
+	object->bytes[CHUNK] ^= 1;
+	assert_int_equal(
+		pfs_cached_open(cache, dir, object->name, object->size, object->crcs, &file), 0);
+	assert_int_equal(read_right(file, object, 0, CHUNK), 0);
+	assert_int_equal(read_right(file, object, CHUNK, CHUNK), -EIO);
+	put_file(dir, object->name, object->bytes, object->size);
+	assert_int_equal(read_right(file, object, 0, 3 * CHUNK), 0);
+	pfs_cached_close(file);
+	pfs_chunk_cache_close(cache);
+	dir->ops->close_dir(dir);
+	snprintf(command, sizeof(command), "rm -rf %s", path);
+	assert_int_equal(system(command), 0);
+	free_origin(origin);
+}
+
 /* Proves: errors of the origin become those that the header promises, and pass. */
 static void errors_are_told_apart_and_pass(void **state)
 {
@@ -418,6 +459,7 @@ int main(void)
 		cmocka_unit_test(only_what_is_missing_is_asked_for),
 		cmocka_unit_test(one_fetch_serves_all_who_wait),
 		cmocka_unit_test(wrong_bytes_reach_nobody),
+		cmocka_unit_test(a_replaced_object_is_read),
 		cmocka_unit_test(errors_are_told_apart_and_pass),
 		cmocka_unit_test(memory_is_bounded),
 		cmocka_unit_test(prefetching_asks_for_much_at_once),
