@@ -12,6 +12,7 @@
 #include "storage/codec.h"
 #include "storage/identify.h"
 #include "storage/io.h"
+#include "storage/journal.h"
 #include "storage/page.h"
 #include "storage/store.h"
 #include "storage/super.h"
@@ -256,6 +257,34 @@ struct pfs_checked_dict *pfs_check_find_dict(struct pfs_check *check, uint32_t n
 /* What the values name. After pages and journal. */
 void pfs_check_dict_numbers(struct pfs_check *check);
 void pfs_check_free_dicts(struct pfs_check *check);
+
+/* ---- check_segment.c: the files of the journal ---- */
+
+struct pfs_checked_segment {
+	uint32_t file;
+	bool proof_known; /* it was searched, or can't be opened */
+	uint64_t number, first_seq, oldest_live, epoch, size;
+	uint64_t proof; /* pfs_search_proof of all of it */
+};
+
+/* What is in a file that can't be read costs so much around it. */
+#define PFS_CHECK_PIECE 4096u
+#define PFS_CHECK_UNREAD_LEN (PFS_SEGMENT_SIZE / PFS_CHECK_PIECE / 8)
+
+void pfs_check_segment_name(char name[32], uint32_t file);
+/* The next finding is about this file. */
+void pfs_check_about_segment(struct pfs_check *check, enum pfs_fault_kind kind, uint32_t file,
+			     uint64_t off, uint64_t len);
+
+/* Those that a replay begins with, ascending; at has room for all. Says what is wrong with headers.
+ * room: PFS_SEGMENT_DATA bytes. */
+size_t pfs_check_live_segments(struct pfs_check *check, struct pfs_checked_segment *at,
+			       uint8_t *room);
+
+/* Reads all of a file. What it lacks is zeros, as after the power cut that can leave it so, and so
+ * is what the device can't read: of that there is a bit for each piece in unread (NULL: not asked
+ * for), of PFS_CHECK_UNREAD_LEN bytes. -ENOMEM, or it can't be opened. */
+int pfs_check_load_segment(struct pfs_check *check, uint32_t file, uint8_t *bytes, uint8_t *unread);
 
 /* ---- the parts: 0, -ENOMEM, or another error of what nothing can be checked without ---- */
 

@@ -7,16 +7,6 @@
 #include "storage/record.h"
 #include "storage/salvage.h"
 #include "storage/search.h"
-#include "storage/journal.h"
-
-#define HEADER_CRC_AT 12
-
-struct segment {
-	uint32_t file;
-	bool proof_known; /* it was searched, or can't be read */
-	uint64_t number, first_seq, oldest_live, epoch, size;
-	uint64_t proof; /* pfs_search_proof of all of it */
-};
 
 #define MOVES_MAX 4096 /* remembered; what is behind them may look worse than it is */
 
@@ -28,201 +18,24 @@ struct move {
 
 struct journal {
 	struct pfs_check *check;
-	struct segment *at; /* ascending numbers */
+	struct pfs_checked_segment *at; /* ascending numbers */
 	size_t count;
-	uint8_t *bytes, *other; /* PFS_SEGMENT_SIZE each */
-	uint64_t expected;	/* sequence of the next record */
+	uint8_t *bytes, *other;		      /* PFS_SEGMENT_SIZE each */
+	uint8_t unread[PFS_CHECK_UNREAD_LEN]; /* of bytes */
+	uint64_t expected;		      /* sequence of the next record */
 	struct pfs_search search;
-	const struct segment *searched; /* from its first damage on: that is in search */
-	char name[32];			/* of the segment that is in bytes */
-	uint32_t file;			/* its number */
-	struct move *moves;		/* MOVES_MAX, in the order of the records */
+	const struct pfs_checked_segment
+		*searched;  /* from its first damage on: that is in search */
+	char name[32];	    /* of the segment that is in bytes */
+	uint32_t file;	    /* its number */
+	struct move *moves; /* MOVES_MAX, in the order of the records */
 	size_t move_count;
 };
-
-/* The next finding is about this segment's file. */
-static void fault(struct pfs_check *check, enum pfs_fault_kind kind, uint32_t file, uint64_t off,
-		  uint64_t len)
-{
-	check->fault = (struct pfs_fault){kind, file, 0, off, len};
-}
-
-static void name_of(char name[32], uint32_t file)
-{
-	snprintf(name, 32, PFS_SEGMENT_NAME_FMT, file);
-}
-
-/* ---- segments ---- */
-
-/* Reads a segment's file; what it lacks is zeros, as after the power cut that can leave it so. */
-static int load_sized(struct pfs_check *check, uint32_t file, uint8_t *bytes, size_t len,
-		      uint64_t *size)
-{
-	struct pfs_file *f;
-	char name[32];
-	ssize_t n;
-	int err;
-
-	name_of(name, file);
-	memset(bytes, 0, len);
-	err = check->dir->ops->open(check->dir, name, 0, &f);
-	if (err)
-		return err;
-	n = f->ops->read(f, bytes, len, 0);
-	err = f->ops->size(f, size);
-	f->ops->close(f);
-	return n < 0 ? (int)n : err;
-}
-
-static int load(struct pfs_check *check, uint32_t file, uint8_t *bytes, size_t len)
-{
-	uint64_t size;
-
-	return load_sized(check, file, bytes, len, &size);
-}
-
-/* Whether the file is a segment of this store; *why is set when its header is damaged. */
-static bool decode_header(const struct pfs_check *check, const uint8_t *bytes,
-			  struct segment *segment, const char **why)
-{
-	const struct pfs_segment_disk *disk = (const struct pfs_segment_disk *)bytes;
-
-	*why = NULL;
-	if (pfs_is_zero(bytes, sizeof(*disk)))
-		return false;
-	*why = "not a segment (magic)";
-	if (memcmp(disk->magic, PFS_SEGMENT_MAGIC, sizeof(disk->magic)) != 0)
-		return false;
-	*why = "header checksum";
-	if (pfs_get_le32(disk->crc.b) !=
-	    pfs_crc32c(0, bytes + HEADER_CRC_AT, sizeof(*disk) - HEADER_CRC_AT))
-		return false;
-	*why = "segment of another store";
-	if (memcmp(disk->uuid, check->super.uuid, PFS_UUID_LEN) != 0)
-		return false;
-	*why = "its numbers are out of range";
-	segment->number = pfs_get_le64(disk->number.b);
-	segment->first_seq = pfs_get_le64(disk->first_seq.b);
-	segment->oldest_live = pfs_get_le64(disk->oldest_live.b);
-	segment->epoch = pfs_get_le64(disk->open_epoch.b);
-	if (segment->number == 0 || segment->number > PFS_SEGMENT_NUMBER_MAX ||
-	    segment->first_seq > PFS_SEQ_MAX || segment->epoch > PFS_EPOCH_MAX ||
-	    segment->oldest_live > segment->number)
-		return false;
-	*why = NULL;
-	return true;
-}
-
-static int by_number(const void *a, const void *b)
-{
-	const struct segment *x = a, *y = b;
-
-	return x->number < y->number ? -1 : x->number > y->number;
-}
-
-/* Decodes the header and its copy, of which the newer one holds: a write that was cut off leaves
- * one of them as it was. */
-static bool read_copies(struct pfs_check *check, const uint8_t *block, struct segment *segment,
-			const char *name)
-{
-	struct segment copies[PFS_SEGMENT_COPIES] = {*segment, *segment};
-	const char *why[PFS_SEGMENT_COPIES];
-	bool ok[PFS_SEGMENT_COPIES];
-
-	for (unsigned i = 0; i < PFS_SEGMENT_COPIES; i++)
-		ok[i] = decode_header(check, block + i * PFS_SEGMENT_STRIDE, &copies[i], &why[i]);
-	for (unsigned i = 0; i < PFS_SEGMENT_COPIES; i++) {
-		if (ok[i] || !why[i])
-			continue;
-		if (!ok[0] && !ok[1])
-			fault(check, PFS_FAULT_SEGMENT, segment->file, 0, 0);
-		pfs_check_say(check, !check->clean, name, i * PFS_SEGMENT_STRIDE, NULL, "%s%s",
-			      i ? "copy of the header: " : "", why[i]);
-	}
-	if (ok[0] && ok[1])
-		ok[copies[0].number < copies[1].number ||
-				   (copies[0].number == copies[1].number &&
-				    copies[0].oldest_live < copies[1].oldest_live)
-			   ? 0
-			   : 1] = false;
-	*segment = copies[ok[1] ? 1 : 0];
-	return ok[0] || ok[1];
-}
-
-/* Reads the headers. Segments of the clean epoch and before hold nothing; after a clean close there
- * are no others. */
-static void read_headers(struct journal *j)
-{
-	struct pfs_check *check = j->check;
-
-	for (size_t i = 0; i < check->segment_count; i++) {
-		struct segment segment = {.file = check->segments[i]};
-		char name[32];
-		int err =
-			load_sized(check, segment.file, j->bytes, PFS_SEGMENT_DATA, &segment.size);
-
-		/* A device may fail to read what it reads at the next try. */
-		if (err == -EIO)
-			err = load_sized(check, segment.file, j->bytes, PFS_SEGMENT_DATA,
-					 &segment.size);
-
-		name_of(name, segment.file);
-		if (err) {
-			fault(check, PFS_FAULT_SEGMENT, segment.file, 0, 0);
-			pfs_check_say(check, !check->clean, name, 0, NULL, "can't be read: %s",
-				      strerror(-err));
-			continue;
-		}
-		if (!read_copies(check, j->bytes, &segment, name))
-			continue;
-		if (check->clean && segment.epoch > check->super.clean_epoch) {
-			fault(check, PFS_FAULT_EPOCH, segment.file, segment.epoch, 0);
-			pfs_check_say(check, true, PFS_SUPER_NAME, 0, NULL,
-				      "it is older than the journal (%s)", name);
-		}
-		if (segment.epoch > check->super.clean_epoch && !check->clean)
-			j->at[j->count++] = segment;
-	}
-}
-
-/* Leaves out what the newest segment calls dead. */
-static void keep_live(struct journal *j)
-{
-	uint64_t oldest;
-	size_t dead = 0;
-	char name[32];
-
-	if (j->count == 0)
-		return;
-	qsort(j->at, j->count, sizeof(*j->at), by_number);
-	oldest = j->at[j->count - 1].oldest_live;
-	while (dead < j->count && j->at[dead].number < oldest)
-		dead++;
-	j->count -= dead;
-	memmove(j->at, j->at + dead, j->count * sizeof(*j->at));
-	for (size_t i = 1; i < j->count; i++) {
-		if (j->at[i].number != j->at[i - 1].number)
-			continue;
-		name_of(name, j->at[i].file);
-		fault(j->check, PFS_FAULT_TWICE, j->at[i].file, j->at[i - 1].file, 0);
-		pfs_check_say(j->check, true, name, 16, NULL,
-			      "it has the number of another segment, %llu",
-			      (unsigned long long)j->at[i].number);
-	}
-	if (j->count && j->at[0].number > oldest) {
-		name_of(name, j->at[0].file);
-		fault(j->check, PFS_FAULT_GONE, j->at[0].file, 0, 0);
-		pfs_check_say(j->check, true, name, 0, NULL,
-			      "the journal begins with segment %llu, but this is %llu: what was "
-			      "between is lost",
-			      (unsigned long long)oldest, (unsigned long long)j->at[0].number);
-	}
-}
 
 /* ---- records ---- */
 
 /* What the checksums of a segment's records begin with. */
-static uint32_t seed_of(const struct journal *j, const struct segment *segment)
+static uint32_t seed_of(const struct journal *j, const struct pfs_checked_segment *segment)
 {
 	uint8_t seed[16 + PFS_UUID_LEN];
 
@@ -233,7 +46,8 @@ static uint32_t seed_of(const struct journal *j, const struct segment *segment)
 }
 
 /* Length of the verified record at off, 0: there is none. */
-static size_t record_at(const struct journal *j, const struct segment *segment, uint64_t off)
+static size_t record_at(const struct journal *j, const struct pfs_checked_segment *segment,
+			uint64_t off)
 {
 	const struct pfs_record_disk *head = (const struct pfs_record_disk *)(j->bytes + off);
 	size_t len;
@@ -286,34 +100,22 @@ static const char *check_patch(const struct pfs_record_disk *head,
 /* Reads what a record says: its keys (kind NONE: none), and what is wrong with it or NULL. */
 static const char *parse_record(struct journal *j, uint64_t off, size_t len, struct pfs_key keys[2])
 {
-	static const size_t heads[] = {
-		[PFS_RECORD_PUT] = sizeof(struct pfs_put_disk),
-		[PFS_RECORD_PATCH] = sizeof(struct pfs_patch_disk),
-		[PFS_RECORD_ATTR] = sizeof(struct pfs_setattr_disk),
-		[PFS_RECORD_REMOVE] = sizeof(pfs_le64),
-		[PFS_RECORD_MOVE] = sizeof(struct pfs_move_disk),
-	};
-	const uint8_t *begin = j->bytes + off;
+	const uint8_t *begin = j->bytes + off, *body = begin + PFS_RECORD_HEADER_LEN;
 	const struct pfs_record_disk *head = (const struct pfs_record_disk *)begin;
-	struct pfs_record_walk p = {begin, begin + PFS_RECORD_HEADER_LEN, begin + len, false};
-	const void *body;
+	struct pfs_record_walk p = {begin, begin, begin + len, false};
+	size_t keys_end;
 
-	keys[0] = keys[1] = (struct pfs_key){.kind = PFS_KEY_NONE};
-	if (head->type >= pfs_array_len(heads) || !heads[head->type])
-		return "a record of unknown type";
-	body = pfs_record_take(&p, heads[head->type]);
-	pfs_record_take_key(&p, &keys[0]);
-	if (head->type == PFS_RECORD_MOVE)
-		pfs_record_take_key(&p, &keys[1]);
-	if (head->type == PFS_RECORD_PUT || head->type == PFS_RECORD_PATCH)
-		pfs_record_take_pad(&p);
+	if (pfs_record_keys(begin, len, keys, &keys_end) < 0)
+		return "a record that makes no sense";
+	if (head->type != PFS_RECORD_PUT && head->type != PFS_RECORD_PATCH)
+		return NULL;
+	(void)pfs_record_take(&p, keys_end);
+	pfs_record_take_pad(&p);
 	if (p.bad)
 		return "a record that makes no sense";
-	if (head->type == PFS_RECORD_PUT)
-		return check_put(j, head, body, &p);
-	if (head->type == PFS_RECORD_PATCH)
-		return check_patch(head, body, &p);
-	return NULL;
+	return head->type == PFS_RECORD_PUT
+		       ? check_put(j, head, (const struct pfs_put_disk *)body, &p)
+		       : check_patch(head, (const struct pfs_patch_disk *)body, &p);
 }
 
 /* What stood under a key is replaced or removed: no version of it is needed, nor of the key that it
@@ -373,7 +175,7 @@ static int check_record(struct journal *j, uint64_t off, size_t len)
 
 	if (why) {
 		check->result->damaged += keys[0].kind != PFS_KEY_NONE;
-		fault(check, PFS_FAULT_RECORDS, j->file, off, len);
+		pfs_check_about_segment(check, PFS_FAULT_RECORDS, j->file, off, len);
 		pfs_check_say(check, true, j->name, off, &keys[0], "%s", why);
 	} else if (check->record) {
 		int err = check->record(check, j->file, j->bytes, off, len, keys);
@@ -391,12 +193,12 @@ static int check_record(struct journal *j, uint64_t off, size_t len)
 static int is_proven_from(struct journal *j, size_t from)
 {
 	for (size_t i = from; i < j->count; i++) {
-		struct segment *segment = &j->at[i];
+		struct pfs_checked_segment *segment = &j->at[i];
 		struct pfs_search search = {.count = 0};
 		int err = 0;
 
 		if (!segment->proof_known &&
-		    load(j->check, segment->file, j->other, PFS_SEGMENT_SIZE) == 0) {
+		    pfs_check_load_segment(j->check, segment->file, j->other, NULL) == 0) {
 			err = pfs_search_add(&search, j->other, PFS_SEGMENT_DATA, PFS_SEGMENT_SIZE,
 					     PFS_SEGMENT_SIZE, seed_of(j, segment));
 			segment->proof = pfs_search_proof(&search, PFS_SEGMENT_DATA);
@@ -411,7 +213,8 @@ static int is_proven_from(struct journal *j, size_t from)
 
 /* Whether a record from off of the segment in j->bytes on, or in a later one, proves that the
  * expected one was durable. Each segment is searched once. 1, 0 or -ENOMEM. */
-static int is_proven_behind(struct journal *j, const struct segment *segment, uint64_t off)
+static int is_proven_behind(struct journal *j, const struct pfs_checked_segment *segment,
+			    uint64_t off)
 {
 	int err = 0;
 
@@ -430,7 +233,7 @@ static int is_proven_behind(struct journal *j, const struct segment *segment, ui
 
 /* Records in [off, next) do not verify although they were durable; next 0: up to the end. Whose
  * they were is said if that can still be told. */
-static int report_damage(struct journal *j, const struct segment *segment, uint64_t off,
+static int report_damage(struct journal *j, const struct pfs_checked_segment *segment, uint64_t off,
 			 uint64_t next)
 {
 	struct pfs_key keys[2] = {{.kind = PFS_KEY_NONE}, {.kind = PFS_KEY_NONE}};
@@ -452,7 +255,8 @@ static int report_damage(struct journal *j, const struct segment *segment, uint6
 		err = name_keys(j, (const struct pfs_record_disk *)j->other, keys);
 	for (unsigned i = 0; i < (count ? count : 1); i++) {
 		j->check->result->damaged += count != 0;
-		fault(j->check, i ? PFS_FAULT_TOLD : PFS_FAULT_RECORDS, j->file, off, end - off);
+		pfs_check_about_segment(j->check, i ? PFS_FAULT_TOLD : PFS_FAULT_RECORDS, j->file,
+					off, end - off);
 		pfs_check_say(j->check, true, j->name, off, &keys[i],
 			      "%llu bytes of durable records are damaged%s",
 			      (unsigned long long)(end - off),
@@ -465,8 +269,8 @@ static int report_damage(struct journal *j, const struct segment *segment, uint6
 
 /* At off there is no record. Whether the file ends there, although it was there whole when the
  * first record was written to it (FORMAT.md, W8). */
-static bool is_cut(const struct journal *j, const struct segment *segment, bool after_end,
-		   uint64_t off)
+static bool is_cut(const struct journal *j, const struct pfs_checked_segment *segment,
+		   bool after_end, uint64_t off)
 {
 	bool first = segment == j->at;
 
@@ -477,9 +281,40 @@ static bool is_cut(const struct journal *j, const struct segment *segment, bool 
 	return off + 4 > segment->size || off + pfs_get_le32(j->bytes + off) > segment->size;
 }
 
+/* The first piece that can't be read of the record that may be at off; 0: all of it can. */
+static uint64_t first_unread(const struct journal *j, uint64_t off)
+{
+	const struct pfs_record_disk *head = (const struct pfs_record_disk *)(j->bytes + off);
+	uint64_t end = off + PFS_RECORD_LEN_MIN, len;
+
+	if (end > PFS_SEGMENT_SIZE)
+		return 0;
+	len = pfs_get_le32(head->len.b);
+	if (len > PFS_RECORD_LEN_MIN && len <= PFS_SEGMENT_SIZE - off)
+		end = off + len;
+	for (uint64_t i = off / PFS_CHECK_PIECE; i <= (end - 1) / PFS_CHECK_PIECE; i++) {
+		if (pfs_check_bit(j->unread, (uint32_t)i))
+			return i * PFS_CHECK_PIECE;
+	}
+	return 0;
+}
+
+/* What the tail seems to begin with can't be read. */
+static void report_unread(struct journal *j, uint64_t off, uint64_t end)
+{
+	while (end < PFS_SEGMENT_SIZE &&
+	       pfs_check_bit(j->unread, (uint32_t)(end / PFS_CHECK_PIECE)))
+		end += PFS_CHECK_PIECE;
+	pfs_check_about_segment(j->check, PFS_FAULT_RECORDS, j->file, off, end - off);
+	pfs_check_say(j->check, true, j->name, off, NULL,
+		      "%llu bytes can't be read: whether there are records can't be told, so that "
+		      "the store can't be opened before a repair",
+		      (unsigned long long)(end - off));
+}
+
 /* Where a record should be there is none: damage, over which it goes on at *off (0: not here), or
  * the tail (1). */
-static int check_hole(struct journal *j, const struct segment *segment, bool after_end,
+static int check_hole(struct journal *j, const struct pfs_checked_segment *segment, bool after_end,
 		      uint64_t *off)
 {
 	const struct pfs_found *found;
@@ -488,8 +323,12 @@ static int check_hole(struct journal *j, const struct segment *segment, bool aft
 	if (err < 0)
 		return err;
 	if (!err) {
-		if (is_cut(j, segment, after_end, *off)) {
-			fault(j->check, PFS_FAULT_GONE, segment->file, *off, 0);
+		uint64_t unread = first_unread(j, *off);
+
+		if (unread) {
+			report_unread(j, *off, unread);
+		} else if (is_cut(j, segment, after_end, *off)) {
+			pfs_check_about_segment(j->check, PFS_FAULT_GONE, segment->file, *off, 0);
 			pfs_check_say(j->check, true, j->name, *off, NULL,
 				      "the file ends early: whose records are missing can't be "
 				      "told, so that the store can't be opened before a repair");
@@ -509,7 +348,7 @@ static int check_hole(struct journal *j, const struct segment *segment, bool aft
 
 /* Walks one segment. *ended: that before it ended with an END record, and then: this one did; else
  * *off is where it stops. */
-static int check_segment(struct journal *j, const struct segment *segment, bool *ended,
+static int check_segment(struct journal *j, const struct pfs_checked_segment *segment, bool *ended,
 			 uint64_t *off)
 {
 	bool after_end = *ended;
@@ -520,9 +359,9 @@ static int check_segment(struct journal *j, const struct segment *segment, bool 
 		const struct pfs_record_disk *head =
 			(const struct pfs_record_disk *)(j->bytes + *off);
 		size_t len = record_at(j, segment, *off);
-		uint64_t seq = len ? pfs_get_le64(head->seq.b) : 0, at = *off;
+		uint64_t at = *off;
 
-		if (seq != j->expected) {
+		if (!len || pfs_get_le64(head->seq.b) != j->expected) {
 			err = check_hole(j, segment, after_end, off);
 			if (err || *off == 0) {
 				*off = at;
@@ -533,7 +372,7 @@ static int check_segment(struct journal *j, const struct segment *segment, bool 
 		*ended = head->type == PFS_RECORD_END;
 		if (!*ended) {
 			err = check_record(j, *off, len);
-			j->expected = seq + 1;
+			j->expected++;
 		}
 		*off += len;
 	}
@@ -545,7 +384,7 @@ static int check_segment(struct journal *j, const struct segment *segment, bool 
  * before a power cut is rightly gone, with all behind it. */
 static int goes_on(struct journal *j, size_t i, bool ended, uint64_t off)
 {
-	const struct segment *segment = &j->at[i], *before = segment - 1;
+	const struct pfs_checked_segment *segment = &j->at[i], *before = segment - 1;
 	bool complete = segment->number == before->number + 1 && segment->first_seq == j->expected;
 	int err = 0, proven;
 
@@ -555,7 +394,7 @@ static int goes_on(struct journal *j, size_t i, bool ended, uint64_t off)
 	if (proven <= 0)
 		return proven ? proven : complete;
 	if (segment->number > before->number + 1) {
-		fault(j->check, PFS_FAULT_GONE, segment->file, 0, 0);
+		pfs_check_about_segment(j->check, PFS_FAULT_GONE, segment->file, 0, 0);
 		pfs_check_say(j->check, true, j->name, off, NULL,
 			      "segments %llu to %llu, which follow, are missing",
 			      (unsigned long long)before->number + 1,
@@ -578,7 +417,7 @@ static void check_newest(struct journal *j, bool ended)
 	    (!(j->count && ended) && (check->super.journal_epoch <= check->super.clean_epoch ||
 				      epoch >= check->super.journal_epoch)))
 		return;
-	fault(check, PFS_FAULT_GONE, 0, 0, 0);
+	pfs_check_about_segment(check, PFS_FAULT_GONE, 0, 0, 0);
 	pfs_check_say(check, true, "journal", 0, NULL,
 		      "its newest segment is missing: whose records it had can't be told, so that "
 		      "the store can't be opened before a repair");
@@ -595,14 +434,17 @@ static int check_live(struct journal *j)
 	if (j->count)
 		check->window = j->at[0].first_seq;
 	for (size_t i = 0; i < j->count && !err; i++) {
-		const struct segment *segment = &j->at[i];
+		const struct pfs_checked_segment *segment = &j->at[i];
 		int on = i ? goes_on(j, i, ended, off) : 1;
 
 		if (on <= 0)
 			return on;
 		j->file = segment->file;
-		name_of(j->name, segment->file);
-		if (load(check, segment->file, j->bytes, PFS_SEGMENT_SIZE) != 0)
+		pfs_check_segment_name(j->name, segment->file);
+		err = pfs_check_load_segment(check, segment->file, j->bytes, j->unread);
+		if (err == -ENOMEM)
+			return err;
+		if (err)
 			return 0; /* said when its header was read */
 		j->expected = segment->first_seq;
 		err = check_segment(j, segment, &ended, &off);
@@ -624,8 +466,7 @@ int pfs_check_journal(struct pfs_check *check)
 	if (!j.at || !j.bytes || !j.other || !j.moves)
 		err = -ENOMEM;
 	if (!err) {
-		read_headers(&j);
-		keep_live(&j);
+		j.count = pfs_check_live_segments(check, j.at, j.bytes);
 		err = check_live(&j);
 	}
 	pfs_search_free(&j.search);

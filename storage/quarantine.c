@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "storage/base64.h"
+#include "storage/json_scan.h"
 
 #define READ_PIECE 4096 /* a place that can't be read costs so much around it */
 #define UNREAD_MAX 64	/* ranges of a part that a line names */
@@ -33,47 +34,12 @@ static void add(struct line *line, const char *fmt, ...)
 		line->len = pfs_min_u64(line->len + (size_t)n, line->cap - 1);
 }
 
-/* Bytes of the UTF-8 character at p; 0: it is none. */
-static unsigned utf8_len(const uint8_t *p)
-{
-	static const uint8_t lead[][3] = {{0xc2, 0xdf, 2}, {0xe0, 0xef, 3}, {0xf0, 0xf4, 4}};
-	unsigned len = 0;
-
-	if (*p < 0x80)
-		return 1;
-	for (size_t i = 0; i < pfs_array_len(lead); i++) {
-		if (*p >= lead[i][0] && *p <= lead[i][1])
-			len = lead[i][2];
-	}
-	for (unsigned i = 1; i < len; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	/* Overlong forms, surrogates, and what is beyond the last character. */
-	if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
-	    (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f))
-		return 0;
-	return len;
-}
-
 static void add_string(struct line *line, const char *text)
 {
-	const uint8_t *p = (const uint8_t *)text;
+	size_t len = strlen(text);
 
-	add(line, "\"");
-	while (*p) {
-		unsigned len = utf8_len(p);
-
-		if (len == 0)
-			add(line, "\\ufffd");
-		else if (*p < 0x20)
-			add(line, "\\u%04x", *p);
-		else
-			add(line, "%s%.*s", *p == '"' || *p == '\\' ? "\\" : "", (int)len,
-			    (const char *)p);
-		p += len ? len : 1;
-	}
-	add(line, "\"");
+	if (6 * len + 2 < line->cap - line->len)
+		line->len += pfs_json_string_encode(line->at + line->len, text, len);
 }
 
 static void add_head(struct line *line, const struct pfs_kept *kept)
@@ -177,12 +143,8 @@ static int open_file(struct pfs_quarantine *q)
 	q->line = malloc(HEAD_MAX + pfs_base64_encoded_len(PFS_QUARANTINE_PART) + 4);
 	if (!q->bytes || !q->line)
 		return -ENOMEM;
-	err = q->dir->ops->open(q->dir, PFS_QUARANTINE_NAME, PFS_IO_WRITE, &q->file);
-	if (err == -ENOENT) {
-		q->made = true;
-		err = q->dir->ops->open(q->dir, PFS_QUARANTINE_NAME, PFS_IO_WRITE | PFS_IO_CREATE,
-					&q->file);
-	}
+	err = q->dir->ops->open(q->dir, PFS_QUARANTINE_NAME, PFS_IO_WRITE | PFS_IO_CREATE,
+				&q->file);
 	if (err) {
 		q->file = NULL;
 		return err;
@@ -240,11 +202,13 @@ int pfs_quarantine_sync(struct pfs_quarantine *q)
 	if (!q->dirty || !q->file)
 		return 0;
 	err = q->file->ops->sync(q->file);
-	if (!err && q->made)
+	/* Also where the file was there: who made it may have been cut off before this. */
+	if (!err && !q->name_synced)
 		err = q->dir->ops->sync_dir(q->dir);
 	if (err)
 		return err;
-	q->made = q->dirty = false;
+	q->name_synced = true;
+	q->dirty = false;
 	return 0;
 }
 

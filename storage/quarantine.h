@@ -26,7 +26,7 @@ struct pfs_quarantine {
 	struct pfs_dir *dir;
 	struct pfs_file *file; /* NULL: nothing was added yet */
 	uint64_t end, entries;
-	bool made, dirty;
+	bool name_synced, dirty;
 	uint8_t *bytes; /* PFS_QUARANTINE_PART */
 	char *line;
 };

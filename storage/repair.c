@@ -249,7 +249,7 @@ static int keep_records(struct pfs_repair *repair, struct pfs_repair_item *item)
 	char name[32];
 	int err;
 
-	snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, item->fault.number);
+	pfs_check_segment_name(name, item->fault.number);
 	kept.where = name;
 	err = repair->dir->ops->open(repair->dir, name, 0, &file);
 	if (err)
@@ -279,7 +279,7 @@ static int set_aside(struct pfs_repair *repair, struct pfs_repair_item *item)
 	if (item->fault.kind == PFS_FAULT_DICT)
 		snprintf(name, sizeof(name), PFS_DICT_NAME_FMT, item->fault.number);
 	else
-		snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, item->fault.number);
+		pfs_check_segment_name(name, item->fault.number);
 	/* Both copies of its header are said to be damaged; a device may fail to read what it reads
 	 * at the next try. */
 	if (!exists(repair->dir, name) || is_good_now(repair, &item->fault))
@@ -297,20 +297,27 @@ static int set_aside(struct pfs_repair *repair, struct pfs_repair_item *item)
 	return 0;
 }
 
-static int do_journal(struct pfs_repair *repair)
+/* What is to be done about segments and dictionaries. */
+static int do_others(struct pfs_repair *repair)
 {
 	int err = 0;
 
 	for (size_t i = 0; i < repair->count && !err; i++) {
 		struct pfs_repair_item *item = &repair->items[i];
 
-		if (item->deed == PFS_DEED_ASIDE &&
-		    (item->fault.kind == PFS_FAULT_SEGMENT || item->fault.kind == PFS_FAULT_DICT ||
-		     item->fault.kind == PFS_FAULT_TWICE))
-			err = set_aside(repair, item);
-		if (item->fault.kind == PFS_FAULT_SEQUENCE)
+		if (item->deed == PFS_DEED_LATER)
+			continue;
+		switch (item->fault.kind) {
+		case PFS_FAULT_SEGMENT:
+		case PFS_FAULT_DICT:
+		case PFS_FAULT_TWICE: err = set_aside(repair, item); break;
+		case PFS_FAULT_RECORDS: err = pfs_repair_clear_records(repair, item); break;
+		case PFS_FAULT_SEQUENCE:
 			repair->super.sequence =
 				pfs_max_u64(repair->super.sequence, repair->check.seq_max);
+			break;
+		default: break;
+		}
 	}
 	return err;
 }
@@ -346,13 +353,12 @@ static void tell_rest(struct pfs_repair *repair)
 	}
 }
 
+/* R3. Also where there is none: a repair that was cut off may have removed it, and not durably. */
 static int remove_index(struct pfs_repair *repair)
 {
 	int err = repair->dir->ops->unlink(repair->dir, PFS_INDEX_NAME);
 
-	if (err == -ENOENT)
-		return 0;
-	return err ? err : repair->dir->ops->sync_dir(repair->dir);
+	return err && err != -ENOENT ? err : repair->dir->ops->sync_dir(repair->dir);
 }
 
 /* Opening replays what there is of the journal and makes what is derived anew. */
@@ -438,7 +444,7 @@ static int act(struct pfs_repair *repair)
 	if (!err)
 		err = pfs_repair_pages(repair);
 	if (!err)
-		err = do_journal(repair);
+		err = do_others(repair);
 	if (!err)
 		err = pfs_repair_write_super(repair);
 	if (!err)

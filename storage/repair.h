@@ -97,7 +97,14 @@ bool pfs_repair_is_about_page(enum pfs_fault_kind kind);
 int pfs_repair_plan_pages(struct pfs_repair *repair);
 int pfs_repair_pages(struct pfs_repair *repair);
 
-/* repair_journal.c: of a store that was not closed: opens it read-only to see which documents a
+/* repair_journal.c: writes zeros where the device can't read any more, by the piece around all of
+ * [from, end): it then mostly can again. *cleared is where the first of them is, or UINT64_MAX. */
+int pfs_repair_clear_unreadable(struct pfs_file *file, uint64_t from, uint64_t end,
+				uint64_t *cleared);
+/* The same in the segment that the item's records are in, durably. */
+int pfs_repair_clear_records(struct pfs_repair *repair, const struct pfs_repair_item *item);
+
+/* Of a store that was not closed: opens it read-only to see which documents a
  * replay will lose, and keeps aside what there is of them. */
 int pfs_repair_rehearse(struct pfs_repair *repair);
 

@@ -1,7 +1,47 @@
-/* What a replay over damage will lose, found out before it does. */
-#include <stdlib.h>
-
+/* What can't be read of the journal; what a replay over damage will lose, found out before it does.
+ */
 #include "storage/repair.h"
+
+/* ---- what can't be read ---- */
+
+int pfs_repair_clear_unreadable(struct pfs_file *file, uint64_t from, uint64_t end,
+				uint64_t *cleared)
+{
+	static const uint8_t zeros[PFS_CHECK_PIECE];
+	int err = 0;
+
+	*cleared = UINT64_MAX;
+	for (uint64_t off = from - from % PFS_CHECK_PIECE; off < end && !err;
+	     off += PFS_CHECK_PIECE) {
+		uint8_t piece[PFS_CHECK_PIECE];
+
+		if (file->ops->read(file, piece, sizeof(piece), off) >= 0)
+			continue;
+		err = file->ops->write(file, zeros, sizeof(zeros), off);
+		*cleared = pfs_min_u64(*cleared, off);
+	}
+	return err;
+}
+
+int pfs_repair_clear_records(struct pfs_repair *repair, const struct pfs_repair_item *item)
+{
+	uint64_t off = item->fault.off, cleared;
+	struct pfs_file *file;
+	char name[32];
+	int err;
+
+	pfs_check_segment_name(name, item->fault.number);
+	err = repair->dir->ops->open(repair->dir, name, PFS_IO_WRITE, &file);
+	if (err)
+		return err;
+	err = pfs_repair_clear_unreadable(file, off, off + item->fault.len, &cleared);
+	if (!err && cleared != UINT64_MAX)
+		err = file->ops->sync(file);
+	file->ops->close(file);
+	return err;
+}
+
+/* ---- what will be lost ---- */
 
 #define REASON "changes of it in the journal have lost what they were made to"
 
@@ -55,7 +95,7 @@ static int keep_record(struct pfs_check *check, uint32_t file, const uint8_t *by
 	}
 	if (!kept.key)
 		return 0;
-	snprintf(name, sizeof(name), PFS_SEGMENT_NAME_FMT, file);
+	pfs_check_segment_name(name, file);
 	kept.where = name;
 	err = check->dir->ops->open(check->dir, name, 0, &segment);
 	if (err)

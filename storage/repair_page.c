@@ -1,9 +1,6 @@
 /* Putting page files right: headers, lengths, slots, names. */
-#include <stdlib.h>
-
 #include "storage/repair.h"
 
-#define PIECE 4096u
 #define SECTOR 512u
 
 /* ---- which items ---- */
@@ -236,7 +233,7 @@ static int plan_front(struct pfs_repair *repair, struct pfs_file *file,
 	return err;
 }
 
-/* ---- lengths ---- */
+/* ---- lengths, slots that can't be read ---- */
 
 static uint64_t file_size(struct pfs_file *file)
 {
@@ -268,41 +265,24 @@ static int keep_surplus(struct pfs_repair *repair, struct pfs_file *file,
 	return err;
 }
 
-static int set_length(struct pfs_repair *repair, struct pfs_file *file,
-		      const struct pfs_checked_page *page, uint64_t size)
+static int set_length(struct pfs_file *file, const struct pfs_checked_page *page, uint64_t size)
 {
 	bool shorter = file_size(file) < size;
 	int err = file->ops->truncate(file, size);
 
-	(void)repair;
 	return !err && shorter ? write_header(file, &page->header, size - PFS_PAGE_TRAILER_LEN)
 			       : err;
 }
 
-/* ---- slots that can't be read ---- */
-
-/* Writes zeros where the device can't read any more: it then mostly can again. Slots become unused
- * ones. */
-static int clear_unreadable(struct pfs_repair *repair, struct pfs_file *file,
-			    const struct pfs_checked_page *page, const struct pfs_fault *fault)
+/* Slots that can't be read become unused ones. */
+static int clear_slots(struct pfs_file *file, const struct pfs_checked_page *page,
+		       const struct pfs_fault *fault)
 {
-	static const uint8_t zeros[PIECE];
-	uint64_t end =
-		pfs_min_u64(pfs_slot_offset(fault->slot + (uint32_t)fault->len), file_size(file));
-	int err = 0;
+	uint64_t end = pfs_slot_offset(fault->slot + (uint32_t)fault->len), cleared;
+	int err = pfs_repair_clear_unreadable(file, pfs_slot_offset(fault->slot),
+					      pfs_min_u64(end, file_size(file)), &cleared);
 
-	(void)repair;
-	for (uint64_t off = pfs_slot_offset(fault->slot) & ~(uint64_t)(PIECE - 1);
-	     off < end && !err; off += PIECE) {
-		uint8_t piece[PIECE];
-
-		if (file->ops->read(file, piece, PIECE, off) >= 0)
-			continue;
-		err = file->ops->write(file, zeros, PIECE, off);
-		if (!err && off == 0)
-			err = write_header(file, &page->header, 0);
-	}
-	return err;
+	return !err && cleared == 0 ? write_header(file, &page->header, 0) : err;
 }
 
 /* ---- planning ---- */
@@ -487,7 +467,9 @@ static int do_number(struct pfs_repair *repair, struct pfs_repair_item *item)
 static const char *deed_text(const struct pfs_repair_item *item)
 {
 	switch (item->deed) {
-	case PFS_DEED_NONE: return "it was to be read at the next try";
+	case PFS_DEED_NONE:
+		return item->fault.kind == PFS_FAULT_SMALL ? "the store's smallest is less now"
+							   : "it was to be read at the next try";
 	case PFS_DEED_WRITE:
 		return item->corrected ? "corrected: the document is there again" : "corrected";
 	case PFS_DEED_CLEAR: return "it held no document; cleared";
@@ -535,10 +517,8 @@ static int do_item(struct pfs_repair *repair, struct pfs_file *file,
 	case PFS_FAULT_TRAILER:
 		return write_header(file, &page->header,
 				    page->header.page_size - PFS_PAGE_TRAILER_LEN);
-	case PFS_FAULT_LENGTH: return set_length(repair, file, page, item->fault.off);
-	case PFS_FAULT_UNREADABLE:
-		item->lost = true;
-		return clear_unreadable(repair, file, page, &item->fault);
+	case PFS_FAULT_LENGTH: return set_length(file, page, item->fault.off);
+	case PFS_FAULT_UNREADABLE: item->lost = true; return clear_slots(file, page, &item->fault);
 	default: break;
 	}
 	if (item->deed == PFS_DEED_NONE)

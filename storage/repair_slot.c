@@ -272,8 +272,10 @@ static int plan_length(const struct source *s, const struct pfs_slot_disk *disk,
 	struct pfs_slot slot;
 	uint64_t len;
 
+	item->deed = PFS_DEED_NONE;
+	/* It did: a device may fail to read what it reads at the next try. */
 	if (!decode(s, disk, &slot) || !verifies(s, &slot, &value))
-		return 0; /* it is told of as such */
+		return 0;
 	len = pfs_slot_len_round(pfs_max_u64(value.c.header_len + value.c.body_len,
 					     s->repair->super.min_value_size));
 	if (len == slot.len || slot.off + len > s->page->header.page_size - PFS_PAGE_TRAILER_LEN ||
@@ -282,7 +284,6 @@ static int plan_length(const struct source *s, const struct pfs_slot_disk *disk,
 
 		super->min_value_size = (uint32_t)pfs_max_u64(
 			PFS_MIN_VALUE_MIN, pfs_min_u64(super->min_value_size, slot.len));
-		item->deed = PFS_DEED_NONE;
 		return 0;
 	}
 	slot.len = len;

@@ -1,5 +1,4 @@
 /* The superblock of a store that is repaired: read, or worked out from the other files. */
-#include <stdlib.h>
 #include <sys/random.h>
 
 #include "storage/crc.h"
@@ -110,14 +109,14 @@ static void look_at_segment(struct hints *hints, struct pfs_file *file)
 		    memcmp(disk.magic, PFS_SEGMENT_MAGIC, sizeof(disk.magic)) != 0 ||
 		    pfs_get_le32(disk.crc.b) != pfs_crc32c(0, (uint8_t *)&disk + HEADER_CRC_AT,
 							   sizeof(disk) - HEADER_CRC_AT) ||
-		    (hints->uuid && memcmp(disk.uuid, hints->uuid, PFS_UUID_LEN) != 0))
+		    (hints->uuid && memcmp(disk.uuid, hints->uuid, PFS_UUID_LEN) != 0) ||
+		    pfs_get_le64(disk.open_epoch.b) > PFS_EPOCH_MAX ||
+		    pfs_get_le64(disk.first_seq.b) > PFS_SEQ_MAX)
 			continue;
 		tell_uuid(hints, disk.uuid);
 		hints->segment_epoch =
 			pfs_max_u64(hints->segment_epoch, pfs_get_le64(disk.open_epoch.b));
-		if (pfs_get_le64(disk.first_seq.b) <= PFS_SEQ_MAX)
-			hints->sequence =
-				pfs_max_u64(hints->sequence, pfs_get_le64(disk.first_seq.b));
+		hints->sequence = pfs_max_u64(hints->sequence, pfs_get_le64(disk.first_seq.b));
 		hints->segments++;
 		return;
 	}
@@ -131,7 +130,8 @@ static void look_at_index(struct hints *hints, struct pfs_file *file)
 	    memcmp(disk.magic, PFS_INDEX_MAGIC, sizeof(disk.magic)) != 0 ||
 	    pfs_get_le32(disk.crc.b) !=
 		    pfs_crc32c(0, (uint8_t *)&disk + HEADER_CRC_AT, sizeof(disk) - HEADER_CRC_AT) ||
-	    (hints->uuid && memcmp(disk.uuid, hints->uuid, PFS_UUID_LEN) != 0))
+	    (hints->uuid && memcmp(disk.uuid, hints->uuid, PFS_UUID_LEN) != 0) ||
+	    pfs_get_le64(disk.epoch.b) > PFS_EPOCH_MAX)
 		return;
 	tell_uuid(hints, disk.uuid);
 	hints->index_epoch = pfs_get_le64(disk.epoch.b);

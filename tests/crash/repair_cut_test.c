@@ -75,7 +75,7 @@ static struct pfs_sim *broken_store(bool closed)
 	pfs_sim_free(sim);
 	damage(broken, places);
 	spoil(broken, &places[14], 3);
-	/* Then only the quarantine itself makes its name durable. */
+	/* As after a repair that was cut off. */
 	remove_file(broken, PFS_INDEX_NAME);
 	pfs_sim_settle(broken);
 	return broken;

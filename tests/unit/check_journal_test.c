@@ -1,5 +1,6 @@
 /* storage/check*.c: stores that were not closed. What a kill or a power cut leaves is no damage;
  * damage in the journal is found. */
+#include "storage/crc.h"
 #include "storage/journal.h"
 #include "tests/unit/forged.h"
 #include "tests/unit/store_helpers.h"
@@ -328,6 +329,36 @@ static void forged_tails_are_normal(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: where a segment's header has no sequence of its first record, nothing is taken for one:
+ * zeros are a tail, and true records show that the header is wrong. */
+static void no_record_is_seen_where_there_is_none(void **state)
+{
+	static const uint8_t zeros[4096];
+	struct pfs_sim *sim = killed_store(3, 300);
+	struct segment s[8];
+
+	(void)state;
+	assert_int_equal(read_segments(sim, s, pfs_array_len(s)), 1);
+	for (unsigned i = 0; i < PFS_SEGMENT_COPIES; i++) {
+		struct pfs_segment_disk disk;
+
+		read_at(sim, s[0].name, i * PFS_SEGMENT_STRIDE, &disk, sizeof(disk));
+		pfs_put_le64(disk.first_seq.b, 0);
+		pfs_put_le32(disk.crc.b, pfs_crc32c(0, (uint8_t *)&disk + 12, sizeof(disk) - 12));
+		write_at(sim, s[0].name, i * PFS_SEGMENT_STRIDE, &disk, sizeof(disk));
+	}
+	for (unsigned empty = 0; empty < 2; empty++) {
+		struct found *found = check_store(sim);
+
+		assert_int_equal(found->fatal, !empty);
+		if (!empty)
+			assert_non_null(strstr(found->at[0].text, "durable records are damaged"));
+		free(found);
+		write_at(sim, s[0].name, PFS_SEGMENT_DATA, zeros, sizeof(zeros));
+	}
+	pfs_sim_free(sim);
+}
+
 /* Proves: segments that are newer than a superblock which says that the store was closed show that
  * the superblock is an old one. */
 static void journal_newer_than_the_superblock_is_found(void **state)
@@ -487,6 +518,7 @@ int main(void)
 		cmocka_unit_test(damage_between_segments_is_found),
 		cmocka_unit_test(torn_tails_are_normal),
 		cmocka_unit_test(forged_tails_are_normal),
+		cmocka_unit_test(no_record_is_seen_where_there_is_none),
 		cmocka_unit_test(journal_newer_than_the_superblock_is_found),
 		cmocka_unit_test(damage_outside_of_the_window_is_fatal),
 		cmocka_unit_test(random_damage_is_never_missed),

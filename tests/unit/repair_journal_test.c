@@ -216,6 +216,78 @@ static void damaged_segments_are_set_aside(void **state)
 	pfs_sim_free(sim);
 }
 
+/* ---- what can't be read ---- */
+
+struct bad_piece {
+	uint64_t off;
+	bool cleared; /* it was written to */
+};
+
+static bool is_in_piece(const struct bad_piece *bad, const struct pfs_sim_step *step)
+{
+	return strcmp(step->name, segment) == 0 && step->off < bad->off + 4096 &&
+	       bad->off < step->off + step->len;
+}
+
+static int fail_piece(void *arg, const struct pfs_sim_step *step)
+{
+	const struct bad_piece *bad = arg;
+
+	return step->kind == PFS_SIM_READ && !bad->cleared && is_in_piece(bad, step) ? -EIO : 0;
+}
+
+static int clear_piece(void *arg, const struct pfs_sim_step *step)
+{
+	struct bad_piece *bad = arg;
+
+	bad->cleared |= step->kind == PFS_SIM_WRITE && is_in_piece(bad, step);
+	return 0;
+}
+
+/* Proves: a place of the journal that can't be read is found, in a record that was durable or where
+ * the next would be; a repair keeps aside what there is, writes over the place, and loses nothing
+ * else. */
+static void places_that_can_not_be_read(void **state)
+{
+	(void)state;
+	for (unsigned tail = 0; tail < 2; tail++) {
+		uint64_t offs[DOCS + 1];
+		struct pfs_sim *sim = journal_store(offs);
+		struct bad_piece bad = {.off = tail ? offs[DOCS] - 1 : offs[9] + 50000};
+		struct pfs_store *store;
+		struct repaired *done;
+		struct found *found;
+		char *text;
+
+		bad.off -= bad.off % 4096;
+		pfs_sim_on_look(sim, fail_piece, &bad);
+		pfs_sim_on_step(sim, clear_piece, &bad);
+		found = check_store(sim);
+		print_found(found);
+		assert_int_equal(found->fatal, 1);
+		assert_string_equal(found->at[0].where, segment);
+		assert_true(found->at[0].offset <= bad.off + 4095);
+		assert_true((strstr(found->at[0].text, "can't be read") != NULL) == tail);
+		free(found);
+		assert_false(bad.cleared);
+		done = repair_store(sim);
+		assert_true(bad.cleared);
+		assert_int_equal(done->result.lost + done->result.unknown, 1);
+		assert_true(done->result.kept >= 1);
+		store = open_store(sim);
+		for (unsigned i = 0; i < DOCS; i++) {
+			if (offs[i + 1] <= bad.off || offs[i] >= bad.off + 4096)
+				assert_int_equal(doc_state(store, i), 0);
+		}
+		assert_int_equal(pfs_store_close(store), 0);
+		text = quarantine_text(sim);
+		assert_non_null(strstr(text, "\"unread\":[["));
+		free(text);
+		free(done);
+		pfs_sim_free(sim);
+	}
+}
+
 /* Proves: a missing segment is told, and the store can be used after a repair. */
 static void missing_segments_are_told(void **state)
 {
@@ -275,6 +347,7 @@ int main(void)
 		cmocka_unit_test(records_of_unknown_documents),
 		cmocka_unit_test(changes_of_lost_records_find_no_base),
 		cmocka_unit_test(damaged_segments_are_set_aside),
+		cmocka_unit_test(places_that_can_not_be_read),
 		cmocka_unit_test(missing_segments_are_told),
 		cmocka_unit_test(changes_of_lost_documents_are_kept),
 	};
