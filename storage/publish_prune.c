@@ -85,20 +85,21 @@ static int spare(struct prune *prune, uint32_t generation)
 }
 
 /* Their manifests are named by their numbers with leading zeros: the newest are the last. One above
- * the current is of a publication that was cut off. */
+ * the current is of a publication that was cut off. The current one stays also where a list that is
+ * not up to date lacks it. */
 static int choose(struct prune *prune, uint32_t keep, uint32_t current)
 {
-	size_t end = prune->generations.count, kept = 0;
-	int err = 0;
+	size_t end = prune->generations.count, kept = 1;
+	int err = spare(prune, current);
 
 	sort_names(&prune->generations);
 	for (size_t i = end; i > 0 && !err; i--) {
 		const char *name = prune->generations.at[i - 1];
 		uint32_t generation;
 
-		if (!pfs_generation_is_name(name, &generation))
+		if (!pfs_generation_is_name(name, &generation) || generation == current)
 			continue;
-		if (generation <= current && kept < keep) {
+		if (generation < current && kept < keep) {
 			kept++;
 			err = spare(prune, generation);
 		} else {

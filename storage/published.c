@@ -4,7 +4,6 @@
 
 #include "storage/crc.h"
 #include "storage/io_http.h"
-#include "storage/page.h"
 
 _Static_assert(PFS_CHUNK_LEN == PFS_CHUNK_SIZE, "the cache knows the manifest's chunks");
 
@@ -201,8 +200,10 @@ static int load_generation(struct pfs_published *p, const struct pfs_current_gen
 	int err = g ? read_manifest(p, current, &bytes, reason) : -ENOMEM;
 
 	*out = NULL;
-	if (!err)
+	if (!err) {
+		g->crc = current->crc;
 		err = pfs_manifest_decode(&g->m, bytes, current->len, &why);
+	}
 	free(bytes);
 	if (!err && g->m.generation != current->generation) {
 		why = "it is another one's";
@@ -353,7 +354,9 @@ static int refresh(struct pfs_published *p, struct pfs_refreshed *out, struct pf
 	struct pfs_generation *g;
 	int err = read_current(p, &current, reason);
 
-	if (err || (before && before->m.generation == current.generation))
+	/* A collection that was made anew begins with the same numbers. */
+	if (err ||
+	    (before && before->m.generation == current.generation && before->crc == current.crc))
 		return err;
 	err = load_generation(p, &current, &g, reason);
 	if (err)

@@ -24,6 +24,7 @@ struct pfs_published_block;
 struct pfs_generation {
 	struct pfs_generation *older;
 	struct pfs_manifest m;
+	uint32_t crc;		     /* of the manifest */
 	uint32_t base;		     /* of object numbers */
 	struct pfs_cached **files;   /* of the objects */
 	struct pfs_codec_dict *dict; /* NULL: none */
@@ -105,6 +106,11 @@ ssize_t pfs_published_list(struct pfs_published *p, struct pfs_generation *g, ui
 void pfs_published_key(const struct pfs_published_doc *doc, struct pfs_key *key);
 void pfs_published_attr(const struct pfs_generation *g, const struct pfs_published_doc *doc,
 			struct pfs_attr *attr);
+
+/* NULL: it is the block that the manifest speaks of, and its containers are in the page; else what
+ * is wrong. */
+const char *pfs_published_misfit(const struct pfs_generation *g, uint32_t number,
+				 const struct pfs_key_block *block);
 
 /* The generation is about to be freed. Lock. */
 void pfs_published_drop_blocks(struct pfs_published *p, const struct pfs_generation *g);

@@ -301,15 +301,9 @@ static bool read_block(struct checking *c, uint32_t number)
 {
 	const struct pfs_manifest_block *about = &c->g->m.blocks[number];
 	const uint8_t *bytes = read_chunks(c, about);
-	const struct pfs_key_entry *last;
 
-	if (!bytes || pfs_key_block_decode(c->block, bytes, about->len) != 0)
-		return false;
-	last = &c->block->entries[c->block->count - 1];
-	return c->block->kind == about->kind && c->block->count == about->count &&
-	       memcmp(c->block->entries[0].key, about->key, 16) == 0 &&
-	       c->block->first + c->page->first_rank == about->rank &&
-	       (uint64_t)last->off + last->len <= pfs_page_containers_len(c->page);
+	return bytes && pfs_key_block_decode(c->block, bytes, about->len) == 0 &&
+	       !pfs_published_misfit(c->g, number, c->block);
 }
 
 /* Whose slot it is, as far as slot and container tell. */

@@ -55,9 +55,8 @@ void pfs_published_drop_blocks(struct pfs_published *p, const struct pfs_generat
 
 /* ---- reading blocks ---- */
 
-/* Whether it is the block that the manifest speaks of, and its containers are in the page. */
-static const char *misfit(const struct pfs_generation *g, uint32_t number,
-			  const struct pfs_key_block *block)
+const char *pfs_published_misfit(const struct pfs_generation *g, uint32_t number,
+				 const struct pfs_key_block *block)
 {
 	const struct pfs_manifest_block *about = &g->m.blocks[number];
 	const struct pfs_manifest_object *page = &g->m.objects[about->page];
@@ -102,7 +101,7 @@ static int load(struct pfs_published *p, struct pfs_generation *g, uint32_t numb
 		kept->g = g;
 		kept->number = number;
 		if (pfs_key_block_decode(&kept->block, bytes, about->len) == 0)
-			why = misfit(g, number, &kept->block);
+			why = pfs_published_misfit(g, number, &kept->block);
 		if (why) {
 			pfs_cached_drop(g->files[about->keys], about->off, about->len);
 			err = damaged(p, g, about->keys, about->off, why);

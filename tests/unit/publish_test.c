@@ -624,6 +624,59 @@ static void pruning_needs_to_know(void **state)
 	pfs_sim_free(sim);
 }
 
+/* The directory's own operation, and the names that come of it but for one. */
+static int (*list_all)(struct pfs_dir *dir, pfs_io_list_fn *fn, void *arg);
+
+struct partly {
+	pfs_io_list_fn *fn;
+	void *arg;
+};
+
+static int give_others(void *arg, const char *name)
+{
+	const struct partly *p = arg;
+
+	return strcmp(name, "generation-00000003") == 0 ? 0 : p->fn(p->arg, name);
+}
+
+static int list_others(struct pfs_dir *dir, pfs_io_list_fn *fn, void *arg)
+{
+	struct partly p = {fn, arg};
+
+	return list_all(dir, give_others, &p);
+}
+
+/* Proves: the current generation stays, and counts, also where the list lacks its manifest. */
+static void pruning_keeps_the_current_one(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct source s = {.count = 2, .doc = large_doc, .changed = 0, .absent = NONE};
+	struct pfs_publish_options options = publish_options();
+	struct pfs_publish_result r;
+	struct pfs_prune_result pruned;
+	struct pfs_io_ops ops;
+	struct pfs_dir *dir;
+	struct listing l;
+
+	(void)state;
+	for (s.version = 1; s.version <= 2; s.version++)
+		publish_ok(pfs_sim_io(sim), &s);
+	dir = open_where(pfs_sim_io(sim));
+	ops = *dir->ops;
+	list_all = ops.list;
+	ops.list = list_others;
+	dir->ops = &ops;
+	assert_int_equal(publish_to(dir, &s, &options, 1, &r, &pruned), 0);
+	assert_int_equal(r.generation, 3);
+	assert_int_equal(pruned.generations, 2);
+	ops.list = list_all;
+	assert_int_equal(verify_published(dir, &s), 3);
+	l = list_where(dir);
+	assert_int_equal(l.generations, 1);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -639,6 +692,7 @@ int main(void)
 		cmocka_unit_test(a_failing_step_changes_nothing),
 		cmocka_unit_test(pruning_leaves_what_is_needed),
 		cmocka_unit_test(pruning_needs_to_know),
+		cmocka_unit_test(pruning_keeps_the_current_one),
 	};
 
 	if (!pfs_hash_version()) {

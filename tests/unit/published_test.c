@@ -790,6 +790,34 @@ static void what_is_none_is_no_collection(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: a collection that was removed and published anew is taken up by a refresh, although its
+ * generation has the number of the one before. */
+static void a_collection_made_anew_is_taken_up(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct source old = odd_source(100), now = old;
+	struct pfs_store *store = publish_and_open(sim, &old);
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+	struct names names = {.count = 0};
+	struct pfs_refreshed r;
+
+	(void)state;
+	now.changed = 4;
+	now.version = 1;
+	assert_int_equal(dir->ops->list(dir, add_name, &names), 0);
+	for (size_t i = 0; i < names.count; i++)
+		assert_int_equal(dir->ops->unlink(dir, names.at[i]), 0);
+	dir->ops->close_dir(dir);
+	publish_ok(pfs_sim_io(sim), &now);
+	assert_int_equal(pfs_store_refresh(store, &r), 0);
+	assert_true(r.changed && r.generation == 1);
+	expect_doc(store, &now, 4);
+	assert_int_equal(pfs_store_refresh(store, &r), 0);
+	assert_false(r.changed);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -800,6 +828,7 @@ int main(void)
 		cmocka_unit_test(lines_are_known_from_the_keys),
 		cmocka_unit_test(a_newer_generation_is_taken_up),
 		cmocka_unit_test(a_failed_refresh_changes_nothing),
+		cmocka_unit_test(a_collection_made_anew_is_taken_up),
 		cmocka_unit_test(damage_is_an_error_and_found),
 		cmocka_unit_test(what_is_missing_costs_its_own),
 		cmocka_unit_test(what_does_not_belong_together_is_an_error),
