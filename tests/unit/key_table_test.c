@@ -233,6 +233,70 @@ static void keys_ascend(void **state)
 	free(f);
 }
 
+static void expect(struct fixture *f, int result)
+{
+	f->len = pfs_key_block_encode(f->bytes, &f->block);
+	assert_int_equal(pfs_key_block_decode(&f->got, f->bytes, f->len), result);
+	if (!result)
+		assert_same(f);
+}
+
+/* Proves: each number may be as large as the format says, and no larger. */
+static void bounds_are_exact(void **state)
+{
+	struct fixture *f = make();
+	struct pfs_key_entry *e = f->block.entries;
+
+	(void)state;
+	for (unsigned over = 0; over < 2; over++) {
+		int result = over ? -EUCLEAN : 0;
+
+		fill(f, PFS_KEY_NUM, 2);
+		e[1].raw_len = (uint32_t)PFS_GIB + over;
+		expect(f, result);
+		fill(f, PFS_KEY_NUM, 2);
+		e[0].own_attr = true;
+		e[0].mode = 07777 + over;
+		expect(f, result);
+		fill(f, PFS_KEY_NUM, 2);
+		e[1].len = 1 - over;
+		expect(f, result);
+		fill(f, PFS_KEY_NUM, 2);
+		e[1].off = UINT32_MAX + over;
+		e[0].off = UINT32_MAX + over - e[0].len;
+		expect(f, result);
+		fill(f, PFS_KEY_NUM, 2);
+		f->block.first = PFS_SLOT_NUMBER_MAX + over;
+		expect(f, result);
+	}
+	free(f);
+}
+
+/* Proves: of a header that says what can't be, none is taken for a block. */
+static void odd_headers_are_refused(void **state)
+{
+	static const struct {
+		size_t at;
+		uint8_t byte;
+	} cases[] = {
+		{4, 0},		 /* no entries */
+		{5, 8},		 /* 2049 of them */
+		{6, 0},	 {6, 3}, /* no kind of a point's key */
+		{7, 1},		 /* not zero */
+		{32, 1},	 /* behind a number */
+	};
+	struct fixture *f = make();
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		fill(f, PFS_KEY_NUM, 1);
+		f->bytes[cases[i].at] = cases[i].byte;
+		seal(f);
+		assert_int_equal(pfs_key_block_decode(&f->got, f->bytes, f->len), -EUCLEAN);
+	}
+	free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -242,6 +306,8 @@ int main(void)
 		cmocka_unit_test(damage_is_refused),
 		cmocka_unit_test(forged_blocks_keep_the_promises),
 		cmocka_unit_test(keys_ascend),
+		cmocka_unit_test(bounds_are_exact),
+		cmocka_unit_test(odd_headers_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

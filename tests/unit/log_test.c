@@ -194,6 +194,42 @@ static void a_flood_is_limited(void **state)
 	assert_int_equal(limit.hidden, 0);
 }
 
+struct two_lines {
+	unsigned count;
+	char lines[2][PFS_LOG_LINE_MAX];
+};
+
+static void catch_two(void *arg, enum pfs_log_level level, const char *line)
+{
+	struct two_lines *caught = arg;
+
+	(void)level;
+	snprintf(caught->lines[caught->count++ % 2], PFS_LOG_LINE_MAX, "%s", line);
+}
+
+/* Proves: within one span exactly PFS_LOG_BURST are shown, and the first of the next says how many
+ * were not; in a span that hid nothing, nothing is said of that. */
+static void what_was_hidden_is_counted(void **state)
+{
+	struct two_lines caught = {0};
+	const struct pfs_logger logger = {.fn = catch_two, .arg = &caught};
+	struct pfs_log_limit limit = {.begun_s = INT64_MAX / 2}; /* this span does not end */
+
+	(void)state;
+	for (unsigned i = 1; i <= 1000; i++)
+		pfs_logf_limited(&limit, &logger, PFS_LOG_WARNING, "number %u", i);
+	assert_int_equal(caught.count, PFS_LOG_BURST);
+	limit.begun_s = INT64_MIN / 2;
+	caught.count = 0;
+	pfs_logf_limited(&limit, &logger, PFS_LOG_WARNING, "the next");
+	assert_int_equal(caught.count, 2);
+	assert_string_equal(caught.lines[0], "990 messages like the following were not shown");
+	assert_string_equal(caught.lines[1], "the next");
+	limit.begun_s = INT64_MIN / 2;
+	pfs_logf_limited(&limit, &logger, PFS_LOG_WARNING, "the last");
+	assert_int_equal(caught.count, 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -204,6 +240,7 @@ int main(void)
 		cmocka_unit_test(a_broken_invariant_is_named),
 		cmocka_unit_test(the_first_reason_stays),
 		cmocka_unit_test(a_flood_is_limited),
+		cmocka_unit_test(what_was_hidden_is_counted),
 	};
 
 	return cmocka_run_group_tests_name("log", tests, NULL, NULL);

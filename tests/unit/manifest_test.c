@@ -276,6 +276,111 @@ static void what_does_not_fit_is_refused(void **state)
 	}
 }
 
+/* One document: an object of keys with one block, a page; and a dictionary. */
+static struct pfs_manifest make_small(void)
+{
+	struct pfs_manifest m = {.generation = 1, .points = 1, .object_count = 3, .block_count = 1};
+
+	m.objects = calloc(4, sizeof(*m.objects));
+	m.blocks = calloc(2, sizeof(*m.blocks));
+	m.objects[0] = (struct pfs_manifest_object){.role = PFS_OBJECT_DICT, .len = 1, .count = 1};
+	m.objects[1] = (struct pfs_manifest_object){.role = PFS_OBJECT_KEYS, .len = 41};
+	m.objects[2] = (struct pfs_manifest_object){
+		.role = PFS_OBJECT_PAGE, .len = 145, .count = 1, .head = 80, .size_log2 = 16};
+	m.blocks[0] = (struct pfs_manifest_block){.kind = PFS_KEY_NUM,
+						  .begins_page = true,
+						  .begins_keys = true,
+						  .count = 1,
+						  .len = 41};
+	return m;
+}
+
+/* Frees it. */
+static void expect(struct pfs_manifest *m, int result, int line)
+{
+	struct pfs_manifest got;
+	const char *why;
+	uint8_t *bytes;
+	size_t len;
+	int err;
+
+	for (unsigned i = 0; i < m->object_count; i++)
+		m->chunk_count += pfs_chunks_of(m->objects[i].len);
+	m->crcs = calloc(m->chunk_count + 1, sizeof(*m->crcs));
+	bytes = encoded(m, &len);
+	err = pfs_manifest_decode(&got, bytes, len, &why);
+	if (err != result)
+		fail_msg("line %d: %d", line, err);
+	if (!err)
+		assert_consistent(&got);
+	pfs_manifest_free(&got);
+	pfs_manifest_free(m);
+	free(bytes);
+}
+
+/* A small one of which something is changed. */
+#define EXPECT(result, change)                                                           \
+	do {                                                                             \
+		struct pfs_manifest m = make_small();                                    \
+		struct pfs_manifest_object *dict = &m.objects[0], *keys = &m.objects[1], \
+					   *page = &m.objects[2];                        \
+		struct pfs_manifest_block *block = m.blocks;                             \
+                                                                                         \
+		(void)dict, (void)keys, (void)page, (void)block;                         \
+		change;                                                                  \
+		expect(&m, result, __LINE__);                                            \
+	} while (0)
+
+static void set_documents(struct pfs_manifest *m, uint16_t count)
+{
+	m->points = m->objects[2].count = m->blocks[0].count = count;
+	m->objects[2].head = 64 + 16u * count;
+	m->objects[2].len = m->objects[2].head + 64u + count;
+}
+
+/* Proves: each number may be as large or small as the format says, and no more. */
+static void bounds_are_exact(void **state)
+{
+	(void)state;
+	EXPECT(0, );
+	EXPECT(-EUCLEAN, m.generation = 0);
+	EXPECT(0, m.generation = PFS_GENERATION_MAX);
+	EXPECT(-EUCLEAN, m.generation = PFS_GENERATION_MAX + 1);
+	EXPECT(0, m.mode = 07777);
+	EXPECT(-EUCLEAN, m.mode = 010000);
+
+	EXPECT(-EUCLEAN, dict->len = 0);
+	EXPECT(0, dict->len = PFS_DICT_LEN_MAX);
+	EXPECT(-EUCLEAN, dict->len = PFS_DICT_LEN_MAX + 1);
+	EXPECT(-EUCLEAN, dict->count = 0);
+	EXPECT(-EUCLEAN, dict->head = 1);
+	EXPECT(-EUCLEAN, dict->role = 0);
+	EXPECT(-EUCLEAN, dict->role = 4);
+	EXPECT(-EUCLEAN, keys->head = 1);
+	EXPECT(-EUCLEAN, *keys = *dict);
+
+	EXPECT(-EUCLEAN, page->size_log2 = 15);
+	EXPECT(0, page->size_log2 = 31);
+	EXPECT(-EUCLEAN, page->size_log2 = 32);
+	EXPECT(-EUCLEAN, page->len = 144);
+	EXPECT(0, page->len = 65536);
+	EXPECT(-EUCLEAN, page->len = 65537);
+	EXPECT(-EUCLEAN, page->head = 81);
+
+	EXPECT(-EUCLEAN, keys->len = block->len = 40);
+	EXPECT(0, keys->len = block->len = PFS_KEY_BLOCK_LEN_MAX);
+	EXPECT(-EUCLEAN, keys->len = block->len = PFS_KEY_BLOCK_LEN_MAX + 1);
+	EXPECT(0, set_documents(&m, PFS_KEY_BLOCK_MAX));
+	EXPECT(-EUCLEAN, set_documents(&m, PFS_KEY_BLOCK_MAX + 1));
+	EXPECT(-EUCLEAN, set_documents(&m, 0));
+	EXPECT(-EUCLEAN, block->kind = PFS_KEY_NONE);
+	EXPECT(-EUCLEAN, block->kind = PFS_KEY_SCRATCH);
+	EXPECT(0, block->kind = PFS_KEY_UUID);
+	EXPECT(-EUCLEAN, block->key[8] = 1);
+	EXPECT(-EUCLEAN, block->begins_keys = false);
+	EXPECT(-EUCLEAN, block->begins_page = false);
+}
+
 static void a_newer_one_is_told(void **state)
 {
 	struct pfs_manifest m = make(), got;
@@ -366,6 +471,7 @@ int main(void)
 		cmocka_unit_test(damage_is_refused),
 		cmocka_unit_test(forged_ones_are_consistent),
 		cmocka_unit_test(what_does_not_fit_is_refused),
+		cmocka_unit_test(bounds_are_exact),
 		cmocka_unit_test(a_newer_one_is_told),
 		cmocka_unit_test(names_are_canonical),
 		cmocka_unit_test(current_is_exact),
