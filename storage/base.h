@@ -59,13 +59,13 @@ static inline uint64_t pfs_max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-/* Round up to a multiple of step, which is a power of two. */
 /* What a noun gets behind it for that many: "s", or nothing for one. */
 static inline const char *pfs_plural(uint64_t n)
 {
 	return n == 1 ? "" : "s";
 }
 
+/* Rounds up to a multiple of step, which is a power of two. */
 static inline uint64_t pfs_round_up(uint64_t n, uint64_t step)
 {
 	return (n + step - 1) & ~(step - 1);
@@ -165,8 +165,7 @@ static inline size_t pfs_get_varint(const uint8_t *p, const uint8_t *end, uint64
 /* A cursor over bytes that may end anywhere. */
 struct pfs_cursor {
 	const uint8_t *at, *end;
-	bool bad; /* something was cut off, or over its bound: all that is taken from then on is 0
-		   */
+	bool bad; /* something was cut off, or over its bound: what is taken is 0 from then on */
 };
 
 static inline uint64_t pfs_take_varint(struct pfs_cursor *c, uint64_t max)

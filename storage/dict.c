@@ -70,8 +70,8 @@ static bool is_clean(struct pfs_file *file, const struct pfs_dict_file *dict, ui
 	while (from < PFS_DICT_STRIDE) {
 		size_t part = pfs_min_u64(PFS_DICT_LEN_MAX, PFS_DICT_STRIDE - from);
 
-		if (file->ops->read(file, room, part, from) != (ssize_t)part || room[0] ||
-		    memcmp(room, room + 1, part - 1) != 0)
+		if (file->ops->read(file, room, part, from) != (ssize_t)part ||
+		    !pfs_is_zero(room, part))
 			return false;
 		from += part;
 	}

@@ -33,7 +33,7 @@ void pfs_line_frame(struct pfs_line *line, const struct pfs_key *key, bool plain
 /* Bytes that a payload of len takes between head and tail. */
 static inline uint64_t pfs_line_body_len(bool plain, uint64_t len)
 {
-	return plain ? len : (len + 2) / 3 * 4;
+	return plain ? len : pfs_base64_encoded_len(len);
 }
 
 #endif

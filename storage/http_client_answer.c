@@ -3,7 +3,6 @@
 #ifdef PFS_HAVE_CURL
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <strings.h>
 #include <unistd.h>
 

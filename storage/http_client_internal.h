@@ -75,8 +75,8 @@ size_t pfs_http_take_body(char *bytes, size_t size, size_t count, void *arg);
 size_t pfs_http_give_body(char *bytes, size_t size, size_t count, void *arg);
 int pfs_http_seek_body(void *arg, curl_off_t off, int origin);
 
-/* Has the client's thread do it, and waits. 0; -ENOMEM, -EIO: it could not be begun. */
-int pfs_http_transfer(struct pfs_http_client *client, struct pfs_http_attempt *attempt);
+/* Has the client's thread do it, and waits until it is over. */
+void pfs_http_transfer(struct pfs_http_client *client, struct pfs_http_attempt *attempt);
 void *pfs_http_loop(void *arg);
 
 int64_t pfs_http_now(void);

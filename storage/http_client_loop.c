@@ -15,7 +15,7 @@ int64_t pfs_http_now(void)
 	return t.tv_sec * PFS_NSEC_PER_SEC + t.tv_nsec;
 }
 
-int pfs_http_transfer(struct pfs_http_client *client, struct pfs_http_attempt *attempt)
+void pfs_http_transfer(struct pfs_http_client *client, struct pfs_http_attempt *attempt)
 {
 	pthread_mutex_lock(&client->lock);
 	attempt->next = NULL;
@@ -27,7 +27,6 @@ int pfs_http_transfer(struct pfs_http_client *client, struct pfs_http_attempt *a
 	while (!attempt->over)
 		pthread_cond_wait(&client->over, &client->lock);
 	pthread_mutex_unlock(&client->lock);
-	return 0;
 }
 
 /* Those under way, of this thread alone. */

@@ -1,6 +1,5 @@
 #include "storage/http_list.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "storage/http_url.h"

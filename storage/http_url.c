@@ -183,7 +183,7 @@ static int bucket_url(struct pfs_http_place *out, const char *bucket, struct pfs
 			return pfs_refuse(reason, -EINVAL, "the URL is too long");
 		return put_url(out->bucket, base, "", reason);
 	}
-	n = snprintf(base, sizeof(base), "%s/", bucket);
+	snprintf(base, sizeof(base), "%s/", bucket);
 	return put_url(out->bucket, endpoint, base, reason);
 }
 

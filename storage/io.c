@@ -6,20 +6,14 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 /* Whether leaving the handler restores the signal mask, which costs a system call at every copy.
  * The handler is installed so that nothing needs restoring; but ThreadSanitizer puts its own around
  * it, which blocks everything. */
-#if defined(__SANITIZE_THREAD__)
+#ifdef PFS_TSAN
 #define SAVE_MASK 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SAVE_MASK 1
-#endif
-#endif
-#ifndef SAVE_MASK
+#else
 #define SAVE_MASK 0
 #endif
 

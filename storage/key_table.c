@@ -173,7 +173,7 @@ static void take_entry(struct pfs_cursor *c, struct pfs_key_block *block, uint32
 	e->plain = word & PLAIN;
 	if (word & MORE)
 		take_more(c, e);
-	if (e->len == 0 || e->raw_len > PFS_GIB)
+	if (e->len == 0)
 		c->bad = true;
 }
 

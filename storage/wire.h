@@ -1,16 +1,16 @@
 /* Rank 0: framing of the protocol that payloadctl and the daemon speak over a Unix stream socket.
- *Pure: no I/O.
+ * Pure: no I/O.
  *
  * A message is a header of 16 bytes and a body of up to PFS_WIRE_BODY_MAX:
  *	00-03 magic "PFSW"    04-05 protocol version    06-07 type (enum pfs_wire_type)
  *	08-11 length of the body    12-15 status: 0 or a negative errno (two's complement)
  * Integers are little-endian. The header is the same in all versions, so that a peer of another
- *version can be told so.
+ * version can be told so.
  *
  * The client asks, the server answers: a request is one message (PUT_BEGIN: the first of a row),
- *its answer is any number of parts and then one PFS_WIRE_REPLY. What each body holds stands at the
- *type; `text` and `bytes` are a u32 length and that many bytes, `key` is described at pfs_wire_key.
- *A REPLY with status != 0 holds text: the reason.
+ * its answer is any number of parts and then one PFS_WIRE_REPLY. What each body holds stands at the
+ * type; `text` and `bytes` are a u32 length and that many bytes, `key` is described at
+ *pfs_wire_key. A REPLY with status != 0 holds text: the reason.
  *
  * Both sides treat the other as hostile: every length is checked before it is used. */
 #ifndef PFS_WIRE_H

@@ -1,5 +1,5 @@
 /* Rank 0: the order in which the fields of the store's structures go over the wire, each as a u64.
- *Both sides expand the same list:
+ * Both sides expand the same list:
  *
  *	#define PUT(field) pfs_wire_u64(out, (uint64_t)stat->field);
  *	PFS_WIRE_STAT_FIELDS(PUT)
