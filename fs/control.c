@@ -36,13 +36,15 @@ const char *pfs_control_name(enum pfs_control_file file)
 static int drop_name(void *arg, const char *name, size_t len, uint64_t gone)
 {
 	struct pfs_control *control = arg;
+	bool leaving;
 
 	(void)gone;
 	pthread_mutex_lock(&control->lock);
-	while (control->slow_lookups > 0)
+	while (control->slow_lookups > 0 && !control->leaving)
 		pthread_cond_wait(&control->quiet, &control->lock);
+	leaving = control->leaving;
 	pthread_mutex_unlock(&control->lock);
-	return control->env.drop(control->env.arg, PFS_CONTROL_DIR, name, len);
+	return leaving ? 0 : control->env.drop(control->env.arg, PFS_CONTROL_DIR, name, len);
 }
 
 static int drop_listing(void *arg)
@@ -95,21 +97,61 @@ int pfs_control_start(struct pfs_control *control)
 	return pfs_invalidator_start(&control->invalidator, &ops, control->env.logger);
 }
 
-static void end_stream(void *import)
+struct ending {
+	struct pfs_control *control;
+	struct pfs_moment *moment;
+	struct pfs_import *import;
+};
+
+static void end_content(void *arg)
 {
-	pfs_import_free(import);
+	struct ending *ending = arg;
+
+	if (ending->moment)
+		pfs_moment_release(ending->control->points, ending->moment);
+	pfs_import_free(ending->import);
+	free(ending);
+}
+
+/* The end of a snapshot waits for writers, and what is still imported the kernel is told of: not on
+ * a thread that answers requests, unless there is no other. */
+static void end_later(struct pfs_control *control, struct pfs_control_inode *inode)
+{
+	struct pfs_jobs *jobs = inode->import ? control->importers : control->doers;
+	struct ending *ending = malloc(sizeof(*ending));
+
+	if (ending) {
+		*ending = (struct ending){control, inode->moment, inode->import};
+		if (!jobs || pfs_jobs_submit(jobs, end_content, ending) != 0)
+			end_content(ending);
+		return;
+	}
+	if (inode->moment)
+		pfs_moment_release(control->points, inode->moment);
+	pfs_import_free(inode->import);
 }
 
 static void free_inode(struct pfs_control *control, struct pfs_control_inode *inode)
 {
-	if (inode->moment)
-		pfs_moment_release(control->points, inode->moment);
-	/* What it still imports, the kernel is told of: not on a thread that answers requests. */
-	if (inode->import && (!control->importers ||
-			      pfs_jobs_submit(control->importers, end_stream, inode->import) != 0))
-		pfs_import_free(inode->import);
+	if (inode->moment || inode->import)
+		end_later(control, inode);
 	free(inode->text);
 	free(inode);
+}
+
+void pfs_control_leave(struct pfs_control *control)
+{
+	pthread_mutex_lock(&control->lock);
+	control->leaving = true;
+	pthread_cond_broadcast(&control->quiet);
+	pthread_mutex_unlock(&control->lock);
+	pfs_invalidator_end(control->invalidator);
+}
+
+static void end_jobs(struct pfs_jobs **jobs)
+{
+	pfs_jobs_free(*jobs);
+	*jobs = NULL;
 }
 
 void pfs_control_stop(struct pfs_control *control)
@@ -118,10 +160,10 @@ void pfs_control_stop(struct pfs_control *control)
 		return;
 	if (control->actions)
 		pfs_actions_stop(control->actions);
-	pfs_jobs_free(control->lookups);
-	pfs_jobs_free(control->importers);
-	pfs_jobs_free(control->doers);
-	control->lookups = control->importers = control->doers = NULL;
+	/* In this order: what ends in one of them may leave its inode's end to a later one. */
+	end_jobs(&control->lookups);
+	end_jobs(&control->doers);
+	end_jobs(&control->importers);
 	pfs_invalidator_stop(control->invalidator);
 	control->invalidator = NULL;
 	for (unsigned i = 0; i < PFS_CONTROL_BUCKETS; i++) {
@@ -188,6 +230,17 @@ struct pfs_control_inode *pfs_control_inode_get(struct pfs_control *control, fus
 		inode->users++;
 	pthread_mutex_unlock(&control->lock);
 	return inode;
+}
+
+struct pfs_import *pfs_control_stream(struct pfs_control *control,
+				      const struct pfs_control_inode *inode)
+{
+	struct pfs_import *import;
+
+	pthread_mutex_lock(&control->lock);
+	import = inode->import;
+	pthread_mutex_unlock(&control->lock);
+	return import;
 }
 
 /* Takes references back, of the kernel's and of users. */
@@ -446,7 +499,8 @@ void pfs_control_setattr(struct pfs_control *control, fuse_req_t req, fuse_ino_t
 		err = EPERM;
 	else if ((to_set & FUSE_SET_ATTR_SIZE) && inode->file <= PFS_CONTROL_POINTS)
 		err = EPERM;
-	else if ((to_set & FUSE_SET_ATTR_SIZE) && (st->st_size != 0 || inode->import))
+	else if ((to_set & FUSE_SET_ATTR_SIZE) &&
+		 (st->st_size != 0 || pfs_control_stream(control, inode)))
 		err = EINVAL; /* what was imported can't be taken back */
 	if (inode)
 		drop_again(control, inode);

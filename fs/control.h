@@ -7,7 +7,8 @@
  * not changed meanwhile is the same inode again (and its bytes come from the kernel's cache).
  *
  * Threads. What takes long (a first look at points.ndjson, what is written to the files) is done on
- * threads of their own (fs/jobs.h), which reply when it is done; requests are only queued here. A
+ * threads of their own (fs/jobs.h), which reply when it is done; requests are only queued here. So
+ * is what a FORGET leads to: the end of a snapshot, of an import. A
  * program that is interrupted while it waits gets EINTR. The directory's lock in the kernel is held
  * by whoever looks a name up in it; so while points.ndjson is being looked up, nothing that wants
  * this lock alone is asked for.
@@ -57,6 +58,9 @@ int pfs_control_new(struct pfs_control **out, const struct pfs_control_env *env)
 
 /* Starts the thread that has names dropped, once the session is there. */
 int pfs_control_start(struct pfs_control *control);
+
+/* As pfs_fs_leave (fs/ops.h). */
+void pfs_control_leave(struct pfs_control *control);
 
 /* When no request comes any more: what is at work is told to end, and waited for; its snapshots are
  * closed. May be NULL, and called twice. */

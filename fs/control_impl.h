@@ -37,7 +37,8 @@ struct pfs_control_inode {
 	uint64_t len;
 	struct pfs_moment *moment; /* of points.ndjson */
 
-	struct pfs_import *import; /* of import */
+	struct pfs_import *import; /* of import, made with its first piece; control->lock, constant
+				      afterwards */
 	_Atomic bool acted; /* of the others: done by truncation already, what is written belongs to
 			       it */
 };
@@ -58,6 +59,7 @@ struct pfs_control {
 	pthread_mutex_t lock;
 	pthread_cond_t quiet;
 	unsigned slow_lookups; /* under lock, like the following */
+	bool leaving;	       /* names are not dropped any more */
 	uint64_t next_nodeid;
 	struct pfs_control_inode *buckets[PFS_CONTROL_BUCKETS];
 };
@@ -73,6 +75,10 @@ struct pfs_control_inode *pfs_control_inode_new(struct pfs_control *control,
 /* Replies to a lookup with it, which counts. The inode is freed when that fails. */
 void pfs_control_reply_entry(struct pfs_control *control, fuse_req_t req,
 			     struct pfs_control_inode *inode);
+
+/* What is imported through it so far, or NULL. */
+struct pfs_import *pfs_control_stream(struct pfs_control *control,
+				      const struct pfs_control_inode *inode);
 
 /* The inode, with a user more; NULL: there is none of that number. */
 struct pfs_control_inode *pfs_control_inode_get(struct pfs_control *control, fuse_ino_t ino);

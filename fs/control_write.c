@@ -93,7 +93,7 @@ void pfs_control_act(struct pfs_control *control, fuse_req_t req, struct pfs_con
 static void do_fsync(void *arg)
 {
 	struct task *task = arg;
-	struct pfs_import *import = task->inode->import;
+	struct pfs_import *import = pfs_control_stream(task->control, task->inode);
 	int err = import ? pfs_import_check(import) : 0;
 
 	if (!err)
@@ -102,7 +102,6 @@ static void do_fsync(void *arg)
 	end_task(task);
 }
 
-/* Of the directory too, as of the root. */
 void pfs_control_fsync(struct pfs_control *control, fuse_req_t req, fuse_ino_t ino)
 {
 	const struct task task = {

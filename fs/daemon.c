@@ -1,13 +1,11 @@
 #include "fs/daemon.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs/mount_table.h"
@@ -169,6 +167,7 @@ static void on_end(void *arg)
 	/* Unmounted by others but still in use, or an ordinary user, who can't cut off: leave the
 	 * loop all the same. */
 	while (!wait_for_loop(d, PFS_END_GRACE_MS)) {
+		pfs_fs_leave(&d->fs);
 		fuse_session_exit(d->session);
 		pthread_kill(d->loop_thread, SIGUSR2);
 	}
@@ -302,13 +301,15 @@ static int serve_mount(struct pfs_daemon *d)
 		goto out;
 	code = loop(d);
 	pfs_startup_notify("STOPPING=1", "%s is being closed", d->store_path);
+out:
+	/* Also when it was never entered: who ends it waits for this. */
+	atomic_store(&d->loop_ended, true);
 	pfs_signals_stop(&d->signals);
 	pfs_refresher_stop(d->refresher);
 	d->refresher = NULL;
 	/* A connection that was cut from outside leaves a dead mount. */
-	if (is_mounted(d))
+	if (mounted && is_mounted(d))
 		pfs_unmount(d->mountpoint, PFS_UNMOUNT_LAZY);
-out:
 	pfs_serve_stop(d->serve);
 	pfs_fs_stop(&d->fs);
 	if (mounted)

@@ -4,10 +4,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "fs/releaser.h"
+
 #define PFS_CHUNK_BITS 14
 #define PFS_CHUNK_LEN (1u << PFS_CHUNK_BITS)
 #define PFS_CHUNKS (1u << (32 - PFS_CHUNK_BITS))
 #define PFS_STRIPES 64u
+#define PFS_GENERATION_MAX (UINT32_MAX >> 1)
 /* In a reference cell, above the count. */
 #define PFS_REFS_UNNAMED (UINT32_C(1) << 31)
 #define PFS_REFS_MOVED (UINT32_C(1) << 30)
@@ -29,6 +32,7 @@ struct pfs_stripe {
 
 struct pfs_inodes {
 	struct pfs_store *store;
+	struct pfs_releaser *releaser;
 	struct pfs_table refs;	      /* written under the object's stripe lock */
 	struct pfs_table generations; /* likewise; read without it */
 	_Atomic uint64_t releases;    /* raised when a number is given up, under its stripe lock */
@@ -116,7 +120,8 @@ int pfs_inodes_new(struct pfs_inodes **out, struct pfs_store *store)
 	inodes->store = store;
 	for (unsigned i = 0; i < PFS_STRIPES; i++)
 		pthread_mutex_init(&inodes->stripes[i].lock, NULL);
-	if (table_init(&inodes->refs) || table_init(&inodes->generations)) {
+	if (table_init(&inodes->refs) || table_init(&inodes->generations) ||
+	    pfs_releaser_new(&inodes->releaser, store)) {
 		pfs_inodes_free(inodes);
 		return -ENOMEM;
 	}
@@ -124,10 +129,21 @@ int pfs_inodes_new(struct pfs_inodes **out, struct pfs_store *store)
 	return 0;
 }
 
+int pfs_inodes_start(struct pfs_inodes *inodes)
+{
+	return pfs_releaser_start(inodes->releaser);
+}
+
+void pfs_inodes_stop(struct pfs_inodes *inodes)
+{
+	pfs_releaser_stop(inodes->releaser);
+}
+
 void pfs_inodes_free(struct pfs_inodes *inodes)
 {
 	if (!inodes)
 		return;
+	pfs_releaser_free(inodes->releaser);
 	table_free(&inodes->refs);
 	table_free(&inodes->generations);
 	for (unsigned i = 0; i < PFS_STRIPES; i++)
@@ -138,6 +154,11 @@ void pfs_inodes_free(struct pfs_inodes *inodes)
 static uint64_t nodeid_of(struct pfs_inodes *inodes, uint32_t object)
 {
 	return (uint64_t)cell_get(table_cell(&inodes->generations, object)) << 32 | object;
+}
+
+static void change_generation(_Atomic uint32_t *generation)
+{
+	cell_set(generation, (cell_get(generation) + 1) & PFS_GENERATION_MAX);
 }
 
 /* Under the object's stripe lock. */
@@ -196,7 +217,7 @@ static bool give_up(struct pfs_inodes *inodes, uint32_t object)
 
 	if (!generation)
 		return false;
-	cell_set(generation, cell_get(generation) + 1);
+	change_generation(generation);
 	atomic_fetch_add(&inodes->releases, 1);
 	return true;
 }
@@ -216,8 +237,7 @@ static bool tidy(struct pfs_inodes *inodes, uint32_t object)
 	return err != -EAGAIN;
 }
 
-/* Takes references back. True: the object is to be released, without the lock: that may wait for a
- * writer, and a lookup in the same stripe must not. */
+/* Takes references back. True: the object is to be released, without the lock. */
 static bool drop_references(struct pfs_inodes *inodes, struct pfs_stripe *stripe, uint32_t object,
 			    uint64_t nlookup)
 {
@@ -255,7 +275,7 @@ void pfs_inode_forget(struct pfs_inodes *inodes, uint64_t nodeid, uint64_t nlook
 	gone = drop_references(inodes, stripe, object, nlookup);
 	pthread_mutex_unlock(&stripe->lock);
 	if (gone)
-		pfs_release(inodes->store, object);
+		pfs_releaser_add(inodes->releaser, object);
 }
 
 void pfs_inode_unnamed(struct pfs_inodes *inodes, uint32_t object)
@@ -277,7 +297,7 @@ void pfs_inode_unnamed(struct pfs_inodes *inodes, uint32_t object)
 	}
 	pthread_mutex_unlock(&stripe->lock);
 	if (gone)
-		pfs_release(inodes->store, object);
+		pfs_releaser_add(inodes->releaser, object);
 }
 
 void pfs_inode_moved(struct pfs_inodes *inodes, uint32_t object)
@@ -310,7 +330,7 @@ void pfs_inode_renew(struct pfs_inodes *inodes, uint32_t object)
 	pthread_mutex_lock(&stripe->lock);
 	generation = table_cell_make(&inodes->generations, object);
 	if (generation)
-		cell_set(generation, cell_get(generation) + 1);
+		change_generation(generation);
 	pthread_mutex_unlock(&stripe->lock);
 }
 

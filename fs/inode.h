@@ -7,11 +7,11 @@
  *
  * Terms.
  *  - object: number in the store (storage/store.h), 32 bits.
- *  - generation: of an object number, 0 at first. Changes when the number is released, and when the
- *    kernel's inode of a document has to be given up (pfs_inode_renew).
- *  - node id: generation << 32 | object, what the kernel calls an inode. An object whose generation
- *    has changed is another inode to the kernel; requests that still come under the old node id are
- *    told apart and refused.
+ *  - generation: of an object number, 0 at first, 31 bits. Changes when the number is released, and
+ *    when the kernel's inode of a document has to be given up (pfs_inode_renew).
+ *  - node id: generation << 32 | object, what the kernel calls an inode; its highest bit is never
+ *    set. An object whose generation has changed is another inode to the kernel; requests that
+ *    still come under the old node id are told apart and refused.
  *
  * Invariants.
  *  - I1: references(object) is the sum, over all its node ids, of replies that the kernel has got
@@ -27,9 +27,9 @@
  * when a rename has moved it and no reference is left.
  *
  * Memory: 4 bytes an object number, in chunks made when a number in them is first referenced;
- * generations likewise at their first change. All functions may be called from any thread. Nothing
- * waits but for short critical sections; pfs_inode_forget and pfs_inode_unnamed also, holding no
- * lock, for pfs_release. */
+ * generations likewise at their first change. All functions may be called from any thread, but new,
+ * start, stop and free, which frame them. Nothing waits but for short critical sections: numbers
+ * are released on a thread of its own (fs/releaser.h). */
 #ifndef PFS_INODE_H
 #define PFS_INODE_H
 
@@ -53,8 +53,16 @@ static inline uint32_t pfs_inode_generation(uint64_t nodeid)
 /* The store is borrowed and outlives the result. -ENOMEM. */
 int pfs_inodes_new(struct pfs_inodes **out, struct pfs_store *store);
 
-/* Frees the tables; objects that are still referenced are left to the closing of the store. May be
- * NULL. */
+/* Starts the thread that releases numbers; without it whoever gives one up waits for that. -EAGAIN.
+ */
+int pfs_inodes_start(struct pfs_inodes *inodes);
+
+/* Ends it when all that was given up is released. May not have been started, and is called twice.
+ */
+void pfs_inodes_stop(struct pfs_inodes *inodes);
+
+/* Frees the tables; objects that are still referenced are left to the closing of the store. Stopped
+ * before. May be NULL. */
 void pfs_inodes_free(struct pfs_inodes *inodes);
 
 /* Looks key up and adds one reference. *attr (not NULL) as of the lookup. Errors of pfs_lookup;
@@ -78,7 +86,8 @@ void pfs_inode_moved(struct pfs_inodes *inodes, uint32_t object);
 int pfs_inode_resolve(struct pfs_inodes *inodes, uint64_t nodeid, uint32_t *object);
 
 /* Gives the kernel's inode of a referenced object up: from now on its node id resolves to -EIO, and
- * the next lookup answers a new one. The caller has the cached entry invalidated. */
+ * the next lookup answers a new one. The caller has the cached entry invalidated. Without memory
+ * for that the inode stays what it was. */
 void pfs_inode_renew(struct pfs_inodes *inodes, uint32_t object);
 
 /* Lookups find other objects from now on (pfs_store_refresh): when this returns, no lookup that was

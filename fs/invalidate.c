@@ -21,6 +21,7 @@ struct pfs_invalidator {
 	pthread_cond_t wake, done;
 	struct pfs_batch *first, **last; /* under lock, like the next one */
 	bool stopping;
+	bool ended; /* the thread was joined; of who ends it */
 };
 
 struct pfs_later {
@@ -105,15 +106,23 @@ int pfs_invalidator_start(struct pfs_invalidator **out, const struct pfs_invalid
 	return 0;
 }
 
-void pfs_invalidator_stop(struct pfs_invalidator *inv)
+void pfs_invalidator_end(struct pfs_invalidator *inv)
 {
-	if (!inv)
+	if (!inv || inv->ended)
 		return;
 	pthread_mutex_lock(&inv->lock);
 	inv->stopping = true;
 	pthread_cond_signal(&inv->wake);
 	pthread_mutex_unlock(&inv->lock);
 	pthread_join(inv->thread, NULL);
+	inv->ended = true;
+}
+
+void pfs_invalidator_stop(struct pfs_invalidator *inv)
+{
+	if (!inv)
+		return;
+	pfs_invalidator_end(inv);
 	pthread_cond_destroy(&inv->done);
 	pthread_cond_destroy(&inv->wake);
 	pthread_mutex_destroy(&inv->lock);
@@ -144,6 +153,7 @@ void pfs_invalidate(struct pfs_invalidator *inv, const struct pfs_invalidation *
 int pfs_invalidate_later(struct pfs_invalidator *inv, const struct pfs_invalidation *item)
 {
 	struct pfs_later *later = calloc(1, sizeof(*later));
+	bool queued;
 
 	if (!later)
 		return -ENOMEM;
@@ -151,7 +161,11 @@ int pfs_invalidate_later(struct pfs_invalidator *inv, const struct pfs_invalidat
 	later->batch.items = &later->item;
 	later->batch.count = 1;
 	pthread_mutex_lock(&inv->lock);
-	enqueue(inv, &later->batch);
+	queued = !inv->stopping;
+	if (queued)
+		enqueue(inv, &later->batch);
 	pthread_mutex_unlock(&inv->lock);
+	if (!queued)
+		free(later);
 	return 0;
 }

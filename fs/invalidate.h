@@ -33,17 +33,20 @@ struct pfs_invalidation {
 int pfs_invalidator_start(struct pfs_invalidator **out, const struct pfs_invalidate_ops *ops,
 			  const struct pfs_logger *logger);
 
-/* Ends the thread: what is queued is dropped, who waits returns. May be NULL. The caller has seen
- * to it that no other call comes. The kernel must not be waiting for the daemon any more (the
- * connection is gone). */
+/* Ends the thread: what is queued is dropped, who waits returns; what comes later is dropped at
+ * once. Returns when what is being told has been told: requests must still be answered, or the
+ * connection be gone. May be called several times, but not at once. May be NULL. */
+void pfs_invalidator_end(struct pfs_invalidator *invalidator);
+
+/* The same, and frees it. The caller has seen to it that no other call comes. */
 void pfs_invalidator_stop(struct pfs_invalidator *invalidator);
 
-/* Invalidates the names and the listing, returns when that is done (or stop was called). Never from
- * a thread that answers requests. */
+/* Invalidates the names and the listing, returns when that is done (or the end has come). Never
+ * from a thread that answers requests. */
 void pfs_invalidate(struct pfs_invalidator *invalidator, const struct pfs_invalidation *items,
 		    size_t count);
 
-/* Queues one name, does not wait. -ENOMEM: nothing was queued. */
+/* Queues one name, does not wait. -ENOMEM: nothing was queued. After the end nothing is either. */
 int pfs_invalidate_later(struct pfs_invalidator *invalidator, const struct pfs_invalidation *item);
 
 #endif

@@ -6,14 +6,16 @@
  * the store; what it changes itself is invalidated (pfs_fs_changed, and a document whose write-back
  * failed).
  *
- * Threads. Handlers run on the threads of libfuse's loop, several at once. No lock is held across a
- * call of the store, with one exception: WRITEs of one document follow one another (ops_data.c),
- * which no other request waits for. Handlers never wait for the invalidation thread. Each sends
- * exactly one reply. */
+ * Threads. Handlers run on the threads of libfuse's loop, several at once. Requests hold no lock
+ * across a call of the store, with two exceptions: WRITEs of one document follow one another
+ * (ops_data.c), which only FALLOCATE waits for besides; and a name that is looked up while numbers
+ * are given up is looked up again under a lock of fs/inode.h, which no writer waits for. Handlers
+ * never wait for the invalidation thread; that of FORGET waits for nobody at all (fs/releaser.h).
+ * Each sends exactly one reply. */
 #ifndef PFS_OPS_H
 #define PFS_OPS_H
 
-#include <stdatomic.h>
+#include <pthread.h>
 
 #include "fs/control.h"
 #include "fs/fuse_api.h"
@@ -108,6 +110,12 @@ struct pfs_fs {
  * low_latency: as the options json=check and low_latency. -ENOMEM. */
 int pfs_fs_init(struct pfs_fs *fs, struct pfs_store *store, const struct pfs_logger *logger,
 		bool json_check, bool low_latency);
+
+/* Before the session's loop is left although the kernel has not let go of the mount, while it is
+ * still at work: from now on the kernel is told nothing any more. A thread that told it something
+ * would wait there for whoever has the directory's lock, who may wait for an answer that nobody
+ * gives any more. May be called several times. */
+void pfs_fs_leave(struct pfs_fs *fs);
 
 /* After the session's loop, while the store is open: ends the threads, closes the snapshots. */
 void pfs_fs_stop(struct pfs_fs *fs);

@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "fs/ops_impl.h"
 
@@ -134,12 +133,20 @@ int pfs_fs_start(struct pfs_fs *fs)
 	int err = pfs_invalidator_start(&fs->invalidator, &ops, fs->logger);
 
 	if (!err)
+		err = pfs_inodes_start(fs->inodes);
+	if (!err)
 		err = pfs_control_start(fs->control);
 	if (!err && fs->json_check)
 		err = pfs_json_check_start(fs->json_check);
 	if (!err && fs->latency)
 		err = pfs_latency_start(fs->latency);
 	return err;
+}
+
+void pfs_fs_leave(struct pfs_fs *fs)
+{
+	pfs_control_leave(fs->control);
+	pfs_invalidator_end(fs->invalidator);
 }
 
 void pfs_fs_stop(struct pfs_fs *fs)
@@ -150,6 +157,7 @@ void pfs_fs_stop(struct pfs_fs *fs)
 	fs->invalidator = NULL;
 	pfs_json_check_stop(fs->json_check);
 	pfs_latency_stop(fs->latency);
+	pfs_inodes_stop(fs->inodes);
 }
 
 void pfs_fs_changed(struct pfs_fs *fs, const struct pfs_serve_change *changes, size_t count)

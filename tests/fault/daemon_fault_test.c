@@ -9,6 +9,7 @@
 
 /* The daemon's and the tools' objects are not in the library. */
 #include "fs/inode.c"
+#include "fs/releaser.c"
 #include "fs/serve.c"
 #include "fs/serve_answer.c"
 #include "fs/serve_conn.c"

@@ -311,3 +311,67 @@ expect_copies() {
 	unmount_fs
 	payloadctl check "$S"
 }
+
+# Waits until a write to the journal is held: that of a change for which the kernel holds no lock of the directory.
+# It has nothing open of $fds.
+hold_journal() {
+	echo "hold journal- 0 99999999" >"$T/faults"
+	(
+		for fd in "${fds[@]}"; do exec {fd}<&-; done
+		exec chmod 600 "$M/5"
+	) 3>&- &
+	changing=$!
+	wait_for 30 test -e "$T/faults.held"
+}
+
+# Nobody has looked at them since the mount.
+expect_cold_reads() {
+	local id
+	for id in $(seq 20 50); do
+		timeout 20 cat "$M/$id" >"$T/got" || fail "$id can't be read while a write is held"
+		cmp "$T/got" "$W/$id"
+	done
+	kill -0 "$changing" || fail "the change did not wait: nothing was held"
+	: >"$T/faults"
+	wait "$changing"
+	chmod 600 "$W/5"
+}
+
+@test "a disk that does not answer: the files that are closed then keep no reader waiting (G8)" {
+	local fd fds=() id
+	mount_faulty
+	fill_store
+	mount_here -o commit=600
+	# What is removed and still open is given back when it is closed.
+	for id in $(seq 300 330); do
+		echo "$id" >"$M/$id"
+		exec {fd}<"$M/$id"
+		fds+=("$fd")
+		rm "$M/$id"
+	done
+	hold_journal
+	for fd in "${fds[@]}"; do exec {fd}<&-; done
+	expect_cold_reads
+	same
+}
+
+@test "a disk that does not answer: nor does the end of a snapshot (G8)" {
+	local fd fds=() id
+	mount_faulty
+	fill_store
+	mount_here -o commit=600
+	for id in $(seq 300 330); do
+		echo "$id" >"$W/$id"
+		cp "$W/$id" "$M/$id"
+		exec {fd}<"$M/.payloadfs/points.ndjson"
+		fds+=("$fd")
+	done
+	# Only what was asked for by name is in the kernel's caches.
+	(($(stat_of snapshots) == 31))
+	hold_journal
+	for fd in "${fds[@]}"; do exec {fd}<&-; done
+	expect_cold_reads
+	no_snapshots() { (($(stat_of snapshots) == 0)); }
+	wait_for 30 no_snapshots
+	same
+}

@@ -4,7 +4,9 @@
  *
  * FAULTS is a file with a line for each fault: OPERATION NAME FROM TO. While it stands there, the
  * operation (read, write, sync) gives EIO for files whose name begins with NAME (* all), where it
- * touches a byte of [FROM, TO). The file is read at every operation, and may be missing. */
+ * touches a byte of [FROM, TO). With the operation `hold` such a write is not answered as long as
+ * the line is there; the file FAULTS.held says that there was one. FAULTS is read at every
+ * operation, and may be missing. */
 #define FUSE_USE_VERSION 31
 #include <dirent.h>
 #include <errno.h>
@@ -41,6 +43,22 @@ static bool is_faulty(const char *operation, const char *path, uint64_t from, ui
 	if (file)
 		fclose(file);
 	return hit;
+}
+
+/* As a disk that does not answer. */
+static void hold(const char *path, uint64_t from, uint64_t to)
+{
+	char held[PATH_MAX];
+	int fd = -1;
+
+	snprintf(held, sizeof(held), "%s.held", faults);
+	while (is_faulty("hold", path, from, to)) {
+		if (fd < 0)
+			fd = open(held, O_WRONLY | O_CREAT, 0644);
+		usleep(10000);
+	}
+	if (fd >= 0)
+		close(fd);
 }
 
 static int result(int done)
@@ -143,6 +161,7 @@ static int do_write(const char *path, const char *buf, size_t size, off_t off,
 {
 	ssize_t n;
 
+	hold(path, (uint64_t)off, (uint64_t)off + size);
 	if (is_faulty("write", path, (uint64_t)off, (uint64_t)off + size))
 		return -EIO;
 	n = pwrite((int)fi->fh, buf, size, off);

@@ -2,6 +2,7 @@
  * of documents, each with the object number that it has just now; releasing a number gives its
  * document another one, as a store may do. */
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +15,7 @@
 #define pfs_release fake_release
 #define pfs_tidy fake_tidy
 #include "fs/inode.c"
+#include "fs/releaser.c"
 
 #define DOCUMENTS 64
 
@@ -256,6 +258,72 @@ static void lookups_during_a_release(void **state)
 	pfs_inode_forget(inodes, nodeid, 1);
 	assert_null(store.during_release);
 	assert_int_equal(store.released, 1);
+}
+
+static sem_t let_go;
+
+static void wait_for_a_writer(void)
+{
+	sem_wait(&let_go);
+}
+
+/* Proves (G8): with the thread that releases, FORGET waits for no writer; what it gives up is
+ * released all the same, all of it before the thread ends, and without it at once. */
+static void forget_waits_for_no_writer(void **state)
+{
+	uint64_t nodeids[3 * CAP_FIRST];
+
+	(void)state;
+	sem_init(&let_go, 0, 0);
+	assert_int_equal(pfs_inodes_start(inodes), 0);
+	store.during_release = wait_for_a_writer;
+	for (uint32_t i = 0; i < pfs_array_len(nodeids); i++) {
+		put(i % DOCUMENTS);
+		nodeids[i] = find(i % DOCUMENTS);
+		pfs_inode_unnamed(inodes, put(i % DOCUMENTS));
+		/* If it waited, this would be until the test's time limit. */
+		pfs_inode_forget(inodes, nodeids[i], 1);
+	}
+	pthread_mutex_lock(&store.lock);
+	assert_int_equal(store.released, 0);
+	pthread_mutex_unlock(&store.lock);
+	sem_post(&let_go);
+	pfs_inodes_stop(inodes);
+	assert_int_equal(store.released, pfs_array_len(nodeids));
+	assert_int_equal(store.stray, 0);
+	pfs_inodes_stop(inodes);
+	store.released = 0;
+	pfs_inode_unnamed(inodes, put(1));
+	assert_int_equal(store.released, 1);
+	sem_destroy(&let_go);
+}
+
+/* Proves: a number that was given up so often that its generation begins anew has a node id without
+ * the highest bit, which says that the control directory is meant. */
+static void generations_wrap(void **state)
+{
+	uint64_t nodeid;
+	uint32_t object;
+
+	(void)state;
+	put(5);
+	nodeid = find(5);
+	cell_set(table_cell_make(&inodes->generations, pfs_inode_object(nodeid)), INT32_MAX);
+	nodeid = find(5);
+	assert_true(nodeid >> 63 == 0);
+	assert_true(pfs_inode_generation(nodeid) == INT32_MAX);
+	pfs_inode_renew(inodes, pfs_inode_object(nodeid));
+	assert_int_equal(pfs_inode_resolve(inodes, nodeid, &object), -EIO);
+	nodeid = find(5);
+	assert_true(pfs_inode_generation(nodeid) == 0);
+	assert_int_equal(pfs_inode_resolve(inodes, nodeid, &object), 0);
+	cell_set(table_cell(&inodes->generations, pfs_inode_object(nodeid)), INT32_MAX);
+	nodeid = find(5);
+	pfs_inode_unnamed(inodes, put(5));
+	pfs_inode_forget(inodes, nodeid, 4);
+	assert_int_equal(store.released, 1);
+	assert_int_equal(pfs_inode_resolve(inodes, nodeid, &object), -EIO);
+	assert_true(nodeid_of(inodes, object) >> 63 == 0);
 }
 
 /* Proves (I4): whatever comes first, the last FORGET or pfs_inode_unnamed, an object that lost its
@@ -543,6 +611,7 @@ static void threads_keep_the_invariants(void **state)
 	(void)state;
 	for (uint32_t key = 0; key < 4; key++)
 		put(key);
+	assert_int_equal(pfs_inodes_start(inodes), 0);
 	for (uintptr_t i = 0; i < pfs_array_len(threads); i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, hammer, (void *)(i + 1)), 0);
 	for (size_t i = 0; i < pfs_array_len(threads); i++) {
@@ -550,7 +619,9 @@ static void threads_keep_the_invariants(void **state)
 		if (complaint)
 			fail_msg("%s", (char *)complaint);
 	}
+	pfs_inodes_stop(inodes);
 	assert_true(referenced() == 0);
+	assert_int_equal(store.stray, 0);
 }
 
 int main(void)
@@ -561,6 +632,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(moved_documents, setup, teardown),
 		cmocka_unit_test_setup_teardown(moved_while_a_writer_is_at_work, setup, teardown),
 		cmocka_unit_test_setup_teardown(lookups_during_a_release, setup, teardown),
+		cmocka_unit_test_setup_teardown(forget_waits_for_no_writer, setup, teardown),
+		cmocka_unit_test_setup_teardown(generations_wrap, setup, teardown),
 		cmocka_unit_test_setup_teardown(released_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(missing_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(reuse_changes_the_generation, setup, teardown),

@@ -144,6 +144,54 @@ static void many_wait(void **state)
 					 "9:0 listing 9:0 listing 9:0 listing 9:0 listing ");
 }
 
+static void *end_it(void *arg)
+{
+	pfs_invalidator_end(arg);
+	return NULL;
+}
+
+static bool is_queued(bool *stopping)
+{
+	bool queued;
+
+	pthread_mutex_lock(&invalidator->lock);
+	queued = invalidator->first != NULL;
+	*stopping = invalidator->stopping;
+	pthread_mutex_unlock(&invalidator->lock);
+	return queued;
+}
+
+/* Proves: the end waits until the kernel has taken what it is being told, and for nothing else; who
+ * waits for the rest comes back, and what comes afterwards is dropped. */
+static void the_end_tells_nothing_more(void **state)
+{
+	const struct pfs_invalidation item = {.key = pfs_key_num(1)};
+	pthread_t waits, ends;
+	bool stopping;
+
+	(void)state;
+	pthread_mutex_lock(&kernel.directory);
+	assert_int_equal(pfs_invalidate_later(invalidator, &item), 0);
+	while (is_queued(&stopping)) /* until it is being told */
+		;
+	assert_int_equal(pthread_create(&waits, NULL, invalidate_one, invalidator), 0);
+	while (!is_queued(&stopping))
+		;
+	assert_int_equal(pfs_invalidate_later(invalidator, &item), 0);
+	assert_int_equal(pthread_create(&ends, NULL, end_it, invalidator), 0);
+	while (is_queued(&stopping) && !stopping)
+		;
+	assert_string_equal(kernel.told, "");
+	pthread_mutex_unlock(&kernel.directory);
+	assert_int_equal(pthread_join(ends, NULL), 0);
+	assert_int_equal(pthread_join(waits, NULL), 0);
+	assert_string_equal(kernel.told, "1:0 listing ");
+	pfs_invalidate(invalidator, &item, 1);
+	assert_int_equal(pfs_invalidate_later(invalidator, &item), 0);
+	pfs_invalidator_end(invalidator);
+	assert_string_equal(kernel.told, "1:0 listing ");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -151,6 +199,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(later_does_not_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(failures_are_logged, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_end_tells_nothing_more, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("invalidate", tests, NULL, NULL);
