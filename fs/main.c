@@ -1,5 +1,4 @@
 /* payloadfs: mounts a store of payloads as a directory of files. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -10,6 +9,7 @@
 #include "fs/mount_table.h"
 #include "fs/paths.h"
 #include "storage/exit_codes.h"
+#include "storage/fd.h"
 #include "storage/version.h"
 
 static int print_version(void)
@@ -176,6 +176,8 @@ int main(int argc, char **argv)
 	struct pfs_reason reason;
 	int code;
 
+	if (pfs_fd_keep_standard() != 0)
+		return PFS_EXIT_IO;
 	if (pfs_options_parse(&options, argc, argv, &reason) != 0) {
 		fprintf(stderr, "payloadfs: %s (--help shows how)\n", reason.text);
 		code = PFS_EXIT_USAGE;

@@ -1,8 +1,10 @@
-/* Rank 0: reading and writing at a place of a file, all of it, whatever interrupts. */
+/* Rank 0: reading and writing at a place of a file, all of it, whatever interrupts; the descriptors
+ * that a program finds. */
 #ifndef PFS_FD_H
 #define PFS_FD_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "storage/base.h"
@@ -39,6 +41,22 @@ static inline int pfs_fd_write(int fd, const void *buf, size_t len, uint64_t off
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
 		done += (size_t)n;
+	}
+	return 0;
+}
+
+/* The first thing that a program does: standard input, output and error that were closed by whoever
+ * started it lead to /dev/null, where they give EBADF as before. Else the next file that is opened
+ * would get the number, a file of the store, and messages be written into it. Negative errno: they
+ * are still closed. */
+static inline int pfs_fd_keep_standard(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		int how = fd == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+
+		/* The lowest number that is free is the one that open gives. */
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", how) < 0)
+			return -errno;
 	}
 	return 0;
 }

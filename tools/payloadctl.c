@@ -6,6 +6,7 @@
 
 #include <lz4.h>
 
+#include "storage/fd.h"
 #include "storage/hash.h"
 #include "storage/io_http.h"
 #include "storage/version.h"
@@ -47,6 +48,8 @@ static int print_version(void)
 
 int main(int argc, char **argv)
 {
+	if (pfs_fd_keep_standard() != 0)
+		return PFS_EXIT_IO;
 	/* A reader that goes away is seen as EPIPE, so that stores are closed properly. */
 	signal(SIGPIPE, SIG_IGN);
 	opterr = 0;

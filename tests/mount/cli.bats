@@ -47,6 +47,43 @@ fingerprint() {
 	[[ ! -e $S ]]
 }
 
+# at_limit OPTION: it is taken (what is refused is the mount point). over_limit OPTION TEXT: it is not.
+at_limit() { ends $exit_target "$T/nowhere" -o "$1" "$S" "$T/nowhere"; }
+over_limit() { ends $exit_usage "-o $1: $2" -o "$1" "$S" "$T/nowhere"; }
+
+@test "the values of options at their limits, and beyond" {
+	local value
+	for value in commit={1,3600} page_size={64K,65536,64k,1G,1024M} min_value_size={16,4096,4K} \
+		{uid,gid}={0,4294967294} umask={0,022,0777} json={check,off} dict={auto,off}; do
+		at_limit "$value"
+	done
+	for value in 0 3601 -1 +1 1s 1.5 0x10 '' 18446744073709551617; do
+		over_limit "commit=$value" "a number of seconds from 1 to 3600"
+	done
+	for value in 32K 65535 96K 2G 1025M 1T 1KB 64KK 18014398509481985K 18446744073709617152; do
+		over_limit "page_size=$value" "a power of two from 64K to 1G"
+	done
+	for value in 15 4097 5K; do over_limit "min_value_size=$value" "a number of bytes from 16 to 4096"; done
+	for value in 4294967295 4294967296 -1 root 1K; do over_limit "uid=$value" "a numeric id"; done
+	over_limit gid=4294967295 "a numeric id"
+	for value in 1000 8 -1; do over_limit "umask=$value" "an octal number up to 0777"; done
+	over_limit dict=on "auto or off"
+	# Of published collections; the store is none.
+	for value in refresh={1,86400} timeout={1,3600} cache_size={16M,16777216,1000G} cache={off,x}; do
+		ends $exit_usage "-o ${value%=*}=: is for published collections" -o "$value" "$S" "$T/nowhere"
+	done
+	for value in 0 86401; do over_limit "refresh=$value" "a number of seconds from 1 to 86400"; done
+	for value in 0 3601; do over_limit "timeout=$value" "a number of seconds from 1 to 3600"; done
+	for value in 16777215 15M 0 9007199254740992K; do over_limit "cache_size=$value" "a number of bytes from 16M on"; done
+	over_limit cache= "a directory, or off,"
+	ends $exit_usage "makes no new store" -o ro,page_size=64K "$S" "$T/nowhere"
+	ends $exit_usage "makes no new store" -o ro,min_value_size=16 "$S" "$T/nowhere"
+	ends $exit_target "$T/nowhere" -o ro,rw,page_size=64K "$S" "$T/nowhere"
+	ends $exit_usage "can't be chosen" -o fsname=x "$S" "$T/nowhere"
+	ends $exit_usage "a path is empty" "" "$T/nowhere"
+	[[ ! -e $S ]]
+}
+
 @test "a missing mount point, and a file where the directory should be" {
 	ends $exit_target "$T/nowhere" "$S" "$T/nowhere"
 	echo x >"$T/file"
@@ -468,4 +505,61 @@ without() {
 	[[ $(payloadctl get "$T/published" 1) == 2 ]]
 	mount_fs
 	[[ $(<"$M/1") == 2 ]]
+}
+
+# standard_descriptors: the daemon's lead to nothing that is written to.
+standard_descriptors() {
+	local fd
+	for fd in 0 1 2; do
+		[[ $(readlink "/proc/$(daemon_pids)/fd/$fd") == /dev/null ]] ||
+			fail "$fd leads to $(readlink "/proc/$(daemon_pids)/fd/$fd")"
+	done
+}
+
+@test "started with standard input, output and error closed: no file takes their place" {
+	timeout 60 payloadfs "$S" "$M" <&- >&- 2>&- 3>&-
+	echo x >"$M/1"
+	standard_descriptors
+	unmount_fs
+	timeout 60 payloadfs "$S" "$M" 2>&- 3>&-
+	[[ $(cat "$M/1") == x ]]
+	standard_descriptors
+	unmount_fs
+	payloadfs -f "$S" "$M" <&- >&- 2>&- 3>&- &
+	wait_for 60 answers
+	standard_descriptors
+	kill -USR1 "$(daemon_pids)" # it has something to say
+	[[ $(cat "$M/1") == x ]]
+	unmount_fs
+	payloadctl check "$S"
+}
+
+# The daemon's connection is cut off when it does not end by itself.
+leave_no_connection() {
+	[[ -z ${device:-} || ! -e $(connections)/$device ]] || echo 1 >"$(connections)/$device/abort"
+}
+
+teardown() {
+	leave_no_connection
+	cleanup_all
+}
+
+@test "SIGTERM when the mount is out of the tree and in use, beside programs and payloadctl: it ends" {
+	local i programs=()
+	mount_fs
+	device=$(awk -v m="$M" '$5 == m { sub(/.*:/, "", $3); print $3 }' /proc/self/mountinfo)
+	for i in 1 2 3 4; do
+		(cd "$M" && while : >"$i" && rm "$i"; do :; done) >/dev/null 2>&1 3>&- &
+		programs+=($!)
+	done
+	(while [[ ! -e $T/stop ]]; do word_records 1000 1200 | ctl import -q "$S" || true; done) >/dev/null 2>&1 3>&- &
+	programs+=($!)
+	is_imported() { [[ -e $M/1200 ]]; }
+	wait_for 30 is_imported
+	umount -l "$M"
+	kill -TERM "$(daemon_pids)"
+	wait_for 60 no_daemon || fail "it does not end"
+	touch "$T/stop"
+	wait "${programs[@]}" || true
+	ctl check "$S"
 }

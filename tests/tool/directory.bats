@@ -436,3 +436,21 @@ flip() {
 	run -0 --separate-stderr bash -c "set -o pipefail; payloadctl get '$S' 5000 | head -c 1 | wc -c"
 	[[ $output == 1 && -z $stderr ]]
 }
+
+@test "standard input, output and error that are closed: no file takes their place, and output is not lost in silence" {
+	local closed
+	printf '{"id":1,"payload":1}\n{"id":x}\n{"id":3,"payload":3}\n' >in
+	for closed in '2>&-' '>&- 2>&-' '<&- >&- 2>&-'; do
+		payloadctl create "$S"
+		run -1 bash -c "exec $closed; payloadctl import '$S' in"
+		run -1 bash -c "exec $closed; payloadctl rm '$S' 7 8 9"
+		payloadctl check -q "$S"
+		[[ ! -s $S/lock ]]
+		not_there=$(find "$S" -type f -exec grep -la payloadctl: {} +) || true
+		[[ -z $not_there ]] || fail "$closed: messages in $not_there"
+		[[ $(payloadctl export -q "$S") == '{"id":1,"payload":1}'$'\n''{"id":3,"payload":3}' ]]
+		fails 7 "standard output: Bad file descriptor" bash -c "payloadctl export -q '$S' >&-"
+		fails 7 "standard input: Bad file descriptor" bash -c "payloadctl import -q '$S' <&-"
+		rm -r "$S"
+	done
+}
