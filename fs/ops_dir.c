@@ -69,11 +69,16 @@ void pfs_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
 		attr.gid = root.mode & S_ISGID ? root.gid : caller->gid;
 		attr.mtime_ns = pfs_now_ns();
 		err = pfs_create(fs->store, &key, &attr, &object);
-	}
-	if (!err) {
-		pfs_json_check_note(fs->json_check, &key);
-		pfs_root_touch(&fs->root);
-		err = pfs_entry_find(fs, &key, &entry);
+		if (!err) {
+			pfs_json_check_note(fs->json_check, &key);
+			pfs_root_touch(&fs->root);
+			err = pfs_entry_find(fs, &key, &entry);
+		}
+		/* The kernel has looked the name up before: a client of the socket has made it, or
+		 * removed what was made here. Told so the kernel looks again, and opens what is
+		 * there, or says EEXIST where that was asked for. */
+		if (err == -EEXIST || err == -ENOENT)
+			err = -ESTALE;
 	}
 	if (err)
 		pfs_reply_err(req, err);

@@ -190,3 +190,21 @@ uuid=f47ac10b-58cc-4372-a567-0e02b2c3d479
 	remount
 	[[ $(ls "$M" | wc -l) == 147 && $(cat "$M/150") == '{"new":150}' ]]
 }
+
+@test "open with O_CREAT, beside payloadctl making the same documents: they are opened, EEXIST is O_EXCL's" {
+	local count probe step opening=()
+	count=$(quick_or_full 15000 200000)
+	probe=$(helper probe)
+	for step in 7919 104729 1299709; do
+		"$probe" create-beside "$M" "$count" "$step" "$T/ready$step" "$T/go" 3>&- &
+		opening+=($!)
+	done
+	for step in 7919 104729 1299709; do wait_for 60 test -e "$T/ready$step"; done
+	seq "$count" | shuf | sed 's/.*/{"id":&,"payload":{"n":&}}/' >"$T/in"
+	touch "$T/go"
+	# In pieces, so that there is something to be made in between.
+	perl -ne '$| = 1; print; select undef, undef, undef, 0.002 if ++$n % 50 == 0' "$T/in" |
+		ctl import -q "$M" -
+	for step in "${opening[@]}"; do wait "$step"; done
+	cmp <(ctl export -q --sort "$M") <(sort -t: -k2n "$T/in")
+}

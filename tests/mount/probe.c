@@ -374,6 +374,32 @@ static int do_list_again(char **args)
 	return closedir(dir);
 }
 
+/* Opens files 1..args[1] of directory args[0] in steps of args[2], making those that are not there,
+ * beside somebody who makes them by another way than the kernel's: that they are there is no error.
+ * Makes file args[3] when the kernel has seen that they are not, and begins when args[4] is there.
+ */
+static int do_create_beside(char **args)
+{
+	size_t count = strtoul(args[1], NULL, 10), step = strtoul(args[2], NULL, 10);
+	char path[4096];
+
+	for (size_t n = 1; n <= count; n++) {
+		snprintf(path, sizeof(path), "%s/%zu", args[0], n);
+		if (access(path, F_OK) == 0)
+			wrong("%s is there already", path);
+	}
+	close(must_open(args[3], O_WRONLY | O_CREAT));
+	while (access(args[4], F_OK))
+		usleep(1000);
+	for (size_t n = 0; n < count; n++) {
+		snprintf(path, sizeof(path), "%s/%zu", args[0], n * step % count + 1);
+		close(must_open(path, O_RDWR | O_CREAT));
+		if (open(path, O_RDWR | O_CREAT | O_EXCL, 0644) >= 0 || errno != EEXIST)
+			wrong("%s is made twice", path);
+	}
+	return 0;
+}
+
 /* Two descriptors' flock calls exclude each other. */
 static int do_flock(char **args)
 {
@@ -406,6 +432,7 @@ static const struct {
 	{"list-removing", "DIRECTORY COUNT", 2, do_list_removing},
 	{"list-beside", "DIRECTORY COUNT", 2, do_list_beside},
 	{"list-again", "DIRECTORY", 1, do_list_again},
+	{"create-beside", "DIRECTORY COUNT STEP READY GO", 5, do_create_beside},
 	{"flock", "FILE", 1, do_flock},
 };
 
