@@ -53,7 +53,7 @@ void pfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
 	free(buf);
 }
 
-/* Write-back has failed: the kernel's pages, size and times of this document are no longer those of
+/* A write has failed: the kernel's pages, size and times of this document are no longer those of
  * the store. The kernel's inode is given up, so that nobody reads them and nothing that is still to
  * be written back is mixed into the old document; the next lookup of the name shows what the store
  * has. */
@@ -92,19 +92,33 @@ static pthread_mutex_t *write_lock(struct pfs_fs *fs, uint64_t nodeid)
 	return &fs->write_locks[pfs_inode_object(nodeid) % PFS_WRITE_STRIPES];
 }
 
+/* Of what comes past the kernel's cache (O_DIRECT). The kernel keeps the size of a document itself,
+ * also after it was told an error. */
+static uint64_t size_of(struct pfs_fs *fs, uint32_t object)
+{
+	struct pfs_attr attr;
+
+	return pfs_getattr(fs->store, object, &attr) == 0 ? attr.size : UINT64_MAX;
+}
+
 void pfs_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
 		  struct fuse_file_info *fi)
 {
 	struct pfs_fs *fs = pfs_request(req);
 	pthread_mutex_t *lock = write_lock(fs, ino);
+	bool direct = fs->writeback && !fi->writepage;
+	uint64_t before = 0;
 	uint32_t object;
 	int err;
 
 	pthread_mutex_lock(lock);
 	err = pfs_inode_resolve(fs->inodes, ino, &object);
 	if (!err) {
+		if (direct)
+			before = size_of(fs, object);
 		err = pfs_write(fs->store, object, (uint64_t)off, buf, size, write_time(fs));
-		if (err && fi->writepage)
+		/* The truncation that was for it is cancelled, too. */
+		if (err && (fi->writepage || (direct && size_of(fs, object) != before)))
 			give_up_inode(fs, object, err);
 	}
 	pthread_mutex_unlock(lock);
@@ -196,12 +210,13 @@ void pfs_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t
 	(void)fi;
 	pthread_mutex_lock(lock);
 	err = mode & ~known ? -EOPNOTSUPP : pfs_inode_resolve(fs->inodes, ino, &object);
-	if (!err && zeroes)
-		err = zero(fs, object, (uint64_t)off, (uint64_t)len);
-	/* Space is not reserved ahead: the journal and the pages do that for all documents
+	/* First what fails where it is too large, or there is no room: then nothing was zeroed.
+	 * Space is not reserved ahead: the journal and the pages do that for all documents
 	 * together. */
 	if (!err && !(mode & FALLOC_FL_KEEP_SIZE))
 		err = grow(fs, object, (uint64_t)off + (uint64_t)len);
+	if (!err && zeroes)
+		err = zero(fs, object, (uint64_t)off, (uint64_t)len);
 	pthread_mutex_unlock(lock);
 	if (!err)
 		pfs_content_changed(fs, object);

@@ -261,3 +261,16 @@ run_fio() {
 	remount
 	[[ $(stat -c %s "$M/1") == 1073741824 && $(head -c 1 "$M/1") == x ]]
 }
+
+@test "what would make a document too large is refused, and changes nothing of it" {
+	text 100000 >"$W/1"
+	printf small >"$W/2"
+	cp "$W"/* "$M/"
+	refused "File too large" fallocate -z -o 1000 -l 2G "$M/1"
+	refused "File too large" fallocate -z -o 1 -l 2G "$M/2"
+	refused "File too large" fallocate -l 2G "$M/2"
+	refused "File too large" truncate -s 1073741825 "$M/1"
+	same
+	forget_pages
+	same_for_good
+}
