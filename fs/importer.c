@@ -30,9 +30,9 @@ struct pfs_import {
 	struct pfs_import_env env;
 
 	pthread_mutex_t lock;
-	pthread_cond_t arrived;
-	struct piece *pieces; /* under lock, like the next one: by offset */
-	bool working;	      /* there is a job */
+	pthread_cond_t arrived; /* monotonic clock */
+	struct piece *pieces;	/* under lock, like the next one: by offset */
+	bool working;		/* there is a job */
 
 	/* Of the job. */
 	uint64_t next_off; /* bytes before it have been taken */
@@ -41,6 +41,7 @@ struct pfs_import {
 	size_t rest_len, rest_cap;
 	size_t fed, feed; /* of rest: what the reader has, may have */
 	bool at_end;
+	bool skipping; /* the line is too long: what comes of it is dropped */
 	struct pfs_ndjson *reader;
 	uint64_t logged;
 	int64_t time_ns; /* one for all that is imported: that takes no bytes */
@@ -81,6 +82,7 @@ static void free_buffers(struct pfs_import *import)
 int pfs_import_new(struct pfs_import **out, const struct pfs_import_env *env)
 {
 	struct pfs_import *import = calloc(1, sizeof(*import));
+	pthread_condattr_t attr;
 	int err;
 
 	*out = NULL;
@@ -100,7 +102,10 @@ int pfs_import_new(struct pfs_import **out, const struct pfs_import_env *env)
 	}
 	import->env = *env;
 	pthread_mutex_init(&import->lock, NULL);
-	pthread_cond_init(&import->arrived, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&import->arrived, &attr);
+	pthread_condattr_destroy(&attr);
 	import->time_ns = pfs_now_ns();
 	*out = import;
 	return 0;
@@ -291,10 +296,6 @@ static int take(struct pfs_import *import, const uint8_t *data, size_t len)
 	size_t need = import->rest_len + len;
 	int err;
 
-	if (need > PFS_NDJSON_RECORD_MAX) {
-		import->next_off += len;
-		return -EFBIG;
-	}
 	if (need > import->rest_cap) {
 		size_t cap = pfs_max_u64(need, 2 * import->rest_cap);
 		uint8_t *rest = realloc(import->rest, cap);
@@ -314,6 +315,34 @@ static int take(struct pfs_import *import, const uint8_t *data, size_t len)
 	import->rest_len -= import->feed;
 	import->feed = import->fed = 0;
 	return err;
+}
+
+/* Drops what belongs to a line that is too long, up to its newline: how much of the data. What has
+ * come of it before is refused with the first that is too much. */
+static size_t skip_line(struct pfs_import *import, const uint8_t *data, size_t len)
+{
+	const uint8_t *newline = memchr(data, '\n', len);
+	size_t skipped = newline ? (size_t)(newline - data) : len;
+
+	if (!import->skipping)
+		refuse(import, pfs_ndjson_line(import->reader), "longer than a record may be");
+	import->skipping = !newline;
+	import->rest_len = 0;
+	import->next_off += skipped;
+	return skipped;
+}
+
+/* Takes what is new of a piece. */
+static int take_new(struct pfs_import *import, const uint8_t *data, size_t len)
+{
+	size_t skipped = 0;
+	int err = 0;
+
+	if (import->skipping || import->rest_len + len > PFS_NDJSON_RECORD_MAX)
+		skipped = skip_line(import, data, len);
+	if (skipped < len)
+		err = take(import, data + skipped, len - skipped);
+	return skipped ? -EFBIG : err;
 }
 
 static int refuse_piece(const struct pfs_import *import, uint64_t from, uint64_t to,
@@ -337,7 +366,7 @@ static int take_piece(struct pfs_import *import, const struct piece *piece)
 		return refuse_piece(import, piece->off, piece->off + again,
 				    "written once more, with others");
 	keep(import, piece->off + piece->len - kept, piece->data + piece->len - kept, kept);
-	return len ? take(import, piece->data + again, len) : 0;
+	return len ? take_new(import, piece->data + again, len) : 0;
 }
 
 static void answer(struct piece *piece, int err)
@@ -348,14 +377,9 @@ static void answer(struct piece *piece, int err)
 
 static bool wait_a_little(struct pfs_import *import)
 {
-	struct timespec until;
+	const struct timespec until =
+		pfs_timespec_from_ns(pfs_monotonic_ns() + WAIT_STEP_MS * (PFS_NSEC_PER_SEC / 1000));
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += WAIT_STEP_MS * (PFS_NSEC_PER_SEC / 1000);
-	if (until.tv_nsec >= PFS_NSEC_PER_SEC) {
-		until.tv_sec++;
-		until.tv_nsec -= PFS_NSEC_PER_SEC;
-	}
 	return pthread_cond_timedwait(&import->arrived, &import->lock, &until) == 0;
 }
 
@@ -447,8 +471,8 @@ int pfs_import_check(struct pfs_import *import)
 	bool inside;
 
 	pthread_mutex_lock(&import->lock);
-	inside = import->rest_len > 0 || pfs_ndjson_is_inside(import->reader);
-	line = pfs_ndjson_line(import->reader);
+	inside = !import->working && (import->rest_len > 0 || pfs_ndjson_is_inside(import->reader));
+	line = inside ? pfs_ndjson_line(import->reader) : 0;
 	pthread_mutex_unlock(&import->lock);
 	if (!inside)
 		return 0;

@@ -54,8 +54,8 @@ typedef void pfs_imported_fn(void *arg, int err);
 void pfs_import_add(struct pfs_import *import, uint64_t off, const void *data, size_t len,
 		    pfs_imported_fn *fn, void *arg);
 
-/* -EINVAL: what was written so far ends inside a line or record; logged with its number. For when
- * all pieces have been answered. */
+/* -EINVAL: what was written so far ends inside a line or record; logged with its number. While
+ * pieces are at work that is not known yet, and no error. */
 int pfs_import_check(struct pfs_import *import);
 
 /* The end of the stream: a rest that is not complete is refused and logged. No piece is under way.
