@@ -171,8 +171,12 @@ int pfs_action_do(struct pfs_actions *actions, enum pfs_action action, bool *unw
 	char text[sizeof(state->last) - 16] = "", line[sizeof(state->last)];
 	int err;
 
+	if (pthread_mutex_trylock(&state->busy) != 0) {
+		if (action == PFS_ACTION_COMPACT)
+			return -EBUSY;
+		pthread_mutex_lock(&state->busy);
+	}
 	change_running(actions, state, 1);
-	pthread_mutex_lock(&state->busy);
 	err = begin(actions, state, unwanted);
 	if (err)
 		;

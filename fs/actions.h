@@ -2,7 +2,7 @@
  * it when they are read.
  *
  * Threads. All functions from any. Of each action one is done at a time, the next waits; but a
- * second compaction is refused, as everywhere. */
+ * second compaction is refused (-EBUSY), as everywhere. */
 #ifndef PFS_ACTIONS_H
 #define PFS_ACTIONS_H
 

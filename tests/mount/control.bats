@@ -371,6 +371,9 @@ alike() {
 	bash -c "echo 1 >'$C/compact'" 2>/dev/null 3>&- &
 	pid=$!
 	wait_for 60 eval '[[ $(head -n 1 "$C/compact") == running* ]]'
+	# Another one is refused meanwhile, and waits for nothing.
+	refused "busy" timeout 60 bash -c "echo 1 >'$C/compact'"
+	[[ $(head -n 1 "$C/compact") == running* ]]
 	kill -TERM "$pid"
 	wait "$pid" || code=$?
 	((code == 128 + 15)) || fail "ended with $code"
