@@ -118,6 +118,7 @@ $(1)_bench = $(bench_src:tools/bench/%.c=build/$(1)/bench/%)
 
 build/$(1)/fs/%.o build/$(1)/tools/bench/%.o: private extra_cflags = $$(fuse_cflags)
 build/$(1)/tests/%.o: private extra_cflags = $$(cmocka_cflags)
+build/$(1)/tests/unit/init_reply_test.o: private extra_cflags = $$(cmocka_cflags) $$(fuse_cflags)
 $(test_src:%.c=build/$(1)/%.o) $(support_src:%.c=build/$(1)/%.o) $(fault_src:%.c=build/$(1)/%.o) \
 	$(crash_src:%.c=build/$(1)/%.o) $(damage_src:%.c=build/$(1)/%.o): | deps-test
 

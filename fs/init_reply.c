@@ -4,13 +4,15 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* The first thing that is ever sent is the reply to INIT: a header and a fuse_init_out. The kernel
+/* The first reply that is ever sent is the one to INIT: a header and a fuse_init_out. The kernel
  * sends no other request before it has it. */
 static void complete(struct pfs_init_reply *reply, struct iovec *iov, int count)
 {
 	const struct fuse_out_header *header = iov[0].iov_base;
 	struct fuse_init_out *init;
 
+	if (header->unique == 0) /* a notice, of what a client of the socket has changed */
+		return;
 	atomic_store(&reply->sent, true);
 	if (count != 2 || iov[0].iov_len < sizeof(*header) || header->error != 0 ||
 	    iov[1].iov_len < offsetof(struct fuse_init_out, max_background))

@@ -1,6 +1,5 @@
 #include "fs/mount_table.h"
 
-#include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>

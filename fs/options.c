@@ -1,6 +1,5 @@
 #include "fs/options.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 

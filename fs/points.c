@@ -1,6 +1,5 @@
 #include "fs/points.h"
 
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 
