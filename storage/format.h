@@ -247,7 +247,7 @@ _Static_assert(PFS_DICT_STRIDE >= PFS_DICT_HEADER_LEN + PFS_DICT_LEN_MAX, "forma
 
 struct pfs_index_disk {
 	uint8_t magic[8];				      /* 00-07 PFS_INDEX_MAGIC */
-	pfs_le32 crc;					      /* 08-11 CRC32C of bytes 12-95 */
+	pfs_le32 crc;					      /* 08-11 CRC32C of bytes 12-103 */
 	uint8_t zero[4];				      /* 12-15 */
 	pfs_le64 epoch;					      /* 16-23 */
 	uint8_t uuid[PFS_UUID_LEN];			      /* 24-39 */

@@ -213,8 +213,8 @@ static enum pfs_http_verdict judge_refusal(struct pfs_http_attempt *a, long stat
 		*err = -ENOENT;
 		put_status(a, status, "not there", why);
 		return PFS_HTTP_DONE;
-	case 412: /* only_new */
-		*err = -EEXIST;
+	case 412:
+		*err = a->request->only_new ? -EEXIST : -EIO;
 		put_status(a, status, "there already", why);
 		return PFS_HTTP_DONE;
 	case 501:

@@ -159,6 +159,34 @@ static void values_grow_back_in_place(void **state)
 	end_world(w);
 }
 
+/* Proves: a value that is replaced by one of the same length stays where it is, also when not a
+ * byte is free behind it. (The bound that the original's update_value had no test for.) */
+static void the_same_length_needs_no_room(void **state)
+{
+	struct world *w = new_world(64 * PFS_KIB, 16, 1);
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_place before, after;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		put(w, i, 1000);
+	put(w, 1, 1000); /* its sequence is not the page's any more, and takes a byte */
+	checkpoint(w);
+	put(w, 3, 1000);
+	checkpoint(w);
+	assert_int_equal(pfs_place(w->store, &key, &before), 0);
+	for (unsigned round = 0; round < 3; round++) {
+		put(w, 1, 1000);
+		checkpoint(w);
+		assert_int_equal(pfs_place(w->store, &key, &after), 0);
+		assert_int_equal(after.container_len, before.container_len);
+		assert_int_equal(after.offset, before.offset);
+		assert_int_equal(after.slot, before.slot);
+		expect_right(w);
+	}
+	end_world(w);
+}
+
 /* Proves: bytes taken for growing in place are given back when that change is replaced before it
  * was applied, or fails. */
 static void growth_is_given_back(void **state)
@@ -777,6 +805,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(values_grow_back_in_place),
+		cmocka_unit_test(the_same_length_needs_no_room),
 		cmocka_unit_test(growth_is_given_back),
 		cmocka_unit_test(changes_during_a_checkpoint_lose_no_space),
 		cmocka_unit_test(the_worst_page_is_emptied_first),

@@ -638,11 +638,44 @@ static void growing_takes_back_disk_space(void **state)
 	free_world(w);
 }
 
+/* Proves: a page is empty when nothing is allocated in it, neither a slot nor a byte, and then
+ * only. */
+static void empty_pages_have_neither_slots_nor_bytes(void **state)
+{
+	struct world *w = new_world(64 * PFS_KIB, 16);
+	struct pfs_extent_at at[2];
+	struct pfs_page *page;
+
+	(void)state;
+	assert_int_equal(give(w, 500), 0);
+	assert_int_equal(give(w, 500), 0);
+	page = pfs_pager_find(w->pager, 1);
+	at[0] = w->given[0].at;
+	at[1] = w->given[1].at;
+	assert_false(pfs_page_is_empty(page));
+	take_back(w, 0);
+	assert_false(pfs_page_is_empty(page));
+	w->count = 0;
+	pfs_pager_free_slot(w->pager, &at[1]); /* its bytes are still read */
+	assert_false(pfs_page_is_empty(page));
+	pfs_pager_free_bytes(w->pager, 1, at[1].off, at[1].len);
+	assert_true(pfs_page_is_empty(page));
+	assert_int_equal(give(w, 500), 0); /* and its bytes are moved elsewhere */
+	pfs_pager_free_bytes(w->pager, 1, w->given[0].at.off, w->given[0].at.len);
+	assert_false(pfs_page_is_empty(page));
+	pfs_pager_free_slot(w->pager, &w->given[0].at);
+	assert_true(pfs_page_is_empty(page));
+	pfs_pager_make_unusable(w->pager, page);
+	assert_false(pfs_page_is_empty(page));
+	free_world(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(accounting_equals_a_recount),
 		cmocka_unit_test(documents_go_to_the_best_fitting_page),
+		cmocka_unit_test(empty_pages_have_neither_slots_nor_bytes),
 		cmocka_unit_test(a_page_is_filled_to_the_byte),
 		cmocka_unit_test(the_fullest_page_that_fits_is_taken),
 		cmocka_unit_test(freed_space_is_used_again),
