@@ -180,14 +180,14 @@ mounts_below() {
 
 # The running daemons of this test. One that has ended but was not waited for has no exe any more.
 daemon_pids() {
-	local exe dir
-	find /proc/[0-9]* -maxdepth 1 -name exe -lname "$build/payloadfs" 2>/dev/null |
-		while read -r exe; do
-			dir=${exe%/exe}
-			if grep -qzF "$T/" "$dir/cmdline" 2>/dev/null; then
-				echo "${dir#/proc/}"
-			fi
-		done
+	local dir name argv
+	for dir in /proc/[0-9]*; do
+		# The name first: to look at what another runs from a mount would need that mount to answer.
+		{ read -r name <"$dir/comm"; } 2>/dev/null || continue
+		[[ $name == payloadfs && $dir/exe -ef $build/payloadfs ]] || continue
+		{ mapfile -d '' argv <"$dir/cmdline"; } 2>/dev/null || continue
+		[[ "${argv[*]}" != *"$T/"* ]] || echo "${dir#/proc/}"
+	done
 }
 
 no_daemon() { [[ -z $(daemon_pids) ]]; }
