@@ -297,10 +297,29 @@ same_for_good() {
 
 # The kernel forgets the bytes of the mount's files (not their attributes).
 forget_pages() {
-	local file
-	for file in "$M"/* "$M"/.[!.]*; do
-		[[ ! -f $file ]] || dd if="$file" iflag=nocache count=0 status=none
-	done
+	local program
+	program=$(helper forget)
+	"$program" "$M"
+}
+
+# read_each NAME...: reads these of $M and compares them with those of $W. Prints a line for each: "good NAME" when it has
+# its bytes, "bad NAME" when it can't be read for an I/O error, else "wrong NAME" and what is wrong.
+read_each() {
+	perl -e '
+		my ($want, $mount) = splice @ARGV, 0, 2;
+		sub bytes { # undef when there was an error, $! says which
+			my ($all, $n) = ("");
+			open my $file, "<:raw", $_[0] or return;
+			1 while $n = sysread $file, $all, 131072, length $all;
+			defined $n && close $file or return;
+			return $all;
+		}
+		for my $name (@ARGV) {
+			my $wanted = bytes("$want/$name") // die "$want/$name: $!\n";
+			my $got = bytes("$mount/$name");
+			print defined $got ? $got eq $wanted ? "good $name" : "wrong $name: wrong bytes" :
+				$!{EIO} ? "bad $name" : "wrong $name: $!", "\n";
+		}' "$W" "$M" "$@"
 }
 
 # ---- a namespace ----
@@ -359,6 +378,18 @@ text() { seq 1000000000 2000000000 2>/dev/null | head -c "$1"; }
 
 # noise BYTES: prints bytes that no compressor shrinks.
 noise() { head -c "$1" /dev/urandom; }
+
+# noise_files BYTES FILE...: each of the files gets that many bytes of noise of its own.
+noise_files() {
+	perl -e '
+		my $size = shift;
+		open my $noise, "<:raw", "/dev/urandom" or die "urandom: $!\n";
+		for (@ARGV) {
+			read($noise, my $bytes, $size) == $size or die "urandom: $!\n";
+			open my $file, ">:raw", $_ or die "$_: $!\n";
+			print $file $bytes and close $file or die "$_: $!\n";
+		}' "$@"
+}
 
 # A number from `payloadctl stat --json` of the mount.
 stat_of() { timeout 60 payloadctl stat --json "$M" | jq -e ".$1"; }
