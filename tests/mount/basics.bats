@@ -103,24 +103,51 @@ load lib
 }
 
 @test "documents of every size around the borders of blocks, pages of memory and records" {
-	local size
-	for size in 1 15 16 17 127 128 129 511 512 513 4095 4096 4097 65535 65536 65537 131072 131073 \
-		1048575 1048576 1048577 3000000; do
-		text "$size" >"$T/in"
-		both "cp ../in $size"
-		noise "$size" >"$T/in"
-		both "cp ../in $((size + 10000000))"
-	done
+	local sizes=(1 15 16 17 127 128 129 511 512 513 4095 4096 4097 65535 65536 65537 131072 131073
+		1048575 1048576 1048577 3000000)
+	mkdir "$T/in"
+	# Of each size one of text and, its id 10,000,000 higher, one of noise.
+	text 3000000 | perl -e '
+		sub put { open my $f, ">:raw", "$dir/$_[0]" or die; print $f $_[1] and close $f or die "$!\n" }
+		($dir, @sizes) = @ARGV;
+		read(STDIN, my $text, 3000000) == 3000000 or die;
+		open my $urandom, "<:raw", "/dev/urandom" or die;
+		for (@sizes) {
+			read($urandom, my $noise, $_) == $_ or die;
+			put($_, substr $text, 0, $_);
+			put($_ + 10000000, $noise);
+		}' "$T/in" "${sizes[@]}"
+	both "cp ../in/* .; ls | wc -l"
+	[[ $(ls "$M" | wc -l) == 44 ]]
 	same_for_good
 }
 
 @test "growing and shrinking one document again and again" {
-	local round size
-	for round in $(seq 60); do
-		size=$(((round * 7919 + round * round * 104729) % 200000))
-		text "$size" >"$T/in"
-		both "cp ../in 1; cat ../in > 2"
-	done
+	mkdir "$T/in"
+	text 200000 | perl -e '
+		read(STDIN, my $text, 200000) == 200000 or die;
+		for (1 .. 60) {
+			open my $f, ">:raw", "$ARGV[0]/$_" or die;
+			print $f substr $text, 0, ($_ * 7919 + $_ * $_ * 104729) % 200000 and close $f or die "$!\n";
+		}' "$T/in"
+	# Three of four rounds are one program's, which opens and cuts the documents each time as cp and cat do.
+	cat >"$T/write" <<-'END'
+		for my $round (@ARGV) {
+			open my $in, "<:raw", "../in/$round" or die;
+			sysread $in, my $bytes, 200000;
+			for my $id (1, 2) {
+				open my $f, ">:raw", $id or die "$!\n";
+				syswrite($f, $bytes) == length $bytes and close $f or die "$!\n";
+			}
+		}
+	END
+	both <<-'END'
+		for ((i = 1; i <= 60; i += 4)); do
+			cp ../in/$i 1; cat ../in/$i > 2
+			perl ../write $((i + 1)) $((i + 2)) $((i + 3))
+		done
+		cmp 1 ../in/60; cmp 2 ../in/60
+	END
 	same_for_good
 }
 
@@ -201,20 +228,43 @@ load lib
 
 @test "readers of a document that is replaced by renames see it whole" {
 	local i reader seen=$T/seen
-	make() { printf '%s\n' "$1" | awk '{ for (i = 0; i < 3000; i++) print $1 }'; }
-	make 0 >"$M/42"
+	# Reads it whole until $stop is there; prints how many different lines it saw, a dot per reading into $count.
 	cat >"$T/reader" <<-'END'
-		while [[ ! -e $2 ]]; do
-			sort -u < "$1" | wc -l
-		done | sort -u
+		my ($name, $stop, $count) = @ARGV;
+		my %seen;
+		open my $dots, ">", $count or die;
+		until (-e $stop) {
+			open my $file, "<", $name or die "$name: $!\n";
+			my %lines;
+			$lines{$_}++ while <$file>;
+			my @counts = values %lines;
+			$seen{@counts . " line, " . ($counts[0] // 0) . " times"} = 1;
+			syswrite $dots, ".";
+		}
+		print "$_\n" for sort keys %seen;
 	END
-	bash "$T/reader" "$M/42" "$T/stop" >"$seen" 3>&- &
+	# Replaces it FIRST to LAST, each time when it has been read once more.
+	cat >"$T/writer" <<-'END'
+		my ($dir, $count, $first, $last) = @ARGV;
+		for my $round ($first .. $last) {
+			my $dots = -s $count;
+			open my $file, ">", "$dir/tmp" or die "$!\n";
+			print $file "$round\n" x 3000 and close $file or die "$!\n";
+			rename "$dir/tmp", "$dir/42" or die "$!\n";
+			select undef, undef, undef, 0.001 until -s $count > $dots || -e "$count.gone";
+		}
+	END
+	perl -e 'print "0\n" x 3000' >"$M/42"
+	(perl "$T/reader" "$M/42" "$T/stop" "$T/count" >"$seen"; touch "$T/count.gone") 3>&- &
 	reader=$!
-	for i in $(seq 150); do
-		make "$i" >"$M/tmp"
+	wait_for 30 test -s "$T/count"
+	for ((i = 0; i < 150; i += 15)); do
+		perl "$T/writer" "$M" "$T/count" $((i + 1)) $((i + 14))
+		perl -e 'print "$ARGV[0]\n" x 3000' $((i + 15)) >"$M/tmp"
 		mv "$M/tmp" "$M/42"
 	done
+	[[ $(sort -u "$M/42" | wc -l) == 1 ]]
 	touch "$T/stop"
 	wait "$reader"
-	[[ $(cat "$seen") == 1 ]]
+	[[ $(<"$seen") == "1 line, 3000 times" ]] || fail "$(<"$seen")"
 }
