@@ -15,7 +15,7 @@
 #endif
 #endif
 #ifndef WORKLOAD_STEP
-#define WORKLOAD_STEP 2
+#define WORKLOAD_STEP 3
 #endif
 
 struct workload_stat {
