@@ -8,6 +8,7 @@
 #include "fs/clock.h"
 #include "fs/import_sample.h"
 #include "storage/json_scan.h"
+#include "storage/monotonic.h"
 #include "storage/ndjson.h"
 
 #define ITEMS 64	     /* documents that are put at once */
@@ -82,7 +83,6 @@ static void free_buffers(struct pfs_import *import)
 int pfs_import_new(struct pfs_import **out, const struct pfs_import_env *env)
 {
 	struct pfs_import *import = calloc(1, sizeof(*import));
-	pthread_condattr_t attr;
 	int err;
 
 	*out = NULL;
@@ -102,10 +102,7 @@ int pfs_import_new(struct pfs_import **out, const struct pfs_import_env *env)
 	}
 	import->env = *env;
 	pthread_mutex_init(&import->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&import->arrived, &attr);
-	pthread_condattr_destroy(&attr);
+	pfs_monotonic_cond_init(&import->arrived);
 	import->time_ns = pfs_now_ns();
 	*out = import;
 	return 0;
@@ -377,8 +374,7 @@ static void answer(struct piece *piece, int err)
 
 static bool wait_a_little(struct pfs_import *import)
 {
-	const struct timespec until =
-		pfs_timespec_from_ns(pfs_monotonic_ns() + WAIT_STEP_MS * (PFS_NSEC_PER_SEC / 1000));
+	const struct timespec until = pfs_monotonic_in_ms(WAIT_STEP_MS);
 
 	return pthread_cond_timedwait(&import->arrived, &import->lock, &until) == 0;
 }

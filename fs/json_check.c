@@ -7,6 +7,7 @@
 #include "fs/point_set.h"
 #include "fs/thread.h"
 #include "storage/json_scan.h"
+#include "storage/monotonic.h"
 
 #define BATCH 64 /* points of a step */
 #define TICK_NS PFS_NSEC_PER_SEC
@@ -43,7 +44,6 @@ int pfs_json_check_new(struct pfs_json_check **out, struct pfs_store *store,
 		       const struct pfs_logger *logger)
 {
 	struct pfs_json_check *check = calloc(1, sizeof(*check));
-	pthread_condattr_t attr;
 
 	*out = check;
 	if (!check)
@@ -53,10 +53,7 @@ int pfs_json_check_new(struct pfs_json_check **out, struct pfs_store *store,
 	check->pending.max = PFS_JSON_PENDING_MAX;
 	check->invalid.max = PFS_JSON_INVALID_MAX;
 	pthread_mutex_init(&check->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&check->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	pfs_monotonic_cond_init(&check->wake);
 	return 0;
 }
 

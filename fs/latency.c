@@ -9,6 +9,7 @@
 
 #include "fs/clock.h"
 #include "fs/thread.h"
+#include "storage/monotonic.h"
 
 struct pfs_latency {
 	const char *path;
@@ -27,7 +28,6 @@ struct pfs_latency {
 int pfs_latency_new(struct pfs_latency **out, const char *path, const struct pfs_logger *logger)
 {
 	struct pfs_latency *l = calloc(1, sizeof(*l));
-	pthread_condattr_t attr;
 
 	*out = l;
 	if (!l)
@@ -35,10 +35,7 @@ int pfs_latency_new(struct pfs_latency **out, const char *path, const struct pfs
 	l->path = path;
 	l->logger = logger;
 	pthread_mutex_init(&l->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&l->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	pfs_monotonic_cond_init(&l->wake);
 	return 0;
 }
 
@@ -80,8 +77,7 @@ static void sleep_until_request(struct pfs_latency *l)
 static void stay_while_requests(struct pfs_latency *l)
 {
 	while (!l->stopping && __atomic_exchange_n(&l->requests, false, __ATOMIC_SEQ_CST)) {
-		const struct timespec until = pfs_timespec_from_ns(
-			pfs_monotonic_ns() + PFS_LATENCY_HOLD_MS * INT64_C(1000000));
+		const struct timespec until = pfs_monotonic_in_ms(PFS_LATENCY_HOLD_MS);
 		int err = 0;
 
 		while (!l->stopping && err != ETIMEDOUT)

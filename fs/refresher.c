@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "fs/thread.h"
+#include "storage/monotonic.h"
 
 struct pfs_refresher {
 	unsigned seconds;
@@ -18,11 +19,9 @@ struct pfs_refresher {
 /* True: the time is over; false: so is everything. */
 static bool wait(struct pfs_refresher *r)
 {
-	struct timespec until;
+	const struct timespec until = pfs_monotonic_in_ms(UINT64_C(1000) * r->seconds);
 	bool stopping;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += r->seconds;
 	pthread_mutex_lock(&r->lock);
 	while (!r->stopping && pthread_cond_timedwait(&r->stop, &r->lock, &until) == 0)
 		;
@@ -44,7 +43,6 @@ int pfs_refresher_start(struct pfs_refresher **out, unsigned seconds, void (*fn)
 			void *arg)
 {
 	struct pfs_refresher *r = calloc(1, sizeof(*r));
-	pthread_condattr_t attr;
 	int err;
 
 	*out = NULL;
@@ -54,10 +52,7 @@ int pfs_refresher_start(struct pfs_refresher **out, unsigned seconds, void (*fn)
 	r->fn = fn;
 	r->arg = arg;
 	pthread_mutex_init(&r->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&r->stop, &attr);
-	pthread_condattr_destroy(&attr);
+	pfs_monotonic_cond_init(&r->stop);
 	err = pfs_thread_start(&r->thread, run, r);
 	if (err) {
 		pthread_cond_destroy(&r->stop);

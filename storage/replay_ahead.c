@@ -27,14 +27,13 @@ struct pfs_ahead {
 static void look_at(const struct pfs_ahead *a, struct pfs_page *page, uint32_t number,
 		    struct pfs_ahead_slot *found)
 {
-	static const struct pfs_slot_disk unused;
 	struct pfs_slot_disk disk;
 	struct pfs_loaded loaded;
 
 	found->seen = PFS_AHEAD_ODD;
 	if (pfs_page_copy(page, &disk, pfs_slot_offset(number), sizeof(disk)) != 0)
 		return;
-	if (memcmp(&disk, &unused, sizeof(disk)) == 0) {
+	if (pfs_is_zero(&disk, sizeof(disk))) {
 		found->seen = PFS_AHEAD_FREE;
 		return;
 	}
@@ -86,16 +85,13 @@ static int cut_in_pieces(struct pfs_ahead *a, struct pfs_pager *pager)
 int pfs_ahead_begin(struct pfs_ahead **out, const struct pfs_replay_state *state)
 {
 	struct pfs_store *store = state->store;
-	struct pfs_ahead *a = malloc(sizeof(*a));
+	struct pfs_ahead *a = calloc(1, sizeof(*a));
 	int err;
 
 	*out = NULL;
 	if (!a)
 		return -ENOMEM;
 	a->state = state;
-	a->team = NULL;
-	a->pieces = NULL;
-	a->piece_count = a->next = 0;
 	err = cut_in_pieces(a, store->pager);
 	if (!err)
 		err = pfs_team_new(&a->team, store->manual ? 0 : PIECES_AHEAD - 1);

@@ -306,7 +306,6 @@ static int scan_live(struct pfs_replay_state *state, struct pfs_page *page, uint
 
 static int scan_slot(struct pfs_replay_state *state, struct pfs_page *page, uint32_t number)
 {
-	static const struct pfs_slot_disk unused;
 	struct pfs_slot_disk disk;
 	struct pfs_slot slot;
 	int err = pfs_page_copy(page, &disk, pfs_slot_offset(number), sizeof(disk));
@@ -314,7 +313,7 @@ static int scan_slot(struct pfs_replay_state *state, struct pfs_page *page, uint
 	if (err)
 		return err;
 	if (pfs_slot_decode(&slot, &disk, PFS_PAGE_HEADER_LEN, page->size) != 0 ||
-	    (slot.kind == PFS_SLOT_FREE && memcmp(&disk, &unused, sizeof(disk)) != 0))
+	    (slot.kind == PFS_SLOT_FREE && !pfs_is_zero(&disk, sizeof(disk))))
 		return scan_damaged(state, page, number, &disk);
 	if (slot.kind == PFS_SLOT_TOMBSTONE) {
 		state->last_seq = pfs_max_u64(state->last_seq, slot.seq);

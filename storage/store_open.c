@@ -5,6 +5,7 @@
 
 #include "storage/epoch.h"
 #include "storage/io_http.h"
+#include "storage/monotonic.h"
 #include "storage/store_internal.h"
 #include "storage/store_published.h"
 #include "storage/team.h"
@@ -350,19 +351,6 @@ static int open_store(struct pfs_store *store, const char *path, const struct pf
 	return store->manual || store->opened_read_only ? 0 : pfs_threads_start(store);
 }
 
-/* Its clock is one that nobody sets: were the time of day set back while a thread waits for the
- * next tick, that would come late by as much (commit_ms). */
-static void init_wake(struct pfs_store *store)
-{
-	pthread_condattr_t attr;
-
-	pthread_mutex_init(&store->wake_lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&store->wake, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 static int open_any(struct pfs_store **out, struct pfs_dir *dir, const char *path,
 		    const struct pfs_open_options *options, struct pfs_reason *reason)
 {
@@ -398,7 +386,8 @@ static int open_any(struct pfs_store **out, struct pfs_dir *dir, const char *pat
 	pthread_mutex_init(&store->commit, NULL);
 	pthread_mutex_init(&store->stat_lock, NULL);
 	pfs_snapshots_init(&store->snapshots);
-	init_wake(store);
+	pthread_mutex_init(&store->wake_lock, NULL);
+	pfs_monotonic_cond_init(&store->wake); /* so that ticks come in time (commit_ms) */
 	err = !dir && pfs_published_is_here(path, store->io)
 		      ? pfs_store_open_published(store, path, o, reason)
 		      : open_store(store, path, o, reason);

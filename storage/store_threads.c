@@ -3,6 +3,7 @@
  * checkpoints. */
 #include <time.h>
 
+#include "storage/monotonic.h"
 #include "storage/store_internal.h"
 #include "storage/team.h"
 
@@ -10,15 +11,8 @@
 
 static void wait_ms(struct pfs_store *store, unsigned ms)
 {
-	struct timespec until;
+	const struct timespec until = pfs_monotonic_in_ms(ms);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ms / 1000;
-	until.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (until.tv_nsec >= PFS_NSEC_PER_SEC) {
-		until.tv_sec++;
-		until.tv_nsec -= PFS_NSEC_PER_SEC;
-	}
 	pthread_cond_timedwait(&store->wake, &store->wake_lock, &until);
 }
 

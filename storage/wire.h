@@ -9,8 +9,9 @@
  *
  * The client asks, the server answers: a request is one message (PUT_BEGIN: the first of a row),
  * its answer is any number of parts and then one PFS_WIRE_REPLY. What each body holds stands at the
- * type; `text` and `bytes` are a u32 length and that many bytes, `key` is described at
- *pfs_wire_key. A REPLY with status != 0 holds text: the reason.
+ * type; `text` and `bytes` are a u32 length and that many bytes, for `key` see pfs_wire_key.
+ *
+ * A REPLY with status != 0 holds text: the reason.
  *
  * Both sides treat the other as hostile: every length is checked before it is used. */
 #ifndef PFS_WIRE_H
