@@ -437,12 +437,16 @@ static void *want_checkpoints(void *arg)
 static int count_emptied(void *arg, const struct pfs_sim_step *step)
 {
 	struct demand *d = arg;
+	struct pfs_store *store = __atomic_load_n(&d->store, __ATOMIC_ACQUIRE);
 
 	if (step->kind != PFS_SIM_UNLINK || strncmp(step->name, "page-", 5) != 0)
 		return 0;
-	pthread_mutex_lock(&d->store->wake_lock);
-	d->done_last = d->store->checkpoints_done;
-	pthread_mutex_unlock(&d->store->wake_lock);
+	/* The first may go while the store is still being opened. */
+	if (store) {
+		pthread_mutex_lock(&store->wake_lock);
+		d->done_last = store->checkpoints_done;
+		pthread_mutex_unlock(&store->wake_lock);
+	}
 	if (__atomic_fetch_add(&d->emptied, 1, __ATOMIC_RELAXED) == 0)
 		d->done_first = d->done_last;
 	return 0;
@@ -468,8 +472,8 @@ static void compaction_has_its_turn(void **state)
 	}
 	assert_int_equal(pfs_store_close(w->store), 0);
 	pfs_sim_on_step(w->sim, count_emptied, &demand);
-	assert_int_equal(pfs_store_open(&demand.store, STORE, &options, &reason), 0);
-	w->store = demand.store;
+	assert_int_equal(pfs_store_open(&w->store, STORE, &options, &reason), 0);
+	__atomic_store_n(&demand.store, w->store, __ATOMIC_RELEASE);
 	assert_int_equal(pthread_create(&thread, NULL, want_checkpoints, &demand), 0);
 	while (__atomic_load_n(&demand.emptied, __ATOMIC_RELAXED) < 48)
 		sched_yield();
