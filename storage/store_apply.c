@@ -122,29 +122,24 @@ static int apply_small(struct pfs_gather *g, struct pfs_version *v)
 	struct pfs_container c = container_of_version(v);
 	struct pfs_packed packed = {0};
 	const uint8_t *body = NULL;
-	uint8_t *buf;
 	int err;
 
 	if (v->source.kind == PFS_SOURCE_EMPTY)
 		return write_small(g, v, &c, NULL);
-	buf = malloc(PFS_PACKED_ROOM);
-	if (!buf)
-		return -ENOMEM;
 	if (v->source.kind == PFS_SOURCE_STAGE) {
-		err = pfs_source_read(g->store, &v->source, 0, buf, v->size);
+		err = pfs_source_read(g->store, &v->source, 0, g->body, v->size);
 		if (!err)
-			err = pfs_pack(g->store, &packed, buf, v->size, false);
+			err = pfs_pack(g->store, &packed, g->body, v->size, false);
 		c.flags = (c.flags & PFS_CONTAINER_ATTR) | packed.flags;
 		c.body_len = packed.body_len;
 		c.content = 0;
 		body = packed.body;
 	} else {
-		err = pfs_source_packed(g->store, &v->source, buf, &body);
+		err = pfs_source_packed(g->store, &v->source, g->body, &body);
 	}
 	if (!err)
 		err = write_small(g, v, &c, body);
 	pfs_packed_free(&packed);
-	free(buf);
 	return err;
 }
 

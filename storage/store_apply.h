@@ -15,8 +15,9 @@ struct pfs_gather {
 	struct pfs_page *page;
 	uint64_t off;
 	size_t len;
-	uint8_t *buf; /* PFS_GATHER_LEN, the caller's */
-	bool failed;  /* a write to a page */
+	uint8_t *buf;  /* PFS_GATHER_LEN, the caller's */
+	uint8_t *body; /* PFS_PACKED_ROOM, the caller's: the body that is on its way */
+	bool failed;   /* a write to a page */
 };
 
 /* Writes what is gathered. An error is that of pfs_page_write. */

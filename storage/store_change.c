@@ -121,8 +121,9 @@ uint64_t pfs_container_len_usual(const struct pfs_store *store, uint64_t body_le
 	return pfs_max_u64(body_len + CONTAINER_HEADER_USUAL, store->super.min_value_size);
 }
 
+/* room: of len bytes, for what is up to a block; NULL: it is made. */
 static int pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
-		bool with_dict, struct pfs_codec_hc *hc)
+		bool with_dict, struct pfs_codec_hc *hc, uint8_t *room)
 {
 	*out = (struct pfs_packed){.raw_len = len};
 	if (len > PFS_BLOCK_LEN)
@@ -131,16 +132,17 @@ static int pack(struct pfs_store *store, struct pfs_packed *out, const void *dat
 	out->body_len = (uint32_t)len;
 	if (!pfs_is_worth_packing(store, len))
 		return 0;
-	out->owned = malloc(len);
-	if (!out->owned)
+	if (!room)
+		room = out->owned = malloc(len);
+	if (!room)
 		return -ENOMEM;
 	if (with_dict)
 		out->dict = pfs_dict_hold(store);
-	out->body_len = (uint32_t)pack_one(hc, out->owned, len, data, len,
-					   out->dict ? out->dict->codec : NULL);
+	out->body_len =
+		(uint32_t)pack_one(hc, room, len, data, len, out->dict ? out->dict->codec : NULL);
 	if (out->body_len) {
 		out->flags = PFS_CONTAINER_LZ4;
-		out->body = out->owned;
+		out->body = room;
 	} else {
 		out->body_len = (uint32_t)len;
 		pfs_dict_let_go(out->dict);
@@ -152,13 +154,19 @@ static int pack(struct pfs_store *store, struct pfs_packed *out, const void *dat
 int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
 	     bool with_dict)
 {
-	return pack(store, out, data, len, with_dict, NULL);
+	return pack(store, out, data, len, with_dict, NULL, NULL);
+}
+
+int pfs_pack_small(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
+		   uint8_t *room)
+{
+	return pack(store, out, data, len, true, NULL, room);
 }
 
 int pfs_repack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
 	       struct pfs_codec_hc *hc)
 {
-	int err = pack(store, out, data, len, true, hc);
+	int err = pack(store, out, data, len, true, hc, NULL);
 
 	out->repacked = true;
 	return err;

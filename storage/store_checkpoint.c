@@ -577,11 +577,13 @@ static int checkpoint_batch(struct pfs_store *store, bool force, struct pfs_snap
 	if (!err) {
 		pfs_epoch_collect(store);
 		cp.gather.buf = malloc(PFS_GATHER_LEN);
-		err = cp.gather.buf ? list_batch(&cp) : -ENOMEM;
+		cp.gather.body = malloc(PFS_PACKED_ROOM);
+		err = cp.gather.buf && cp.gather.body ? list_batch(&cp) : -ENOMEM;
 	}
 	if (!err)
 		err = run(&cp);
 	free(cp.gather.buf);
+	free(cp.gather.body);
 	free(cp.versions);
 	return err;
 }

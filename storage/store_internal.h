@@ -28,14 +28,16 @@
 #define PFS_SMALL_MAX (PFS_CONTAINER_HEADER_MAX + PFS_BLOCK_LEN)
 
 /* Live journal, stages left out, at which writers wait for room: a share of what is live, within
- * limits. A quarter of it starts a checkpoint, and from a third on writers are slowed, the more the
- * nearer it comes. Until it is applied each byte of it takes another one in the pages, so that the
- * disk has some twice of what is here beside what is live. */
-#define PFS_JOURNAL_MAX_DIV 4
+ * limits. A quarter of it starts a checkpoint, which gives nothing back before its end: only when
+ * as much again has come meanwhile are writers slowed, the more the nearer it comes. Earlier, they
+ * would be kept waiting by checkpoints that are fast enough. Until it is applied each byte of it
+ * takes another one in the pages, so that the disk has some twice of what is here beside what is
+ * live. */
+#define PFS_JOURNAL_MAX_DIV 6
 #define PFS_JOURNAL_MAX_LOW (64 * PFS_MIB)
 #define PFS_JOURNAL_MAX_HIGH (256 * PFS_MIB)
 #define PFS_JOURNAL_SOFT_DIV 4
-#define PFS_JOURNAL_SLOW_DIV 3
+#define PFS_JOURNAL_SLOW_DIV 2
 #define PFS_STAGE_JOURNAL_MAX \
 	(1280 * PFS_MIB) /* journal that documents under heavy writing may pin */
 #define PFS_STAGE_EXTENTS_MAX 65536u
@@ -273,7 +275,10 @@ int pfs_load_slot(struct pfs_page *page, const struct pfs_slot_disk *disk, struc
 /* The raw length that a container says, not verified: for the statistics. */
 uint64_t pfs_peek_raw_len(const struct pfs_page *page, const struct pfs_slot *slot);
 
-/* The same, and the dictionary that it names. False: it does not verify, and *dict is 0. */
+/* Whether it says that it has attributes of its own, not verified. */
+bool pfs_peek_own_attr(const struct pfs_page *page, const struct pfs_slot *slot);
+
+/* The raw length and the dictionary that it names. False: it does not verify, and *dict is 0. */
 bool pfs_peek_container(struct pfs_page *page, const struct pfs_slot *slot, uint64_t *raw_len,
 			uint32_t *dict);
 
@@ -400,7 +405,11 @@ uint64_t pfs_container_len_usual(const struct pfs_store *store, uint64_t body_le
  * dictionary, if there is one; then the record has to be written before pfs_packed_free. */
 int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
 	     bool with_dict);
-/* The same for what is there already, with all the time it takes to be small. */
+/* The same with a dictionary, of up to PFS_BLOCK_LEN bytes, into room for len bytes, which is the
+ * caller's: nothing is allocated. */
+int pfs_pack_small(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
+		   uint8_t *room);
+/* As pfs_pack for what is there already, with all the time it takes to be small. */
 int pfs_repack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
 	       struct pfs_codec_hc *hc);
 void pfs_packed_free(struct pfs_packed *packed);

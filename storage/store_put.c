@@ -14,6 +14,20 @@ static void default_attr(struct pfs_store *store, struct pfs_attr *attr)
 	};
 }
 
+/* Whether attributes may stand there that are not the store's. A container that does not say so
+ * need not be loaded: either it has none, or it is damaged, and they are lost. */
+static bool has_own_attr(struct pfs_store *store, uint64_t word)
+{
+	const struct pfs_page *page;
+	struct pfs_slot slot;
+
+	if (!pfs_word_is_page(word))
+		return word != 0;
+	page = pfs_pager_find(store->pager, pfs_word_page_number(word));
+	return page && pfs_page_read_slot(page, pfs_word_slot(word), &slot) == 0 &&
+	       pfs_peek_own_attr(page, &slot);
+}
+
 void pfs_put_attr(struct pfs_store *store, const struct pfs_attr *asked, unsigned flags,
 		  uint64_t word, struct pfs_attr *out)
 {
@@ -25,7 +39,7 @@ void pfs_put_attr(struct pfs_store *store, const struct pfs_attr *asked, unsigne
 		out->mtime_ns = asked->mtime_ns;
 	if (asked && !time_only) {
 		*out = *asked;
-	} else if (word && pfs_view(store, word, &view) == 0) {
+	} else if (has_own_attr(store, word) && pfs_view(store, word, &view) == 0) {
 		int64_t now = out->mtime_ns;
 
 		pfs_view_attr(store, &view, out);

@@ -24,6 +24,8 @@ struct group {
 	struct pfs_put_item *items;
 	size_t packed, prepared, published; /* so many of them, from the first on */
 	struct prepared at[GROUP_MAX];
+	uint8_t *room; /* for the packed bodies */
+	size_t room_len;
 };
 
 static bool fits_group(const struct pfs_put_item *item, size_t bytes)
@@ -160,23 +162,43 @@ struct groups {
 	struct pfs_store *store;
 	struct pfs_put_item *items;
 	struct span *spans;
-	size_t count;
-	struct group *ring; /* of AHEAD, where group i is at i % AHEAD while it is needed */
+	size_t count, places;
+	struct group
+		*ring; /* of `places`, up to AHEAD; group i is at i % AHEAD while it is needed */
 };
+
+/* For all groups that come to be in this place. */
+static bool make_room(struct group *g, size_t len)
+{
+	if (g->room_len >= len)
+		return true;
+	free(g->room);
+	g->room = malloc(len);
+	g->room_len = g->room ? len : 0;
+	return g->room;
+}
 
 static void pack_group(void *arg, size_t job)
 {
 	struct groups *all = arg;
 	const struct span *span = &all->spans[job];
 	struct group *g = &all->ring[job % AHEAD];
+	size_t used = 0;
 
 	g->store = all->store;
 	g->items = &all->items[span->first];
 	g->packed = g->prepared = g->published = 0;
-	while (g->packed < span->count &&
-	       pfs_pack(g->store, &g->at[g->packed].packed, g->items[g->packed].data,
-			g->items[g->packed].len, true) == 0)
+	if (!make_room(g, span->bytes))
+		return;
+	while (g->packed < span->count) {
+		const struct pfs_put_item *item = &g->items[g->packed];
+
+		if (pfs_pack_small(g->store, &g->at[g->packed].packed, item->data, item->len,
+				   g->room + used) != 0)
+			break;
+		used += item->len;
 		g->packed++;
+	}
 }
 
 static void free_group(struct group *g)
@@ -199,7 +221,7 @@ static size_t put_group(struct group *g, size_t bytes)
  * spans and the ring are malloc'ed. -ENOMEM. */
 static int form_groups(struct groups *all, size_t count)
 {
-	size_t at = 0, places;
+	size_t at = 0;
 
 	all->spans = malloc((count / 2 + 1) * sizeof(*all->spans));
 	all->count = 0;
@@ -216,10 +238,10 @@ static int form_groups(struct groups *all, size_t count)
 		at += span->count;
 		all->count++;
 	}
-	places = all->count < AHEAD ? all->count : AHEAD;
-	if (places)
-		all->ring = malloc(places * sizeof(*all->ring));
-	return places && !all->ring ? -ENOMEM : 0;
+	all->places = pfs_min_u64(all->count, AHEAD);
+	if (all->places)
+		all->ring = calloc(all->places, sizeof(*all->ring));
+	return all->places && !all->ring ? -ENOMEM : 0;
 }
 
 /* Up to the first group that is put in part. With a team, others pack the next ones while this
@@ -260,6 +282,8 @@ static size_t put_groups(struct pfs_store *store, struct pfs_put_item *items, si
 			team = NULL;
 		put = put_in_turn(&all, team);
 	}
+	for (size_t i = 0; all.ring && i < all.places; i++)
+		free(all.ring[i].room);
 	free(all.ring);
 	free(all.spans);
 	return put;

@@ -103,6 +103,15 @@ uint64_t pfs_peek_raw_len(const struct pfs_page *page, const struct pfs_slot *sl
 	return raw_len;
 }
 
+bool pfs_peek_own_attr(const struct pfs_page *page, const struct pfs_slot *slot)
+{
+	uint8_t bytes[5];
+
+	return slot->len >= sizeof(bytes) &&
+	       pfs_page_copy(page, bytes, slot->off, sizeof(bytes)) == 0 &&
+	       bytes[4] & PFS_CONTAINER_ATTR;
+}
+
 bool pfs_peek_container(struct pfs_page *page, const struct pfs_slot *slot, uint64_t *raw_len,
 			uint32_t *dict)
 {

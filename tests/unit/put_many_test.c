@@ -488,6 +488,71 @@ static void several_threads_put_at_once(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Puts ids 1 and 2 anew, alone or at once, without saying whose they are. */
+static void put_again(struct pfs_store *store, bool at_once, unsigned flags)
+{
+	struct pfs_attr attr = {.mode = 0777, .uid = 9, .gid = 9, .mtime_ns = 7};
+	struct list *list = new_list();
+	int err = 0;
+
+	for (unsigned i = 1; i <= 2; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		add(list, &key, 300 + i, i, 0);
+		list->items[i - 1].attr = flags ? &attr : NULL;
+		list->items[i - 1].flags = flags;
+		if (!at_once)
+			assert_int_equal(pfs_put(store, &key, list->items[i - 1].data,
+						 list->items[i - 1].len, list->items[i - 1].attr,
+						 flags, NULL),
+					 0);
+	}
+	if (at_once)
+		assert_int_equal(pfs_put_many(store, list->items, list->count, &err), list->count);
+	assert_int_equal(err, 0);
+	free_list(list);
+}
+
+static void expect_owner(struct pfs_store *store, unsigned id, uint32_t mode, uint32_t uid)
+{
+	struct pfs_key key = pfs_key_num(id);
+	struct pfs_attr attr;
+	uint32_t object;
+
+	assert_int_equal(pfs_lookup(store, &key, &object, &attr), 0);
+	assert_int_equal(attr.mode, mode);
+	assert_int_equal(attr.uid, uid);
+}
+
+/* Proves: a document that is put anew by who does not say otherwise keeps its mode and owner,
+ * whether they are its own or the store's, in the journal or in a page. */
+static void mode_and_owner_stay(void **state)
+{
+	struct pfs_attr own = {.mode = 0600, .uid = 5, .gid = 6, .mtime_ns = 1}, usual;
+	struct pfs_key one = pfs_key_num(1), two = pfs_key_num(2);
+	uint32_t object;
+
+	(void)state;
+	for (unsigned way = 0; way < 8; way++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_store *store;
+
+		create_store(sim, 4 * PFS_MIB, 16);
+		store = open_store(sim);
+		assert_int_equal(pfs_put(store, &one, "one", 3, &own, 0, NULL), 0);
+		assert_int_equal(pfs_put(store, &two, "two", 3, NULL, 0, NULL), 0);
+		assert_int_equal(pfs_lookup(store, &two, &object, &usual), 0);
+		if (way & 1)
+			assert_int_equal(pfs_store_checkpoint(store), 0);
+		put_again(store, way & 2, way & 4 ? PFS_PUT_MTIME_ONLY : 0);
+		expect_owner(store, 1, 0600, 5);
+		expect_owner(store, 2, usual.mode, usual.uid);
+		assert_int_equal(pfs_store_close(store), 0);
+		expect_healthy(sim);
+		pfs_sim_free(sim);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -497,6 +562,7 @@ int main(void)
 		cmocka_unit_test(full_disk_puts_a_part),
 		cmocka_unit_test(a_cut_leaves_the_first_ones),
 		cmocka_unit_test(several_threads_put_at_once),
+		cmocka_unit_test(mode_and_owner_stay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
