@@ -29,24 +29,33 @@ struct pfs_later {
 	struct pfs_invalidation item;
 };
 
-static void send_batch(struct pfs_invalidator *inv, const struct pfs_batch *batch)
+/* What name (or "") keeps of it. ENODEV and ENOTCONN: the mount is going, and its caches with it.
+ */
+static void look_at(const struct pfs_invalidator *inv, int err, const char *name, const char *what)
+{
+	if (err && err != -ENOENT && err != -ENODEV && err != -ENOTCONN)
+		pfs_logf(inv->logger, PFS_LOG_WARNING, "%s%scached %s not dropped: %s", name,
+			 name[0] ? ": " : "", what, strerror(-err));
+}
+
+static void send_item(struct pfs_invalidator *inv, const struct pfs_invalidation *item)
 {
 	char name[PFS_NAME_MAX + 1];
-	int err;
+	size_t len;
 
-	for (size_t i = 0; i < batch->count; i++) {
-		size_t len = pfs_key_format(name, &batch->items[i].key);
-
-		err = inv->ops.entry(inv->ops.arg, name, len, batch->items[i].gone);
-		/* ENODEV and ENOTCONN: the mount is going, and its caches with it. */
-		if (err && err != -ENOENT && err != -ENODEV && err != -ENOTCONN)
-			pfs_logf(inv->logger, PFS_LOG_WARNING, "%s: cached entry not dropped: %s",
-				 name, strerror(-err));
+	if (item->key.kind == PFS_KEY_NONE) {
+		look_at(inv, inv->ops.attributes(inv->ops.arg, item->gone), "", "attributes");
+		return;
 	}
-	err = inv->ops.listing(inv->ops.arg);
-	if (err && err != -ENOENT && err != -ENODEV && err != -ENOTCONN)
-		pfs_logf(inv->logger, PFS_LOG_WARNING, "cached listing not dropped: %s",
-			 strerror(-err));
+	len = pfs_key_format(name, &item->key);
+	look_at(inv, inv->ops.entry(inv->ops.arg, name, len, item->gone), name, "entry");
+}
+
+static void send_batch(struct pfs_invalidator *inv, const struct pfs_batch *batch)
+{
+	for (size_t i = 0; i < batch->count; i++)
+		send_item(inv, &batch->items[i]);
+	look_at(inv, inv->ops.listing(inv->ops.arg), "", "listing");
 }
 
 static void *run(void *arg)

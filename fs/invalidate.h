@@ -18,13 +18,15 @@ struct pfs_invalidate_ops {
 	/* Drops the entry, positive or negative. gone: the node id that lost the name for good, or
 	 * 0. */
 	int (*entry)(void *arg, const char *name, size_t len, uint64_t gone);
+	/* Drops the attributes of a document: who needs them asks for them. */
+	int (*attributes)(void *arg, uint64_t nodeid);
 	/* Drops the listing and the attributes of the directory. */
 	int (*listing)(void *arg);
 	void *arg;
 };
 
 struct pfs_invalidation {
-	struct pfs_key key;
+	struct pfs_key key; /* PFS_KEY_NONE: not known; the attributes of `gone` are dropped */
 	uint64_t gone; /* node id of the document that lost the name, 0: there is none or it keeps
 			  it */
 };

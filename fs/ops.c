@@ -119,6 +119,9 @@ void pfs_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	err = pfs_inode_resolve(fs->inodes, ino, &object);
+	/* Given up: whoever came by a path has the kernel look the name up anew for this error. */
+	if (err == -EIO)
+		err = -ESTALE;
 	if (!err)
 		err = pfs_getattr(fs->store, object, &attr);
 	if (err) {

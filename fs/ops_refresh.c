@@ -23,25 +23,39 @@ static int note_former(struct pfs_fs *fs, uint32_t first, uint32_t end)
 	return 0;
 }
 
+/* What is dropped of an object that lost its name. Where the name can't be told any more the
+ * kernel's inode is given up instead: asked for its attributes, the kernel learns that it is stale,
+ * and looks the name up. True: that was so. */
+static bool drop_entry(struct pfs_fs *fs, uint32_t object, struct pfs_invalidation *item)
+{
+	*item = (struct pfs_invalidation){.gone = 0};
+	if (pfs_object_key(fs->store, object, &item->key) == 0)
+		return false;
+	*item = (struct pfs_invalidation){.gone = pfs_inode_known(fs->inodes, object)};
+	pfs_inode_renew(fs->inodes, object);
+	return true;
+}
+
 /* Drops what the kernel has cached of the names of [first, end), and the listing. */
 static void drop_entries(struct pfs_fs *fs, uint32_t first, uint32_t end)
 {
 	struct pfs_invalidation items[AT_ONCE];
 	uint32_t objects[AT_ONCE];
+	uint64_t given_up = 0;
 	size_t n;
 
 	do {
-		size_t count = 0;
-
 		n = pfs_inodes_referenced(fs->inodes, first, end, objects, AT_ONCE);
-		for (size_t i = 0; i < n; i++) {
-			items[count] = (struct pfs_invalidation){.gone = 0};
-			if (pfs_object_key(fs->store, objects[i], &items[count].key) == 0)
-				count++;
-		}
-		pfs_invalidate(fs->invalidator, items, count);
+		for (size_t i = 0; i < n; i++)
+			given_up += drop_entry(fs, objects[i], &items[i]);
+		pfs_invalidate(fs->invalidator, items, n);
 		first = n ? objects[n - 1] + 1 : end;
 	} while (n == AT_ONCE && first < end);
+	if (given_up)
+		pfs_logf(fs->logger, PFS_LOG_WARNING,
+			 "%llu document%s of the former generation can't be told by name any more: "
+			 "files of it that are open can't be read further",
+			 (unsigned long long)given_up, given_up == 1 ? "" : "s");
 }
 
 static void forget_unused(struct pfs_fs *fs)

@@ -118,6 +118,13 @@ static int notify_entry(void *arg, const char *name, size_t len, uint64_t gone)
 	return fuse_lowlevel_notify_delete(fs->session, PFS_INODE_ROOT, gone, name, len);
 }
 
+static int notify_attributes(void *arg, uint64_t nodeid)
+{
+	struct pfs_fs *fs = arg;
+
+	return fuse_lowlevel_notify_inval_inode(fs->session, nodeid, -1, 0);
+}
+
 static int notify_listing(void *arg)
 {
 	struct pfs_fs *fs = arg;
@@ -127,9 +134,10 @@ static int notify_listing(void *arg)
 
 int pfs_fs_start(struct pfs_fs *fs)
 {
-	const struct pfs_invalidate_ops ops = {
-		.entry = notify_entry, .listing = notify_listing, .arg = fs};
-
+	const struct pfs_invalidate_ops ops = {.entry = notify_entry,
+					       .attributes = notify_attributes,
+					       .listing = notify_listing,
+					       .arg = fs};
 	int err = pfs_invalidator_start(&fs->invalidator, &ops, fs->logger);
 
 	if (!err)

@@ -103,6 +103,41 @@ present() { [[ -e $M/$1 ]]; }
 	unmount_fs
 }
 
+# So many other documents are read that the daemon has to read the table of keys again to tell a name.
+@test "a document of the former generation whose name can't be read any more does not hide the new one" {
+	local file i
+	word_records 1 80000 | ctl import -q "$S"
+	for i in {10..21}; do ctl put "$S" "a0000000-0000-4000-8000-0000000000$i" < <(noise 4000000); done
+	ctl put "$S" 5 <<<old
+	ctl rm -q "$S" 7
+	publish
+	mount_published
+	says 5 old
+	absent 7
+	stat -c %s "$M/6" "$M/8" >/dev/null
+	exec 7<"$M/8"
+	ls "$M" >/dev/null
+	cat "$M"/a0000000-* | wc -c >/dev/null
+	mkdir "$T/keys"
+	ln "$P"/keys-* "$T/keys"
+	ctl put "$S" 5 <<<new
+	ctl rm -q "$S" 6
+	ctl put "$S" 7 <<<made
+	ctl publish -q --keep=1 "$S" "$P"
+	# Also for who has them open.
+	for file in "$T"/keys/*; do
+		[[ ! -e $P/${file##*/} ]] || continue
+		head -c "$(stat -c %s "$file")" /dev/zero | dd of="$file" conv=notrunc status=none
+	done
+	refresh
+	wait_for 20 says 7 made
+	wait_for 20 says 5 new
+	wait_for 20 absent 6
+	[[ $(stat -c %s "$M/5") == 4 ]]
+	[[ $(<"$M/8") == "$(ctl get "$S" 8)" ]]
+	exec 7<&-
+}
+
 @test "when what is current is damaged, the mount goes on with what it has" {
 	word_records 1 100 | ctl import -q "$S"
 	publish

@@ -14,7 +14,7 @@
 struct kernel {
 	pthread_mutex_t directory;
 	char told[4096];
-	int entry_result, listing_result;
+	int entry_result, attributes_result, listing_result;
 };
 
 static int entry(void *arg, const char *name, size_t len, uint64_t gone)
@@ -28,6 +28,18 @@ static int entry(void *arg, const char *name, size_t len, uint64_t gone)
 	snprintf(kernel->told + used, sizeof(kernel->told) - used, "%s:%d ", name, (int)gone);
 	pthread_mutex_unlock(&kernel->directory);
 	return kernel->entry_result;
+}
+
+static int attributes(void *arg, uint64_t nodeid)
+{
+	struct kernel *kernel = arg;
+	size_t used;
+
+	pthread_mutex_lock(&kernel->directory);
+	used = strlen(kernel->told);
+	snprintf(kernel->told + used, sizeof(kernel->told) - used, "attributes:%d ", (int)nodeid);
+	pthread_mutex_unlock(&kernel->directory);
+	return kernel->attributes_result;
 }
 
 static int listing(void *arg)
@@ -54,7 +66,8 @@ static struct pfs_invalidator *invalidator;
 static int setup(void **state)
 {
 	static struct pfs_logger logger = {.fn = log_line, .arg = &logged};
-	const struct pfs_invalidate_ops ops = {.entry = entry, .listing = listing, .arg = &kernel};
+	const struct pfs_invalidate_ops ops = {
+		.entry = entry, .attributes = attributes, .listing = listing, .arg = &kernel};
 
 	(void)state;
 	memset(&kernel, 0, sizeof(kernel));
@@ -82,6 +95,22 @@ static void waits_until_all_is_told(void **state)
 	(void)state;
 	pfs_invalidate(invalidator, items, pfs_array_len(items));
 	assert_string_equal(kernel.told, "42:7 18446744073709551615:0 listing ");
+}
+
+/* Proves: of a document whose name is not known the attributes are dropped, and no entry. */
+static void without_a_name_the_attributes_go(void **state)
+{
+	const struct pfs_invalidation items[] = {{.gone = 7}, {.key = pfs_key_num(3)}, {.gone = 8}};
+
+	(void)state;
+	pfs_invalidate(invalidator, items, pfs_array_len(items));
+	assert_string_equal(kernel.told, "attributes:7 3:0 attributes:8 listing ");
+	kernel.attributes_result = -ENOENT;
+	pfs_invalidate(invalidator, items, 1);
+	assert_int_equal(logged, 0);
+	kernel.attributes_result = -EIO;
+	pfs_invalidate(invalidator, items, 1);
+	assert_int_equal(logged, 1);
 }
 
 /* Proves: queueing does not wait, also while the kernel holds the directory's lock (it may be
@@ -196,6 +225,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(waits_until_all_is_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(without_a_name_the_attributes_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(later_does_not_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(failures_are_logged, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_wait, setup, teardown),
