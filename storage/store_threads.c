@@ -16,14 +16,22 @@ static void wait_ms(struct pfs_store *store, unsigned ms)
 	pthread_cond_timedwait(&store->wake, &store->wake_lock, &until);
 }
 
-static unsigned spares(struct pfs_store *store)
+/* An attempt that fails has taken all the room there is for that long. What is left where there was
+ * none for the reserve is for what must work on a full disk: there, only what is sure to succeed is
+ * tried. Of the reserve itself there is something left when a segment is taken. */
+static bool is_spare_wanted(struct pfs_store *store)
 {
-	unsigned n;
+	struct pfs_io_space space;
+	bool wanted, scarce;
 
 	pthread_mutex_lock(&store->commit);
-	n = pfs_journal_spares(store->journal);
+	wanted = pfs_journal_spares(store->journal) < PFS_SPARES_MADE;
+	scarce = store->reserve_dropped;
 	pthread_mutex_unlock(&store->commit);
-	return n;
+	if (!wanted || !scarce)
+		return wanted;
+	return store->dir->ops->space(store->dir, &space) == 0 &&
+	       space.available >= PFS_SEGMENT_SIZE + PFS_RESERVE_CLOSED;
 }
 
 /* Segments that writers will need soon. On a full disk there may be none to be had: who needs one
@@ -32,7 +40,7 @@ static void make_spares(struct pfs_store *store)
 {
 	int err = 0;
 
-	while (!err && spares(store) < PFS_SPARES_MADE)
+	while (!err && is_spare_wanted(store))
 		err = pfs_journal_make_spare(store->journal, pfs_commit_lock_cb, store);
 	if (err && pfs_journal_has_failed(store->journal))
 		(void)pfs_store_fail(store, "syncing a journal segment", err);

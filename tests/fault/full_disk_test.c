@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "storage/monotonic.h"
+#include "storage/store_internal.h"
 #include "tests/fault/workload.h"
 
 /* Two segments of the journal and some small pages: what a store needs to be opened after a crash.
@@ -408,6 +410,111 @@ static void a_refused_document_takes_nothing(void **state)
 	free(bytes);
 }
 
+/* ---- beside the committer, which has segments ready ---- */
+
+#define WAIT_MS 400 /* in vain where nobody comes in the way, as it should be */
+
+/* What is awaited of the two threads: the committer has begun to take room for a segment, the
+ * remover has given the reserve up, the committer has all the room that there is and no segment,
+ * the remover is done. */
+enum { TAKING = 1, GIVEN_UP = 2, TAKEN = 4, DONE = 8 };
+
+struct race {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	pthread_t remover;
+	unsigned met, creates;
+	bool unlinked;
+};
+
+static void meet(struct race *race, unsigned what)
+{
+	pthread_mutex_lock(&race->lock);
+	race->met |= what;
+	pthread_cond_broadcast(&race->changed);
+	pthread_mutex_unlock(&race->lock);
+}
+
+static void await(struct race *race, unsigned any)
+{
+	const struct timespec until = pfs_monotonic_in_ms(WAIT_MS);
+	int err = 0;
+
+	pthread_mutex_lock(&race->lock);
+	while (!(race->met & any) && !err)
+		err = pthread_cond_timedwait(&race->changed, &race->lock, &until);
+	pthread_mutex_unlock(&race->lock);
+}
+
+static void remover_step(struct race *race, const struct pfs_sim_step *step)
+{
+	if (step->kind == PFS_SIM_UNLINK && strcmp(step->name, "reserve") == 0)
+		race->unlinked = true;
+	if (step->kind != PFS_SIM_CREATE || strncmp(step->name, "journal-", 8) != 0)
+		return;
+	if (race->unlinked) {
+		meet(race, GIVEN_UP);
+		await(race, TAKEN);
+	} else if (++race->creates == 2) {
+		await(race, TAKING);
+	}
+}
+
+/* Holds the committer up while it has room that others need. */
+static int race_step(void *arg, const struct pfs_sim_step *step)
+{
+	struct race *race = arg;
+
+	if (pthread_equal(pthread_self(), race->remover)) {
+		remover_step(race, step);
+	} else if (strncmp(step->name, "journal-", 8) == 0) {
+		if (step->kind == PFS_SIM_ALLOCATE) {
+			meet(race, TAKING);
+			await(race, GIVEN_UP | DONE);
+		} else if (step->kind == PFS_SIM_UNLINK) {
+			meet(race, TAKEN);
+			await(race, DONE);
+		}
+	}
+	return 0;
+}
+
+static void remove_beside_the_committer(uint64_t room)
+{
+	struct race race = {.lock = PTHREAD_MUTEX_INITIALIZER, .remover = pthread_self()};
+	bool *removed = calloc(SMALL_COUNT, 1);
+	struct pfs_open_options options = {.logger = {.fn = quiet_log}};
+	struct pfs_reason reason;
+	struct disk d;
+
+	pfs_monotonic_cond_init(&race.changed);
+	fill_small(&d, PFS_PAGE_SIZE_MIN);
+	pfs_sim_set_capacity(d.sim, pfs_sim_used(d.sim) + room);
+	options.io = pfs_sim_io(d.sim);
+	assert_int_equal(pfs_store_open(&d.store, MODEL_STORE, &options, &reason), 0);
+	pfs_sim_on_step(d.sim, race_step, &race);
+	for (unsigned i = 0; i < 3; i++)
+		remove_small(&d, removed, i);
+	meet(&race, DONE);
+	expect_small(&d, removed);
+	assert_int_equal(pfs_store_close(d.store), 0);
+	pfs_sim_on_step(d.sim, NULL, NULL);
+	disk_open(&d);
+	expect_small(&d, removed);
+	disk_close(&d);
+	free(removed);
+}
+
+/* Proves: the thread that has segments ready does not come in the way of what must work on a full
+ * disk, although it takes room for a whole one and gives it back when that is not there: neither
+ * when there was no room for the reserve, nor when there was room for that alone. */
+static void segments_made_ahead_are_no_obstacle(void **state)
+{
+	(void)state;
+	remove_beside_the_committer(0);
+	remove_beside_the_committer(PFS_RESERVE_BYTES - PFS_RESERVE_CLOSED + PFS_SIM_PIECE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -419,6 +526,7 @@ int main(void)
 		cmocka_unit_test(a_closed_store_opens_on_a_full_disk),
 		cmocka_unit_test(the_saved_index_is_room_too),
 		cmocka_unit_test(a_refused_document_takes_nothing),
+		cmocka_unit_test(segments_made_ahead_are_no_obstacle),
 	};
 
 	cmocka_set_test_filter(getenv("FAULT_TEST"));
