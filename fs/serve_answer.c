@@ -104,15 +104,23 @@ int pfs_answer_place(struct pfs_conn *conn, struct pfs_store *store, struct pfs_
 	return pfs_conn_send(conn);
 }
 
-/* A check that is being sent to a client. */
-struct check_stream {
+/* Long work whose findings and progress are being sent to a client. It ends when nobody takes them
+ * any more, or the daemon is to end. */
+struct work_stream {
 	struct pfs_conn *conn;
-	int err; /* the client is gone: nothing more is sent */
+	int err;   /* the client is gone: nothing more is sent */
+	bool stop; /* atomic */
 };
+
+static void stop_if_ended(struct work_stream *stream)
+{
+	if (stream->err || pfs_conn_stopping(stream->conn))
+		__atomic_store_n(&stream->stop, true, __ATOMIC_RELAXED);
+}
 
 static void send_finding(void *arg, const struct pfs_finding *finding)
 {
-	struct check_stream *stream = arg;
+	struct work_stream *stream = arg;
 	struct pfs_wire_out *out = &stream->conn->out;
 
 	if (stream->err)
@@ -126,11 +134,12 @@ static void send_finding(void *arg, const struct pfs_finding *finding)
 		pfs_wire_key(out, &finding->key);
 	pfs_wire_text(out, finding->text);
 	stream->err = pfs_conn_send(stream->conn);
+	stop_if_ended(stream);
 }
 
 static void send_progress(void *arg, uint64_t done, uint64_t total)
 {
-	struct check_stream *stream = arg;
+	struct work_stream *stream = arg;
 	struct pfs_wire_out *out = &stream->conn->out;
 
 	if (stream->err)
@@ -139,19 +148,20 @@ static void send_progress(void *arg, uint64_t done, uint64_t total)
 	pfs_wire_u64(out, done);
 	pfs_wire_u64(out, total);
 	stream->err = pfs_conn_send(stream->conn);
+	stop_if_ended(stream);
 }
 
 int pfs_answer_check(struct pfs_conn *conn, struct pfs_store *store, struct pfs_wire_in *in)
 {
 	struct pfs_wire_out *out = &conn->out;
-	struct check_stream stream = {.conn = conn};
+	struct work_stream stream = {.conn = conn};
 	struct pfs_check_result result;
 	int err;
 
 	if (pfs_wire_done(in))
 		return -EPROTO;
 	memset(&result, 0, sizeof(result));
-	err = pfs_store_check(store, send_finding, send_progress, &stream, &result);
+	err = pfs_store_check(store, send_finding, send_progress, &stream, &stream.stop, &result);
 	if (stream.err)
 		return stream.err;
 	if (err)
@@ -163,33 +173,18 @@ int pfs_answer_check(struct pfs_conn *conn, struct pfs_store *store, struct pfs_
 	return pfs_conn_send(conn);
 }
 
-/* A compaction whose progress is being sent. */
-struct compact_stream {
-	struct check_stream to;
-	bool stop;
-};
-
-static void send_moved(void *arg, uint64_t done, uint64_t total)
-{
-	struct compact_stream *stream = arg;
-
-	send_progress(&stream->to, done, total);
-	if (stream->to.err || pfs_conn_stopping(stream->to.conn))
-		__atomic_store_n(&stream->stop, true, __ATOMIC_RELAXED);
-}
-
 int pfs_answer_compact(struct pfs_conn *conn, struct pfs_store *store, struct pfs_wire_in *in)
 {
 	struct pfs_wire_out *out = &conn->out;
-	struct compact_stream stream = {.to.conn = conn};
+	struct work_stream stream = {.conn = conn};
 	struct pfs_compact_result result;
 	int err;
 
 	if (pfs_wire_done(in))
 		return -EPROTO;
-	err = pfs_store_compact(store, send_moved, &stream, &stream.stop, &result);
-	if (stream.to.err)
-		return stream.to.err;
+	err = pfs_store_compact(store, send_progress, &stream, &stream.stop, &result);
+	if (stream.err)
+		return stream.err;
 	if (err == -EBUSY)
 		return pfs_conn_reply(conn, err, "the store is being compacted already");
 	if (err)

@@ -390,7 +390,7 @@ static int check_published(const char *path, const struct pfs_io *io,
 
 	if (err)
 		return err;
-	err = pfs_published_check(published, fn, progress, arg, result);
+	err = pfs_published_check(published, fn, progress, arg, NULL, result);
 	pfs_published_close(published);
 	return err ? pfs_refuse(reason, err, "%s: can't be checked: %s", path, strerror(-err)) : 0;
 }

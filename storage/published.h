@@ -128,8 +128,8 @@ int pfs_published_place(struct pfs_published *p, struct pfs_generation *g,
 /* ---- published_check.c ---- */
 
 /* Everything: bytes of all objects as the origin has them, pages, and the table of keys against
- * both. */
+ * both. As pfs_store_check. */
 int pfs_published_check(struct pfs_published *p, pfs_finding_fn *fn, pfs_progress_fn *progress,
-			void *arg, struct pfs_check_result *result);
+			void *arg, const bool *stop, struct pfs_check_result *result);
 
 #endif

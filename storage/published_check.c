@@ -27,6 +27,7 @@ struct checking {
 	struct pfs_check check;
 	pfs_finding_fn *fn; /* of the caller */
 	void *arg;
+	const bool *stop;
 	const struct pfs_manifest_object *page; /* that is being checked, or NULL */
 	char name[PFS_OBJECT_NAME_MAX];		/* of the object */
 	uint8_t *bad;	    /* a bit for each chunk of the page that does not verify */
@@ -384,13 +385,18 @@ static void bad_chunk(struct checking *c, uint64_t chunk)
 	c->bad_count++;
 }
 
-/* Every chunk. file NULL: there is none. */
-static void check_chunks(struct checking *c, const struct pfs_manifest_object *o,
-			 struct pfs_file *file)
+static bool is_stopped(const struct checking *c)
+{
+	return c->stop && __atomic_load_n(c->stop, __ATOMIC_RELAXED);
+}
+
+/* Every chunk. file NULL: there is none. -ECANCELED. */
+static int check_chunks(struct checking *c, const struct pfs_manifest_object *o,
+			struct pfs_file *file)
 {
 	const uint32_t *crcs = c->g->m.crcs + o->chunk;
 
-	for (uint64_t off = 0; off < o->len; off += WINDOW) {
+	for (uint64_t off = 0; off < o->len && !is_stopped(c); off += WINDOW) {
 		size_t len = pfs_min_u64(WINDOW, o->len - off);
 		uint8_t *window = c->whole.bytes ? c->whole.bytes + off : c->window;
 		ssize_t n = file ? file->ops->read(file, window, len, off) : 0;
@@ -412,6 +418,7 @@ static void check_chunks(struct checking *c, const struct pfs_manifest_object *o
 		if (c->check.progress)
 			c->check.progress(c->arg, c->check.done, c->check.total);
 	}
+	return is_stopped(c) ? -ECANCELED : 0;
 }
 
 static int check_dict(struct checking *c, const struct pfs_manifest_object *o)
@@ -489,7 +496,7 @@ static int check_object(struct checking *c, uint32_t i)
 	if (!c->bad || (o->len <= WHOLE_MAX && !c->whole.bytes))
 		err = -ENOMEM;
 	if (!err)
-		check_chunks(c, o, file);
+		err = check_chunks(c, o, file);
 	if (!err && o->role == PFS_OBJECT_DICT)
 		err = check_dict(c, o);
 	if (!err && o->role == PFS_OBJECT_PAGE) {
@@ -531,9 +538,9 @@ static void prepare(struct checking *c, struct pfs_check_result *result)
 }
 
 int pfs_published_check(struct pfs_published *p, pfs_finding_fn *fn, pfs_progress_fn *progress,
-			void *arg, struct pfs_check_result *result)
+			void *arg, const bool *stop, struct pfs_check_result *result)
 {
-	struct checking c = {.p = p, .fn = fn, .arg = arg, .keys = UINT32_MAX};
+	struct checking c = {.p = p, .fn = fn, .arg = arg, .stop = stop, .keys = UINT32_MAX};
 	int err = 0;
 
 	*result = (struct pfs_check_result){0};

@@ -626,8 +626,10 @@ int pfs_repair(const char *path, const struct pfs_io *io, const struct pfs_logge
 
 /* ---- check of an open store ---- */
 
-/* The same as pfs_check for the pages of an open store: verifies every document that is there. */
+/* The same as pfs_check for the pages of an open store: verifies every document that is there.
+ * -ECANCELED: *stop (may be NULL) was set meanwhile, by any thread or by fn and progress, of which
+ * progress is called after each mebibyte or some hundred documents. */
 int pfs_store_check(struct pfs_store *store, pfs_finding_fn *fn, pfs_progress_fn *progress,
-		    void *arg, struct pfs_check_result *result);
+		    void *arg, const bool *stop, struct pfs_check_result *result);
 
 #endif

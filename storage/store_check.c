@@ -7,30 +7,58 @@
 #define CHECK_BATCH 256
 #define CHECK_READ PFS_MIB
 
+struct check_run {
+	struct pfs_store *store;
+	pfs_finding_fn *fn;
+	pfs_progress_fn *progress;
+	void *arg;
+	const bool *stop;
+	struct pfs_check_result *result;
+	uint64_t total; /* bytes, as it was in the beginning */
+	uint8_t *buf;
+};
+
+static bool is_stopped(const struct check_run *run)
+{
+	return run->stop && __atomic_load_n(run->stop, __ATOMIC_RELAXED);
+}
+
+static void tell(const struct check_run *run)
+{
+	if (run->progress)
+		run->progress(run->arg, run->result->bytes,
+			      pfs_max_u64(run->total, run->result->bytes));
+}
+
 /* Reads the whole document. 0, or the error that it gave; one that goes away meanwhile is no
- * finding. */
-static int read_whole(struct pfs_store *store, uint32_t object, uint8_t *buf, uint64_t *bytes)
+ * finding. -ECANCELED. */
+static int read_whole(struct check_run *run, uint32_t object)
 {
 	uint64_t off = 0;
 	ssize_t n;
 
 	do {
-		n = pfs_read(store, object, off, buf, CHECK_READ);
-		if (n > 0)
+		n = pfs_read(run->store, object, off, run->buf, CHECK_READ);
+		if (n > 0) {
 			off += (uint64_t)n;
-	} while (n > 0);
-	*bytes += off;
+			run->result->bytes += (uint64_t)n;
+		}
+		if (n == CHECK_READ)
+			tell(run);
+	} while (n > 0 && !is_stopped(run));
+	if (is_stopped(run))
+		return -ECANCELED;
 	return n == -ENOENT ? 0 : (int)n;
 }
 
-static void report(pfs_finding_fn *fn, void *arg, const struct pfs_key *key, int err)
+static void report(const struct check_run *run, const struct pfs_key *key, int err)
 {
 	struct pfs_finding finding = {.fatal = true, .key = *key};
 
 	snprintf(finding.where, sizeof(finding.where), "document");
 	snprintf(finding.text, sizeof(finding.text), "can't be read: %s", strerror(-err));
-	if (fn)
-		fn(arg, &finding);
+	if (run->fn)
+		run->fn(run->arg, &finding);
 }
 
 /* ---- free space ---- */
@@ -114,10 +142,10 @@ static bool space_is_right(struct pfs_store *store, struct pfs_page *page,
 	return as_counted(space, c);
 }
 
-static void check_space(struct pfs_store *store, uint32_t number, pfs_finding_fn *fn, void *arg,
-			struct pfs_check_result *result)
+static void check_space(struct check_run *run, uint32_t number)
 {
 	struct pfs_finding finding = {.fatal = true};
+	struct pfs_store *store = run->store;
 	struct pfs_page_space space;
 	struct pfs_page *page;
 	struct counted c;
@@ -136,48 +164,77 @@ static void check_space(struct pfs_store *store, uint32_t number, pfs_finding_fn
 		 "free space drifted: %llu bytes and %u free slots are known, %llu and %u counted",
 		 (unsigned long long)space.used, space.free_slots, (unsigned long long)c.used,
 		 c.free_slots);
-	result->findings++;
-	if (fn)
-		fn(arg, &finding);
+	run->result->findings++;
+	if (run->fn)
+		run->fn(run->arg, &finding);
 }
 
-int pfs_own_check(struct pfs_store *store, pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
-		  struct pfs_check_result *result)
+static int check_pages(struct check_run *run)
 {
-	struct pfs_listed *listed = malloc(CHECK_BATCH * sizeof(*listed));
-	uint8_t *buf = malloc(CHECK_READ);
-	struct pfs_store_stat stat;
+	for (uint32_t page = pfs_pager_next(run->store->pager, 0); page;
+	     page = pfs_pager_next(run->store->pager, page)) {
+		check_space(run, page);
+		tell(run);
+		if (is_stopped(run))
+			return -ECANCELED;
+	}
+	return 0;
+}
+
+/* ---- documents ---- */
+
+static int check_documents(struct check_run *run, struct pfs_listed *listed)
+{
+	struct pfs_check_result *result = run->result;
 	uint64_t after = 0;
-	ssize_t n = 0;
-	int err = listed && buf ? pfs_store_stat(store, &stat) : -ENOMEM;
+	ssize_t n;
 
-	*result = (struct pfs_check_result){0};
-	for (uint32_t page = pfs_pager_next(store->pager, 0); !err && page;
-	     page = pfs_pager_next(store->pager, page))
-		check_space(store, page, fn, arg, result);
-	while (!err && (n = pfs_list(store, after, listed, CHECK_BATCH)) > 0) {
-		for (ssize_t i = 0; i < n && !err; i++) {
-			int found = read_whole(store, listed[i].object, buf, &result->bytes);
+	while ((n = pfs_list(run->store, after, listed, CHECK_BATCH)) > 0) {
+		for (ssize_t i = 0; i < n; i++) {
+			int err = read_whole(run, listed[i].object);
 
+			/* That there was no memory says nothing about the document. */
+			if (err == -ENOMEM || err == -ECANCELED)
+				return err;
 			result->documents++;
 			after = listed[i].cookie;
-			/* That there was no memory says nothing about the document. */
-			if (found == -ENOMEM)
-				err = found;
-			if (!found || err)
+			if (!err)
 				continue;
 			result->damaged++;
 			result->findings++;
-			report(fn, arg, &listed[i].key, found);
+			report(run, &listed[i].key, err);
 		}
-		if (progress)
-			progress(arg, result->bytes, pfs_max_u64(stat.raw_bytes, result->bytes));
+		tell(run);
+		if (is_stopped(run))
+			return -ECANCELED;
 	}
+	return (int)n;
+}
+
+int pfs_own_check(struct pfs_store *store, pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
+		  const bool *stop, struct pfs_check_result *result)
+{
+	struct check_run run = {.store = store,
+				.fn = fn,
+				.progress = progress,
+				.arg = arg,
+				.stop = stop,
+				.result = result,
+				.buf = malloc(CHECK_READ)};
+	struct pfs_listed *listed = malloc(CHECK_BATCH * sizeof(*listed));
+	struct pfs_store_stat stat;
+	int err = listed && run.buf ? pfs_store_stat(store, &stat) : -ENOMEM;
+
+	*result = (struct pfs_check_result){0};
 	if (!err) {
-		result->pages = stat.pages;
-		err = n < 0 ? (int)n : 0;
+		run.total = stat.raw_bytes;
+		err = check_pages(&run);
 	}
+	if (!err)
+		err = check_documents(&run, listed);
+	if (!err)
+		result->pages = stat.pages;
 	free(listed);
-	free(buf);
+	free(run.buf);
 	return err;
 }

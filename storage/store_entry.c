@@ -333,11 +333,11 @@ int pfs_place(struct pfs_store *store, const struct pfs_key *key, struct pfs_pla
 }
 
 int pfs_store_check(struct pfs_store *store, pfs_finding_fn *fn, pfs_progress_fn *progress,
-		    void *arg, struct pfs_check_result *result)
+		    void *arg, const bool *stop, struct pfs_check_result *result)
 {
 	if (store->published)
-		return pfs_published_store_check(store, fn, progress, arg, result);
-	return pfs_own_check(store, fn, progress, arg, result);
+		return pfs_published_store_check(store, fn, progress, arg, stop, result);
+	return pfs_own_check(store, fn, progress, arg, stop, result);
 }
 
 int pfs_store_refresh(struct pfs_store *store, struct pfs_refreshed *out)

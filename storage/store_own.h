@@ -62,6 +62,6 @@ uint64_t pfs_own_sequence(const struct pfs_store *store);
 int pfs_own_pages(struct pfs_store *store, struct pfs_page_stat **out, size_t *count);
 int pfs_own_place(struct pfs_store *store, const struct pfs_key *key, struct pfs_place *out);
 int pfs_own_check(struct pfs_store *store, pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
-		  struct pfs_check_result *result);
+		  const bool *stop, struct pfs_check_result *result);
 
 #endif

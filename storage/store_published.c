@@ -457,7 +457,8 @@ int pfs_published_store_pages(struct pfs_store *store, struct pfs_page_stat **ou
 }
 
 int pfs_published_store_check(struct pfs_store *store, pfs_finding_fn *fn,
-			      pfs_progress_fn *progress, void *arg, struct pfs_check_result *result)
+			      pfs_progress_fn *progress, void *arg, const bool *stop,
+			      struct pfs_check_result *result)
 {
-	return pfs_published_check(store->published, fn, progress, arg, result);
+	return pfs_published_check(store->published, fn, progress, arg, stop, result);
 }

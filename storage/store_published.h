@@ -45,7 +45,7 @@ int pfs_published_store_pages(struct pfs_store *store, struct pfs_page_stat **ou
 int pfs_published_store_place(struct pfs_store *store, const struct pfs_key *key,
 			      struct pfs_place *out);
 int pfs_published_store_check(struct pfs_store *store, pfs_finding_fn *fn,
-			      pfs_progress_fn *progress, void *arg,
+			      pfs_progress_fn *progress, void *arg, const bool *stop,
 			      struct pfs_check_result *result);
 
 #endif

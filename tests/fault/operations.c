@@ -350,7 +350,7 @@ static void op_store_check(struct world *w)
 	if (!w->store)
 		return;
 	fault_arm();
-	err = pfs_store_check(w->store, NULL, NULL, NULL, &result);
+	err = pfs_store_check(w->store, NULL, NULL, NULL, NULL, &result);
 	fault_disarm();
 	/* A document that can't be read is a finding, one that there was no memory for is not. */
 	if (!err && result.findings && (!w->fault->met || w->fault->kind == FAULT_MEMORY))

@@ -435,7 +435,7 @@ static void check_collection(struct fuzz_in *in)
 	put_collection(in);
 	if (pfs_store_open(&store, WHERE, &options, &reason) == 0) {
 		read_everything(store);
-		(void)pfs_store_check(store, NULL, NULL, NULL, &result);
+		(void)pfs_store_check(store, NULL, NULL, NULL, NULL, &result);
 		FUZZ_CHECK(pfs_store_close(store) == 0);
 	} else {
 		FUZZ_CHECK(reason.text[0]);

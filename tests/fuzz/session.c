@@ -365,7 +365,7 @@ static void look_around(struct run *run)
 	(void)pfs_store_stat(run->store, &stat);
 	for (size_t i = 0; i < run->before->count && i < 4; i++)
 		(void)pfs_place(run->store, &run->before->at[i].key, &place);
-	(void)pfs_store_check(run->store, take_finding, take_progress, &f, &result);
+	(void)pfs_store_check(run->store, take_finding, take_progress, &f, NULL, &result);
 	FUZZ_CHECK(!run->healthy || f.fatal == 0);
 }
 

@@ -143,7 +143,8 @@ static void expect_known(struct world *w)
 {
 	struct found *found = calloc(1, sizeof(*found));
 
-	assert_int_equal(pfs_store_check(w->store, keep_finding, NULL, found, &found->result), 0);
+	assert_int_equal(pfs_store_check(w->store, keep_finding, NULL, found, NULL, &found->result),
+			 0);
 	print_found(found);
 	assert_int_equal(found->count, 0);
 	free(found);

@@ -181,7 +181,7 @@ static void *accountant(void *arg)
 	struct pfs_check_result result;
 
 	while (__atomic_load_n(&w->shared->writing, __ATOMIC_ACQUIRE)) {
-		if (pfs_store_check(w->shared->store, on_finding, NULL, w, &result) != 0)
+		if (pfs_store_check(w->shared->store, on_finding, NULL, w, NULL, &result) != 0)
 			count_error(w);
 	}
 	return NULL;

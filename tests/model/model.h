@@ -439,7 +439,7 @@ static inline void check_open(struct model *m)
 {
 	struct pfs_check_result result;
 
-	assert_int_equal(pfs_store_check(m->store, print_finding, NULL, NULL, &result), 0);
+	assert_int_equal(pfs_store_check(m->store, print_finding, NULL, NULL, NULL, &result), 0);
 	assert_int_equal(result.findings, 0);
 }
 

@@ -384,7 +384,7 @@ static void *keeper(void *arg)
 
 		switch (roll(w, 8)) {
 		case 0:
-			err = pfs_store_check(w->shared->store, no_finding, NULL, w->shared,
+			err = pfs_store_check(w->shared->store, no_finding, NULL, w->shared, NULL,
 					      &result);
 			break;
 		case 1:

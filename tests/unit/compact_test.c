@@ -72,7 +72,8 @@ static void expect_right(struct world *w)
 	struct found *found = calloc(1, sizeof(*found));
 	uint8_t *bytes = malloc(4 * PFS_MIB);
 
-	assert_int_equal(pfs_store_check(w->store, keep_finding, NULL, found, &found->result), 0);
+	assert_int_equal(pfs_store_check(w->store, keep_finding, NULL, found, NULL, &found->result),
+			 0);
 	print_found(found);
 	assert_int_equal(found->count, 0);
 	for (unsigned i = 0; i < DOCS_MAX; i++) {

@@ -163,7 +163,7 @@ static void high_numbers_cost_nothing(void **state)
 	assert_int_equal(pfs_store_stat(store, &stat), 0);
 	expect_few_looks(store, "the statistics");
 	assert_int_equal(stat.pages, compacted.pages_after);
-	assert_int_equal(pfs_store_check(store, NULL, NULL, NULL, &checked), 0);
+	assert_int_equal(pfs_store_check(store, NULL, NULL, NULL, NULL, &checked), 0);
 	assert_int_equal(checked.findings, 0);
 	expect_few_looks(store, "a check");
 	expect_documents(store);

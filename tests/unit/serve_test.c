@@ -425,6 +425,74 @@ static void stop_is_prompt(void **state)
 	client_close(&deaf);
 }
 
+static void request_check(struct fixture *f, struct client *c)
+{
+	connect_to(f, c);
+	pfs_wire_begin(&c->out, PFS_WIRE_CHECK, 0);
+	assert_int_equal(client_send(c), 0);
+	assert_int_equal(client_receive(c, HURRY_MS), 0); /* it is under way */
+}
+
+static uint64_t blocks_decoded(struct fixture *f)
+{
+	struct pfs_store_stat stat;
+
+	assert_int_equal(pfs_store_stat(f->store, &stat), 0);
+	return stat.blocks_decoded;
+}
+
+/* Proves: a check ends soon after its client has gone, and after the stop has come. */
+static void checks_end_with_their_clients(void **state)
+{
+	enum { COUNT = 600, LEN = 70000, BLOCKS = 2 };
+	struct fixture *f = *state;
+	char *text = malloc(LEN);
+	struct pfs_conn conn = {.fd = -1, .stop_fd = -1};
+	struct pfs_wire_in in = {0};
+	struct client whole;
+	int pair[2], stop[2];
+	uint64_t before;
+
+	for (size_t i = 0; i < LEN; i++)
+		text[i] = (char)('a' + i * i % 23 % 7);
+	for (uint64_t id = 0; id < COUNT; id++) {
+		struct pfs_key key = pfs_key_num(id);
+
+		assert_int_equal(pfs_put(f->store, &key, text, LEN, NULL, 0, NULL), 0);
+	}
+	free(text);
+	assert_int_equal(pfs_store_checkpoint(f->store), 0);
+
+	/* The client is gone before it begins. */
+	before = blocks_decoded(f);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	close(pair[1]);
+	conn.fd = pair[0];
+	assert_int_equal(pfs_answer_check(&conn, f->store, &in), -ECONNRESET);
+	assert_int_equal(blocks_decoded(f), before);
+	pfs_conn_close(&conn);
+
+	/* The stop has come, and the client is told. */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(pipe(stop), 0);
+	close(stop[1]);
+	conn.fd = pair[0];
+	conn.stop_fd = stop[0];
+	assert_int_equal(pfs_answer_check(&conn, f->store, &in), 0);
+	assert_int_equal(blocks_decoded(f), before);
+	pfs_conn_close(&conn);
+	close(pair[1]);
+	close(stop[0]);
+
+	/* The whole of it is more than that. */
+	request_check(f, &whole);
+	while (whole.header.type == PFS_WIRE_PROGRESS)
+		assert_int_equal(client_receive(&whole, HURRY_MS), 0);
+	assert_int_equal(whole.header.type, PFS_WIRE_REPLY);
+	client_close(&whole);
+	assert_true(blocks_decoded(f) - before >= COUNT * BLOCKS);
+}
+
 /* Proves: a mount that is in use is reported with its reason; after an unmount the client hears how
  * closing went, and its connection outlives the server; another mount point than the daemon's is
  * refused. */
@@ -535,6 +603,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(large_puts_are_whole_or_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(connections_are_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(stop_is_prompt, setup, teardown),
+		cmocka_unit_test_setup_teardown(checks_end_with_their_clients, setup, teardown),
 		cmocka_unit_test_setup_teardown(unmount_is_answered_to_the_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_socket_is_private_and_stale_ones_are_replaced,
 						setup, teardown),
