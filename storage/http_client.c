@@ -171,7 +171,8 @@ static bool set_upload(struct pfs_http_attempt *a)
 	curl_easy_setopt(easy, CURLOPT_SEEKDATA, a);
 	curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->size);
 	return curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L) == CURLE_OK &&
-	       (!r->only_new || add_header(a, "If-None-Match", "*"));
+	       (!r->only_new || add_header(a, "If-None-Match", "*")) &&
+	       (!r->match || add_header(a, "If-Match", r->match));
 }
 
 static bool set_method(struct pfs_http_attempt *a)
@@ -315,6 +316,14 @@ static void set_away(struct pfs_http_client *client, bool away)
 		pfs_logf(&client->logger, PFS_LOG_INFO, "%s answers again", client->place->url);
 }
 
+/* What a condition was for is not worth a line. */
+static bool is_answer_to_condition(const struct pfs_http_request *request, int err)
+{
+	if (err == -EOPNOTSUPP)
+		return request->only_new || request->match;
+	return (err == -EEXIST && request->only_new) || (err == -ESTALE && request->match);
+}
+
 int pfs_http_perform(struct pfs_http_client *client, struct pfs_http_request *request)
 {
 	uint64_t bytes = request->method == PFS_HTTP_PUT ? request->size : request->len;
@@ -343,7 +352,7 @@ int pfs_http_perform(struct pfs_http_client *client, struct pfs_http_request *re
 		sleep_ms(pause);
 	}
 	set_away(client, verdict == PFS_HTTP_AGAIN);
-	if (err && err != -ENOENT && !(request->only_new && (err == -EEXIST || err == -EOPNOTSUPP)))
+	if (err && err != -ENOENT && !is_answer_to_condition(request, err))
 		(void)pfs_http_complain(client, err, request->url, "%s%s", why,
 					tries > 1 ? ", and so several times" : "");
 	return err;

@@ -28,7 +28,10 @@ struct pfs_http_request {
 	int fd;
 	uint64_t size;
 	const char *sha256; /* of them, in hex; NULL: not known */
-	bool only_new;	    /* -EEXIST where the file is there; -EOPNOTSUPP: the server can't */
+	/* Conditions; -EOPNOTSUPP: the server can't. only_new: -EEXIST where the file is there.
+	 * match, not NULL: -ESTALE where its ETag is not this one, or it is not there. */
+	bool only_new;
+	const char *match;
 
 	/* Results of a request that succeeded. got: bytes in buf, fewer than len where the file (or
 	 * answer) ends. total: of the file; UINT64_MAX: the server did not say. */
@@ -43,8 +46,8 @@ int pfs_http_client_new(struct pfs_http_client **out, const struct pfs_http_plac
 /* When no request is under way. */
 void pfs_http_client_free(struct pfs_http_client *client);
 
-/* 0 or an error as in io_http.h, which was logged, but for -ENOENT and those of only_new. Any
- * thread. */
+/* 0 or an error as in io_http.h, which was logged, but for -ENOENT and those of conditions.
+ * Any thread. */
 int pfs_http_perform(struct pfs_http_client *client, struct pfs_http_request *request);
 
 /* For what is found wrong with an answer by others: logged, limited like everything else. Returns

@@ -210,15 +210,15 @@ static enum pfs_http_verdict judge_refusal(struct pfs_http_attempt *a, long stat
 		return PFS_HTTP_DONE;
 	case 404:
 	case 410:
-		*err = -ENOENT;
+		*err = a->request->match ? -ESTALE : -ENOENT;
 		put_status(a, status, "not there", why);
 		return PFS_HTTP_DONE;
 	case 412:
-		*err = a->request->only_new ? -EEXIST : -EIO;
-		put_status(a, status, "there already", why);
+		*err = a->request->match ? -ESTALE : a->request->only_new ? -EEXIST : -EIO;
+		put_status(a, status, "there already, or another one", why);
 		return PFS_HTTP_DONE;
 	case 501:
-		*err = a->request->only_new ? -EOPNOTSUPP : -EIO;
+		*err = a->request->only_new || a->request->match ? -EOPNOTSUPP : -EIO;
 		put_status(a, status, "the server does not know how", why);
 		return PFS_HTTP_DONE;
 	case 408:

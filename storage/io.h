@@ -41,6 +41,10 @@ enum pfs_io_flags {
 	PFS_IO_EXCL = 4,   /* with CREATE: -EEXIST when it is there; with whole_files also from the
 			      first sync */
 	PFS_IO_SHARED = 8, /* with CREATE: for others too, as far as the umask says (0666, 0777) */
+	/* With CREATE and whole_files: until its first change the file reads as the one that is
+	 * there (-ENOENT: none is), and the first sync replaces only what was read, or nothing, as
+	 * far as the backend can tell: -ESTALE when it is another one by then. */
+	PFS_IO_UNCHANGED = 16,
 };
 
 struct pfs_io_space {

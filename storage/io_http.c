@@ -62,9 +62,11 @@ struct http_file {
 	int fd;	    /* of the temporary file; -1: none */
 	bool dirty; /* it has what was not uploaded */
 	bool only_new;
+	bool unchanged; /* PFS_IO_UNCHANGED, before the first change */
 
 	pthread_mutex_t lock; /* of what follows */
 	char etag[PFS_HTTP_ETAG_MAX];
+	bool absent; /* that is what the server said */
 };
 
 static struct http_dir *dir_of(struct pfs_dir *dir)
@@ -212,6 +214,19 @@ static int request_size(struct http_file *file, uint64_t *out)
 	return err;
 }
 
+/* Whether it is the temporary file that is read. */
+static bool is_collected(const struct http_file *file)
+{
+	return file->fd >= 0 && !file->unchanged;
+}
+
+static void note_absent(struct http_file *file)
+{
+	pthread_mutex_lock(&file->lock);
+	file->absent = true;
+	pthread_mutex_unlock(&file->lock);
+}
+
 static int check_open(const struct http_dir *dir, const char *name, unsigned flags)
 {
 	if (!pfs_http_name_is_valid(name))
@@ -242,13 +257,15 @@ static int http_open(struct pfs_dir *base, const char *name, unsigned flags, str
 	file->fd = -1;
 	snprintf(file->url, sizeof(file->url), "%s%s", dir->place.url, name);
 	file->only_new = flags & PFS_IO_EXCL;
+	file->unchanged = flags & PFS_IO_UNCHANGED;
+	/* There are servers that take no notice of a condition, and do not say so. */
 	if (file->only_new) {
 		err = request_size(file, &size);
 		err = err == -ENOENT ? 0 : err ? err : -EEXIST;
 	}
 	if (!err && (flags & PFS_IO_CREATE)) {
 		file->fd = open_temporary();
-		file->dirty = true;
+		file->dirty = !file->unchanged;
 		err = file->fd < 0 ? file->fd : 0;
 	}
 	if (err) {
@@ -302,11 +319,13 @@ static ssize_t http_read(struct pfs_file *base, void *buf, size_t len, uint64_t 
 		return 0;
 	if (off > INT64_MAX || len > INT64_MAX - off)
 		return -EINVAL;
-	if (file->fd >= 0)
+	if (is_collected(file))
 		return pfs_fd_read(file->fd, buf, len, off);
 	err = pfs_http_perform(file->dir->client, &request);
 	if (!err)
 		err = check_version(file, request.etag);
+	else if (err == -ENOENT)
+		note_absent(file);
 	return err ? err : (ssize_t)request.got;
 }
 
@@ -321,6 +340,7 @@ static int http_write(struct pfs_file *base, const void *buf, size_t len, uint64
 	if (err)
 		return err;
 	file->dirty = true;
+	file->unchanged = false;
 	return 0;
 }
 
@@ -354,15 +374,44 @@ static int sha256_of(char hex[PFS_HTTP_SHA256_HEX], int fd, uint64_t size)
 	return err;
 }
 
+/* One that stands for the same bytes, and was not cut off. */
+static bool is_strong(const char *etag)
+{
+	size_t len = strlen(etag);
+
+	return len >= 2 && len < PFS_HTTP_ETAG_MAX - 1 && etag[0] == '"' && etag[len - 1] == '"';
+}
+
+/* What must hold when the file is replaced, for the first sync. */
+static void set_conditions(struct http_file *file, struct pfs_http_request *request)
+{
+	pthread_mutex_lock(&file->lock);
+	request->only_new = file->only_new || file->absent;
+	if (!file->absent && is_strong(file->etag))
+		request->match = file->etag;
+	pthread_mutex_unlock(&file->lock);
+}
+
+/* A server that knows no conditions: what was found out before has to do. */
+static int upload(struct http_file *file, struct pfs_http_request *request)
+{
+	bool was_absent = request->only_new && !file->only_new;
+	int err = pfs_http_perform(file->dir->client, request);
+
+	if (err == -EOPNOTSUPP && (request->only_new || request->match)) {
+		request->only_new = false;
+		request->match = NULL;
+		err = pfs_http_perform(file->dir->client, request);
+	}
+	return err == -EEXIST && was_absent ? -ESTALE : err;
+}
+
 static int http_sync(struct pfs_file *base)
 {
 	struct http_file *file = file_of(base);
 	char hex[PFS_HTTP_SHA256_HEX];
-	struct pfs_http_request request = {.method = PFS_HTTP_PUT,
-					   .url = file->url,
-					   .fd = file->fd,
-					   .sha256 = hex,
-					   .only_new = file->only_new};
+	struct pfs_http_request request = {
+		.method = PFS_HTTP_PUT, .url = file->url, .fd = file->fd, .sha256 = hex};
 	struct stat st;
 	int err;
 
@@ -376,14 +425,14 @@ static int http_sync(struct pfs_file *base)
 		request.sha256 = NULL;
 	else if (err)
 		return err;
-	err = pfs_http_perform(file->dir->client, &request);
-	/* Without conditions, that it was not there at open has to do. */
-	if (err == -EOPNOTSUPP && request.only_new) {
-		request.only_new = false;
-		err = pfs_http_perform(file->dir->client, &request);
+	set_conditions(file, &request);
+	err = upload(file, &request);
+	if (!err) {
+		pthread_mutex_lock(&file->lock);
+		file->dirty = file->only_new = file->absent = false;
+		file->etag[0] = 0;
+		pthread_mutex_unlock(&file->lock);
 	}
-	if (!err)
-		file->dirty = file->only_new = false;
 	return err == -ENOENT ? pfs_http_complain(file->dir->client, -EIO, file->url,
 						  "there is no such bucket")
 			      : err;
@@ -393,10 +442,15 @@ static int http_size(struct pfs_file *base, uint64_t *out)
 {
 	struct http_file *file = file_of(base);
 	struct stat st;
+	int err;
 
 	*out = 0;
-	if (file->fd < 0)
-		return request_size(file, out);
+	if (!is_collected(file)) {
+		err = request_size(file, out);
+		if (err == -ENOENT)
+			note_absent(file);
+		return err;
+	}
 	if (fstat(file->fd, &st))
 		return -errno;
 	*out = (uint64_t)st.st_size;
@@ -410,6 +464,7 @@ static int http_truncate(struct pfs_file *base, uint64_t size)
 	if (file->fd < 0)
 		return -EBADF;
 	file->dirty = true;
+	file->unchanged = false;
 	return ftruncate(file->fd, (off_t)size) ? -errno : 0;
 }
 

@@ -10,7 +10,9 @@
  *  - size asks once for each handle.
  *  - A file opened with CREATE (S3 only) is collected in a temporary file, unlinked, in TMPDIR (or
  *    /tmp); sync uploads it, which is when it appears, whole and durable (whole_files). Read and
- *    size are those of the temporary file until then.
+ *    size are those of the temporary file until then. UNCHANGED is If-Match with the ETag that came
+ *    with what was read, or If-None-Match; EXCL the latter, beside asking at open. Servers without
+ *    conditions (501), without strong ETags, or that take no notice, replace what is there.
  *  - list: S3 only. lock, rename, punch, map: -EOPNOTSUPP. Changes of a plain server: -EROFS.
  *
  * Time. A call ends within timeout_ms, and 1 s more for each 64 KiB that it transfers (32 are under

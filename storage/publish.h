@@ -62,8 +62,9 @@ int pfs_publish_add(struct pfs_publish *publish, const struct pfs_key *key,
 		    const struct pfs_attr *attr, const void *data, size_t len);
 
 /* All documents were added: makes the generation durable, and then the current one. -EBUSY: where
- * nothing can be locked, somebody else has published meanwhile. On an error the current one is that
- * from before, but for an error of the very last sync (-EIO), after which it may be either. */
+ * nothing can be locked, somebody else has published meanwhile (FORMAT.md, U4). On an error the
+ * current one is that from before, but for an error of the very last sync (-EIO), after which it
+ * may be either. */
 int pfs_publish_commit(struct pfs_publish *publish, struct pfs_publish_result *result);
 
 /* Frees it; what was not committed leaves objects that nobody names, for the next time. NULL is

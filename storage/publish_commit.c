@@ -115,8 +115,6 @@ static int write_manifest(struct pfs_publish *p, const struct pfs_manifest *m,
 static int write_generation(struct pfs_publish *p, struct pfs_manifest *m)
 {
 	struct pfs_current_generation current;
-	char text[PFS_CURRENT_LEN_MAX];
-	struct publish_part part;
 	int err = sync_names(p);
 
 	if (!err)
@@ -128,16 +126,11 @@ static int write_generation(struct pfs_publish *p, struct pfs_manifest *m)
 	if (!err)
 		err = sync_names(p);
 	if (!err)
-		err = publish_is_alone(p);
-	part = (struct publish_part){text, pfs_current_encode(text, &current)};
-	if (!err)
-		err = publish_file(p, PFS_CURRENT_NAME, &part, 1, false);
+		err = publish_set_current(p, &current);
 	if (!err)
 		err = sync_names(p);
-	if (!err) {
-		p->current = current;
+	if (!err)
 		p->result.generation = current.generation;
-	}
 	return err;
 }
 

@@ -138,6 +138,9 @@ int publish_read_current(struct pfs_dir *dir, struct pfs_current_generation *cur
 			 struct pfs_manifest *manifest, const char **why);
 /* Where nothing locks others out: -EBUSY when p->current is not the current one any more. */
 int publish_is_alone(struct pfs_publish *p);
+/* Makes next, whose manifest is durable, the current one, and p->current; its name is not durable
+ * yet. -EBUSY: as above. */
+int publish_set_current(struct pfs_publish *p, const struct pfs_current_generation *next);
 /* And any other. */
 int publish_read_manifest(struct pfs_dir *dir, uint32_t generation, struct pfs_manifest *manifest,
 			  const char **why);

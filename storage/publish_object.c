@@ -68,20 +68,17 @@ int publish_file(struct pfs_publish *p, const char *name, const struct publish_p
 	return err;
 }
 
-int publish_read(struct pfs_dir *dir, const char *name, uint64_t expected, uint64_t max,
-		 uint8_t **out, size_t *len)
+/* As publish_read, of an open file. */
+static int read_whole(struct pfs_file *file, uint64_t expected, uint64_t max, uint8_t **out,
+		      size_t *len)
 {
-	struct pfs_file *file;
 	uint64_t size = expected;
 	uint8_t *bytes = NULL;
 	ssize_t n;
-	int err = dir->ops->open(dir, name, 0, &file);
+	int err = file->ops->size(file, &size);
 
 	*out = NULL;
 	*len = 0;
-	if (err)
-		return err;
-	err = dir->ops->size(file, &size);
 	if (!err && (size > max || (expected != UINT64_MAX && size != expected)))
 		err = -EUCLEAN;
 	if (!err)
@@ -89,10 +86,9 @@ int publish_read(struct pfs_dir *dir, const char *name, uint64_t expected, uint6
 	if (!err && !bytes)
 		err = -ENOMEM;
 	if (!err) {
-		n = dir->ops->read(file, bytes, size, 0);
+		n = file->ops->read(file, bytes, size, 0);
 		err = n < 0 ? (int)n : (uint64_t)n == size ? 0 : -EUCLEAN;
 	}
-	dir->ops->close(file);
 	if (err) {
 		free(bytes);
 		return err;
@@ -100,6 +96,21 @@ int publish_read(struct pfs_dir *dir, const char *name, uint64_t expected, uint6
 	*out = bytes;
 	*len = size;
 	return 0;
+}
+
+int publish_read(struct pfs_dir *dir, const char *name, uint64_t expected, uint64_t max,
+		 uint8_t **out, size_t *len)
+{
+	struct pfs_file *file;
+	int err = dir->ops->open(dir, name, 0, &file);
+
+	*out = NULL;
+	*len = 0;
+	if (err)
+		return err;
+	err = read_whole(file, expected, max, out, len);
+	file->ops->close(file);
+	return err;
 }
 
 /* ---- manifests ---- */
@@ -128,13 +139,14 @@ int publish_read_manifest(struct pfs_dir *dir, uint32_t generation, struct pfs_m
 	return err;
 }
 
-static int read_pointer(struct pfs_dir *dir, struct pfs_current_generation *current,
-			const char **why)
+/* ---- `current` ---- */
+
+static int read_open_pointer(struct pfs_file *file, struct pfs_current_generation *current,
+			     const char **why)
 {
 	uint8_t *bytes;
 	size_t len;
-	int err =
-		publish_read(dir, PFS_CURRENT_NAME, UINT64_MAX, PFS_CURRENT_LEN_MAX, &bytes, &len);
+	int err = read_whole(file, UINT64_MAX, PFS_CURRENT_LEN_MAX, &bytes, &len);
 
 	*current = (struct pfs_current_generation){0};
 	*why = "`current` can't be read";
@@ -145,6 +157,26 @@ static int read_pointer(struct pfs_dir *dir, struct pfs_current_generation *curr
 	*why = err == -EPROTONOSUPPORT ? "made by a newer version of this program"
 				       : "`current` is damaged";
 	return err;
+}
+
+static int read_pointer(struct pfs_dir *dir, struct pfs_current_generation *current,
+			const char **why)
+{
+	struct pfs_file *file;
+	int err = dir->ops->open(dir, PFS_CURRENT_NAME, 0, &file);
+
+	*current = (struct pfs_current_generation){0};
+	*why = "`current` can't be read";
+	if (err)
+		return err;
+	err = read_open_pointer(file, current, why);
+	file->ops->close(file);
+	return err;
+}
+
+static bool is_same(const struct pfs_current_generation *a, const struct pfs_current_generation *b)
+{
+	return a->generation == b->generation && a->crc == b->crc;
 }
 
 int publish_is_alone(struct pfs_publish *p)
@@ -158,7 +190,49 @@ int publish_is_alone(struct pfs_publish *p)
 	err = read_pointer(p->dir, &now, &why);
 	if (err && err != -ENOENT)
 		return err;
-	return now.generation == p->current.generation && now.crc == p->current.crc ? 0 : -EBUSY;
+	return is_same(&now, &p->current) ? 0 : -EBUSY;
+}
+
+/* Where nothing locks others out: what is replaced is what was current when we began, and, where
+ * the server can tell, still is at that moment. */
+static int replace_current(struct pfs_publish *p, const struct pfs_current_generation *next,
+			   const struct publish_part *text)
+{
+	unsigned flags = PFS_IO_WRITE | PFS_IO_CREATE | PFS_IO_UNCHANGED;
+	struct pfs_current_generation now;
+	struct pfs_file *file;
+	const char *why;
+	int err = p->dir->ops->open(p->dir, PFS_CURRENT_NAME, flags, &file);
+
+	if (err)
+		return err;
+	err = read_open_pointer(file, &now, &why);
+	if (err == -ENOENT)
+		err = 0;
+	if (!err && !is_same(&now, &p->current))
+		err = -EBUSY;
+	if (!err)
+		err = write_parts(file, text, 1);
+	if (!err)
+		err = file->ops->sync(file);
+	file->ops->close(file);
+	if (err != -ESTALE)
+		return err;
+	/* A request of ours may have succeeded although its answer was lost. */
+	err = read_pointer(p->dir, &now, &why);
+	return !err && is_same(&now, next) ? 0 : -EBUSY;
+}
+
+int publish_set_current(struct pfs_publish *p, const struct pfs_current_generation *next)
+{
+	char bytes[PFS_CURRENT_LEN_MAX];
+	const struct publish_part text = {bytes, pfs_current_encode(bytes, next)};
+	int err = p->dir->ops->whole_files ? replace_current(p, next, &text)
+					   : publish_file(p, PFS_CURRENT_NAME, &text, 1, false);
+
+	if (!err)
+		p->current = *next;
+	return err;
 }
 
 int publish_read_current(struct pfs_dir *dir, struct pfs_current_generation *current,

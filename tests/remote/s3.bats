@@ -121,7 +121,7 @@ overtaken() {
 
 @test "of two that publish at once one is told, whatever it was about to write, and the other one's is whole" {
 	local at
-	for at in page- generation-; do
+	for at in page- generation- current; do
 		overtaken "$at" --adopt
 		((status == 4)) || fail "$status: $output"
 		[[ $output == *"somebody else has published there meanwhile"*"publish again"* ]] || fail "$output"
@@ -136,13 +136,42 @@ overtaken() {
 	done
 }
 
-@test "a server that knows no conditions is published to all the same" {
-	start_s3 --unconditional
+@test "one that has replaced what is current without hearing so knows it for its own" {
+	local of_first
+	start_s3 --lose current
 	documents 3000 | payloadctl import -q "$S"
-	run -0 payloadctl publish "$S" "$COLLECTION"
-	[[ $output != *501* ]]
-	grep -q '^PUT .* 501 ' "$REQUESTS"
-	same_as_store "$COLLECTION"
+	for of_first in 1 0; do
+		payloadctl put "$S" 1 <<<"$of_first"
+		: >"$T/s3.lose"
+		run -0 payloadctl publish "$S" "$COLLECTION"
+		[[ -e $T/s3.lost ]]
+		rm "$T/s3.lost"
+		same_as_store "$COLLECTION"
+	done
+	# It was asked twice, and the second time the condition did not hold.
+	[[ $(grep -c '^PUT .*/current 412 ' "$REQUESTS") == 2 ]]
+	[[ $(find "$T/s3" -name '*generation-*' | wc -l) == 2 ]]
+}
+
+@test "a server that knows no conditions, or takes no notice of them, is published to all the same" {
+	local kind
+	documents 3000 | payloadctl import -q "$S"
+	for kind in unconditional heedless; do
+		start_s3 "--$kind"
+		for _ in 1 2; do
+			payloadctl put "$S" 1 <<<"\"$kind $_\""
+			run -0 payloadctl publish "$S" "$COLLECTION"
+			[[ $output != *501* ]]
+			same_as_store "$COLLECTION"
+		done
+		if [[ $kind == unconditional ]]; then
+			(($(grep -c '^PUT .*/current 501 ' "$REQUESTS") == 2))
+		else
+			run ! grep -E '^PUT .* (412|501) ' "$REQUESTS"
+		fi
+		kill "$s3_pid"
+		rm -r "$T/s3"
+	done
 }
 
 @test "locations that are none, and servers that can't be published to, are told apart" {

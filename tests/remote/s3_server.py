@@ -2,7 +2,7 @@
 """A small S3 for the tests: objects of one bucket below a directory, every request's signature verified.
 
 s3_server.py --root DIR --port-file FILE [--cert PEM] [--page N] [--log FILE] [--virtual] [--token TOKEN] [--anonymous]
-          [--unconditional] [--hold REGEX]
+          [--unconditional | --heedless] [--hold REGEX] [--lose REGEX]
 s3_server.py --self-test    the verification itself, against the examples in Amazon's documentation
 
 The signature (AWS4-HMAC-SHA256) is computed here from what arrived, in the way the documentation describes it, with
@@ -84,6 +84,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     options = None
     lock = threading.Lock()
+    put_lock = threading.Lock()  # a condition holds at the moment of the replacement
 
     def log_message(self, *_):
         pass
@@ -173,29 +174,51 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     # ---- objects ----
 
+    def meet_conditions(self, key):
+        if self.options.heedless:
+            return
+        if self.headers.get("If-None-Match") == "*" and os.path.exists(self.file(key)):
+            raise Refused(412, "PreconditionFailed")
+        wanted = self.headers.get("If-Match")
+        if wanted:
+            with open(self.file(key), "rb") as f:
+                if wanted != f'"{hashlib.md5(f.read()).hexdigest()}"':
+                    raise Refused(412, "PreconditionFailed")
+
     def object_put(self, key, body):
-        condition = self.headers.get("If-None-Match")
-        if condition and self.options.unconditional:
+        if self.options.unconditional and ("If-None-Match" in self.headers or "If-Match" in self.headers):
             raise Refused(501, "NotImplemented")
         if re.search(self.options.hold, key):
             self.hold()
-        if condition == "*" and os.path.exists(self.file(key)):
-            raise Refused(412, "PreconditionFailed")
         temporary = self.file(key) + f".{threading.get_ident()}.tmp"
         with open(temporary, "wb") as f:
             f.write(body)
-        os.replace(temporary, self.file(key))
+        with self.put_lock:
+            try:
+                self.meet_conditions(key)
+            except BaseException:
+                os.unlink(temporary)
+                raise
+            os.replace(temporary, self.file(key))
+        if re.search(self.options.lose, key) and self.take("lose", "lost"):
+            self.note(0, 0)
+            self.close_connection = True
+            return
         self.answer(200, headers={"ETag": f'"{hashlib.md5(body).hexdigest()}"'})
+
+    def take(self, name, taken):
+        """The first that finds ROOT.name makes it ROOT.taken."""
+        try:
+            os.rename(f"{self.options.root}.{name}", f"{self.options.root}.{taken}")
+        except FileNotFoundError:
+            return False
+        return True
 
     def hold(self):
         """The first that finds ROOT.hold makes it ROOT.held, and waits until that is gone: others come in between."""
-        held = self.options.root + ".held"
-        try:
-            os.rename(self.options.root + ".hold", held)
-        except FileNotFoundError:
-            return
-        while os.path.exists(held):
-            time.sleep(0.01)
+        if self.take("hold", "held"):
+            while os.path.exists(self.options.root + ".held"):
+                time.sleep(0.01)
 
     def object_delete(self, key, _):
         try:
@@ -252,8 +275,10 @@ def main():
     parser.add_argument("--virtual", action="store_true")
     parser.add_argument("--token")
     parser.add_argument("--anonymous", action="store_true")
-    parser.add_argument("--unconditional", action="store_true", help="knows no If-None-Match")
+    parser.add_argument("--unconditional", action="store_true", help="knows no If-None-Match and no If-Match, and says so")
+    parser.add_argument("--heedless", action="store_true", help="takes no notice of them")
     parser.add_argument("--hold", default="^$", metavar="REGEX", help="keys of which one PUT is held up: see hold()")
+    parser.add_argument("--lose", default="^$", metavar="REGEX", help="keys of which one PUT, when there is ROOT.lose, is done and not answered")
     options = parser.parse_args()
     if options.self_test:
         self_test()

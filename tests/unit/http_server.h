@@ -47,6 +47,7 @@ enum fault {
 	FAULT_REDIRECT,	   /* to a name that is there */
 	FAULT_REDIRECT_LOOP,
 	FAULT_HUGE_HEADER,
+	FAULT_501,
 };
 
 #define SERVER_FILES_MAX 64
@@ -77,6 +78,8 @@ struct server {
 	int connections[SERVER_CONNECTIONS_MAX];
 	unsigned threads;   /* of connections */
 	unsigned list_page; /* names in a page of a list */
+	bool heedless;	    /* takes no notice of conditions */
+	bool weak;	    /* its ETags are */
 };
 
 static struct server_file *server_find(struct server *s, const char *path, bool make)
@@ -193,7 +196,8 @@ static bool server_range(struct server *s, int fd, const struct server_file *fil
 		to++;
 	}
 	len = to - from + 1;
-	server_sendf(fd, "HTTP/1.1 206 Partial\r\nETag: \"v%u\"\r\n", file->version);
+	server_sendf(fd, "HTTP/1.1 206 Partial\r\nETag: %s\"v%u\"\r\n", s->weak ? "W/" : "",
+		     file->version);
 	if (fault == FAULT_MAD_RANGE)
 		server_sendf(fd, "Content-Range: bytes 9-3/1\r\n");
 	else if (fault != FAULT_NO_RANGE)
@@ -271,6 +275,7 @@ static bool server_fail(struct server *s, int fd, enum fault fault)
 	case FAULT_403:
 		return server_sendf(fd, "HTTP/1.1 403 No\r\nContent-Length: 37\r\n\r\n"
 					"<Error><Code>NotForYou</Code></Error>");
+	case FAULT_501: return server_status(fd, "501 No idea", "");
 	case FAULT_400: return server_status(fd, "400 What", "");
 	case FAULT_SILENT: server_hold(s, fd, false); return false;
 	case FAULT_REDIRECT: return server_status(fd, "302 There", "Location: /d/file\r\n");
@@ -306,6 +311,25 @@ static bool server_body(int fd, const char *request, size_t head, size_t have, u
 		done += (size_t)n;
 	}
 	return true;
+}
+
+/* What is wrong with a PUT's conditions; NULL: nothing. */
+static const char *server_conditions(const struct server *s, const char *request,
+				     const struct server_file *file)
+{
+	const char *match = strcasestr(request, "\r\nIf-Match: ");
+	char version[32];
+
+	if (s->heedless)
+		return NULL;
+	if (file->bytes && strcasestr(request, "\r\nIf-None-Match: *\r\n"))
+		return "412 There";
+	if (!match)
+		return NULL;
+	if (!file->bytes)
+		return "404 Not here";
+	snprintf(version, sizeof(version), "\"v%u\"\r\n", file->version);
+	return strncmp(match + 12, version, strlen(version)) == 0 ? NULL : "412 Another";
 }
 
 static bool server_answer(struct server *s, int fd, char *request, size_t head, size_t have)
@@ -344,14 +368,18 @@ static bool server_answer(struct server *s, int fd, char *request, size_t head, 
 	if (strcmp(method, "PUT") == 0) {
 		uint8_t *body;
 		size_t len;
+		char *line = strndup(request, head);
+		const char *refused = server_conditions(s, line, &copy);
 
 		good = server_body(fd, request, head, have, &body, &len);
-		if (good && fault == FAULT_NONE)
+		if (good && fault == FAULT_NONE && !refused)
 			server_put(s, path, body, len);
 		free(body);
+		free(line);
 		if (good)
-			good = fault == FAULT_NONE ? server_status(fd, "200 OK", "")
-						   : server_fail(s, fd, fault);
+			good = fault == FAULT_NONE
+				       ? server_status(fd, refused ? refused : "200 OK", "")
+				       : server_fail(s, fd, fault);
 	} else if (fault != FAULT_NONE &&
 		   (fault < FAULT_WHOLE || fault == FAULT_SILENT || fault >= FAULT_REDIRECT)) {
 		good = server_fail(s, fd, fault);

@@ -427,6 +427,100 @@ static void uploads_are_whole(void **state)
 	server_free(s);
 }
 
+#define CHANGED "/bucket/file"
+
+/* Opens it to replace what is there, which is read as `was` (NULL: there is none). */
+static struct pfs_file *open_unchanged(struct pfs_dir *dir, const char *was)
+{
+	const unsigned flags = PFS_IO_CREATE | PFS_IO_WRITE | PFS_IO_UNCHANGED;
+	struct pfs_file *file;
+	uint64_t size;
+	char buf[32];
+
+	assert_int_equal(dir->ops->open(dir, "file", flags, &file), 0);
+	assert_int_equal(file->ops->size(file, &size), was ? 0 : -ENOENT);
+	if (was) {
+		assert_int_equal(size, strlen(was));
+		assert_int_equal(file->ops->read(file, buf, sizeof(buf), 0), size);
+		assert_memory_equal(buf, was, size);
+	}
+	return file;
+}
+
+static void replace(struct server *s, struct pfs_file *file, const char *text, int expected)
+{
+	char buf[32];
+
+	assert_int_equal(file->ops->write(file, text, strlen(text), 0), 0);
+	assert_int_equal(file->ops->read(file, buf, sizeof(buf), 0), strlen(text));
+	messages.count = 0;
+	assert_int_equal(file->ops->sync(file), expected);
+	assert_int_equal(messages.count, 0);
+	if (!expected)
+		assert_memory_equal(server_find(s, CHANGED, false)->bytes, text, strlen(text));
+	file->ops->close(file);
+}
+
+/* Proves: what was read before is replaced only while it is what is there, and nothing while
+ * nothing is, where the server knows conditions; else it is replaced all the same. */
+static void only_what_was_read_is_replaced(void **state)
+{
+	struct server *s = server_new();
+	struct pfs_dir *dir = open_bucket(s, "s3://bucket/");
+	struct pfs_file *file;
+
+	(void)state;
+	/* Nothing is there, and stays so, or not. */
+	replace(s, open_unchanged(dir, NULL), "first", 0);
+	assert_non_null(strcasestr(s->last, "\r\nIf-None-Match: *\r\n"));
+	assert_int_equal(dir->ops->unlink(dir, "file"), 0);
+	file = open_unchanged(dir, NULL);
+	server_put(s, CHANGED, "other", 5);
+	replace(s, file, "mine", -ESTALE);
+	assert_memory_equal(server_find(s, CHANGED, false)->bytes, "other", 5);
+
+	/* Something is. */
+	replace(s, open_unchanged(dir, "other"), "second", 0);
+	assert_non_null(strcasestr(s->last, "\r\nIf-Match: \"v"));
+	file = open_unchanged(dir, "second");
+	server_put(s, CHANGED, "second", 6); /* the same bytes are another version */
+	replace(s, file, "mine", -ESTALE);
+	file = open_unchanged(dir, "second");
+	assert_int_equal(dir->ops->unlink(dir, "file"), 0);
+	replace(s, file, "mine", -ESTALE);
+	assert_null(server_find(s, CHANGED, false));
+
+	/* The second sync replaces what the first one made. */
+	file = open_unchanged(dir, NULL);
+	assert_int_equal(file->ops->write(file, "a", 1, 0), 0);
+	assert_int_equal(file->ops->sync(file), 0);
+	replace(s, file, "b", 0);
+
+	/* Without changes nothing is uploaded, and what was not read is replaced whatever it is. */
+	file = open_unchanged(dir, "b");
+	server_fault(s, FAULT_NONE, 0);
+	assert_int_equal(file->ops->sync(file), 0);
+	assert_int_equal(server_requests(s), 0);
+	file->ops->close(file);
+	assert_int_equal(dir->ops->open(dir, "file", PFS_IO_CREATE | PFS_IO_WRITE, &file), 0);
+	replace(s, file, "c", 0);
+	assert_null(strcasestr(s->last, "\r\nIf-"));
+
+	/* Servers that can't tell. */
+	file = open_unchanged(dir, "c");
+	server_fault(s, FAULT_501, 1);
+	replace(s, file, "d", 0);
+	assert_int_equal(server_requests(s), 2);
+	s->heedless = true;
+	replace(s, open_unchanged(dir, "d"), "e", 0);
+	s->heedless = false;
+	s->weak = true;
+	replace(s, open_unchanged(dir, "e"), "f", 0);
+	assert_null(strcasestr(s->last, "\r\nIf-"));
+	dir->ops->close_dir(dir);
+	server_free(s);
+}
+
 struct names {
 	unsigned count;
 	char last[64];
@@ -485,6 +579,7 @@ int main(void)
 		cmocka_unit_test(many_requests_at_once),
 		cmocka_unit_test(plain_servers_are_read_only),
 		cmocka_unit_test(uploads_are_whole),
+		cmocka_unit_test(only_what_was_read_is_replaced),
 		cmocka_unit_test(lists_have_all_pages),
 	};
 
