@@ -39,15 +39,6 @@ static inline int64_t pfs_now_ns(void)
 	return pfs_ns_from_timespec(&t);
 }
 
-/* For durations. */
-static inline int64_t pfs_monotonic_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return pfs_ns_from_timespec(&t);
-}
-
 /* The time of this very moment, since the epoch. */
 static inline int64_t pfs_realtime_ns(void)
 {

@@ -4,6 +4,7 @@
 
 #include "fs/clock.h"
 #include "fs/control_impl.h"
+#include "storage/monotonic.h"
 
 #define LOOKUP_THREADS 2 /* of points.ndjson, of which one looks and the others wait */
 #define IMPORT_THREADS 4 /* streams that are imported at once */
@@ -62,7 +63,7 @@ int pfs_control_new(struct pfs_control **out, const struct pfs_control_env *env)
 	if (!control)
 		return -ENOMEM;
 	control->env = *env;
-	control->begun_ns = pfs_monotonic_ns();
+	control->begun_ns = pfs_now_monotonic();
 	control->begun_realtime_ns = pfs_realtime_ns();
 	control->next_nodeid = PFS_CONTROL_DIR + 1;
 	pthread_mutex_init(&control->lock, NULL);

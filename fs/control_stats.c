@@ -9,6 +9,7 @@
 #include "fs/control_impl.h"
 #include "storage/json_scan.h"
 #include "storage/version.h"
+#include "storage/monotonic.h"
 
 #define SCHEMA_VERSION 1
 #define OPERATION_MAX 512 /* bytes of one operation's object */
@@ -133,7 +134,7 @@ int pfs_control_stats(struct pfs_control *control, char **out, size_t *len)
 	    "{\"schema\":%d,\"version\":\"%s\",\"pid\":%ld,\"time_ns\":%" PRId64
 	    ",\"uptime_ns\":%" PRId64 ",\"read_only\":%s,%s",
 	    SCHEMA_VERSION, PFS_VERSION, (long)getpid(), pfs_realtime_ns(),
-	    pfs_monotonic_ns() - control->begun_ns, stat.read_only ? "true" : "false", members);
+	    pfs_now_monotonic() - control->begun_ns, stat.read_only ? "true" : "false", members);
 	put_imports(&text, control->imports);
 	put_json_check(&text, control->env.json_check);
 	put_remote(&text, control->env.store);

@@ -8,6 +8,7 @@
 #include "fs/thread.h"
 #include "storage/json_scan.h"
 #include "storage/monotonic.h"
+#include "storage/monotonic.h"
 
 #define BATCH 64 /* points of a step */
 #define TICK_NS PFS_NSEC_PER_SEC
@@ -92,7 +93,7 @@ static void note_at(struct pfs_json_check *check, const struct pfs_key *key, int
 void pfs_json_check_note(struct pfs_json_check *check, const struct pfs_key *key)
 {
 	if (check && pfs_key_is_point(key))
-		note_at(check, key, pfs_monotonic_ns());
+		note_at(check, key, pfs_now_monotonic());
 }
 
 /* Notes a point that was found by going through the store, unless its change is noted. False: there
@@ -238,7 +239,7 @@ static size_t look_at_pending(struct pfs_json_check *check, int64_t value_max, i
 	n = pfs_point_set_take(&check->pending, &check->pending_cursor, value_max, taken, BATCH);
 	pthread_mutex_unlock(&check->lock);
 	for (size_t i = 0; i < n; i++) {
-		bool late = deadline_ns ? pfs_monotonic_ns() >= deadline_ns : is_stopping(check);
+		bool late = deadline_ns ? pfs_now_monotonic() >= deadline_ns : is_stopping(check);
 
 		if (!late && look_at(check, &taken[i].key, &look) == 0)
 			conclude(check, &look, !(taken[i].value & 1));
@@ -333,11 +334,11 @@ bool pfs_json_check_step(struct pfs_json_check *check, int64_t now_ns)
 /* The last look, when nothing is changed any more. */
 static void finish(struct pfs_json_check *check)
 {
-	int64_t now_ns = pfs_monotonic_ns(), deadline_ns = now_ns + LAST_LOOK_NS;
+	int64_t now_ns = pfs_now_monotonic(), deadline_ns = now_ns + LAST_LOOK_NS;
 	uint64_t left;
 	bool more;
 
-	while (pfs_monotonic_ns() < deadline_ns &&
+	while (pfs_now_monotonic() < deadline_ns &&
 	       look_at_pending(check, INT64_MAX, now_ns, deadline_ns) > 0)
 		;
 	turn_window(check, now_ns, true);
@@ -367,7 +368,7 @@ static void *run(void *arg)
 			continue;
 		}
 		pthread_mutex_unlock(&check->lock);
-		now_ns = pfs_monotonic_ns();
+		now_ns = pfs_now_monotonic();
 		more = pfs_json_check_step(check, now_ns);
 		next = pfs_timespec_from_ns(now_ns + TICK_NS);
 		pthread_mutex_lock(&check->lock);

@@ -52,8 +52,8 @@ void pfs_json_check_stop(struct pfs_json_check *check);
  * Never waits. check may be NULL. */
 void pfs_json_check_note(struct pfs_json_check *check, const struct pfs_key *key);
 
-/* One step of the thread's work, as of a time of pfs_monotonic_ns: true when there is more to do at
- * once. For the thread, and for tests instead of it. */
+/* One step of the thread's work, as of a time of pfs_now_monotonic: true when there is more to do
+ * at once. For the thread, and for tests instead of it. */
 bool pfs_json_check_step(struct pfs_json_check *check, int64_t now_ns);
 
 void pfs_json_check_stat(struct pfs_json_check *check, struct pfs_json_stat *out);

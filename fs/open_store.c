@@ -2,24 +2,16 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fs/holder.h"
 #include "fs/mount_table.h"
 #include "fs/signals.h"
 #include "storage/exit_codes.h"
+#include "storage/monotonic.h"
 
 #define PFS_LOCK_POLL_MS 100
 #define PFS_WAIT_TOLD_MS 1000 /* after this the user is told what is waited for */
-
-static int64_t monotonic_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* The store is locked. True: somebody works with it and will go on doing so (*reason says who). */
 static bool is_in_use(const char *path, int64_t waited_ms, struct pfs_reason *reason)
@@ -43,12 +35,12 @@ static bool is_in_use(const char *path, int64_t waited_ms, struct pfs_reason *re
 static int open_waiting(struct pfs_store **out, const char *path,
 			const struct pfs_open_options *how, struct pfs_reason *reason)
 {
-	int64_t start = monotonic_ms();
+	int64_t start = pfs_now_monotonic_ms();
 	bool told = false;
 
 	for (;;) {
 		int err = pfs_store_open(out, path, how, reason);
-		int64_t waited = monotonic_ms() - start;
+		int64_t waited = pfs_now_monotonic_ms() - start;
 
 		if (err != -EBUSY || is_in_use(path, waited, reason))
 			return err;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "fs/clock.h"
+#include "storage/monotonic.h"
 
 /* Up to this a READ is answered from the stack; the kernel's read-ahead asks for no more unless it
  * is tuned. */
@@ -143,7 +144,7 @@ static void fsync_reply(void *arg, int err)
 
 	pfs_reply_err(wait->req, err);
 	pfs_histograms_add(wait->fs->latencies, PFS_OP_FSYNC,
-			   (uint64_t)(pfs_monotonic_ns() - wait->begun_ns));
+			   (uint64_t)(pfs_now_monotonic() - wait->begun_ns));
 	free(wait);
 }
 
@@ -161,7 +162,7 @@ void pfs_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file
 		pfs_reply_err(req, -ENOMEM);
 		return;
 	}
-	*wait = (struct fsync_wait){.req = req, .fs = fs, .begun_ns = pfs_monotonic_ns()};
+	*wait = (struct fsync_wait){.req = req, .fs = fs, .begun_ns = pfs_now_monotonic()};
 	err = pfs_inode_resolve(fs->inodes, ino, &object);
 	if (err)
 		fsync_reply(wait, err);

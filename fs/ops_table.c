@@ -4,6 +4,7 @@
 #include "fs/control.h"
 #include "fs/name.h"
 #include "fs/ops_impl.h"
+#include "storage/monotonic.h"
 
 /* A request that is being handled. */
 struct timer {
@@ -23,14 +24,14 @@ static struct timer begin(fuse_req_t req, fuse_ino_t ino, enum pfs_op op)
 		.fs = fs,
 		.op = control ? PFS_OP_CONTROL : op,
 		.control = control,
-		.begun_ns = pfs_monotonic_ns(),
+		.begun_ns = pfs_now_monotonic(),
 	};
 }
 
 static void end(const struct timer *timer)
 {
 	pfs_histograms_add(timer->fs->latencies, timer->op,
-			   (uint64_t)(pfs_monotonic_ns() - timer->begun_ns));
+			   (uint64_t)(pfs_now_monotonic() - timer->begun_ns));
 }
 
 /* name: of the handler in both pfs_op_ and pfs_control_. ino: the request's inode, which says whose

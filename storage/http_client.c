@@ -287,7 +287,7 @@ static void sleep_ms(unsigned ms)
 static unsigned pause_ms(unsigned tries, const void *seed)
 {
 	unsigned ms = tries < 8 ? PAUSE_FIRST_MS << tries : PAUSE_MAX_MS;
-	uint64_t chance = pfs_mix64((uint64_t)pfs_http_now() ^ (uint64_t)(uintptr_t)seed);
+	uint64_t chance = pfs_mix64((uint64_t)pfs_now_monotonic() ^ (uint64_t)(uintptr_t)seed);
 
 	if (ms > PAUSE_MAX_MS)
 		ms = PAUSE_MAX_MS;

@@ -77,7 +77,7 @@ size_t pfs_http_take_header(char *line, size_t size, size_t count, void *arg)
 	size_t len = size * count;
 	char value[PFS_HTTP_ETAG_MAX];
 
-	a->moved_ns = pfs_http_now();
+	a->moved_ns = pfs_now_monotonic();
 	if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) { /* another answer, after a redirection */
 		a->range_seen = a->range_unreadable = false;
 		a->etag[0] = 0;
@@ -99,7 +99,7 @@ size_t pfs_http_take_body(char *bytes, size_t size, size_t count, void *arg)
 	size_t len = size * count;
 	long status = 0;
 
-	a->moved_ns = pfs_http_now();
+	a->moved_ns = pfs_now_monotonic();
 	curl_easy_getinfo(a->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (request->method != PFS_HTTP_GET || (status != 200 && status != 206)) {
 		size_t n = pfs_min_u64(len, sizeof(a->error_body) - 1 - a->error_len);
@@ -128,7 +128,7 @@ size_t pfs_http_give_body(char *bytes, size_t size, size_t count, void *arg)
 	size_t len = (size_t)pfs_min_u64(size * count, a->request->size - a->sent);
 	ssize_t n;
 
-	a->moved_ns = pfs_http_now();
+	a->moved_ns = pfs_now_monotonic();
 	if (!len)
 		return 0;
 	do

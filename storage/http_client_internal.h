@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "storage/http_client.h"
+#include "storage/monotonic.h"
 
 #define PFS_HTTP_WHY_MAX (CURL_ERROR_SIZE + 128)
 #define PFS_HTTP_ERROR_BODY_MAX 1024
@@ -78,8 +79,6 @@ int pfs_http_seek_body(void *arg, curl_off_t off, int origin);
 /* Has the client's thread do it, and waits until it is over. */
 void pfs_http_transfer(struct pfs_http_client *client, struct pfs_http_attempt *attempt);
 void *pfs_http_loop(void *arg);
-
-int64_t pfs_http_now(void);
 
 #endif
 #endif

@@ -1,19 +1,9 @@
 /* The thread of a client, in which all its transfers happen. */
 #ifdef PFS_HAVE_CURL
-#include <time.h>
-
 #include "storage/http_client_internal.h"
 
 #define LOOK_MS 100    /* how exactly stalls and deadlines are seen */
 #define RUNNING_MAX 32 /* further requests wait for their turn */
-
-int64_t pfs_http_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * PFS_NSEC_PER_SEC + t.tv_nsec;
-}
 
 void pfs_http_transfer(struct pfs_http_client *client, struct pfs_http_attempt *attempt)
 {
@@ -39,7 +29,7 @@ static void end_one(struct pfs_http_client *client, struct pfs_http_attempt *att
 		    const char *ended)
 {
 	pthread_mutex_lock(&client->lock);
-	attempt->took_ns = pfs_http_now() - attempt->begun_ns;
+	attempt->took_ns = pfs_now_monotonic() - attempt->begun_ns;
 	attempt->code = code;
 	attempt->ended = ended;
 	attempt->over = true;
@@ -77,7 +67,7 @@ static bool begin_new(struct pfs_http_client *client, struct running *running)
 		pthread_mutex_unlock(&client->lock);
 		if (!attempt)
 			return !stopping;
-		attempt->begun_ns = attempt->moved_ns = pfs_http_now();
+		attempt->begun_ns = attempt->moved_ns = pfs_now_monotonic();
 		if (curl_multi_add_handle(client->multi, attempt->easy) != CURLM_OK) {
 			end_one(client, attempt, CURLE_FAILED_INIT, NULL);
 			continue;
@@ -110,7 +100,7 @@ static void end_finished(struct pfs_http_client *client, struct running *running
 /* libcurl measures stalls in seconds and looks at them when it likes. */
 static void end_late(struct pfs_http_client *client, struct running *running)
 {
-	int64_t now = pfs_http_now();
+	int64_t now = pfs_now_monotonic();
 	struct pfs_http_attempt *attempt, *next;
 
 	for (attempt = running->first; attempt; attempt = next) {

@@ -1,5 +1,6 @@
-/* Rank 0: waiting for a condition, but not longer than so long, by a clock that nobody sets: were
- * the time of day set back meanwhile, one who waits by it would wait longer by as much. */
+/* Rank 0: a clock that nobody sets, for durations, and for waiting for a condition, but not longer
+ * than so long: were the time of day set back meanwhile, one who waits by it would wait longer by
+ * as much. */
 #ifndef PFS_MONOTONIC_H
 #define PFS_MONOTONIC_H
 
@@ -7,6 +8,20 @@
 #include <time.h>
 
 #include "storage/base.h"
+
+/* ns since some moment that is the same in all processes. */
+static inline int64_t pfs_now_monotonic(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * PFS_NSEC_PER_SEC + t.tv_nsec;
+}
+
+static inline int64_t pfs_now_monotonic_ms(void)
+{
+	return pfs_now_monotonic() / (PFS_NSEC_PER_SEC / 1000);
+}
 
 /* A condition whose waits end at times of this clock. */
 static inline void pfs_monotonic_cond_init(pthread_cond_t *cond)

@@ -14,14 +14,6 @@ int64_t pfs_now_realtime(void)
 	return (int64_t)now.tv_sec * PFS_NSEC_PER_SEC + now.tv_nsec;
 }
 
-int64_t pfs_now_monotonic(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * PFS_NSEC_PER_SEC + now.tv_nsec;
-}
-
 int pfs_store_fail(struct pfs_store *store, const char *what, int err)
 {
 	if (!__atomic_exchange_n(&store->failed, true, __ATOMIC_ACQ_REL))

@@ -17,6 +17,7 @@
 #include "storage/index.h"
 #include "storage/io.h"
 #include "storage/journal.h"
+#include "storage/monotonic.h"
 #include "storage/pager.h"
 #include "storage/pending.h"
 #include "storage/store.h"
@@ -205,7 +206,6 @@ struct pfs_team *pfs_store_team(struct pfs_store *store);
 int pfs_log_all_held(struct pfs_store *store);
 
 int64_t pfs_now_realtime(void);
-int64_t pfs_now_monotonic(void);
 
 /* The store turns read-only and says why. Returns -EROFS. */
 int pfs_store_fail(struct pfs_store *store, const char *what, int err);

@@ -5,18 +5,9 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define HELLO_MS 10000
-
-int64_t client_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static int broken(struct client *c, int err)
 {
@@ -102,7 +93,7 @@ int client_receive(struct client *c, int timeout_ms)
 	if (err)
 		return err;
 	c->in = pfs_wire_in(c->body, c->header.len);
-	c->used_ms = client_now_ms();
+	c->used_ms = pfs_now_monotonic_ms();
 	return 0;
 }
 

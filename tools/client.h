@@ -7,6 +7,7 @@
 #ifndef TOOLS_CLIENT_H
 #define TOOLS_CLIENT_H
 
+#include "storage/monotonic.h"
 #include "storage/store.h"
 #include "storage/wire.h"
 
@@ -57,7 +58,5 @@ int client_answer(struct client *c, client_part_fn *fn, void *arg);
 /* 0 when the REPLY's body was read exactly to its end, else -EPROTO, and the connection is broken.
  */
 int client_done(struct client *c);
-
-int64_t client_now_ms(void);
 
 #endif

@@ -157,13 +157,13 @@ static int repair_store(struct checking *check, struct target *target,
 {
 	const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
 	const struct pfs_logger logger = {.fn = drop_message};
-	int64_t deadline = client_now_ms() + target->wait_ms;
+	int64_t deadline = pfs_now_monotonic_ms() + target->wait_ms;
 	int err;
 
 	for (;;) {
 		err = pfs_repair(target->store, NULL, &logger, on_finding, on_progress, check, done,
 				 &target->reason);
-		if (err != -EBUSY || client_now_ms() >= deadline)
+		if (err != -EBUSY || pfs_now_monotonic_ms() >= deadline)
 			return err;
 		nanosleep(&pause, NULL);
 	}

@@ -2,9 +2,9 @@
 
 #include <stdio.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "storage/monotonic.h"
 #include "tools/report.h"
 
 #define REDRAW_SECONDS 0.1
@@ -14,10 +14,7 @@
 
 static double now(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+	return (double)pfs_now_monotonic() / 1e9;
 }
 
 void progress_start(struct progress *p, bool quiet, const char *verb, const char *noun,

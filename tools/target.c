@@ -127,7 +127,7 @@ static int store_missing(struct target **out, struct lookup *look)
  * or ending holds the lock without a socket, so both are tried in turn until the wait is over. */
 static int open_directory(struct target **out, struct lookup *look)
 {
-	int64_t deadline = client_now_ms() + look->options->wait_ms;
+	int64_t deadline = pfs_now_monotonic_ms() + look->options->wait_ms;
 	int err, connected;
 
 	for (;;) {
@@ -143,7 +143,7 @@ static int open_directory(struct target **out, struct lookup *look)
 		err = target_local_open(out, look->store, look->options, &look->reason);
 		if (!err)
 			return 0;
-		if (err != -EBUSY || client_now_ms() >= deadline)
+		if (err != -EBUSY || pfs_now_monotonic_ms() >= deadline)
 			break;
 		pause_ms(RETRY_MS);
 	}

@@ -323,12 +323,12 @@ static int local_check(struct target *t, pfs_finding_fn *fn, pfs_progress_fn *pr
 {
 	const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
 	const struct pfs_logger logger = {.fn = drop_message};
-	int64_t deadline = client_now_ms() + t->wait_ms;
+	int64_t deadline = pfs_now_monotonic_ms() + t->wait_ms;
 	int err;
 
 	for (;;) {
 		err = pfs_check(t->store, NULL, &logger, fn, progress, arg, result, &t->reason);
-		if (err != -EBUSY || client_now_ms() >= deadline)
+		if (err != -EBUSY || pfs_now_monotonic_ms() >= deadline)
 			return err;
 		nanosleep(&pause, NULL);
 	}

@@ -27,7 +27,7 @@ int remote_refresh(struct remote *r)
 	struct client fresh;
 	int err;
 
-	if (r->snapshot || client_now_ms() - r->client.used_ms < RECONNECT_AFTER_MS)
+	if (r->snapshot || pfs_now_monotonic_ms() - r->client.used_ms < RECONNECT_AFTER_MS)
 		return 0;
 	err = client_connect(&fresh, r->dirfd);
 	if (err) {
@@ -324,12 +324,12 @@ static int ended(struct remote *r, int err, const char *reason)
 /* Waits for CLOSED and then for the end of the process, which ends the connection. */
 static int wait_for_end(struct remote *r, int timeout_ms)
 {
-	int64_t deadline = client_now_ms() + timeout_ms;
+	int64_t deadline = pfs_now_monotonic_ms() + timeout_ms;
 	bool closed = false;
 	int err, status = 0;
 
 	for (;;) {
-		int64_t left = timeout_ms < 0 ? -1 : deadline - client_now_ms();
+		int64_t left = timeout_ms < 0 ? -1 : deadline - pfs_now_monotonic_ms();
 
 		if (timeout_ms >= 0 && left <= 0)
 			return ended(r, -ETIMEDOUT,

@@ -1,8 +1,6 @@
 /* storage/store_threads.c: the threads of a store and a time of day that is set back. The file is
- * included, to show it the time before that. */
+ * included, with all that it includes, to show it the time before that. */
 #include <time.h>
-
-#include "storage/store_internal.h"
 
 #define SET_BACK_S 3600
 

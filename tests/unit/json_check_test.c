@@ -103,7 +103,7 @@ static struct pfs_json_stat look(struct fixture *f, int64_t after_ns)
 {
 	struct pfs_json_stat stat;
 
-	f->now = pfs_monotonic_ns() + after_ns;
+	f->now = pfs_now_monotonic() + after_ns;
 	while (pfs_json_check_step(f->check, f->now))
 		;
 	pfs_json_check_stat(f->check, &stat);

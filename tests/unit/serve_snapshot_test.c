@@ -158,8 +158,8 @@ static void wait_for_none(struct fixture *f)
 {
 	struct pfs_store_stat stat = {.snapshots = 1};
 
-	for (int64_t end = client_now_ms() + HURRY_MS;
-	     (stat.snapshots || stat.pinned_bytes) && client_now_ms() < end; usleep(1000))
+	for (int64_t end = pfs_now_monotonic_ms() + HURRY_MS;
+	     (stat.snapshots || stat.pinned_bytes) && pfs_now_monotonic_ms() < end; usleep(1000))
 		assert_int_equal(pfs_store_stat(f->store, &stat), 0);
 	assert_int_equal(stat.snapshots, 0);
 	assert_int_equal(stat.pinned_bytes, 0);
