@@ -38,14 +38,6 @@ struct pfs_cache_dir {
 	bool measuring;
 };
 
-bool pfs_cache_name_is_valid(const char *name, size_t max)
-{
-	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				  "0123456789._-");
-
-	return len > 0 && len <= max && !name[len] && name[0] != '.';
-}
-
 /* ---- the size ---- */
 
 struct entry {

@@ -24,9 +24,6 @@ int pfs_cache_dir_open(struct pfs_cache_dir **out, const char *path, uint64_t si
 		       struct pfs_reason *reason);
 void pfs_cache_dir_close(struct pfs_cache_dir *dir);
 
-/* Letters, digits, '.', '-', '_', no dot in front, up to max bytes: can be a file's name. */
-bool pfs_cache_name_is_valid(const char *name, size_t max);
-
 /* Bytes read, fewer where the file ends or is not there; holes read as zeros. touch: counts as a
  * use of the file. */
 ssize_t pfs_cache_dir_read(struct pfs_cache_dir *dir, const char *name, void *buf, size_t len,

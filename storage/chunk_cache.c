@@ -91,7 +91,7 @@ void pfs_chunk_cache_stat(struct pfs_chunk_cache *cache, struct pfs_chunk_cache_
 int pfs_chunk_cache_keep(struct pfs_chunk_cache *cache, const char *name, const void *data,
 			 size_t len)
 {
-	if (!pfs_cache_name_is_valid(name, PFS_CHUNK_NAME_MAX))
+	if (!pfs_name_is_plain(name))
 		return -EINVAL;
 	return cache->dir ? pfs_cache_dir_keep(cache->dir, name, data, len) : 0;
 }
@@ -100,7 +100,7 @@ int pfs_chunk_cache_kept(struct pfs_chunk_cache *cache, const char *name, void *
 {
 	*data = NULL;
 	*len = 0;
-	if (!pfs_cache_name_is_valid(name, PFS_CHUNK_NAME_MAX))
+	if (!pfs_name_is_plain(name))
 		return -EINVAL;
 	return cache->dir ? pfs_cache_dir_kept(cache->dir, name, data, len) : -ENOENT;
 }
@@ -161,8 +161,7 @@ int pfs_cached_open(struct pfs_chunk_cache *cache, struct pfs_dir *origin, const
 	struct pfs_cached *file;
 
 	*out = NULL;
-	if (!pfs_cache_name_is_valid(name, PFS_CHUNK_NAME_MAX) || size > INT64_MAX ||
-	    count > UINT32_MAX)
+	if (!pfs_name_is_plain(name) || size > INT64_MAX || count > UINT32_MAX)
 		return -EINVAL;
 	file = calloc(1, sizeof(*file));
 	if (!file)

@@ -29,7 +29,6 @@
 #define PFS_CHUNK_CACHE_DEFAULT PFS_GIB
 #define PFS_CHUNK_MEMORY_DEFAULT (32 * PFS_MIB)
 #define PFS_CHUNK_PREFETCH_MAX (16 * PFS_MIB) /* no sense in being further ahead of a reader */
-#define PFS_CHUNK_NAME_MAX 127
 
 struct pfs_chunk_cache;
 struct pfs_cached;
@@ -70,8 +69,7 @@ void pfs_chunk_cache_stat(struct pfs_chunk_cache *cache, struct pfs_chunk_cache_
 
 /* The object `name` of size bytes. origin is its directory, of any backend, and outlives *out; so
  * do chunk_crcs, one for each begun PFS_CHUNK_SIZE. Asks nothing of the origin. -EINVAL: a name
- * that is empty, longer than PFS_CHUNK_NAME_MAX, begins with a dot or has other characters than
- * letters, digits, '.', '-' and '_'. -ENOMEM. */
+ * that is not plain (io.h). -ENOMEM. */
 int pfs_cached_open(struct pfs_chunk_cache *cache, struct pfs_dir *origin, const char *name,
 		    uint64_t size, const uint32_t *chunk_crcs, struct pfs_cached **out);
 

@@ -49,7 +49,7 @@ struct pfs_object {
 	int64_t touched_ns;    /* the directory knows of the use so long ago */
 	struct pfs_file *kept; /* of the origin, between fetches, for one of them at a time */
 	struct pfs_dir *kept_from;
-	char name[PFS_CHUNK_NAME_MAX + 1];
+	char name[PFS_PLAIN_NAME_MAX + 1];
 };
 
 struct pfs_cached {

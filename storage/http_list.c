@@ -97,7 +97,7 @@ static int give_names(const struct pfs_http_listing *listing, char *text, pfs_io
 		unescape(key);
 		if (!decode(key))
 			return -EBADMSG;
-		if (strncmp(key, listing->prefix, len) != 0 || !pfs_http_name_is_valid(key + len))
+		if (strncmp(key, listing->prefix, len) != 0 || !pfs_name_is_plain(key + len))
 			continue;
 		err = fn(arg, key + len);
 	}

@@ -14,7 +14,7 @@ struct pfs_http_listing {
 };
 
 /* Gives fn the names that stand in a page, and takes the token of the next one. text is changed.
- * Names that the backend can't open (pfs_http_name_is_valid) are left out. -EBADMSG: it is
+ * Names that the backend can't open (pfs_name_is_plain) are left out. -EBADMSG: it is
  * no such page, or the token is that of this one again; what fn returns that is not 0. */
 int pfs_http_list_page(struct pfs_http_listing *listing, char *text, pfs_io_list_fn *fn, void *arg);
 

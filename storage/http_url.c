@@ -28,14 +28,6 @@ bool pfs_http_encode(char *out, size_t size, const char *text, bool slashes)
 	return true;
 }
 
-bool pfs_http_name_is_valid(const char *name)
-{
-	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				  "0123456789._-");
-
-	return len > 0 && len <= PFS_HTTP_NAME_MAX && !name[len] && name[0] != '.';
-}
-
 static const char *environment(const char *name)
 {
 	const char *value = getenv(name);

@@ -22,11 +22,6 @@ struct pfs_http_place {
 int pfs_http_place_parse(struct pfs_http_place *out, const char *location,
 			 struct pfs_reason *reason);
 
-/* Letters, digits, '.', '-', '_', no dot in front, up to PFS_HTTP_NAME_MAX bytes: names that files
- * have there. */
-#define PFS_HTTP_NAME_MAX 127
-bool pfs_http_name_is_valid(const char *name);
-
 /* Percent-encodes all but letters, digits, '-', '.', '_', '~' and, with slashes, '/'. False: there
  * is no room for it. */
 bool pfs_http_encode(char *out, size_t size, const char *text, bool slashes);

@@ -51,6 +51,17 @@ struct pfs_io_space {
 	uint64_t total, available; /* bytes of the filesystem beneath; available to this user */
 };
 
+/* Names that files have in every backend: letters, digits, '.', '-', '_', no dot in front, up to
+ * PFS_PLAIN_NAME_MAX bytes. They stand in a URL as they are. */
+#define PFS_PLAIN_NAME_MAX 127
+static inline bool pfs_name_is_plain(const char *name)
+{
+	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				  "0123456789._-");
+
+	return len > 0 && len <= PFS_PLAIN_NAME_MAX && !name[len] && name[0] != '.';
+}
+
 /* Called by list for each regular name (never . and ..); non-zero stops the listing and is
  * returned. */
 typedef int pfs_io_list_fn(void *arg, const char *name);

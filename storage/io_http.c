@@ -58,7 +58,7 @@ struct http_dir {
 struct http_file {
 	struct pfs_file base; /* first member */
 	struct http_dir *dir;
-	char url[PFS_HTTP_URL_MAX + PFS_HTTP_NAME_MAX + 1];
+	char url[PFS_HTTP_URL_MAX + PFS_PLAIN_NAME_MAX + 1];
 	int fd;	    /* of the temporary file; -1: none */
 	bool dirty; /* it has what was not uploaded */
 	bool only_new;
@@ -229,7 +229,7 @@ static void note_absent(struct http_file *file)
 
 static int check_open(const struct http_dir *dir, const char *name, unsigned flags)
 {
-	if (!pfs_http_name_is_valid(name))
+	if (!pfs_name_is_plain(name))
 		return -EINVAL;
 	if (!(flags & (PFS_IO_WRITE | PFS_IO_CREATE)))
 		return 0;
@@ -479,7 +479,7 @@ static int http_rename(struct pfs_dir *dir, const char *from, const char *to)
 static int http_unlink(struct pfs_dir *base, const char *name)
 {
 	struct http_dir *dir = dir_of(base);
-	char url[PFS_HTTP_URL_MAX + PFS_HTTP_NAME_MAX + 1];
+	char url[PFS_HTTP_URL_MAX + PFS_PLAIN_NAME_MAX + 1];
 	struct pfs_http_request request = {.method = PFS_HTTP_DELETE, .url = url};
 	int err = check_open(dir, name, PFS_IO_CREATE);
 

@@ -431,18 +431,18 @@ static void names_are_checked(void **state)
 					  "../x", "a b", "a\nb", "a%2e", "\xff"};
 	struct origin *origin = make_origin(1, 10);
 	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
-	char longest[PFS_CHUNK_NAME_MAX + 2];
+	char longest[PFS_PLAIN_NAME_MAX + 2];
 	struct pfs_cached *file;
 
 	(void)state;
 	memset(longest, 'a', sizeof(longest));
-	longest[PFS_CHUNK_NAME_MAX + 1] = 0;
+	longest[PFS_PLAIN_NAME_MAX + 1] = 0;
 	for (size_t i = 0; i < pfs_array_len(bad); i++)
 		assert_int_equal(pfs_cached_open(cache, &origin->base, bad[i], 0, NULL, &file),
 				 -EINVAL);
 	assert_int_equal(pfs_cached_open(cache, &origin->base, longest, 0, NULL, &file), -EINVAL);
 	assert_null(file);
-	longest[PFS_CHUNK_NAME_MAX] = 0;
+	longest[PFS_PLAIN_NAME_MAX] = 0;
 	assert_int_equal(pfs_cached_open(cache, &origin->base, longest, 0, NULL, &file), 0);
 	assert_int_equal(pfs_cached_read(file, longest, 1, 0), 0);
 	pfs_cached_close(file);
