@@ -338,41 +338,36 @@ expect_cold_reads() {
 	chmod 600 "$W/5"
 }
 
-@test "a disk that does not answer: the files that are closed then keep no reader waiting (G8)" {
-	local fd fds=() id
+# close_while_held FILE [COMMAND...]: opens that file of the mount for each of 31 new documents (%s: its id), runs the command,
+# and closes them all while the disk does not answer.
+close_while_held() {
+	local file=$1 fd fds=() id
+	shift
 	mount_faulty
 	fill_store
 	mount_here -o commit=600
-	# What is removed and still open is given back when it is closed.
 	for id in {300..330}; do
-		echo "$id" >"$M/$id"
-		exec {fd}<"$M/$id"
+		both "echo $id > $id"
+		# shellcheck disable=SC2059 # it is one
+		exec {fd}<"$M/$(printf "$file" "$id")"
 		fds+=("$fd")
 	done
-	rm "$M"/{300..330}
+	"$@"
+	# Only what was asked for by name is in the kernel's caches.
 	hold_journal
 	for fd in "${fds[@]}"; do exec {fd}<&-; done
 	expect_cold_reads
+}
+
+@test "a disk that does not answer: the files that are closed then keep no reader waiting (G8)" {
+	# What is removed and still open is given back when it is closed.
+	close_while_held %s both 'rm {300..330}'
 	same
 }
 
 @test "a disk that does not answer: nor does the end of a snapshot (G8)" {
-	local fd fds=() id
-	mount_faulty
-	fill_store
-	mount_here -o commit=600
-	for id in {300..330}; do
-		echo "$id" >"$W/$id"
-		echo "$id" >"$M/$id"
-		exec {fd}<"$M/.payloadfs/points.ndjson"
-		fds+=("$fd")
-	done
-	# Only what was asked for by name is in the kernel's caches.
-	(($(stat_of snapshots) == 31))
-	hold_journal
-	for fd in "${fds[@]}"; do exec {fd}<&-; done
-	expect_cold_reads
-	no_snapshots() { (($(stat_of snapshots) == 0)); }
-	wait_for 30 no_snapshots
+	snapshots() { (($(stat_of snapshots) == $1)); }
+	close_while_held .payloadfs/points.ndjson snapshots 31
+	wait_for 30 snapshots 0
 	same
 }
