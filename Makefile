@@ -118,7 +118,7 @@ $(1)_bench = $(bench_src:tools/bench/%.c=build/$(1)/bench/%)
 
 build/$(1)/fs/%.o build/$(1)/tools/bench/%.o: private extra_cflags = $$(fuse_cflags)
 build/$(1)/tests/%.o: private extra_cflags = $$(cmocka_cflags)
-build/$(1)/tests/unit/init_reply_test.o: private extra_cflags = $$(cmocka_cflags) $$(fuse_cflags)
+build/$(1)/tests/unit/init_reply_test.o build/$(1)/tests/unit/options_test.o: private extra_cflags = $$(cmocka_cflags) $$(fuse_cflags)
 $(test_src:%.c=build/$(1)/%.o) $(support_src:%.c=build/$(1)/%.o) $(fault_src:%.c=build/$(1)/%.o) \
 	$(crash_src:%.c=build/$(1)/%.o) $(damage_src:%.c=build/$(1)/%.o): | deps-test
 
@@ -147,6 +147,7 @@ $$($(1)_tests): build/$(1)/%: build/$(1)/%.o $(support_src:%.c=build/$(1)/%.o) b
 	$$(say) LINK $$@
 	$$(Q)$$(call link,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(extra_ldflags) $$(cmocka_libs) $$(storage_libs)
 
+build/$(1)/tests/unit/options_test: private extra_ldflags = $$(fuse_libs)
 $$(filter build/$(1)/tests/fault/%,$$($(1)_tests)): private extra_ldflags = $$(fault_ldflags)
 $$(filter build/$(1)/tests/fault/%,$$($(1)_tests)): $(fault_src:%.c=build/$(1)/%.o)
 $$(filter build/$(1)/tests/crash/%,$$($(1)_tests)): $(crash_src:%.c=build/$(1)/%.o)

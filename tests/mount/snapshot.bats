@@ -317,16 +317,43 @@ fill_up() {
 
 copies_again() { ctl snapshot -q "$M" "$T/copy" 2>/dev/null; }
 
+# write_until_full NAME...: writes noise to each of the names in $M, and what was taken in $W as well. Ends where the disk is
+# full, and prints that name; any other error is one.
+write_until_full() {
+	perl -e '
+		my ($want, $mount) = splice @ARGV, 0, 2;
+		sub put {
+			my ($name, $bytes) = @_;
+			open my $file, ">:raw", $name or return;
+			for (my ($at, $n) = 0; $at < length $bytes; $at += $n) {
+				next if defined($n = syswrite $file, $bytes, 131072, $at);
+				my $error = $!;
+				close $file;
+				$! = $error;
+				return;
+			}
+			return close $file;
+		}
+		open my $noise, "<:raw", "/dev/urandom" or die "urandom: $!\n";
+		for my $name (@ARGV) {
+			read($noise, my $bytes, 300000) == 300000 or die "urandom: $!\n";
+			if (!put("$mount/$name", $bytes)) {
+				$!{ENOSPC} or die "$name: $!\n";
+				print "$name\n";
+				last;
+			}
+			put("$want/$name", $bytes) or die "$want/$name: $!\n";
+		}' "$W" "$M" "$@"
+}
+
 @test "a full disk with a snapshot open: writers get ENOSPC, and go on when it is closed" {
-	local i
 	small_disk 200
 	S=$T/disk/store
 	mount_fs
-	# So much that each round of changes needs as much again while the old is pinned.
-	for i in {1..100}; do
-		noise 300000 >"$W/$i"
-		cp "$W/$i" "$M/$i"
-	done
+	# So much that each round of changes needs as much again while the old is pinned, and more than the daemon has when it
+	# gives its journal's files back (32 MiB of them where it is written to faster than it makes checkpoints).
+	noise_files 300000 "$W"/{1..150}
+	cp "$W"/* "$M/"
 	ctl sync "$M"
 	cp -r "$W" "$T/before"
 	mkfifo "$T/fifo"
@@ -334,16 +361,9 @@ copies_again() { ctl snapshot -q "$M" "$T/copy" 2>/dev/null; }
 	holder=$!
 	exec 7<"$T/fifo"
 	wait_for 30 has_snapshot
-	head -c "$(($(available) - (10 << 20)))" /dev/zero >"$T/disk/ballast"
-	for i in {1..100} {1..100}; do
-		noise 300000 >"$T/new"
-		if ! cp "$T/new" "$M/$i" 2>"$T/error"; then
-			grep -q 'No space left on device' "$T/error" || fail "another error: $(cat "$T/error")"
-			break
-		fi
-		cp "$T/new" "$W/$i"
-	done
-	[[ -s $T/error ]] || fail "the disk did not get full"
+	head -c "$(($(available) - (2 << 20)))" /dev/zero >"$T/disk/ballast"
+	write_until_full {1..150} {1..150} >"$T/full"
+	[[ -s $T/full ]] || fail "the disk did not get full"
 	same
 	forget_pages
 	same
@@ -352,16 +372,12 @@ copies_again() { ctl snapshot -q "$M" "$T/copy" 2>/dev/null; }
 	exec 7<&-
 	ends_with 0
 	ctl import -q "$T/then" "$T/out"
-	for i in {1..100}; do
-		cmp "$T/before/$i" <(ctl get "$T/then" "$i")
-	done
+	cmp <(file_lines "$T/before" {1..150}) <(ctl get "$T/then" {1..150})
 	wait_for 30 no_snapshots
 	rm "$T/disk/ballast"
 	wait_for 30 writes_again
-	for i in {1..30}; do
-		noise 300000 >"$W/$i"
-		cp "$W/$i" "$M/$i"
-	done
+	noise_files 300000 "$W"/{1..30}
+	cp "$W"/{1..30} "$M/"
 	same
 	unmount_fs
 	run -0 ctl check "$S"
@@ -375,9 +391,8 @@ writes_again() {
 	small_disk 40
 	mount_fs
 	noise 900000 >"$T/in"
-	for i in {1..100}; do
-		cp "$T/in" "$M/$i"
-	done
+	perl -e 'my $from = shift; link $from, $_ or die "$_: $!\n" for @ARGV' "$T/in" "$W"/{1..100}
+	cp "$W"/* "$M/"
 	fails 7 "$T/disk/copy: no space left" ctl snapshot "$M" "$T/disk/copy"
 	[[ $(ls -A "$T/disk") == lost+found ]]
 	wait_for 30 no_snapshots

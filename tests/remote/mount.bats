@@ -64,7 +64,7 @@ same_files() {
 }
 
 @test "two mounts share one cache directory; its bound holds, and what others broke in it is fetched anew" {
-	publish_documents 20000
+	publish_documents 12000
 	start_nginx
 	mount_url -o "cache=$T/cache,cache_size=16M"
 	mkdir "$T/second"
@@ -76,9 +76,13 @@ same_files() {
 	(($(requests page-) == 0)) || fail "$(tail -n "+$seen" "$REQUESTS")"
 	(($(du -sk "$T/cache" | cut -f1) <= 17000))
 	# Every bit of every file of the cache is turned.
-	for file in "$T"/cache/chunks/*.c; do
-		perl -e 'open F, "+<", $ARGV[0]; binmode F; local $/; $_ = <F>; seek F, 0, 0; print F ~$_' "$file"
-	done
+	perl -e 'local $/;
+		for my $file (@ARGV) {
+			open my $f, "+<:raw", $file or die "$file: $!\n";
+			my $all = <$f>;
+			seek $f, 0, 0;
+			print $f ~$all and close $f or die "$file: $!\n";
+		}' "$T"/cache/chunks/*.c
 	unmount_url
 	mount_url -o "cache=$T/cache,cache_size=16M"
 	same_files
@@ -197,15 +201,12 @@ readable() { cat "$1" >/dev/null 2>&1; }
 	payloadctl check "$(C)"
 }
 
+# Values that are refused: tests/unit/options_test.c.
 @test "options of collections: what makes no sense is refused" {
 	documents 10 | payloadctl import -q "$S"
 	for option in cache=/x cache_size=16M refresh=1 timeout=1; do
 		run -2 payloadfs -o "$option" "$S" "$M"
 		[[ $output == *"-o ${option%=*}=: is for published collections, and $S is none" ]] || fail "$output"
-	done
-	for option in cache= cache_size=15M cache_size=x refresh=0 refresh=90000 timeout=0 timeout=x; do
-		run -2 payloadfs -o "$option" "$S" "$M"
-		[[ $output == *"-o $option: "*"expected"* ]] || fail "$output"
 	done
 	run -2 payloadfs ftp://localhost/x "$M"
 	run -2 payloadfs http://me:word@localhost/x "$M"

@@ -42,14 +42,15 @@ fail() {
 # fails CODE WORDS COMMAND...: the command ends with the exit code, prints nothing to standard output, and to standard
 # error one line that begins with `payloadctl: ` and holds the words.
 fails() {
-	local code=$1 words=$2
+	local code=$1 words=$2 out=$BATS_TEST_TMPDIR/out err=$BATS_TEST_TMPDIR/err status=0 messages
 	shift 2
-	run "-$code" --separate-stderr "$@"
-	# shellcheck disable=SC2154 # set by run
-	[[ -z $output ]] || fail "on standard output: $output"
-	# shellcheck disable=SC2154
-	((${#stderr_lines[@]} == 1)) || fail "not one line: $stderr"
-	[[ $stderr == "payloadctl: "*"$words"* ]] || fail "wanted \"$words\", got: $stderr"
+	# Not by run, which starts several processes for each command.
+	"$@" >"$out" 2>"$err" || status=$?
+	mapfile messages <"$err"
+	((status == code)) || fail "exit code $status, not $code: ${messages[*]}"
+	[[ ! -s $out ]] || fail "on standard output: $(<"$out")"
+	((${#messages[@]} == 1)) || fail "not one line: ${messages[*]}"
+	[[ ${messages[0]} == "payloadctl: "*"$words"*$'\n' ]] || fail "wanted \"$words\", got: ${messages[0]}"
 }
 
 # wait_for SECONDS COMMAND...: polls until the command succeeds.

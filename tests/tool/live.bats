@@ -185,12 +185,6 @@ similar() {
 	done
 }
 
-# file_lines DIRECTORY ID...: the files' bytes, a newline behind each, as `payloadctl get` prints several documents.
-file_lines() {
-	perl -e 'my $dir = shift; local $/; for (@ARGV) { open my $f, "<", "$dir/$_" or die "$_: $!\n";
-		my $all = <$f>; die "$_: $!\n" unless defined $all; print $all, "\n"; }' "$@"
-}
-
 @test "what was written through the mount is there for payloadctl, and the other way round" {
 	local i first ids
 	# Right after ten were written, all ten; after the first of them, this one alone.
