@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -76,13 +77,18 @@ def measure(test, build, work):
     return seconds, {file: sorted(n for n, count in of_file.items() if count) for file, of_file in lines.items()}
 
 
-def collect(tests, build, work, jobs, known):
-    """Measures the tests that `known` lacks, several at a time, those with mounts one after the other."""
+def collect(tests, build, work, jobs, known, save):
+    """Measures the tests that `known` lacks, several at a time, those with mounts one after the other; save() is called
+    after each of them."""
     missing = [test for test in tests if test not in known]
+    lock = threading.Lock()
 
     def one(test):
-        known[test] = measure(test, build, work)
-        print(f"  {test}: {known[test][0]:.1f} s", flush=True)
+        measured = measure(test, build, work)
+        print(f"  {test}: {measured[0]:.1f} s", flush=True)
+        with lock:
+            known[test] = measured
+            save()
 
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(one, [test for test in missing if not test.endswith(".bats")]))
