@@ -78,6 +78,8 @@ engine_src = $(addprefix tools/bench/,documents.c measure.c peers.c peer_payload
 bench_src = $(filter-out $(peer_src) $(engine_src) $(addprefix %/,holds.c space.c engine.c phases.c),$(wildcard tools/bench/*.c))
 holds_ldflags = -rdynamic -Wl,--wrap=pthread_mutex_lock,--wrap=pthread_mutex_unlock,--wrap=fdatasync,--wrap=fsync
 support_src = $(wildcard tests/sim/*.c)
+support_ldflags = -Wl,--wrap=pthread_mutex_init,--wrap=pthread_mutex_destroy,--wrap=pthread_mutex_lock \
+	-Wl,--wrap=pthread_mutex_unlock,--wrap=pthread_cond_wait,--wrap=pthread_cond_timedwait # tests/sim/mutex.c
 crash_src = $(filter-out %_test.c,$(wildcard tests/crash/*.c))
 # What the tests of failing calls share; they take the place of what gets memory.
 fault_src = $(filter-out %_test.c,$(wildcard tests/fault/*.c))
@@ -145,7 +147,8 @@ build/$(1)/payloadctl: $(tool_src:%.c=build/$(1)/%.o) build/$(1)/libpayload.a
 
 $$($(1)_tests): build/$(1)/%: build/$(1)/%.o $(support_src:%.c=build/$(1)/%.o) build/$(1)/libpayload.a
 	$$(say) LINK $$@
-	$$(Q)$$(call link,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(extra_ldflags) $$(cmocka_libs) $$(storage_libs)
+	$$(Q)$$(call link,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $(support_ldflags) $$(extra_ldflags) $$(cmocka_libs) \
+		$$(storage_libs)
 
 build/$(1)/tests/unit/options_test: private extra_ldflags = $$(fuse_libs)
 $$(filter build/$(1)/tests/fault/%,$$($(1)_tests)): private extra_ldflags = $$(fault_ldflags)
