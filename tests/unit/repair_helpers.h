@@ -49,13 +49,74 @@ static inline struct repaired *try_repair(struct pfs_sim *sim)
 	return done;
 }
 
-/* Repairs; then the check finds nothing, and repairing again changes nothing. */
+/* ---- what is set aside ---- */
+
+static inline char *quarantine_text(struct pfs_sim *sim)
+{
+	uint64_t size = size_at(sim, PFS_QUARANTINE_NAME);
+	char *text = malloc(size + 1);
+
+	read_at(sim, PFS_QUARANTINE_NAME, 0, text, size);
+	text[size] = '\0';
+	/* What a power cut has left of a line may hold zeros. */
+	for (uint64_t i = 0; i < size; i++)
+		text[i] = text[i] ? text[i] : ' ';
+	return text;
+}
+
+static inline bool has_quarantine(struct pfs_sim *sim)
+{
+	const struct pfs_io *io = pfs_sim_io(sim);
+	struct pfs_file *file;
+	struct pfs_dir *dir;
+	bool has;
+
+	assert_int_equal(io->ops->open_dir(io, STORE, 0, &dir), 0);
+	has = dir->ops->open(dir, PFS_QUARANTINE_NAME, 0, &file) == 0;
+	if (has)
+		file->ops->close(file);
+	dir->ops->close_dir(dir);
+	return has;
+}
+
+/* ---- repairing ---- */
+
+/* What was repaired, and what was set aside, is on the disk. */
+static inline void expect_durable(struct pfs_sim *sim, const struct repaired *done)
+{
+	struct pfs_sim *cut = pfs_sim_crash_index(sim, 0);
+	struct found *found = check_store(cut);
+
+	if (found->fatal) {
+		print_deeds(done);
+		print_message("and after a power cut:\n");
+		print_found(found);
+	}
+	/* A file of the journal that was removed may be there again. */
+	assert_int_equal(found->fatal, 0);
+	assert_int_equal(found->result.documents, done->result.documents);
+	free(found);
+	assert_int_equal(has_quarantine(cut), has_quarantine(sim));
+	if (has_quarantine(sim)) {
+		char *text = quarantine_text(sim), *durable = quarantine_text(cut);
+
+		assert_string_equal(text, durable);
+		free(text);
+		free(durable);
+	}
+	pfs_sim_free(cut);
+}
+
+/* Repairs what has been on the disk for a while; then the check finds nothing, also after a power
+ * cut, and repairing again changes nothing. */
 static inline struct repaired *repair_store(struct pfs_sim *sim)
 {
-	struct repaired *done = try_repair(sim), *again;
+	struct repaired *done, *again;
 	struct found *found;
 	uint64_t steps;
 
+	pfs_sim_settle(sim);
+	done = try_repair(sim);
 	if (done->err)
 		fail_msg("repair: %d %s", done->err, done->reason.text);
 	found = check_store(sim);
@@ -67,6 +128,7 @@ static inline struct repaired *repair_store(struct pfs_sim *sim)
 	assert_int_equal(found->count, 0);
 	assert_int_equal(found->result.documents, done->result.documents);
 	free(found);
+	expect_durable(sim, done);
 	steps = pfs_sim_steps(sim);
 	again = try_repair(sim);
 	assert_int_equal(again->err, 0);
@@ -200,34 +262,6 @@ static inline struct repaired *repair_but(struct pfs_sim *sim, unsigned i)
 }
 
 /* ---- the quarantine ---- */
-
-static inline char *quarantine_text(struct pfs_sim *sim)
-{
-	uint64_t size = size_at(sim, PFS_QUARANTINE_NAME);
-	char *text = malloc(size + 1);
-
-	read_at(sim, PFS_QUARANTINE_NAME, 0, text, size);
-	text[size] = '\0';
-	/* What a power cut has left of a line may hold zeros. */
-	for (uint64_t i = 0; i < size; i++)
-		text[i] = text[i] ? text[i] : ' ';
-	return text;
-}
-
-static inline bool has_quarantine(struct pfs_sim *sim)
-{
-	const struct pfs_io *io = pfs_sim_io(sim);
-	struct pfs_file *file;
-	struct pfs_dir *dir;
-	bool has;
-
-	assert_int_equal(io->ops->open_dir(io, STORE, 0, &dir), 0);
-	has = dir->ops->open(dir, PFS_QUARANTINE_NAME, 0, &file) == 0;
-	if (has)
-		file->ops->close(file);
-	dir->ops->close_dir(dir);
-	return has;
-}
 
 /* Whether a line keeps exactly these bytes of `where` at off, of this key (NULL: of none). */
 static inline bool is_kept(struct pfs_sim *sim, const char *where, uint64_t off,
