@@ -8,7 +8,6 @@
 #include "fs/thread.h"
 #include "storage/json_scan.h"
 #include "storage/monotonic.h"
-#include "storage/monotonic.h"
 
 #define BATCH 64 /* points of a step */
 #define TICK_NS PFS_NSEC_PER_SEC

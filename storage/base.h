@@ -213,4 +213,10 @@ static inline uint64_t pfs_unmix64(uint64_t x)
 	return x;
 }
 
+/* A flag by which another thread stops long work; NULL: nobody does. */
+static inline bool pfs_is_set(const bool *flag)
+{
+	return flag && __atomic_load_n(flag, __ATOMIC_RELAXED);
+}
+
 #endif

@@ -385,18 +385,13 @@ static void bad_chunk(struct checking *c, uint64_t chunk)
 	c->bad_count++;
 }
 
-static bool is_stopped(const struct checking *c)
-{
-	return c->stop && __atomic_load_n(c->stop, __ATOMIC_RELAXED);
-}
-
 /* Every chunk. file NULL: there is none. -ECANCELED. */
 static int check_chunks(struct checking *c, const struct pfs_manifest_object *o,
 			struct pfs_file *file)
 {
 	const uint32_t *crcs = c->g->m.crcs + o->chunk;
 
-	for (uint64_t off = 0; off < o->len && !is_stopped(c); off += WINDOW) {
+	for (uint64_t off = 0; off < o->len && !pfs_is_set(c->stop); off += WINDOW) {
 		size_t len = pfs_min_u64(WINDOW, o->len - off);
 		uint8_t *window = c->whole.bytes ? c->whole.bytes + off : c->window;
 		ssize_t n = file ? file->ops->read(file, window, len, off) : 0;
@@ -418,7 +413,7 @@ static int check_chunks(struct checking *c, const struct pfs_manifest_object *o,
 		if (c->check.progress)
 			c->check.progress(c->arg, c->check.done, c->check.total);
 	}
-	return is_stopped(c) ? -ECANCELED : 0;
+	return pfs_is_set(c->stop) ? -ECANCELED : 0;
 }
 
 static int check_dict(struct checking *c, const struct pfs_manifest_object *o)

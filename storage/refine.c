@@ -39,7 +39,7 @@ static int count_uses(struct refining *r)
 					     r->lens[i], codec);
 
 		pfs_codec_count_uses(r->room, n, r->len, r->uses);
-		if (r->stop && __atomic_load_n(r->stop, __ATOMIC_RELAXED))
+		if (pfs_is_set(r->stop))
 			err = -ECANCELED;
 	}
 	pfs_codec_dict_free(codec);

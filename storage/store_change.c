@@ -157,10 +157,10 @@ int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, 
 	return pack(store, out, data, len, with_dict, NULL, NULL);
 }
 
-int pfs_pack_small(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
-		   uint8_t *room)
+void pfs_pack_small(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
+		    uint8_t *room)
 {
-	return pack(store, out, data, len, true, NULL, room);
+	(void)pack(store, out, data, len, true, NULL, room);
 }
 
 int pfs_repack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,

@@ -18,11 +18,6 @@ struct check_run {
 	uint8_t *buf;
 };
 
-static bool is_stopped(const struct check_run *run)
-{
-	return run->stop && __atomic_load_n(run->stop, __ATOMIC_RELAXED);
-}
-
 static void tell(const struct check_run *run)
 {
 	if (run->progress)
@@ -45,8 +40,8 @@ static int read_whole(struct check_run *run, uint32_t object)
 		}
 		if (n == CHECK_READ)
 			tell(run);
-	} while (n > 0 && !is_stopped(run));
-	if (is_stopped(run))
+	} while (n > 0 && !pfs_is_set(run->stop));
+	if (pfs_is_set(run->stop))
 		return -ECANCELED;
 	return n == -ENOENT ? 0 : (int)n;
 }
@@ -175,7 +170,7 @@ static int check_pages(struct check_run *run)
 	     page = pfs_pager_next(run->store->pager, page)) {
 		check_space(run, page);
 		tell(run);
-		if (is_stopped(run))
+		if (pfs_is_set(run->stop))
 			return -ECANCELED;
 	}
 	return 0;
@@ -205,7 +200,7 @@ static int check_documents(struct check_run *run, struct pfs_listed *listed)
 			report(run, &listed[i].key, err);
 		}
 		tell(run);
-		if (is_stopped(run))
+		if (pfs_is_set(run->stop))
 			return -ECANCELED;
 	}
 	return (int)n;

@@ -406,9 +406,9 @@ uint64_t pfs_container_len_usual(const struct pfs_store *store, uint64_t body_le
 int pfs_pack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
 	     bool with_dict);
 /* The same with a dictionary, of up to PFS_BLOCK_LEN bytes, into room for len bytes, which is the
- * caller's: nothing is allocated. */
-int pfs_pack_small(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
-		   uint8_t *room);
+ * caller's: nothing is allocated, and it can't fail. */
+void pfs_pack_small(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
+		    uint8_t *room);
 /* As pfs_pack for what is there already, with all the time it takes to be small. */
 int pfs_repack(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
 	       struct pfs_codec_hc *hc);

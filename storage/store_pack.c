@@ -273,7 +273,7 @@ static int move_listed(struct run *run)
 	int err = 0;
 
 	for (size_t at = 0; at < run->count && !err;) {
-		if (run->stop && __atomic_load_n(run->stop, __ATOMIC_RELAXED))
+		if (pfs_is_set(run->stop))
 			return -ECANCELED;
 		err = prepare(run, &at);
 		if (err)
@@ -374,7 +374,7 @@ static int pack_by_page(struct run *run)
 	close_pages(store, true, true);
 	while (err >= 0 && next_marked(store)) {
 		do {
-			if (run->stop && __atomic_load_n(run->stop, __ATOMIC_RELAXED))
+			if (pfs_is_set(run->stop))
 				return -ECANCELED;
 			err = pfs_compact_victim_step(store, false);
 			tell_progress(run);

@@ -24,8 +24,6 @@ struct group {
 	struct pfs_put_item *items;
 	size_t packed, prepared, published; /* so many of them, from the first on */
 	struct prepared at[GROUP_MAX];
-	uint8_t *room; /* for the packed bodies */
-	size_t room_len;
 };
 
 static bool fits_group(const struct pfs_put_item *item, size_t bytes)
@@ -162,42 +160,28 @@ struct groups {
 	struct pfs_store *store;
 	struct pfs_put_item *items;
 	struct span *spans;
-	size_t count, places;
-	struct group
-		*ring; /* of `places`, up to AHEAD; group i is at i % AHEAD while it is needed */
+	size_t count;
+	/* Of AHEAD, or of as many as there are: group i is at i % AHEAD while it is needed. */
+	struct group *ring;
+	uint8_t *room;	  /* for the packed bodies of each of them */
+	size_t room_each; /* bytes */
 };
-
-/* For all groups that come to be in this place. */
-static bool make_room(struct group *g, size_t len)
-{
-	if (g->room_len >= len)
-		return true;
-	free(g->room);
-	g->room = malloc(len);
-	g->room_len = g->room ? len : 0;
-	return g->room;
-}
 
 static void pack_group(void *arg, size_t job)
 {
 	struct groups *all = arg;
 	const struct span *span = &all->spans[job];
 	struct group *g = &all->ring[job % AHEAD];
-	size_t used = 0;
+	uint8_t *room = all->room + job % AHEAD * all->room_each;
 
 	g->store = all->store;
 	g->items = &all->items[span->first];
-	g->packed = g->prepared = g->published = 0;
-	if (!make_room(g, span->bytes))
-		return;
-	while (g->packed < span->count) {
+	g->prepared = g->published = 0;
+	for (g->packed = 0; g->packed < span->count; g->packed++) {
 		const struct pfs_put_item *item = &g->items[g->packed];
 
-		if (pfs_pack_small(g->store, &g->at[g->packed].packed, item->data, item->len,
-				   g->room + used) != 0)
-			break;
-		used += item->len;
-		g->packed++;
+		pfs_pack_small(g->store, &g->at[g->packed].packed, item->data, item->len, room);
+		room += item->len;
 	}
 }
 
@@ -218,14 +202,12 @@ static size_t put_group(struct group *g, size_t bytes)
 }
 
 /* What stands together in groups from the first item on, up to one that has to be put alone. The
- * spans and the ring are malloc'ed. -ENOMEM. */
+ * spans, the ring and the room are malloc'ed. -ENOMEM. */
 static int form_groups(struct groups *all, size_t count)
 {
-	size_t at = 0;
+	size_t at = 0, places;
 
 	all->spans = malloc((count / 2 + 1) * sizeof(*all->spans));
-	all->count = 0;
-	all->ring = NULL;
 	if (!all->spans)
 		return -ENOMEM;
 	while (at < count) {
@@ -236,12 +218,15 @@ static int form_groups(struct groups *all, size_t count)
 		if (span->count < 2)
 			break;
 		at += span->count;
+		all->room_each = pfs_max_u64(all->room_each, span->bytes);
 		all->count++;
 	}
-	all->places = pfs_min_u64(all->count, AHEAD);
-	if (all->places)
-		all->ring = calloc(all->places, sizeof(*all->ring));
-	return all->places && !all->ring ? -ENOMEM : 0;
+	places = pfs_min_u64(all->count, AHEAD);
+	if (!places)
+		return 0;
+	all->ring = malloc(places * sizeof(*all->ring));
+	all->room = malloc(places * all->room_each + 1);
+	return all->ring && all->room ? 0 : -ENOMEM;
 }
 
 /* Up to the first group that is put in part. With a team, others pack the next ones while this
@@ -282,8 +267,7 @@ static size_t put_groups(struct pfs_store *store, struct pfs_put_item *items, si
 			team = NULL;
 		put = put_in_turn(&all, team);
 	}
-	for (size_t i = 0; all.ring && i < all.places; i++)
-		free(all.ring[i].room);
+	free(all.room);
 	free(all.ring);
 	free(all.spans);
 	return put;

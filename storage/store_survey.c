@@ -178,7 +178,7 @@ int pfs_pack_survey(struct pfs_repacker *r, struct pfs_packing_plan *plan, const
 			err = look_at_slots(r, &look, i,
 					    (uint32_t)pfs_min_u64(i + SLOTS_AT_ONCE, look.slots),
 					    newest);
-			if (stop && __atomic_load_n(stop, __ATOMIC_RELAXED))
+			if (pfs_is_set(stop))
 				err = -ECANCELED;
 		}
 		if (!err && is_untidy(&look))

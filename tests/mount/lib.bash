@@ -10,16 +10,8 @@
 # wants the same names, bytes and attributes in both. Nothing here waits by sleeping for a while: wait_for
 # polls a condition.
 
-bats_require_minimum_version 1.5.0
-
-root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
-case ${BUILD:=build/release} in
-/*) build=$BUILD ;;
-*) build=$root/$BUILD ;;
-esac
-PATH=$build:$PATH
-export LC_ALL=C.UTF-8 TZ=UTC
-umask 022
+# shellcheck source=tests/common.bash
+source "$BATS_TEST_DIRNAME/../common.bash"
 
 if [[ ${FULL:-} == 1 ]]; then
 	limit=${TEST_LIMIT:-3600}
@@ -267,16 +259,6 @@ end_processes() {
 # Also when it has ended without being waited for: then it has no exe.
 gone() { [[ ! -e /proc/$1/exe ]]; }
 
-# wait_for SECONDS COMMAND...: polls until the command succeeds.
-wait_for() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		((SECONDS < end)) || return 1
-		sleep 0.02
-	done
-}
-
 # ---- the oracle ----
 
 # both [COMMAND]: runs the command, or the script on standard input, in $W and in $M. It must print the
@@ -364,31 +346,6 @@ private() {
 }
 
 # ---- small things ----
-
-fail() {
-	printf '%s\n' "$*"
-	return 1
-}
-
-# fails CODE WORDS COMMAND...: the exit code, and one line on standard error that holds the words.
-fails() {
-	local code=$1 words=$2 out=$BATS_TEST_TMPDIR/out err=$BATS_TEST_TMPDIR/err status=0 messages
-	shift 2
-	# Not by run, which starts several processes for each command.
-	"$@" >"$out" 2>"$err" || status=$?
-	mapfile messages <"$err"
-	((status == code)) || fail "exit code $status, not $code: ${messages[*]}"
-	[[ ! -s $out ]] || fail "on standard output: $(<"$out")"
-	((${#messages[@]} == 1)) || fail "not one line: ${messages[*]}"
-	[[ ${messages[0]} == "payloadctl: "*"$words"*$'\n' ]] || fail "wanted \"$words\", got: ${messages[0]}"
-}
-
-# not COMMAND...: it fails. (A plain `! command` would not end a test.)
-not() {
-	if "$@"; then
-		fail "succeeded: $*"
-	fi
-}
 
 # refused ERROR COMMAND...: the command fails and says ERROR ("Invalid argument").
 refused() {

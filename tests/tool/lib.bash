@@ -3,16 +3,8 @@
 #
 #	BUILD    the variant's directory (default build/release)
 
-bats_require_minimum_version 1.5.0
-
-root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
-case ${BUILD:=build/release} in
-/*) build=$BUILD ;;
-*) build=$root/$BUILD ;;
-esac
-PATH=$build:$PATH
-export LC_ALL=C.UTF-8 TZ=UTC
-umask 022
+# shellcheck source=tests/common.bash
+source "$BATS_TEST_DIRNAME/../common.bash"
 
 # shellcheck disable=SC2034 # for the test files
 uuid=c0ffee00-0000-4000-8000-000000000001
@@ -32,35 +24,6 @@ teardown() {
 	done
 	cd /
 	rm -rf "$T"
-}
-
-fail() {
-	printf '%s\n' "$*"
-	return 1
-}
-
-# fails CODE WORDS COMMAND...: the command ends with the exit code, prints nothing to standard output, and to standard
-# error one line that begins with `payloadctl: ` and holds the words.
-fails() {
-	local code=$1 words=$2 out=$BATS_TEST_TMPDIR/out err=$BATS_TEST_TMPDIR/err status=0 messages
-	shift 2
-	# Not by run, which starts several processes for each command.
-	"$@" >"$out" 2>"$err" || status=$?
-	mapfile messages <"$err"
-	((status == code)) || fail "exit code $status, not $code: ${messages[*]}"
-	[[ ! -s $out ]] || fail "on standard output: $(<"$out")"
-	((${#messages[@]} == 1)) || fail "not one line: ${messages[*]}"
-	[[ ${messages[0]} == "payloadctl: "*"$words"*$'\n' ]] || fail "wanted \"$words\", got: ${messages[0]}"
-}
-
-# wait_for SECONDS COMMAND...: polls until the command succeeds.
-wait_for() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		((SECONDS < end)) || return 1
-		sleep 0.02
-	done
 }
 
 # Holds the store open for writing until `release`. A FIFO that is not written to keeps an import waiting.

@@ -81,21 +81,30 @@ static inline bool has_quarantine(struct pfs_sim *sim)
 
 /* ---- repairing ---- */
 
+/* The check finds as many documents as the repair, and no faults, or nothing at all. */
+static inline void expect_checked(struct pfs_sim *sim, const struct repaired *done,
+				  const char *when, bool remarks)
+{
+	struct found *found = check_store(sim);
+	size_t wrong = remarks ? found->fatal : found->count;
+
+	if (wrong) {
+		print_deeds(done);
+		print_message("and %s:\n", when);
+		print_found(found);
+	}
+	assert_int_equal(wrong, 0);
+	assert_int_equal(found->result.documents, done->result.documents);
+	free(found);
+}
+
 /* What was repaired, and what was set aside, is on the disk. */
 static inline void expect_durable(struct pfs_sim *sim, const struct repaired *done)
 {
 	struct pfs_sim *cut = pfs_sim_crash_index(sim, 0);
-	struct found *found = check_store(cut);
 
-	if (found->fatal) {
-		print_deeds(done);
-		print_message("and after a power cut:\n");
-		print_found(found);
-	}
 	/* A file of the journal that was removed may be there again. */
-	assert_int_equal(found->fatal, 0);
-	assert_int_equal(found->result.documents, done->result.documents);
-	free(found);
+	expect_checked(cut, done, "after a power cut", true);
 	assert_int_equal(has_quarantine(cut), has_quarantine(sim));
 	if (has_quarantine(sim)) {
 		char *text = quarantine_text(sim), *durable = quarantine_text(cut);
@@ -112,22 +121,13 @@ static inline void expect_durable(struct pfs_sim *sim, const struct repaired *do
 static inline struct repaired *repair_store(struct pfs_sim *sim)
 {
 	struct repaired *done, *again;
-	struct found *found;
 	uint64_t steps;
 
 	pfs_sim_settle(sim);
 	done = try_repair(sim);
 	if (done->err)
 		fail_msg("repair: %d %s", done->err, done->reason.text);
-	found = check_store(sim);
-	if (found->count) {
-		print_deeds(done);
-		print_message("and then:\n");
-		print_found(found);
-	}
-	assert_int_equal(found->count, 0);
-	assert_int_equal(found->result.documents, done->result.documents);
-	free(found);
+	expect_checked(sim, done, "then", false);
 	expect_durable(sim, done);
 	steps = pfs_sim_steps(sim);
 	again = try_repair(sim);
