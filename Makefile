@@ -83,7 +83,8 @@ support_ldflags = -Wl,--wrap=pthread_mutex_init,--wrap=pthread_mutex_destroy,--w
 crash_src = $(filter-out %_test.c,$(wildcard tests/crash/*.c))
 # What the tests of failing calls share; they take the place of what gets memory.
 fault_src = $(filter-out %_test.c,$(wildcard tests/fault/*.c))
-fault_ldflags = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=strdup
+fault_ldflags = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=strdup,--wrap=asprintf \
+	-Wl,--wrap=pthread_create
 damage_src = $(filter-out %_test.c,$(wildcard tests/damage/*.c))
 test_dirs = tests/unit tests/model tests/crash tests/fault tests/damage tests/images
 test_src = $(wildcard $(test_dirs:%=%/*_test.c))

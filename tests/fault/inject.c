@@ -1,11 +1,14 @@
 #include "tests/fault/inject.h"
 
+#include <execinfo.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define BLOCKS_MAX (1u << 16)
 #define PRINT_MAX 8
+#define FRAMES_MAX 48
 
 /* Linked with --wrap. */
 void *__real_malloc(size_t size);
@@ -17,6 +20,11 @@ void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t size);
 void __wrap_free(void *p);
 char *__wrap_strdup(const char *text);
+int __wrap_asprintf(char **out, const char *fmt, ...);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+			  void *arg);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+			  void *arg);
 
 extern const char __executable_start[]; /* the linker's */
 
@@ -28,6 +36,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* all below */
 static struct fault *fault;
 static bool armed;
 static _Thread_local bool exempt;
+static _Thread_local int arming_depth; /* frames of whoever armed, and of those who called it */
 static struct block blocks[BLOCKS_MAX];
 static size_t block_count;
 
@@ -37,21 +46,56 @@ static unsigned long address_of(const void *code)
 	return (unsigned long)((const char *)code - __executable_start);
 }
 
-/* Whether the call that is being made fails. */
-static bool fails(unsigned kind, const char *name, const void *by)
+/* By which way the call that is being made is made, from where it was armed on; never 0. */
+static uint64_t way_here(void)
+{
+	void *frames[FRAMES_MAX];
+	int n = backtrace(frames, FRAMES_MAX);
+	uint64_t way = 1;
+
+	for (int i = 0; i < n - arming_depth; i++)
+		way = pfs_mix64(way + (uintptr_t)frames[i]);
+	return way ? way : 1;
+}
+
+static void note_way(struct fault_sites *sites, uint64_t way)
+{
+	for (size_t i = 0; i < sites->count; i++)
+		if (sites->at[i] == way)
+			return;
+	if (sites->count == FAULT_SITES_MAX)
+		abort();
+	sites->at[sites->count++] = way;
+}
+
+static bool is_counted(struct fault *f)
+{
+	uint64_t way;
+
+	if (!f->sites && (!f->site || f->met))
+		return true;
+	way = way_here();
+	if (f->sites)
+		note_way(f->sites, way);
+	return !f->site || way == f->site;
+}
+
+bool fault_hits(unsigned kind, const char *name, const void *by)
 {
 	bool hit = false;
 
 	pthread_mutex_lock(&lock);
-	if (fault && armed && !exempt && !fault->over && fault->kind == kind) {
+	if (fault && armed && !exempt && !fault->over && fault->kind == kind && is_counted(fault)) {
 		fault->seen++;
 		hit = fault->at && (fault->seen == fault->at ||
 				    (fault->from_then_on && fault->seen > fault->at));
 	}
 	if (hit && !fault->met && getenv("FAULT_LOG"))
 		printf("  %s of %s fails, called by the code at %#lx\n",
-		       kind == FAULT_MEMORY ? "allocation" : pfs_sim_kind_name(kind), name,
-		       address_of(by));
+		       kind < PFS_SIM_KINDS   ? pfs_sim_kind_name(kind)
+		       : kind == FAULT_MEMORY ? "allocation"
+					      : "call",
+		       name, address_of(by));
 	if (hit) {
 		fault->met = true;
 		fault->sync_met = kind == PFS_SIM_SYNC || kind == PFS_SIM_SYNC_DIR;
@@ -62,6 +106,8 @@ static bool fails(unsigned kind, const char *name, const void *by)
 
 void fault_begin(struct fault *f)
 {
+	/* The first trace loads what makes them, which gets memory. */
+	(void)way_here();
 	pthread_mutex_lock(&lock);
 	fault = f;
 	armed = false;
@@ -73,7 +119,7 @@ void fault_begin(struct fault *f)
 static int on_call(void *arg, const struct pfs_sim_step *step)
 {
 	(void)arg;
-	return fails(step->kind, step->name, NULL) ? fault->err : 0;
+	return fault_hits(step->kind, step->name, NULL) ? fault->err : 0;
 }
 
 void fault_watch(struct pfs_sim *sim)
@@ -92,6 +138,9 @@ static void set_armed(bool on)
 
 void fault_arm(void)
 {
+	void *frames[FRAMES_MAX];
+
+	arming_depth = backtrace(frames, FRAMES_MAX) - 1;
 	set_armed(true);
 }
 
@@ -170,7 +219,7 @@ size_t fault_live_blocks(bool print)
 
 static bool memory_fails(const void *by)
 {
-	return !pfs_sim_allocates && fails(FAULT_MEMORY, "a block", by);
+	return !pfs_sim_allocates && fault_hits(FAULT_MEMORY, "a block", by);
 }
 
 void *__wrap_malloc(size_t size)
@@ -220,4 +269,34 @@ char *__wrap_strdup(const char *text)
 		memcpy(p, text, len);
 	note(p, __builtin_return_address(0));
 	return p;
+}
+
+int __wrap_asprintf(char **out, const char *fmt, ...)
+{
+	const void *by = __builtin_return_address(0);
+	va_list args;
+	int len;
+
+	*out = NULL;
+	if (memory_fails(by))
+		return -1;
+	va_start(args, fmt);
+	len = vsnprintf(NULL, 0, fmt, args);
+	va_end(args);
+	*out = __real_malloc((size_t)len + 1);
+	note(*out, by);
+	if (!*out)
+		return -1;
+	va_start(args, fmt);
+	vsnprintf(*out, (size_t)len + 1, fmt, args);
+	va_end(args);
+	return len;
+}
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+			  void *arg)
+{
+	if (fault_hits(FAULT_THREAD, "a thread", __builtin_return_address(0)))
+		return -fault->err;
+	return __real_pthread_create(thread, attr, fn, arg);
 }

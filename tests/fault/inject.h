@@ -8,7 +8,17 @@
 
 /* Kinds besides those of the sim. */
 #define FAULT_MEMORY PFS_SIM_KINDS
-#define FAULT_FULL (PFS_SIM_KINDS + 1) /* no call fails by us: the disk has room for `at` bytes */
+#define FAULT_FULL (PFS_SIM_KINDS + 1)	 /* no call fails by us: the disk has room for `at` bytes */
+#define FAULT_THREAD (PFS_SIM_KINDS + 2) /* starting one; err as of the others */
+#define FAULT_OWN (PFS_SIM_KINDS + 3)	 /* and on: kinds of a test program's own, see fault_hits */
+
+#define FAULT_SITES_MAX 4096
+
+/* The ways by which calls of a kind are made: a hash of the return addresses of each. */
+struct fault_sites {
+	uint64_t at[FAULT_SITES_MAX];
+	size_t count;
+};
 
 struct fault {
 	unsigned kind;
@@ -16,6 +26,8 @@ struct fault {
 	uint64_t at;
 	bool from_then_on;
 	enum pfs_sim_failed_write failed_writes;
+	uint64_t site;		   /* not 0: calls made by another way are not counted */
+	struct fault_sites *sites; /* not NULL: each new way is noted here */
 
 	uint64_t seen;
 	bool met;      /* at least one call has failed */
@@ -33,6 +45,10 @@ void fault_disarm(void);
 
 /* Whether what this thread calls is left out all the same: it is not the one that is tested. */
 void fault_exempt(bool on);
+
+/* Whether a call of this kind that is being made, of a file or function of that name, has to fail:
+ * for what a test program puts in the place of functions by itself. by: its return address. */
+bool fault_hits(unsigned kind, const char *name, const void *by);
 
 /* Blocks that were got while armed and not freed since; prints where they were got. */
 size_t fault_live_blocks(bool print);

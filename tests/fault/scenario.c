@@ -1,0 +1,158 @@
+#include "tests/fault/scenario.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* With sanitizers each run takes some ten times as long, and what they see is mostly the same for
+ * neighbours. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define SITE_STEP 5
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define SITE_STEP 5
+#endif
+#endif
+#ifndef SITE_STEP
+#define SITE_STEP 1
+#endif
+
+static const char *kind_name(unsigned kind)
+{
+	if (kind < PFS_SIM_KINDS)
+		return pfs_sim_kind_name(kind);
+	return kind == FAULT_MEMORY ? "allocation" : "call";
+}
+
+static bool is_allowed(const struct scenario *s, const struct fault *fault, int err)
+{
+	if (!err)
+		return true;
+	if (!fault->met)
+		return false;
+	if (s->allows)
+		return s->allows(fault, err);
+	return err == (fault->kind == FAULT_MEMORY ? -ENOMEM : fault->err);
+}
+
+/* One run, and what must hold after it. */
+static void try_once(const struct scenario *s, struct fault *fault, const char *label)
+{
+	void *state;
+	int err;
+
+	if (getenv("FAULT_LOG"))
+		print_message("%s\n", label);
+	fault_begin(fault);
+	state = s->prepare();
+	fault_arm();
+	err = s->run(state);
+	fault_disarm();
+	fault->over = true;
+	if (!is_allowed(s, fault, err))
+		fail_msg("%s: error %d", label, err);
+	s->expect(state, err);
+	if (err) {
+		fault_arm();
+		err = s->run(state);
+		fault_disarm();
+		if (err)
+			fail_msg("%s: and error %d when nothing fails any more", label, err);
+		s->expect(state, 0);
+	}
+	s->end(state);
+	if (fault_live_blocks(true))
+		fail_msg("%s: %zu blocks of memory are lost", label, fault_live_blocks(false));
+	fault_begin(NULL);
+}
+
+struct tally {
+	uint64_t runs, met, sites;
+	uint64_t number; /* of the one that is tried, for FAULT_AT */
+};
+
+static bool try_at(const struct scenario *s, const struct fault *proto, uint64_t at, uint64_t site,
+		   bool from_then_on, struct tally *tally)
+{
+	struct fault fault = *proto;
+	char label[160];
+
+	fault.at = at;
+	fault.site = site;
+	fault.from_then_on = from_then_on;
+	snprintf(label, sizeof(label), "%s: %s %llu%s fails %s (%d)", s->name,
+		 kind_name(proto->kind), (unsigned long long)tally->number,
+		 site ? " of all ways" : "", from_then_on ? "and all later ones" : "once",
+		 proto->err);
+	try_once(s, &fault, label);
+	tally->runs++;
+	tally->met += fault.met;
+	return fault.met;
+}
+
+/* By number. */
+static void try_calls(const struct scenario *s, const struct fault *proto, uint64_t step,
+		      struct tally *tally)
+{
+	for (unsigned mode = 0; mode < 2; mode++)
+		for (tally->number = 1; try_at(s, proto, tally->number, 0, mode, tally);)
+			tally->number += step;
+}
+
+/* By way. Those of the first run: a fault only makes more of them. */
+static void try_sites(const struct scenario *s, const struct fault *proto, struct tally *tally)
+{
+	struct fault_sites *sites = calloc(1, sizeof(*sites));
+	struct fault none = *proto;
+	const char *only = getenv("FAULT_AT");
+	size_t first = only ? strtoull(only, NULL, 0) - 1 : 0;
+
+	assert_non_null(sites);
+	none.at = 0;
+	none.sites = sites;
+	try_once(s, &none, s->name);
+	for (size_t i = first; i < (only ? first + 1 : sites->count); i += SITE_STEP) {
+		if (only && i >= sites->count)
+			break;
+		tally->number = i + 1;
+		try_at(s, proto, 1, sites->at[i], false, tally);
+		try_at(s, proto, 1, sites->at[i], true, tally);
+	}
+	tally->sites += sites->count;
+	free(sites);
+}
+
+void scenario_try(const struct scenario *s, const struct fault *faults, size_t count)
+{
+	const char *name = getenv("FAULT_SCENARIO"), *step = getenv("FAULT_STEP");
+	struct fault none = {.kind = FAULT_MEMORY};
+	struct tally tally = {0};
+	void *state;
+
+	if (name && strcmp(name, s->name) != 0)
+		return;
+	/* What is made once for the process is there when blocks are counted. */
+	fault_begin(&none);
+	state = s->prepare();
+	assert_int_equal(s->run(state), 0);
+	s->expect(state, 0);
+	s->end(state);
+	fault_begin(NULL);
+	for (size_t i = 0; i < count; i++) {
+		if (step)
+			try_calls(s, &faults[i], pfs_max_u64(1, strtoull(step, NULL, 0)), &tally);
+		else
+			try_sites(s, &faults[i], &tally);
+	}
+	print_message("%s: %llu ways, %llu runs, fault met in %llu\n", s->name,
+		      (unsigned long long)tally.sites, (unsigned long long)tally.runs,
+		      (unsigned long long)tally.met);
+	if (!step && !getenv("FAULT_AT") && tally.met == 0)
+		fail_msg("%s: no call failed", s->name);
+}
+
+void scenario_try_all(const struct scenario *scenarios, size_t scenario_count,
+		      const struct fault *faults, size_t count)
+{
+	for (size_t i = 0; i < scenario_count; i++)
+		scenario_try(&scenarios[i], faults, count);
+}
