@@ -81,10 +81,14 @@ support_src = $(wildcard tests/sim/*.c)
 support_ldflags = -Wl,--wrap=pthread_mutex_init,--wrap=pthread_mutex_destroy,--wrap=pthread_mutex_lock \
 	-Wl,--wrap=pthread_mutex_unlock,--wrap=pthread_cond_wait,--wrap=pthread_cond_timedwait # tests/sim/mutex.c
 crash_src = $(filter-out %_test.c,$(wildcard tests/crash/*.c))
-# What the tests of failing calls share; they take the place of what gets memory.
+# What the tests of failing calls share; it takes the place of what gets memory, of system calls and of libraries.
 fault_src = $(filter-out %_test.c,$(wildcard tests/fault/*.c))
-fault_ldflags = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=strdup,--wrap=asprintf \
-	-Wl,--wrap=pthread_create
+fault_calls = malloc calloc realloc free strdup asprintf pthread_create \
+	open64 openat64 mkostemp64 mkdir renameat unlinkat faccessat fstatat64 fdopendir readdir64 \
+	fstat64 fstatvfs64 pread64 pwrite64 fsync fdatasync ftruncate64 fallocate64 flock mmap64 sysconf \
+	EVP_MD_CTX_new EVP_DigestInit_ex EVP_DigestUpdate EVP_DigestFinal_ex \
+	curl_multi_init curl_easy_init curl_easy_setopt curl_slist_append curl_multi_add_handle
+fault_ldflags = $(fault_calls:%=-Wl,--wrap=%)
 damage_src = $(filter-out %_test.c,$(wildcard tests/damage/*.c))
 test_dirs = tests/unit tests/model tests/crash tests/fault tests/damage tests/images
 test_src = $(wildcard $(test_dirs:%=%/*_test.c))

@@ -262,16 +262,16 @@ static int open_file(struct pfs_cache_dir *dir, const char *name, const char *su
 {
 	char file[FILE_NAME_MAX + 1];
 	struct stat st;
-	int fd;
+	int fd, err;
 
 	file_name(file, name, suffix);
 	fd = openat(dir->fd, file, how | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		return fd;
-	close(fd);
-	return -EUCLEAN;
+	err = fstat(fd, &st) ? -errno : S_ISREG(st.st_mode) ? 0 : -EUCLEAN;
+	if (err)
+		close(fd);
+	return err ? err : fd;
 }
 
 static void touch_file(int fd)

@@ -222,7 +222,7 @@ static int file_open(struct pfs_dir *dir, const char *name, unsigned flags, stru
 	int how = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 	struct file_file *file;
 	struct stat st;
-	int fd;
+	int fd, err;
 
 	*out = NULL;
 	if (strchr(name, '/'))
@@ -233,9 +233,10 @@ static int file_open(struct pfs_dir *dir, const char *name, unsigned flags, stru
 	fd = openat(dir_fd(dir), name, how, flags & PFS_IO_SHARED ? 0666 : 0600);
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+	err = fstat(fd, &st) ? -errno : S_ISREG(st.st_mode) ? 0 : -EUCLEAN;
+	if (err) {
 		close(fd);
-		return -EUCLEAN;
+		return err;
 	}
 	file = malloc(sizeof(*file));
 	if (!file) {

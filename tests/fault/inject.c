@@ -104,6 +104,16 @@ bool fault_hits(unsigned kind, const char *name, const void *by)
 	return hit;
 }
 
+int fault_error(void)
+{
+	int err;
+
+	pthread_mutex_lock(&lock);
+	err = fault ? fault->err : 0;
+	pthread_mutex_unlock(&lock);
+	return err;
+}
+
 void fault_begin(struct fault *f)
 {
 	/* The first trace loads what makes them, which gets memory. */

@@ -49,6 +49,8 @@ void fault_exempt(bool on);
 /* Whether a call of this kind that is being made, of a file or function of that name, has to fail:
  * for what a test program puts in the place of functions by itself. by: its return address. */
 bool fault_hits(unsigned kind, const char *name, const void *by);
+/* The err of the fault that holds. */
+int fault_error(void);
 
 /* Blocks that were got while armed and not freed since; prints where they were got. */
 size_t fault_live_blocks(bool print);
