@@ -45,15 +45,16 @@ void pfs_check_advance(struct pfs_check *check, uint64_t bytes)
 /* ---- superblock ---- */
 
 /* Both copies, one by one: the store opens with one, but then has none to lose. */
-static void check_copies(struct pfs_check *check)
+static int check_copies(struct pfs_check *check)
 {
 	struct pfs_super copies[PFS_SUPER_COPIES];
 	bool valid[PFS_SUPER_COPIES];
 	struct pfs_super_disk disk[PFS_SUPER_COPIES];
 	struct pfs_file *file;
+	int err = check->dir->ops->open(check->dir, PFS_SUPER_NAME, 0, &file);
 
-	if (check->dir->ops->open(check->dir, PFS_SUPER_NAME, 0, &file) != 0)
-		return;
+	if (err)
+		return err;
 	for (unsigned i = 0; i < PFS_SUPER_COPIES; i++) {
 		uint64_t off = (uint64_t)i * PFS_SUPER_STRIDE;
 
@@ -67,7 +68,7 @@ static void check_copies(struct pfs_check *check)
 	}
 	file->ops->close(file);
 	if (!valid[0] || !valid[1])
-		return;
+		return 0;
 	if (copies[0].generation == copies[1].generation &&
 	    memcmp(&disk[0], &disk[1], sizeof(disk[0])) != 0)
 		pfs_check_say(check, true, PFS_SUPER_NAME, PFS_SUPER_STRIDE, NULL,
@@ -79,6 +80,7 @@ static void check_copies(struct pfs_check *check)
 			copies[0].generation < copies[1].generation ? 0 : PFS_SUPER_STRIDE, NULL,
 			"this copy of the superblock is older; the next opening writes it again");
 	}
+	return 0;
 }
 
 static int read_super(struct pfs_check *check, const char *path, struct pfs_reason *reason)
@@ -307,8 +309,9 @@ int pfs_check_all(struct pfs_check *check)
 
 	if (err)
 		return err;
-	check_copies(check);
-	err = pfs_check_dicts(check);
+	err = check_copies(check);
+	if (!err)
+		err = pfs_check_dicts(check);
 	if (!err)
 		err = pfs_check_journal(check);
 	check_set(check);

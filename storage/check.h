@@ -213,6 +213,7 @@ struct pfs_checked_page *pfs_check_find_page(struct pfs_check *check, uint32_t n
 struct pfs_check_value {
 	struct pfs_container c;
 	bool decoded;  /* c is set */
+	bool unread;   /* pfs_check_header: not all that is to be verified can be read */
 	bool verified; /* its checksum is right (of blocks: the header's) and the key with it */
 	struct pfs_key key; /* kind NONE: can't be known */
 	const char *why;    /* what is wrong */

@@ -198,9 +198,9 @@ bool pfs_check_header(struct pfs_check *check, struct pfs_file *file,
 	struct pfs_container_base base = base_of(page, slot);
 	size_t have = load_probe(check, file, slot);
 
-	*value = (struct pfs_check_value){0};
-	return have == pfs_min_u64(slot->len, PFS_CHECK_PREFIX) &&
-	       verify(value, check->probe, have, slot->len, &base) == 0;
+	*value = (struct pfs_check_value){.unread =
+						  have != pfs_min_u64(slot->len, PFS_CHECK_PREFIX)};
+	return !value->unread && verify(value, check->probe, have, slot->len, &base) == 0;
 }
 
 static int read_at(void *arg, uint64_t off, void *buf, size_t len)

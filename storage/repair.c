@@ -56,25 +56,33 @@ int pfs_repair_keep(struct pfs_repair *repair, const struct pfs_kept *kept, stru
 	return err;
 }
 
-static bool exists(struct pfs_dir *dir, const char *name)
+int pfs_repair_exists(struct pfs_repair *repair, const char *name)
 {
 	struct pfs_file *file;
+	int err = repair->dir->ops->open(repair->dir, name, 0, &file);
 
-	if (dir->ops->open(dir, name, 0, &file) != 0)
-		return false;
-	file->ops->close(file);
-	return true;
+	if (!err)
+		file->ops->close(file);
+	switch (err) {
+	case -ENOENT: return 0;
+	case -ENOMEM:
+	case -EMFILE:
+	case -ENFILE: return err;
+	default: return 1;
+	}
 }
 
 int pfs_repair_aside_name(struct pfs_repair *repair, const char *name, char out[64])
 {
+	int there;
+
 	snprintf(out, 64, PFS_QUARANTINE_NAME "-%s", name);
-	for (unsigned i = 2; exists(repair->dir, out); i++) {
+	for (unsigned i = 2; (there = pfs_repair_exists(repair, out)) > 0; i++) {
 		if (i > ASIDE_MAX)
 			return -EEXIST;
 		snprintf(out, 64, PFS_QUARANTINE_NAME "-%s-%u", name, i);
 	}
-	return 0;
+	return there;
 }
 
 /* ---- one round ---- */
@@ -282,8 +290,9 @@ static int set_aside(struct pfs_repair *repair, struct pfs_repair_item *item)
 		pfs_check_segment_name(name, item->fault.number);
 	/* Both copies of its header are said to be damaged; a device may fail to read what it reads
 	 * at the next try. */
-	if (!exists(repair->dir, name) || is_good_now(repair, &item->fault))
-		return 0;
+	err = pfs_repair_exists(repair, name);
+	if (err <= 0 || is_good_now(repair, &item->fault))
+		return err < 0 ? err : 0;
 	err = pfs_repair_aside_name(repair, name, aside);
 	if (!err)
 		err = repair->dir->ops->rename(repair->dir, name, aside);

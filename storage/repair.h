@@ -72,6 +72,9 @@ bool pfs_repair_count_lost(struct pfs_repair *repair, const struct pfs_key *key)
 /* Keeps bytes of an open file aside. slot NULL: they are no container. */
 int pfs_repair_keep(struct pfs_repair *repair, const struct pfs_kept *kept, struct pfs_file *file);
 
+/* Whether there is a file of that name, also one that can't be read: 1 or 0, or the error for want
+ * of memory or handles. */
+int pfs_repair_exists(struct pfs_repair *repair, const char *name);
 /* The name by which a file is set aside and nothing is called yet. */
 int pfs_repair_aside_name(struct pfs_repair *repair, const char *name, char out[64]);
 

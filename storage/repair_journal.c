@@ -25,7 +25,10 @@ int pfs_repair_clear_unreadable(struct pfs_file *file, uint64_t from, uint64_t e
 
 int pfs_repair_clear_records(struct pfs_repair *repair, const struct pfs_repair_item *item)
 {
-	uint64_t off = item->fault.off, cleared;
+	/* A piece with records around these was read when they were found. If it can't be now, the
+	 * next round says whose they are. */
+	uint64_t off = (item->fault.off + PFS_CHECK_PIECE - 1) / PFS_CHECK_PIECE * PFS_CHECK_PIECE;
+	uint64_t end = item->fault.off + item->fault.len, cleared;
 	struct pfs_file *file;
 	char name[32];
 	int err;
@@ -34,7 +37,7 @@ int pfs_repair_clear_records(struct pfs_repair *repair, const struct pfs_repair_
 	err = repair->dir->ops->open(repair->dir, name, PFS_IO_WRITE, &file);
 	if (err)
 		return err;
-	err = pfs_repair_clear_unreadable(file, off, off + item->fault.len, &cleared);
+	err = pfs_repair_clear_unreadable(file, off, end - end % PFS_CHECK_PIECE, &cleared);
 	if (!err && cleared != UINT64_MAX)
 		err = file->ops->sync(file);
 	file->ops->close(file);

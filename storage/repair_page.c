@@ -120,14 +120,15 @@ static int write_header(struct pfs_file *file, const struct pfs_page_header *hea
 	return file->ops->write(file, &disk, sizeof(disk), off);
 }
 
-/* Slots of a page whose header is lost: all up to the last that verifies, and what follows on it
- * and may be one. Between slots and containers are zeros (O5). */
+/* Slots of a page whose header is lost: all up to the last that verifies, or whose container
+ * can't be read, and what follows on it and may be one. Between slots and containers are zeros
+ * (O5). -EIO: behind the last some can't be read, so that nobody knows whether it is the last. */
 static int count_slots(struct pfs_repair *repair, struct pfs_file *file,
 		       struct pfs_page_header *header)
 {
 	uint64_t floor = header->page_size - PFS_PAGE_TRAILER_LEN;
 	struct pfs_check_reader reader;
-	bool follows = false;
+	bool follows = false, unread = false;
 	int err = pfs_check_reader_new(&reader, file);
 
 	header->slot_count = 0;
@@ -137,14 +138,18 @@ static int count_slots(struct pfs_repair *repair, struct pfs_file *file,
 		const uint8_t *bytes;
 		struct pfs_slot slot;
 
-		if (pfs_check_read(&reader, pfs_slot_offset(i), PFS_SLOT_LEN, &bytes) != 0)
-			break;
+		if (pfs_check_read(&reader, pfs_slot_offset(i), PFS_SLOT_LEN, &bytes) != 0) {
+			unread = true;
+			continue;
+		}
 		if (pfs_slot_decode(&slot, (const struct pfs_slot_disk *)bytes,
 				    pfs_slot_offset(i + 1), floor) == 0 &&
 		    pfs_slot_is_live(&slot) &&
-		    pfs_check_header(&repair->check, file, header, &slot, &value)) {
-			floor = pfs_min_u64(floor, slot.off);
+		    (pfs_check_header(&repair->check, file, header, &slot, &value) ||
+		     value.unread)) {
+			floor = value.unread ? floor : pfs_min_u64(floor, slot.off);
 			follows = true;
+			unread = false;
 		} else if (pfs_is_zero(bytes, PFS_SLOT_LEN)) {
 			follows = false;
 		}
@@ -153,7 +158,7 @@ static int count_slots(struct pfs_repair *repair, struct pfs_file *file,
 	}
 	header->floor = (uint32_t)floor;
 	pfs_check_reader_free(&reader);
-	return err;
+	return err ? err : unread ? -EIO : 0;
 }
 
 /* The front header, from its own bytes with a bit turned or from the copy and the slots. *mended:
@@ -441,17 +446,14 @@ static int do_unusable(struct pfs_repair *repair, const struct pfs_checked_page 
 /* A page under another's name. */
 static int do_number(struct pfs_repair *repair, struct pfs_repair_item *item)
 {
-	struct pfs_file *file;
 	char name[32], right[32];
 	int err;
 
 	snprintf(name, sizeof(name), PFS_PAGE_NAME_FMT, item->fault.number);
 	snprintf(right, sizeof(right), PFS_PAGE_NAME_FMT, (uint32_t)item->fault.off);
-	err = repair->dir->ops->open(repair->dir, right, 0, &file);
-	if (!err)
-		file->ops->close(file);
-	if (err != -ENOENT)
-		return set_aside(repair, item);
+	err = pfs_repair_exists(repair, right);
+	if (err)
+		return err < 0 ? err : set_aside(repair, item);
 	err = rename_page(repair, name, right);
 	if (err)
 		return err;

@@ -255,6 +255,8 @@ static int keep_copies(struct pfs_repair *repair)
 	struct pfs_file *file;
 	int err = repair->dir->ops->open(repair->dir, PFS_SUPER_NAME, 0, &file);
 
+	if (err)
+		return err;
 	for (unsigned i = 0; i < PFS_SUPER_COPIES && !err; i++) {
 		struct pfs_kept kept = {
 			.where = PFS_SUPER_NAME,
@@ -265,8 +267,7 @@ static int keep_copies(struct pfs_repair *repair)
 
 		err = pfs_repair_keep(repair, &kept, file);
 	}
-	if (!err)
-		file->ops->close(file);
+	file->ops->close(file);
 	return err ? err : pfs_quarantine_sync(&repair->quarantine);
 }
 

@@ -364,6 +364,7 @@ static int side_finish(struct pfs_replay_state *state, struct side *side, uint64
 	if (!side->change.version)
 		return side->to->kind == PFS_KEY_TEMP ? 0 : adopt_or_lose(state, side->to, seq);
 	pfs_change_publish(store, &side->change, seq);
+	side->change.version = NULL;
 	return pfs_index_insert(store->index, side->change.object,
 				pfs_index_hash(side->to->kind, pfs_key_tag(side->to)));
 }
@@ -373,6 +374,38 @@ static void side_unname(struct pfs_store *store, const struct side *side)
 	if (side->change.version)
 		pfs_index_remove(store->index, side->change.object,
 				 pfs_index_hash(side->from->kind, pfs_key_tag(side->from)));
+}
+
+/* Of a side that did not come to its end. */
+static void side_drop(struct pfs_store *store, struct side *side)
+{
+	if (!side->change.version)
+		return;
+	pfs_source_unref(store, &side->change.version->source);
+	free(side->change.version);
+}
+
+static int move_sides(struct pfs_replay_state *state, struct side *a, struct side *b, bool exchange,
+		      uint64_t seq)
+{
+	int err = side_prepare(state, a);
+
+	if (!err && exchange)
+		err = side_prepare(state, b);
+	if (err)
+		return err;
+	side_unname(state->store, a);
+	side_unname(state->store, b);
+	/* What stands under a name and does not leave it by this record is replaced. */
+	if (!b->change.version)
+		err = pfs_replay_drop(state->store, a->to, seq);
+	if (!err && !a->change.version)
+		err = pfs_replay_drop(state->store, a->from, seq);
+	if (!err)
+		err = side_finish(state, a, seq);
+	if (!err && exchange)
+		err = side_finish(state, b, seq);
+	return err;
 }
 
 static int replay_move(struct pfs_replay_state *state, const struct pfs_record *record)
@@ -390,22 +423,11 @@ static int replay_move(struct pfs_replay_state *state, const struct pfs_record *
 		return pfs_replay_bad_record(state->store, record);
 	a = (struct side){.from = &from, .to = &to, .base = pfs_get_le64(move->from_base.b)};
 	b = (struct side){.from = &to, .to = &from, .base = pfs_get_le64(move->to_base.b)};
-	err = side_prepare(state, &a);
-	if (!err && exchange)
-		err = side_prepare(state, &b);
-	if (err)
-		return err;
-	side_unname(state->store, &a);
-	side_unname(state->store, &b);
-	/* What stands under a name and does not leave it by this record is replaced. */
-	if (!b.change.version)
-		err = pfs_replay_drop(state->store, &to, record->seq);
-	if (!err && !a.change.version)
-		err = pfs_replay_drop(state->store, &from, record->seq);
-	if (!err)
-		err = side_finish(state, &a, record->seq);
-	if (!err && exchange)
-		err = side_finish(state, &b, record->seq);
+	err = move_sides(state, &a, &b, exchange, record->seq);
+	if (err) {
+		side_drop(state->store, &a);
+		side_drop(state->store, &b);
+	}
 	return err;
 }
 

@@ -58,26 +58,45 @@ static uint64_t way_here(void)
 	return way ? way : 1;
 }
 
-static void note_way(struct fault_sites *sites, uint64_t way)
+/* For addr2line: by whom it is made, and all the return addresses, inmost first. */
+static void print_way(unsigned kind, const char *name, const void *by)
+{
+	void *frames[FRAMES_MAX];
+	int n = backtrace(frames, FRAMES_MAX);
+
+	printf("  %s of %s fails, called by the code at %#lx; way:",
+	       kind < PFS_SIM_KINDS   ? pfs_sim_kind_name(kind)
+	       : kind == FAULT_MEMORY ? "allocation"
+				      : "call",
+	       name, by ? address_of(by) : 0);
+	for (int i = 0; i < n - arming_depth; i++)
+		printf(" %#lx", address_of(frames[i]));
+	printf("\n");
+}
+
+static void note_way(struct fault_sites *sites, uint64_t way, unsigned kind)
 {
 	for (size_t i = 0; i < sites->count; i++)
-		if (sites->at[i] == way)
+		if (sites->at[i] == way && sites->kind[i] == kind)
 			return;
 	if (sites->count == FAULT_SITES_MAX)
 		abort();
-	sites->at[sites->count++] = way;
+	sites->at[sites->count] = way;
+	sites->kind[sites->count++] = kind;
 }
 
-static bool is_counted(struct fault *f)
+/* Whether the call that is being made is one of those that count. */
+static bool is_counted(unsigned kind)
 {
 	uint64_t way;
 
-	if (!f->sites && (!f->site || f->met))
-		return true;
-	way = way_here();
-	if (f->sites)
-		note_way(f->sites, way);
-	return !f->site || way == f->site;
+	if (!fault || !armed || exempt)
+		return false;
+	way = fault->sites || (fault->site && fault->kind == kind && !fault->met) ? way_here() : 0;
+	if (fault->sites)
+		note_way(fault->sites, way, kind);
+	return !fault->over && fault->kind == kind &&
+	       (!fault->site || fault->met || way == fault->site);
 }
 
 bool fault_hits(unsigned kind, const char *name, const void *by)
@@ -85,17 +104,13 @@ bool fault_hits(unsigned kind, const char *name, const void *by)
 	bool hit = false;
 
 	pthread_mutex_lock(&lock);
-	if (fault && armed && !exempt && !fault->over && fault->kind == kind && is_counted(fault)) {
+	if (is_counted(kind)) {
 		fault->seen++;
 		hit = fault->at && (fault->seen == fault->at ||
 				    (fault->from_then_on && fault->seen > fault->at));
 	}
 	if (hit && !fault->met && getenv("FAULT_LOG"))
-		printf("  %s of %s fails, called by the code at %#lx\n",
-		       kind < PFS_SIM_KINDS   ? pfs_sim_kind_name(kind)
-		       : kind == FAULT_MEMORY ? "allocation"
-					      : "call",
-		       name, address_of(by));
+		print_way(kind, name, by);
 	if (hit) {
 		fault->met = true;
 		fault->sync_met = kind == PFS_SIM_SYNC || kind == PFS_SIM_SYNC_DIR;
@@ -124,6 +139,11 @@ void fault_begin(struct fault *f)
 	memset(blocks, 0, sizeof(blocks));
 	block_count = 0;
 	pthread_mutex_unlock(&lock);
+}
+
+const struct fault *fault_now(void)
+{
+	return fault;
 }
 
 static int on_call(void *arg, const struct pfs_sim_step *step)

@@ -14,9 +14,10 @@
 
 #define FAULT_SITES_MAX 4096
 
-/* The ways by which calls of a kind are made: a hash of the return addresses of each. */
+/* The ways by which calls are made: a hash of the return addresses of each, and its kind. */
 struct fault_sites {
 	uint64_t at[FAULT_SITES_MAX];
+	unsigned kind[FAULT_SITES_MAX];
 	size_t count;
 };
 
@@ -27,7 +28,7 @@ struct fault {
 	bool from_then_on;
 	enum pfs_sim_failed_write failed_writes;
 	uint64_t site;		   /* not 0: calls made by another way are not counted */
-	struct fault_sites *sites; /* not NULL: each new way is noted here */
+	struct fault_sites *sites; /* not NULL: each new way of any kind is noted here */
 
 	uint64_t seen;
 	bool met;      /* at least one call has failed */
@@ -37,6 +38,8 @@ struct fault {
 
 /* The fault that holds from now on; NULL: none. Forgets what was allocated before. */
 void fault_begin(struct fault *fault);
+/* That one. */
+const struct fault *fault_now(void);
 /* Puts the fault's hooks on a sim. */
 void fault_watch(struct pfs_sim *sim);
 /* Around each call of the engine. Not nested. */
@@ -47,7 +50,8 @@ void fault_disarm(void);
 void fault_exempt(bool on);
 
 /* Whether a call of this kind that is being made, of a file or function of that name, has to fail:
- * for what a test program puts in the place of functions by itself. by: its return address. */
+ * for what a test program puts in the place of functions by itself. by: its return address, or
+ * NULL. */
 bool fault_hits(unsigned kind, const char *name, const void *by);
 /* The err of the fault that holds. */
 int fault_error(void);

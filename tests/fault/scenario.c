@@ -98,56 +98,96 @@ static void try_calls(const struct scenario *s, const struct fault *proto, uint6
 			tally->number += step;
 }
 
-/* By way. Those of the first run: a fault only makes more of them. */
-static void try_sites(const struct scenario *s, const struct fault *proto, struct tally *tally)
+/* Its ways without a fault, which only makes more of them. */
+static struct fault_sites *find_sites(const struct scenario *s)
 {
 	struct fault_sites *sites = calloc(1, sizeof(*sites));
-	struct fault none = *proto;
-	const char *only = getenv("FAULT_AT");
-	size_t first = only ? strtoull(only, NULL, 0) - 1 : 0;
+	struct fault none = {.kind = FAULT_MEMORY, .sites = sites};
 
 	assert_non_null(sites);
-	none.at = 0;
-	none.sites = sites;
 	try_once(s, &none, s->name);
-	for (size_t i = first; i < (only ? first + 1 : sites->count); i += SITE_STEP) {
-		if (only && i >= sites->count)
-			break;
-		tally->number = i + 1;
+	return sites;
+}
+
+/* False: it was there. */
+static bool add_site(struct fault_sites *sites, uint64_t at, unsigned kind)
+{
+	for (size_t i = 0; i < sites->count; i++)
+		if (sites->at[i] == at && sites->kind[i] == kind)
+			return false;
+	assert_true(sites->count < FAULT_SITES_MAX);
+	sites->at[sites->count] = at;
+	sites->kind[sites->count++] = kind;
+	return true;
+}
+
+static void try_sites(const struct scenario *s, const struct fault *proto,
+		      const struct fault_sites *sites, struct tally *tally)
+{
+	const char *only = getenv("FAULT_AT");
+	size_t n = 0;
+
+	for (size_t i = 0; i < sites->count; i++) {
+		if (sites->kind[i] != proto->kind)
+			continue;
+		tally->number = ++n;
+		if (only ? n != strtoull(only, NULL, 0) : n % SITE_STEP != 0)
+			continue;
 		try_at(s, proto, 1, sites->at[i], false, tally);
 		try_at(s, proto, 1, sites->at[i], true, tally);
 	}
-	tally->sites += sites->count;
-	free(sites);
+	tally->sites += n;
 }
 
-void scenario_try(const struct scenario *s, const struct fault *faults, size_t count)
+void scenario_try_new(const struct scenario *s, const struct fault *faults, size_t count,
+		      struct fault_sites *met)
 {
 	const char *name = getenv("FAULT_SCENARIO"), *step = getenv("FAULT_STEP");
+	struct fault_sites *sites, *fresh = calloc(1, sizeof(*fresh));
 	struct fault none = {.kind = FAULT_MEMORY};
 	struct tally tally = {0};
 	void *state;
 
+	assert_non_null(fresh);
 	if (name && strcmp(name, s->name) != 0)
-		return;
+		goto out;
 	/* What is made once for the process is there when blocks are counted. */
 	fault_begin(&none);
 	state = s->prepare();
 	assert_int_equal(s->run(state), 0);
 	s->expect(state, 0);
 	s->end(state);
-	fault_begin(NULL);
+	sites = find_sites(s);
+	for (size_t i = 0; i < sites->count; i++)
+		if (add_site(met, sites->at[i], sites->kind[i]))
+			add_site(fresh, sites->at[i], sites->kind[i]);
+	free(sites);
 	for (size_t i = 0; i < count; i++) {
 		if (step)
 			try_calls(s, &faults[i], pfs_max_u64(1, strtoull(step, NULL, 0)), &tally);
 		else
-			try_sites(s, &faults[i], &tally);
+			try_sites(s, &faults[i], fresh, &tally);
 	}
-	print_message("%s: %llu ways, %llu runs, fault met in %llu\n", s->name,
-		      (unsigned long long)tally.sites, (unsigned long long)tally.runs,
-		      (unsigned long long)tally.met);
-	if (!step && !getenv("FAULT_AT") && tally.met == 0)
+	/* A single thread goes the same way again. */
+	if (!step && tally.runs && tally.met == 0)
 		fail_msg("%s: no call failed", s->name);
+	if (tally.runs)
+		print_message("%s: %llu ways, %llu runs, fault met in %llu\n", s->name,
+			      (unsigned long long)tally.sites, (unsigned long long)tally.runs,
+			      (unsigned long long)tally.met);
+out:
+	free(fresh);
+}
+
+void scenario_try(const struct scenario *s, const struct fault *faults, size_t count)
+{
+	struct fault_sites *met = calloc(1, sizeof(*met));
+
+	assert_non_null(met);
+	scenario_try_new(s, faults, count, met);
+	if (met->count == 0 && !getenv("FAULT_SCENARIO"))
+		fail_msg("%s: no call that could fail", s->name);
+	free(met);
 }
 
 void scenario_try_all(const struct scenario *scenarios, size_t scenario_count,

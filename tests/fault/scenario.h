@@ -45,7 +45,12 @@ struct scenario {
  * FAULT_LOG=1 says which call fails. */
 void scenario_try(const struct scenario *scenario, const struct fault *faults, size_t count);
 
-/* The same of several scenarios. */
+/* The same, but not of ways that are in `met` already, to which the others are added: of many
+ * scenarios that differ in what they prepare each one adds what only it meets. */
+void scenario_try_new(const struct scenario *scenario, const struct fault *faults, size_t count,
+		      struct fault_sites *met);
+
+/* The same of several scenarios, each with all of its ways. */
 void scenario_try_all(const struct scenario *scenarios, size_t scenario_count,
 		      const struct fault *faults, size_t count);
 
