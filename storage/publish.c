@@ -137,7 +137,7 @@ static int begin(struct pfs_publish *p, const char *path, struct pfs_reason *rea
 		return pfs_refuse(reason, err,
 				  "built without libcrypto, which names what is published");
 	if (err)
-		return pfs_refuse(reason, err, "%s: %s", path, strerror(-err));
+		return err;
 	/* First of all: a directory of something else gets no lock file. */
 	err = read_before(p, path, reason);
 	if (err)
@@ -175,7 +175,7 @@ int pfs_publish_begin(struct pfs_publish **out, struct pfs_dir *dir, const char 
 	err = begin(p, path, reason);
 	if (err) {
 		pfs_publish_end(p);
-		return err;
+		return pfs_refuse(reason, err, "%s: %s", path, strerror(-err));
 	}
 	*out = p;
 	return 0;
@@ -338,6 +338,8 @@ static int reuse_page(struct pfs_publish *p, uint32_t object)
 		err = is_block(room, &m->blocks[i], at) ? 0 : -ENOENT;
 	if (!err)
 		err = publish_reuse(p, &p->pages, page);
+	if (err && err != -ENOMEM)
+		err = -ENOENT;
 	at = bytes;
 	for (uint32_t i = first; i < end && !err; at += m->blocks[i++].len)
 		err = publish_add_block(p, &m->blocks[i], at, i == first);

@@ -118,7 +118,8 @@ int publish_object(struct pfs_publish *p, struct publish_objects *list,
 		   const struct pfs_manifest_object *about, const struct publish_part *parts,
 		   size_t count);
 
-/* Adds an object of the generation before. -ENOENT: it is not there any more. */
+/* Adds an object of the generation before. -ENOENT: it is not there any more; other errors: nobody
+ * knows. */
 int publish_reuse(struct pfs_publish *p, struct publish_objects *list,
 		  const struct pfs_manifest_object *before);
 

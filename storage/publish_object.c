@@ -302,18 +302,18 @@ static uint32_t *chunk_crcs(const struct publish_part *parts, size_t count, uint
 	return crcs;
 }
 
-/* Whether the object is there, whole. */
-static bool is_there(struct pfs_publish *p, const char *name, uint64_t len)
+/* 0: the object is there, whole. -ENOENT: it is not; other errors: nobody knows. */
+static int look_for(struct pfs_publish *p, const char *name, uint64_t len)
 {
 	struct pfs_file *file;
 	uint64_t size = 0;
 	int err = p->dir->ops->open(p->dir, name, 0, &file);
 
 	if (err)
-		return false;
+		return err;
 	err = p->dir->ops->size(file, &size);
 	p->dir->ops->close(file);
-	return !err && size == len;
+	return err ? err : size == len ? 0 : -ENOENT;
 }
 
 static void count_object(struct pfs_publish *p, uint64_t len, bool reused)
@@ -346,7 +346,7 @@ int publish_object(struct pfs_publish *p, struct publish_objects *list,
 	if (err)
 		return err;
 	pfs_object_name(name, at.role, at.hash);
-	there = is_there(p, name, at.len);
+	there = look_for(p, name, at.len) == 0;
 	if (!there)
 		err = publish_file(p, name, parts, count, false);
 	crcs = err ? NULL : chunk_crcs(parts, count, at.len);
@@ -368,8 +368,9 @@ int publish_reuse(struct pfs_publish *p, struct publish_objects *list,
 	int err;
 
 	pfs_object_name(name, before->role, before->hash);
-	if (!is_there(p, name, before->len))
-		return -ENOENT;
+	err = look_for(p, name, before->len);
+	if (err)
+		return err;
 	crcs = malloc((chunks + 1) * sizeof(*crcs));
 	if (!crcs)
 		return -ENOMEM;

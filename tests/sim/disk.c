@@ -39,9 +39,12 @@ char *sim_strdup(const char *text)
 
 static void *reserve(size_t size)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p;
 
+	pfs_sim_allocates = true;
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		 -1, 0);
+	pfs_sim_allocates = false;
 	return must(p == MAP_FAILED ? NULL : p);
 }
 
