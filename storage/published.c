@@ -9,14 +9,16 @@ _Static_assert(PFS_CHUNK_LEN == PFS_CHUNK_SIZE, "the cache knows the manifest's 
 
 /* ---- where ---- */
 
+/* One that can't be opened is there: whoever opens it in earnest says why. No file: a directory, or
+ * a link. */
 static bool has_file(struct pfs_dir *dir, const char *name)
 {
 	struct pfs_file *file;
+	int err = dir->ops->open(dir, name, 0, &file);
 
-	if (dir->ops->open(dir, name, 0, &file) != 0)
-		return false;
-	dir->ops->close(file);
-	return true;
+	if (!err)
+		dir->ops->close(file);
+	return err != -ENOENT && err != -EUCLEAN && err != -ELOOP;
 }
 
 bool pfs_published_is_here(const char *path, const struct pfs_io *io)
