@@ -95,6 +95,10 @@ test_src = $(wildcard $(test_dirs:%=%/*_test.c))
 fuzz_src = $(wildcard tests/fuzz/*_fuzz.c)
 FUZZ_TARGETS = $(fuzz_src:tests/fuzz/%_fuzz.c=%)
 fuzz_main_src = tests/fuzz/replay.c tests/fuzz/seeds.c
+# Tests that include what knows libfuse; those of requests are linked with the daemon's objects, and are the kernel themselves.
+fuse_test_src = $(addprefix tests/,unit/init_reply_test.c unit/options_test.c) $(request_test_src)
+request_test_src = $(wildcard tests/*/requests*_test.c)
+daemon_src = $(filter-out fs/main.c,$(fs_src))
 # The reader of what Qdrant leaves, without the command.
 qdrant_src = $(filter-out %_import.c %_upsert.c,$(wildcard tools/qdrant*.c))
 qdrant_test_src = $(wildcard tests/unit/qdrant*_test.c)
@@ -125,7 +129,7 @@ $(1)_bench = $(bench_src:tools/bench/%.c=build/$(1)/bench/%)
 
 build/$(1)/fs/%.o build/$(1)/tools/bench/%.o: private extra_cflags = $$(fuse_cflags)
 build/$(1)/tests/%.o: private extra_cflags = $$(cmocka_cflags)
-build/$(1)/tests/unit/init_reply_test.o build/$(1)/tests/unit/options_test.o: private extra_cflags = $$(cmocka_cflags) $$(fuse_cflags)
+$(fuse_test_src:%.c=build/$(1)/%.o): private extra_cflags = $$(cmocka_cflags) $$(fuse_cflags)
 $(test_src:%.c=build/$(1)/%.o) $(support_src:%.c=build/$(1)/%.o) $(fault_src:%.c=build/$(1)/%.o) \
 	$(crash_src:%.c=build/$(1)/%.o) $(damage_src:%.c=build/$(1)/%.o): | deps-test
 
@@ -158,6 +162,8 @@ $$($(1)_tests): build/$(1)/%: build/$(1)/%.o $(support_src:%.c=build/$(1)/%.o) b
 build/$(1)/tests/unit/options_test: private extra_ldflags = $$(fuse_libs)
 $$(filter build/$(1)/tests/fault/%,$$($(1)_tests)): private extra_ldflags = $$(fault_ldflags)
 $$(filter build/$(1)/tests/fault/%,$$($(1)_tests)): $(fault_src:%.c=build/$(1)/%.o)
+$(request_test_src:%.c=build/$(1)/%): $(daemon_src:%.c=build/$(1)/%.o)
+$(request_test_src:%.c=build/$(1)/%): private extra_ldflags = $$(fuse_libs) $$(if $$(findstring /fault/,$$@),$$(fault_ldflags))
 $$(filter build/$(1)/tests/crash/%,$$($(1)_tests)): $(crash_src:%.c=build/$(1)/%.o)
 $$(filter build/$(1)/tests/damage/%,$$($(1)_tests)): $(damage_src:%.c=build/$(1)/%.o)
 

@@ -26,11 +26,6 @@ static const struct {
 	[PFS_CONTROL_SYNC] = {"sync", 0644},	    [PFS_CONTROL_TRAIN] = {"train", 0644},
 };
 
-const char *pfs_control_name(enum pfs_control_file file)
-{
-	return files[file].name;
-}
-
 /* ---- beginning and end ---- */
 
 /* On the invalidator's thread: waits until nobody has the directory's lock for long. */

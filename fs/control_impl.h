@@ -64,8 +64,6 @@ struct pfs_control {
 	struct pfs_control_inode *buckets[PFS_CONTROL_BUCKETS];
 };
 
-const char *pfs_control_name(enum pfs_control_file file);
-
 /* stats.json. *text is malloc'ed. -ENOMEM, or why the store could not tell. */
 int pfs_control_stats(struct pfs_control *control, char **text, size_t *len);
 
