@@ -259,6 +259,7 @@ static void check_set(struct pfs_check *check)
 		return;
 	number = pfs_page_set_difference(set, &seen);
 	if (seen.count == set->count + 1 && pfs_check_find_page(check, number)) {
+		pfs_check_find_page(check, number)->retired = true;
 		snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, number);
 		pfs_check_say(check, false, where, 0, NULL,
 			      "it holds nothing; the next opening removes it");

@@ -55,6 +55,7 @@ struct pfs_checked_page {
 	bool usable;  /* header, slot_count, live and odd are set */
 	bool empty;   /* it was being made: nothing is in it */
 	bool foreign; /* it is another store's */
+	bool retired; /* the superblock does not count it any more */
 	uint64_t file_size;
 	struct pfs_page_header header;
 	uint8_t *live;	    /* a bit for each slot: it has a document */

@@ -483,6 +483,12 @@ static void check_spaces(struct index_check *x)
 	}
 }
 
+/* It has no document. */
+static bool is_bare(const struct pfs_checked_page *page)
+{
+	return pfs_is_zero(page->live, page->header.slot_count / 8 + 1);
+}
+
 static int check_objects(struct index_check *x)
 {
 	struct pfs_check *check = x->check;
@@ -506,7 +512,7 @@ static int check_objects(struct index_check *x)
 		snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, page->number);
 		if (page->usable && page->in_index)
 			name_missing(x, page, found[i]);
-		else if (page->usable)
+		else if (page->usable && !(page->retired && is_bare(page)))
 			pfs_check_say(check, true, where, 0, NULL,
 				      "the index lacks the page: what it holds is not found");
 	}

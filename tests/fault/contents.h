@@ -5,7 +5,7 @@
 #include "storage/crc.h"
 #include "tests/unit/store_helpers.h"
 
-#define CONTENTS_MAX 256
+#define CONTENTS_MAX 1024
 
 /* Of a document that can't be read the error stands for its bytes. */
 struct content {

@@ -382,7 +382,8 @@ static void no_system_call_that_fails_does_harm(void **state)
 				       {.kind = FAULT_MEMORY}};
 
 	(void)state;
-	scenario_try_all(uninterrupted, pfs_array_len(uninterrupted), faults, pfs_array_len(faults));
+	scenario_try_all(uninterrupted, pfs_array_len(uninterrupted), faults,
+			 pfs_array_len(faults));
 	scenario_try_all(scenarios, pfs_array_len(scenarios), faults, pfs_array_len(faults));
 }
 
