@@ -96,7 +96,7 @@ fuzz_src = $(wildcard tests/fuzz/*_fuzz.c)
 FUZZ_TARGETS = $(fuzz_src:tests/fuzz/%_fuzz.c=%)
 fuzz_main_src = tests/fuzz/replay.c tests/fuzz/seeds.c
 # Tests that include what knows libfuse; those of requests are linked with the daemon's objects, and are the kernel themselves.
-fuse_test_src = $(addprefix tests/,unit/init_reply_test.c unit/options_test.c) $(request_test_src)
+fuse_test_src = $(patsubst %,tests/unit/%_test.c,daemon init_reply main open_store options report) $(request_test_src)
 request_test_src = $(wildcard tests/*/requests*_test.c)
 daemon_src = $(filter-out fs/main.c,$(fs_src))
 # The reader of what Qdrant leaves, without the command.
@@ -159,7 +159,7 @@ $$($(1)_tests): build/$(1)/%: build/$(1)/%.o $(support_src:%.c=build/$(1)/%.o) b
 	$$(Q)$$(call link,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $(support_ldflags) $$(extra_ldflags) $$(cmocka_libs) \
 		$$(storage_libs)
 
-build/$(1)/tests/unit/options_test: private extra_ldflags = $$(fuse_libs)
+$(fuse_test_src:%.c=build/$(1)/%): private extra_ldflags = $$(fuse_libs)
 $$(filter build/$(1)/tests/fault/%,$$($(1)_tests)): private extra_ldflags = $$(fault_ldflags)
 $$(filter build/$(1)/tests/fault/%,$$($(1)_tests)): $(fault_src:%.c=build/$(1)/%.o)
 $(request_test_src:%.c=build/$(1)/%): $(daemon_src:%.c=build/$(1)/%.o)

@@ -101,20 +101,25 @@ static int choose_store(char **out, const struct pfs_options *options, const cha
 	return PFS_EXIT_OK;
 }
 
-/* Returns in the process that is to be the daemon. */
-static int become_daemon(struct pfs_daemon *daemon, const struct pfs_logger *logger)
+/* *daemonized: this is the process that is to be the daemon. Another returns what came of it. */
+static int become_daemon(struct pfs_daemon *daemon, const struct pfs_logger *logger,
+			 bool *daemonized)
 {
-	int err;
+	int code = PFS_EXIT_OK, err = 0;
 
 	daemon->startup.pipe = -1;
 	daemon->caller_umask = (uint32_t)umask(0077);
-	if (daemon->options->foreground)
-		return PFS_EXIT_OK;
-	err = pfs_startup_background(&daemon->startup, daemon->mountpoint);
-	if (!err)
-		return chdir("/") == 0 ? PFS_EXIT_OK : PFS_EXIT_IO;
-	pfs_logf(logger, PFS_LOG_ERROR, "%s", strerror(-err));
-	return PFS_EXIT_IO;
+	if (!daemon->options->foreground) {
+		err = pfs_startup_background(&daemon->startup, daemon->mountpoint, &code);
+		if (!err && chdir("/") != 0)
+			err = -errno;
+	}
+	if (err < 0) {
+		pfs_logf(logger, PFS_LOG_ERROR, "%s", strerror(-err));
+		code = PFS_EXIT_IO;
+	}
+	*daemonized = err == 0;
+	return code;
 }
 
 /* Before anything asks the mount that may be there already: it might never answer. */
@@ -137,6 +142,7 @@ static int mount_store(const struct pfs_options *options)
 	struct pfs_reason reason;
 	struct pfs_report report;
 	const struct pfs_logger *logger = &report.logger;
+	bool daemonized = false;
 	int code = PFS_EXIT_IO;
 
 	if (!daemon)
@@ -158,8 +164,8 @@ static int mount_store(const struct pfs_options *options)
 	    !pfs_store_trainer())
 		pfs_logf(logger, PFS_LOG_WARNING, "-o dict=auto: " PFS_WITHOUT_TRAINER);
 	if (code == PFS_EXIT_OK)
-		code = become_daemon(daemon, logger);
-	if (code == PFS_EXIT_OK) {
+		code = become_daemon(daemon, logger, &daemonized);
+	if (daemonized) {
 		pfs_signals_block();
 		code = pfs_daemon_run(daemon);
 	}

@@ -49,7 +49,7 @@ static int wait_for(int fd, pid_t child, const char *mountpoint)
 	return code;
 }
 
-int pfs_startup_background(struct pfs_startup *startup, const char *mountpoint)
+int pfs_startup_background(struct pfs_startup *startup, const char *mountpoint, int *code)
 {
 	int ends[2], err;
 	pid_t child;
@@ -66,7 +66,9 @@ int pfs_startup_background(struct pfs_startup *startup, const char *mountpoint)
 	}
 	if (child > 0) {
 		close(ends[1]);
-		_exit(wait_for(ends[0], child, mountpoint));
+		*code = wait_for(ends[0], child, mountpoint);
+		close(ends[0]);
+		return 1;
 	}
 	/* What a shell or a test runner has left open would stay open, and its readers waiting, as
 	 * long as the mount lives. */

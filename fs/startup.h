@@ -8,11 +8,11 @@ struct pfs_startup {
 	int pipe; /* to the parent that waits; -1: in the foreground, or told already */
 };
 
-/* Goes into the background: returns in the child, which the parent waits for. The parent ends as
- * soon as the child says so (pfs_startup_tell): with code, after having seen that the mount point
- * answers when code is 0. It says so itself when the child has ended without a word. -errno when
- * that can't be done. */
-int pfs_startup_background(struct pfs_startup *startup, const char *mountpoint);
+/* Goes into the background. 0: this is the child, which goes on there. 1: this is the parent; the
+ * child has said what came of it (pfs_startup_tell), or has ended without a word, which was said on
+ * standard error. *code is what the parent's exit code is to be then: 0 only after the mount point
+ * has answered. -errno when it can't be done. */
+int pfs_startup_background(struct pfs_startup *startup, const char *mountpoint, int *code);
 
 /* In the child: the outcome, an exit code (storage/exit_codes.h). With PFS_EXIT_OK it leaves the
  * terminal, first: stdio goes to /dev/null. Returns false when nobody waits any more (the parent

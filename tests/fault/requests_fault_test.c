@@ -369,7 +369,7 @@ static int import_lines(void *state)
 	if (!err)
 		err = ask(&m->req, write, ino, LINES, half, 0, &fi);
 	if (!err)
-		err = ask(&m->req, write, ino, LINES + half, strlen(LINES) - half, (off_t)half,
+		err = ask(&m->req, write, ino, &LINES[half], strlen(LINES) - half, (off_t)half,
 			  &fi);
 	if (!err)
 		err = ask(&m->req, fsync, ino, 0, &fi);

@@ -1,0 +1,699 @@
+/* fs/daemon.c: whatever of a mount's beginning fails, what was begun before is ended, in order, and
+ * the parent has the right exit code; and the ends: by a signal, with files in use, by the control
+ * socket. All around it is the test's: the session, the mount, the store. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fs/daemon.h"
+#include "fs/mount_table.h"
+#include "fs/open_store.h"
+#include "storage/exit_codes.h"
+
+#undef PFS_END_GRACE_MS
+#define PFS_END_GRACE_MS 60
+
+/* What begins, in this order; what is begun is ended later. */
+enum step {
+	SESSION,
+	STORE_OPEN,
+	FS_INIT,
+	MOUNT,
+	WATCH,
+	TABLE,
+	FS_START,
+	SERVE,
+	SIGNALS,
+	REFRESHER,
+	LOOP_CONFIG,
+	LOOP,
+	STEPS
+};
+
+/* How the mount ends. */
+enum ending {
+	BY_OTHERS,	  /* it is unmounted, and the loop ends by itself */
+	BY_SIGNAL,	  /* nobody uses it */
+	BY_FORCE,	  /* files of it are in use */
+	BY_LEAVING,	  /* it can't even be forced */
+	CUT,		  /* the connection is cut: the loop ends, the mount is there */
+	BY_CONTROL_SOCKET /* files are in use at first */
+};
+
+static struct {
+	enum step fails; /* STEPS: none */
+	enum ending ending;
+	int begun[STEPS]; /* how often it was begun less how often it was ended */
+	int close_err;
+	bool read_only;
+	bool nobody_waits; /* the parent was killed */
+
+	atomic_bool mounted, left, exited;
+	unsigned busy; /* idle unmounts that are refused as yet */
+	int unmount_err;
+	atomic_uint idle, lazy, forced, killed;
+
+	struct pfs_fs *fs;
+	struct pfs_signals *signals;
+	pthread_t signalling;
+	bool is_signalling;
+	unsigned refreshed, counted, changed, synced;
+	struct pfs_serve_options serve;
+	int told[4];
+	unsigned told_count;
+	int finished_with;
+	char store[64]; /* its directory */
+	char lines[2048];
+} fake;
+
+static bool begin(enum step step)
+{
+	if (fake.fails == step)
+		return false;
+	fake.begun[step]++;
+	return true;
+}
+
+static void end(enum step step)
+{
+	fake.begun[step]--;
+	assert_true(fake.begun[step] >= 0);
+}
+
+/* ---- libfuse ---- */
+
+static char session_of[1];
+
+struct fuse_session *fuse_session_new(struct fuse_args *args, const struct fuse_lowlevel_ops *op,
+				      size_t op_size, void *userdata)
+{
+	(void)op;
+	(void)userdata;
+	assert_int_equal(op_size, sizeof(*op));
+	assert_true(args->argc >= 2);
+	assert_string_equal(args->argv[args->argc - 2], "-o");
+	assert_non_null(strstr(args->argv[args->argc - 1], "default_permissions"));
+	assert_non_null(strstr(args->argv[args->argc - 1], ",fsname=/tmp/payloadfs\\,daemon."));
+	assert_int_equal(strstr(args->argv[args->argc - 1], ",ro") != NULL, fake.read_only);
+	return begin(SESSION) ? (struct fuse_session *)(void *)session_of : NULL;
+}
+
+void fuse_session_destroy(struct fuse_session *se)
+{
+	(void)se;
+	end(SESSION);
+}
+
+int fuse_session_mount(struct fuse_session *se, const char *mountpoint)
+{
+	(void)se;
+	assert_string_equal(mountpoint, "/tmp");
+	if (!begin(MOUNT))
+		return -1;
+	fake.mounted = true;
+	return 0;
+}
+
+void fuse_session_unmount(struct fuse_session *se)
+{
+	(void)se;
+	end(MOUNT);
+	fake.mounted = false;
+}
+
+void fuse_session_exit(struct fuse_session *se)
+{
+	(void)se;
+	assert_true(fake.left);
+	fake.exited = true;
+}
+
+struct fuse_loop_config *fuse_loop_cfg_create(void)
+{
+	return begin(LOOP_CONFIG) ? (struct fuse_loop_config *)(void *)session_of : NULL;
+}
+
+void fuse_loop_cfg_destroy(struct fuse_loop_config *config)
+{
+	(void)config;
+	end(LOOP_CONFIG);
+}
+
+void fuse_loop_cfg_set_clone_fd(struct fuse_loop_config *config, unsigned value)
+{
+	(void)config;
+	(void)value;
+}
+
+void fuse_loop_cfg_set_max_threads(struct fuse_loop_config *config, unsigned value)
+{
+	(void)config;
+	(void)value;
+}
+
+void fuse_loop_cfg_set_idle_threads(struct fuse_loop_config *config, unsigned value)
+{
+	(void)config;
+	(void)value;
+}
+
+static void *signal_the_end(void *arg)
+{
+	(void)arg;
+	fake.signals->end(fake.signals->arg);
+	return NULL;
+}
+
+/* Waits in the kernel until a signal comes. */
+static void wait_until_mount_or_session_ends(void)
+{
+	const struct timespec long_time = {.tv_sec = 30}, moment = {.tv_nsec = 5000000};
+
+	while (fake.mounted && !fake.exited)
+		nanosleep(fake.ending == BY_LEAVING ? &long_time : &moment, NULL);
+}
+
+int fuse_session_loop_mt(struct fuse_session *se, struct fuse_loop_config *config)
+{
+	struct pfs_reason reason;
+
+	(void)se;
+	(void)config;
+	if (fake.fails == LOOP)
+		return -1;
+	fake.fs->ready(fake.fs->ready_arg);
+	fake.signals->counters(fake.signals->arg);
+	if (fake.signals->refresh)
+		fake.signals->refresh(fake.signals->arg);
+	if (fake.serve.hooks.changed)
+		fake.serve.hooks.changed(fake.serve.hooks.arg, NULL, 0);
+	switch (fake.ending) {
+	case BY_OTHERS: fake.mounted = false; break;
+	case CUT: break;
+	case BY_SIGNAL:
+	case BY_FORCE:
+	case BY_LEAVING:
+		assert_int_equal(pthread_create(&fake.signalling, NULL, signal_the_end, NULL), 0);
+		fake.is_signalling = true;
+		wait_until_mount_or_session_ends();
+		break;
+	case BY_CONTROL_SOCKET:
+		assert_int_equal(fake.serve.hooks.unmount(fake.serve.hooks.arg, &reason), -EBUSY);
+		assert_string_equal(reason.text, "/tmp: files of it are in use");
+		fake.unmount_err = -EPERM;
+		assert_int_equal(fake.serve.hooks.unmount(fake.serve.hooks.arg, &reason), -EPERM);
+		assert_non_null(strstr(reason.text, "/tmp: Operation not permitted"));
+		fake.unmount_err = 0;
+		assert_int_equal(fake.serve.hooks.unmount(fake.serve.hooks.arg, &reason), 0);
+		assert_false(fake.mounted);
+		assert_int_equal(fake.serve.hooks.unmount(fake.serve.hooks.arg, &reason), 0);
+		break;
+	}
+	return fake.exited ? -1 : 0;
+}
+
+/* ---- the mount ---- */
+
+int pfs_init_reply_watch(struct fuse_session *session)
+{
+	(void)session;
+	return begin(WATCH) ? 0 : -ENOMEM;
+}
+
+int pfs_mount_at(struct pfs_mount *out, const char *path)
+{
+	assert_string_equal(path, "/tmp");
+	memset(out, 0, sizeof(*out));
+	if (fake.fails == TABLE || !fake.mounted)
+		return -ENOENT;
+	out->minor = 99;
+	return 0;
+}
+
+void pfs_mount_free(struct pfs_mount *mount)
+{
+	(void)mount;
+}
+
+int pfs_unmount(const char *path, enum pfs_unmount_how how)
+{
+	assert_string_equal(path, "/tmp");
+	if (how == PFS_UNMOUNT_IDLE) {
+		fake.idle++;
+		if (fake.busy) {
+			fake.busy--;
+			return -EBUSY;
+		}
+		if (fake.unmount_err)
+			return fake.unmount_err;
+	}
+	fake.lazy += how == PFS_UNMOUNT_LAZY;
+	fake.forced += how == PFS_UNMOUNT_FORCE;
+	if (fake.ending != BY_LEAVING)
+		fake.mounted = false;
+	return 0;
+}
+
+/* ---- the filesystem, and what serves besides ---- */
+
+const struct fuse_lowlevel_ops pfs_fs_ops;
+
+int pfs_fs_init(struct pfs_fs *fs, struct pfs_store *store, const struct pfs_logger *logger,
+		bool json_check, bool low_latency)
+{
+	assert_true(json_check && !low_latency);
+	fs->store = store;
+	fs->logger = logger;
+	return begin(FS_INIT) ? 0 : -ENOMEM;
+}
+
+void pfs_fs_destroy(struct pfs_fs *fs)
+{
+	(void)fs;
+	fake.begun[FS_INIT] = 0; /* also of one that was not made */
+}
+
+int pfs_fs_start(struct pfs_fs *fs)
+{
+	fake.fs = fs;
+	return begin(FS_START) ? 0 : -EAGAIN;
+}
+
+void pfs_fs_stop(struct pfs_fs *fs)
+{
+	(void)fs;
+	assert_int_equal(fake.begun[SERVE], 0);
+	fake.begun[FS_START] = 0; /* also of one that was not started as a whole */
+}
+
+void pfs_fs_leave(struct pfs_fs *fs)
+{
+	(void)fs;
+	fake.left = true;
+}
+
+void pfs_fs_changed(struct pfs_fs *fs, const struct pfs_serve_change *changes, size_t count)
+{
+	(void)fs;
+	(void)changes;
+	(void)count;
+	fake.changed++;
+}
+
+int pfs_fs_refresh(struct pfs_fs *fs)
+{
+	(void)fs;
+	fake.refreshed++;
+	return 0;
+}
+
+void pfs_fs_log_counters(struct pfs_fs *fs)
+{
+	(void)fs;
+	fake.counted++;
+}
+
+int pfs_serve_start(struct pfs_serve **out, const struct pfs_serve_options *options)
+{
+	fake.serve = *options;
+	*out = begin(SERVE) ? (struct pfs_serve *)(void *)session_of : NULL;
+	return *out ? 0 : -EADDRINUSE;
+}
+
+void pfs_serve_stop(struct pfs_serve *serve)
+{
+	if (serve)
+		end(SERVE);
+}
+
+void pfs_serve_finish(struct pfs_serve *serve, int close_result)
+{
+	(void)serve;
+	fake.finished_with = close_result;
+}
+
+int pfs_signals_start(struct pfs_signals *signals)
+{
+	fake.signals = signals;
+	return begin(SIGNALS) ? 0 : -EAGAIN;
+}
+
+void pfs_signals_stop(struct pfs_signals *signals)
+{
+	(void)signals;
+	if (fake.is_signalling)
+		pthread_join(fake.signalling, NULL);
+	fake.is_signalling = false;
+	fake.begun[SIGNALS] = 0;
+}
+
+int pfs_refresher_start(struct pfs_refresher **out, unsigned seconds, void (*fn)(void *arg),
+			void *arg)
+{
+	(void)fn;
+	(void)arg;
+	assert_int_equal(seconds, 5);
+	*out = begin(REFRESHER) ? (struct pfs_refresher *)(void *)session_of : NULL;
+	return *out ? 0 : -EAGAIN;
+}
+
+void pfs_refresher_stop(struct pfs_refresher *refresher)
+{
+	if (refresher)
+		end(REFRESHER);
+}
+
+/* ---- the store ---- */
+
+int pfs_open_store(struct pfs_store **out, const struct pfs_options *options, const char *path,
+		   const char *cache_path, uint32_t caller_umask, const struct pfs_logger *logger,
+		   struct pfs_reason *reason)
+{
+	(void)options;
+	(void)path;
+	(void)cache_path;
+	(void)caller_umask;
+	(void)logger;
+	*out = begin(STORE_OPEN) ? (struct pfs_store *)(void *)session_of : NULL;
+	if (*out)
+		return PFS_EXIT_OK;
+	snprintf(reason->text, sizeof(reason->text), "it is damaged");
+	return PFS_EXIT_DAMAGED;
+}
+
+static int close_store(struct pfs_store *store)
+{
+	(void)store;
+	/* Nobody may use it any more. */
+	for (enum step step = MOUNT; step <= REFRESHER; step++)
+		if (step != WATCH && step != TABLE)
+			assert_int_equal(fake.begun[step], 0);
+	end(STORE_OPEN);
+	return fake.close_err;
+}
+
+/* ---- who has started it ---- */
+
+bool pfs_startup_tell(struct pfs_startup *startup, int code)
+{
+	if (startup->pipe < 0)
+		return true;
+	startup->pipe = -1;
+	fake.told[fake.told_count++] = code;
+	return !fake.nobody_waits;
+}
+
+void pfs_startup_notify(const char *state, const char *fmt, ...)
+{
+	(void)state;
+	(void)fmt;
+}
+
+void pfs_report_to_syslog(struct pfs_report *report)
+{
+	atomic_store(&report->to_syslog, true);
+}
+
+void pfs_report_hold(struct pfs_report *report)
+{
+	(void)report;
+}
+
+void pfs_report_release(struct pfs_report *report, char last[PFS_LOG_LINE_MAX])
+{
+	(void)report;
+	if (last)
+		snprintf(last, PFS_LOG_LINE_MAX, "at byte 7");
+}
+
+static int count_kill(pid_t pid, int signo)
+{
+	assert_int_equal(pid, getpid());
+	assert_int_equal(signo, SIGTERM);
+	fake.killed++;
+	return 0;
+}
+
+static int count_sync(int fd)
+{
+	assert_true(fd >= 0);
+	assert_int_equal(fake.forced, 0); /* before what is in use is cut off */
+	fake.synced++;
+	return 0;
+}
+
+#define kill count_kill
+#define syncfs count_sync
+#define pfs_store_close close_store
+#include "fs/daemon.c"
+
+/* ---- tests ---- */
+
+static void keep_line(void *arg, enum pfs_log_level level, const char *line)
+{
+	size_t len = strlen(fake.lines);
+
+	(void)arg;
+	(void)level;
+	snprintf(fake.lines + len, sizeof(fake.lines) - len, "%s\n", line);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(&fake, 0, sizeof(fake));
+	fake.fails = STEPS;
+	strcpy(fake.store, "/tmp/payloadfs,daemon.XXXXXX");
+	return mkdtemp(fake.store) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return rmdir(fake.store);
+}
+
+/* The exit code. */
+static int run_daemon(struct pfs_options *options)
+{
+	static char arg[] = "payloadfs", mountpoint[] = "/tmp";
+	char *argv[] = {arg, NULL};
+	struct pfs_report report = {.logger = {.fn = keep_line}};
+	struct pfs_daemon *d = calloc(1, sizeof(*d));
+	int code;
+
+	assert_non_null(d);
+	options->fuse = (struct fuse_args)FUSE_ARGS_INIT(1, argv);
+	options->json_check = true;
+	fake.read_only = options->read_only;
+	d->options = options;
+	d->report = &report;
+	d->store_path = fake.store;
+	d->mountpoint = mountpoint;
+	d->startup.pipe = 1;
+	code = pfs_daemon_run(d);
+	free(d);
+	return code;
+}
+
+/* All that was begun is ended. */
+static void expect_ended(void)
+{
+	for (enum step step = 0; step < STEPS; step++)
+		if (step != WATCH)
+			assert_int_equal(fake.begun[step], 0);
+	assert_false(fake.mounted);
+}
+
+/* Proves: whichever step of the beginning fails, what was begun before is ended, the store closed
+ * after all that uses it, and the parent told the right exit code, once. */
+static void whatever_fails_all_is_ended(void **state)
+{
+	static const struct {
+		enum step step;
+		int code;
+		const char *said;
+	} cases[] = {
+		{SESSION, PFS_EXIT_USAGE, ""}, /* libfuse says it */
+		{STORE_OPEN, PFS_EXIT_DAMAGED, "it is damaged (at byte 7)"},
+		{FS_INIT, PFS_EXIT_IO, "Cannot allocate memory"},
+		{MOUNT, PFS_EXIT_MOUNT, "/tmp: mounting failed"},
+		{WATCH, PFS_EXIT_MOUNT, "/tmp: mounting failed: Cannot allocate memory"},
+		{TABLE, PFS_EXIT_MOUNT, "/tmp: mounting failed: No such file"},
+		{FS_START, PFS_EXIT_IO, "no threads"},
+		{SERVE, PFS_EXIT_IO, "socket: Address already in use"},
+		{SIGNALS, PFS_EXIT_IO, "no threads"},
+		{LOOP_CONFIG, PFS_EXIT_IO, ""},
+		{LOOP, PFS_EXIT_MOUNT, ""},
+	};
+
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_options options = {.foreground = true};
+
+		teardown(state);
+		setup(state);
+		fake.fails = cases[i].step;
+		assert_int_equal(run_daemon(&options), cases[i].code);
+		expect_ended();
+		assert_int_equal(fake.told_count, 1);
+		assert_int_equal(fake.told[0], cases[i].code);
+		if (!strstr(fake.lines, cases[i].said))
+			fail_msg("%zu: %s", i, fake.lines);
+	}
+}
+
+/* Proves: a store whose directory goes away between opening and serving is closed again, and a
+ * store that can't be closed well is an error, also for who waits on the control socket. */
+static void what_fails_at_the_store_is_said(void **state)
+{
+	struct pfs_options options = {.foreground = true};
+
+	(void)state;
+	assert_int_equal(rmdir(fake.store), 0);
+	assert_int_equal(run_daemon(&options), PFS_EXIT_IO);
+	expect_ended();
+	assert_non_null(strstr(fake.lines, ": No such file"));
+	assert_int_equal(mkdir(fake.store, 0700), 0);
+	fake.close_err = -EIO;
+	assert_int_equal(run_daemon(&options), PFS_EXIT_IO);
+	expect_ended();
+	assert_non_null(strstr(fake.lines, "closing the store: "));
+	assert_int_equal(fake.finished_with, -EIO);
+}
+
+/* Proves: a store that is only read is served also when its control socket is another's; a
+ * collection has none, and is refreshed at a signal, and by a thread if that was asked for. */
+static void readers_need_no_socket(void **state)
+{
+	struct pfs_options options = {.read_only = true}, published = options;
+
+	(void)state;
+	fake.fails = SERVE;
+	assert_int_equal(run_daemon(&options), PFS_EXIT_OK);
+	expect_ended();
+	assert_int_equal(fake.refreshed, 0);
+	teardown(state);
+	setup(state);
+	published.published = true;
+	published.refresh_seconds = 5;
+	assert_int_equal(run_daemon(&published), PFS_EXIT_OK);
+	expect_ended();
+	assert_null(fake.serve.mountpoint);
+	assert_int_equal(fake.refreshed, 1);
+	fake.fails = REFRESHER;
+	fake.told_count = 0;
+	assert_int_equal(run_daemon(&published), PFS_EXIT_IO);
+	expect_ended();
+	assert_int_equal(fake.told[0], PFS_EXIT_IO);
+}
+
+/* Proves: the parent is told when the kernel's first request is there, and a daemon that nobody
+ * waits for any more ends itself; the hooks are the filesystem's. */
+static void the_parent_is_told_when_it_is_mounted(void **state)
+{
+	struct pfs_options options = {.commit_seconds = 0};
+
+	(void)state;
+	fake.nobody_waits = true;
+	assert_int_equal(run_daemon(&options), PFS_EXIT_OK);
+	assert_int_equal(fake.told_count, 1);
+	assert_int_equal(fake.told[0], PFS_EXIT_OK);
+	assert_int_equal(fake.killed, 1);
+	assert_non_null(strstr(fake.lines, " is mounted at /tmp"));
+	assert_non_null(strstr(fake.lines, " is closed"));
+	assert_int_equal(fake.counted, 1);
+	assert_int_equal(fake.changed, 1);
+}
+
+/* ---- ends ---- */
+
+static void run_to(enum ending ending, unsigned busy)
+{
+	struct pfs_options options = {.foreground = true};
+
+	fake.ending = ending;
+	fake.busy = busy;
+	assert_int_equal(run_daemon(&options), PFS_EXIT_OK);
+	expect_ended();
+}
+
+/* Proves: SIGTERM unmounts what nobody uses, and waits a while for programs that do. */
+static void a_signal_unmounts(void **state)
+{
+	(void)state;
+	run_to(BY_SIGNAL, 2);
+	assert_int_equal(fake.idle, 3);
+	assert_int_equal(fake.forced, 0);
+	assert_false(fake.left);
+}
+
+/* Proves: after that what they have written is brought to the store, and they are cut off. */
+static void programs_that_stay_are_cut_off(void **state)
+{
+	(void)state;
+	run_to(BY_FORCE, 1000000);
+	assert_int_equal(fake.synced, 1);
+	assert_int_equal(fake.forced, 1);
+	assert_non_null(strstr(fake.lines, "files are in use; ending without them"));
+}
+
+/* Proves: a mount that the kernel does not let go is left: the kernel is told nothing more, then
+ * the loop is interrupted. */
+static void a_mount_that_stays_is_left(void **state)
+{
+	(void)state;
+	run_to(BY_LEAVING, 1000000);
+	assert_true(fake.left && fake.exited);
+	assert_int_equal(fake.lazy, 1);
+}
+
+/* Proves: a connection that was cut leaves no dead mount; one that others have unmounted nothing.
+ */
+static void no_dead_mount_is_left(void **state)
+{
+	run_to(CUT, 0);
+	assert_int_equal(fake.lazy, 1);
+	teardown(state);
+	setup(state);
+	run_to(BY_OTHERS, 0);
+	assert_int_equal(fake.lazy, 0);
+}
+
+/* Proves: a client of the control socket that wants it unmounted is told why not (the fake loop
+ * looks), or it is done. */
+static void clients_unmount(void **state)
+{
+	(void)state;
+	run_to(BY_CONTROL_SOCKET, 1);
+	assert_int_equal(fake.forced, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(whatever_fails_all_is_ended),
+		TEST(what_fails_at_the_store_is_said),
+		TEST(readers_need_no_socket),
+		TEST(the_parent_is_told_when_it_is_mounted),
+		TEST(a_signal_unmounts),
+		TEST(programs_that_stay_are_cut_off),
+		TEST(a_mount_that_stays_is_left),
+		TEST(no_dead_mount_is_left),
+		TEST(clients_unmount),
+	};
+
+	return cmocka_run_group_tests_name("daemon", tests, NULL, NULL);
+}

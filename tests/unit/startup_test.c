@@ -1,0 +1,292 @@
+/* fs/startup.c: what the shell is told that started the daemon, and the service manager. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <unistd.h>
+
+static int fork_err; /* what it is to fail with; 0: it does not */
+
+static pid_t fork_or_fail(void)
+{
+	pid_t pid = -1;
+
+	if (fork_err)
+		errno = fork_err;
+	else
+		pid = fork();
+	return pid;
+}
+
+#define fork fork_or_fail
+#include "fs/startup.c"
+#undef fork
+
+/* From here on what is written to standard error is read by said(). */
+static FILE *errors;
+static int true_stderr;
+
+static void begin_to_listen(void)
+{
+	errors = tmpfile();
+	assert_non_null(errors);
+	fflush(stderr);
+	true_stderr = dup(STDERR_FILENO);
+	assert_true(true_stderr >= 0);
+	assert_true(dup2(fileno(errors), STDERR_FILENO) >= 0);
+}
+
+static void end_to_listen(char *text, size_t cap)
+{
+	size_t len;
+
+	fflush(stderr);
+	assert_true(dup2(true_stderr, STDERR_FILENO) >= 0);
+	close(true_stderr);
+	rewind(errors);
+	len = fread(text, 1, cap - 1, errors);
+	text[len] = '\0';
+	fclose(errors);
+}
+
+/* What the child does: ends as it is, or says so first. */
+enum child { TELLS, ENDS, IS_KILLED };
+
+/* The parent's exit code; text: what it says. */
+static int start(enum child what, int code, const char *mountpoint, char *text, size_t cap)
+{
+	struct pfs_startup startup = {.pipe = -1};
+	int told = -1, result;
+
+	begin_to_listen();
+	result = pfs_startup_background(&startup, mountpoint, &told);
+	if (result == 0) {
+		struct stat null, in;
+
+		if (what == IS_KILLED)
+			raise(SIGKILL);
+		if (what == TELLS && (!pfs_startup_tell(&startup, code) || startup.pipe >= 0))
+			_exit(1);
+		/* Who has started it can go on: nothing of his is held open. */
+		if (what == TELLS && code == PFS_EXIT_OK &&
+		    (stat("/dev/null", &null) || fstat(STDIN_FILENO, &in) ||
+		     null.st_rdev != in.st_rdev))
+			_exit(1);
+		_exit(0);
+	}
+	end_to_listen(text, cap);
+	assert_int_equal(result, 1);
+	return told;
+}
+
+/* Proves: the parent's exit code is what the child says; silently, for the child has said all. */
+static void the_parent_ends_as_the_child_says(void **state)
+{
+	char text[1024];
+
+	(void)state;
+	assert_int_equal(start(TELLS, PFS_EXIT_OK, "/", text, sizeof(text)), PFS_EXIT_OK);
+	assert_string_equal(text, "");
+	assert_int_equal(start(TELLS, PFS_EXIT_DAMAGED, "/", text, sizeof(text)), PFS_EXIT_DAMAGED);
+	assert_string_equal(text, "");
+}
+
+/* Proves: of a daemon that has ended without a word, or was killed, the parent says so, and fails.
+ */
+static void a_daemon_that_says_nothing_has_failed(void **state)
+{
+	char text[1024];
+
+	(void)state;
+	assert_int_equal(start(ENDS, 0, "/", text, sizeof(text)), PFS_EXIT_MOUNT);
+	assert_non_null(strstr(text, "the daemon ended unexpectedly"));
+	assert_int_equal(start(IS_KILLED, 0, "/", text, sizeof(text)), PFS_EXIT_MOUNT);
+	assert_non_null(strstr(text, "the daemon was killed by signal 9"));
+}
+
+/* Proves: 0 is only said of a mount point that answers. */
+static void success_is_a_mount_that_answers(void **state)
+{
+	char text[1024];
+
+	(void)state;
+	assert_int_equal(start(TELLS, PFS_EXIT_OK, "/not/there", text, sizeof(text)),
+			 PFS_EXIT_MOUNT);
+	assert_non_null(strstr(text, "/not/there: mounted, but it does not answer"));
+}
+
+/* From here on no descriptor can be opened, until it is given what it returned. */
+static struct rlimit no_descriptors(void)
+{
+	struct rlimit before, none;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	return before;
+}
+
+static void descriptors_again(const struct rlimit *before)
+{
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, before), 0);
+}
+
+static unsigned open_descriptors(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* Proves: where the background can't be reached that is an error, and nothing stays open. */
+static void no_background_is_an_error(void **state)
+{
+	struct pfs_startup startup = {.pipe = -1};
+	unsigned before = open_descriptors();
+	struct rlimit limit;
+	int code, err;
+
+	(void)state;
+	limit = no_descriptors();
+	err = pfs_startup_background(&startup, "/", &code);
+	descriptors_again(&limit);
+	assert_int_equal(err, -EMFILE);
+	fork_err = EAGAIN;
+	err = pfs_startup_background(&startup, "/", &code);
+	fork_err = 0;
+	assert_int_equal(err, -EAGAIN);
+	assert_int_equal(startup.pipe, -1);
+	assert_int_equal(open_descriptors(), before);
+}
+
+/* Proves: a parent that was killed is noticed; in the foreground there is none; and what is to be
+ * said is said also where /dev/null can't be opened. */
+static void nobody_may_wait(void **state)
+{
+	struct pfs_startup startup = {.pipe = -1};
+	void (*handler)(int) = signal(SIGPIPE, SIG_IGN);
+	struct rlimit limit;
+	unsigned char byte;
+	int ends[2];
+	bool told;
+
+	(void)state;
+	assert_true(pfs_startup_tell(&startup, PFS_EXIT_OK));
+	assert_int_equal(pipe(ends), 0);
+	close(ends[0]);
+	startup.pipe = ends[1];
+	assert_false(pfs_startup_tell(&startup, PFS_EXIT_IO));
+	assert_int_equal(startup.pipe, -1);
+	assert_int_equal(pipe(ends), 0);
+	startup.pipe = ends[1];
+	limit = no_descriptors();
+	told = pfs_startup_tell(&startup, PFS_EXIT_OK);
+	descriptors_again(&limit);
+	assert_true(told);
+	assert_int_equal(read(ends[0], &byte, 1), 1);
+	assert_int_equal(byte, PFS_EXIT_OK);
+	close(ends[0]);
+	signal(SIGPIPE, handler);
+}
+
+/* ---- the service manager ---- */
+
+/* A socket that it listens at; name begins with '@' for an abstract one. */
+static int manager_at(const char *name)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	size_t len = strlen(name);
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	assert_true(fd >= 0);
+	memcpy(address.sun_path, name, len);
+	if (*name == '@')
+		address.sun_path[0] = '\0';
+	assert_int_equal(bind(fd, (struct sockaddr *)&address,
+			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)),
+			 0);
+	assert_int_equal(setenv("NOTIFY_SOCKET", name, 1), 0);
+	return fd;
+}
+
+static void expect_message(int fd, const char *want)
+{
+	char text[2 * NOTIFY_MAX];
+	ssize_t n = recv(fd, text, sizeof(text) - 1, 0);
+
+	if (!want) {
+		assert_int_equal(n, -1);
+		return;
+	}
+	assert_true(n >= 0);
+	text[n] = '\0';
+	assert_string_equal(text, want);
+}
+
+/* Proves: the manager's socket is found by path and by abstract name; a message is one, whatever is
+ * in the paths that it names; what does not fit is cut, or not sent; and a manager that is not
+ * there, or can't be reached, does no harm. */
+static void the_service_manager_is_told(void **state)
+{
+	char dir[] = "/tmp/payloadfs-startup.XXXXXX", path[64], name[64], *state_text;
+	struct rlimit limit;
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/notify", dir);
+	fd = manager_at(path);
+	pfs_startup_notify("READY=1", "%s is mounted", "/a\nMAINPID=1");
+	expect_message(fd, "READY=1\nSTATUS=/a?MAINPID=1 is mounted");
+	limit = no_descriptors();
+	pfs_startup_notify("READY=1", "lost");
+	descriptors_again(&limit);
+	expect_message(fd, NULL);
+	state_text = malloc(NOTIFY_MAX);
+	assert_non_null(state_text);
+	memset(state_text, 'x', NOTIFY_MAX - 1);
+	state_text[NOTIFY_MAX - 1] = '\0';
+	pfs_startup_notify(state_text, "too long");
+	expect_message(fd, NULL);
+	free(state_text);
+	close(fd);
+	assert_int_equal(unlink(path), 0);
+	pfs_startup_notify("READY=1", "nobody is there");
+	assert_int_equal(rmdir(dir), 0);
+
+	snprintf(name, sizeof(name), "@payloadfs-startup-%d", (int)getpid());
+	fd = manager_at(name);
+	pfs_startup_notify("STOPPING=1", "done");
+	expect_message(fd, "STOPPING=1\nSTATUS=done");
+	assert_int_equal(setenv("NOTIFY_SOCKET", "relative", 1), 0);
+	pfs_startup_notify("STOPPING=1", "done");
+	assert_int_equal(unsetenv("NOTIFY_SOCKET"), 0);
+	pfs_startup_notify("STOPPING=1", "done");
+	expect_message(fd, NULL);
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_parent_ends_as_the_child_says),
+		cmocka_unit_test(a_daemon_that_says_nothing_has_failed),
+		cmocka_unit_test(success_is_a_mount_that_answers),
+		cmocka_unit_test(no_background_is_an_error),
+		cmocka_unit_test(nobody_may_wait),
+		cmocka_unit_test(the_service_manager_is_told),
+	};
+
+	return cmocka_run_group_tests_name("startup", tests, NULL, NULL);
+}
