@@ -348,7 +348,10 @@ static int open_store(struct pfs_store *store, const char *path, const struct pf
 	if (err)
 		return pfs_refuse(reason, err, "%s: opening failed: %s", path, strerror(-err));
 	pfs_training_begin(store);
-	return store->manual || store->opened_read_only ? 0 : pfs_threads_start(store);
+	err = store->manual || store->opened_read_only ? 0 : pfs_threads_start(store);
+	return err ? pfs_refuse(reason, err, "%s: threads can't be started: %s", path,
+				strerror(-err))
+		   : 0;
 }
 
 static int open_any(struct pfs_store **out, struct pfs_dir *dir, const char *path,

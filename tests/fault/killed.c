@@ -65,9 +65,9 @@ static void resize(struct pfs_store *store, unsigned i, uint64_t size)
 {
 	struct pfs_attr attr = {.size = size, .mode = 0611};
 
-	assert_int_equal(pfs_setattr(store, object_of(store, i), PFS_ATTR_SIZE | PFS_ATTR_MODE,
-				     &attr, NULL),
-			 0);
+	assert_int_equal(
+		pfs_setattr(store, object_of(store, i), PFS_ATTR_SIZE | PFS_ATTR_MODE, &attr, NULL),
+		0);
 }
 
 /* Samples that have much in common, for a dictionary. */
@@ -135,7 +135,7 @@ static struct pfs_sim *make_store(struct pfs_store **store)
 /* Turns bits of the file that holds the most, or the records. */
 static void damage(struct pfs_sim *sim, unsigned seed)
 {
-	static const char *const names[] = {"journal-0000", "journal-0001", "journal-0002",
+	static const char *const names[] = {"journal-0000",  "journal-0001",  "journal-0002",
 					    "page-00000001", "page-00000002", "page-00000003"};
 	const struct pfs_io *io = pfs_sim_io(sim);
 	struct pfs_dir *dir;
@@ -177,8 +177,7 @@ void each_killed(killed_fn *fn, void *arg, unsigned step)
 	pfs_sim_free(w->sim);
 	for (size_t i = 0; i < w->count; i++) {
 		snprintf(name, sizeof(name), "%s %zu of a checkpoint%s",
-			 i % 2 ? "power cut" : "killed", i / 2,
-			 i % 3 == 2 ? ", and damage" : "");
+			 i % 2 ? "power cut" : "killed", i / 2, i % 3 == 2 ? ", and damage" : "");
 		if (i % 3 == 2)
 			damage(w->images[i], (unsigned)i);
 		fn(arg, name, w->images[i]);
