@@ -143,6 +143,10 @@ static bool add_header(struct pfs_http_attempt *a, const char *name, const char 
 	return longer != NULL;
 }
 
+/* The library refuses options when it has no memory for them, and one that is missing must not go
+ * unnoticed: a restriction would be. */
+#define SET(easy, option, value) (curl_easy_setopt(easy, option, value) == CURLE_OK)
+
 /* With all that the signature of S3 says something about. */
 static bool set_signature(const struct pfs_http_client *client, struct pfs_http_attempt *a)
 {
@@ -154,8 +158,8 @@ static bool set_signature(const struct pfs_http_client *client, struct pfs_http_
 
 	if (!place->s3 || !place->user[0])
 		return true;
-	return curl_easy_setopt(a->easy, CURLOPT_AWS_SIGV4, client->sigv4) == CURLE_OK &&
-	       curl_easy_setopt(a->easy, CURLOPT_USERPWD, place->user) == CURLE_OK &&
+	return SET(a->easy, CURLOPT_AWS_SIGV4, client->sigv4) &&
+	       SET(a->easy, CURLOPT_USERPWD, place->user) &&
 	       add_header(a, "x-amz-content-sha256", payload) &&
 	       (!place->token[0] || add_header(a, "x-amz-security-token", place->token));
 }
@@ -165,12 +169,12 @@ static bool set_upload(struct pfs_http_attempt *a)
 	const struct pfs_http_request *r = a->request;
 	CURL *easy = a->easy;
 
-	curl_easy_setopt(easy, CURLOPT_READFUNCTION, pfs_http_give_body);
-	curl_easy_setopt(easy, CURLOPT_READDATA, a);
-	curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, pfs_http_seek_body);
-	curl_easy_setopt(easy, CURLOPT_SEEKDATA, a);
-	curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->size);
-	return curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L) == CURLE_OK &&
+	return SET(easy, CURLOPT_READFUNCTION, pfs_http_give_body) &&
+	       SET(easy, CURLOPT_READDATA, a) &&
+	       SET(easy, CURLOPT_SEEKFUNCTION, pfs_http_seek_body) &&
+	       SET(easy, CURLOPT_SEEKDATA, a) &&
+	       SET(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->size) &&
+	       SET(easy, CURLOPT_UPLOAD, 1L) &&
 	       (!r->only_new || add_header(a, "If-None-Match", "*")) &&
 	       (!r->match || add_header(a, "If-Match", r->match));
 }
@@ -179,38 +183,41 @@ static bool set_method(struct pfs_http_attempt *a)
 {
 	const struct pfs_http_request *r = a->request;
 	char range[64];
-	CURL *easy = a->easy;
 
 	switch (r->method) {
 	case PFS_HTTP_GET:
-		if (r->whole)
-			return true;
 		snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, r->off, r->off + r->len - 1);
-		return curl_easy_setopt(easy, CURLOPT_RANGE, range) == CURLE_OK;
-	case PFS_HTTP_HEAD: return curl_easy_setopt(easy, CURLOPT_NOBODY, 1L) == CURLE_OK;
-	case PFS_HTTP_DELETE:
-		return curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "DELETE") == CURLE_OK;
+		return r->whole || SET(a->easy, CURLOPT_RANGE, range);
+	case PFS_HTTP_HEAD: return SET(a->easy, CURLOPT_NOBODY, 1L);
+	case PFS_HTTP_DELETE: return SET(a->easy, CURLOPT_CUSTOMREQUEST, "DELETE");
 	case PFS_HTTP_PUT: break;
 	}
 	return set_upload(a);
 }
 
 /* Redirections of S3 would need another signature; those of an encrypted server stay encrypted. */
-static void set_protocols(const struct pfs_http_place *place, CURL *easy)
+static bool set_protocols(const struct pfs_http_place *place, CURL *easy)
 {
 	const char *allowed = place->tls ? "https" : "http,https";
 
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, allowed);
-	curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, allowed);
-	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, place->s3 ? 0L : 1L);
-	curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)REDIRECTIONS_MAX);
-	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-	/* One connection of HTTP/2 for many requests, rather than many for one each. */
-	curl_easy_setopt(easy, CURLOPT_PIPEWAIT, place->tls ? 1L : 0L);
-	if (!place->s3)
-		curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_OPTIONAL);
-	if (place->ca_file)
-		curl_easy_setopt(easy, CURLOPT_CAINFO, place->ca_file);
+	/* PIPEWAIT: one connection of HTTP/2 for many requests, rather than many for one each. */
+	return SET(easy, CURLOPT_PROTOCOLS_STR, allowed) &&
+	       SET(easy, CURLOPT_REDIR_PROTOCOLS_STR, allowed) &&
+	       SET(easy, CURLOPT_FOLLOWLOCATION, place->s3 ? 0L : 1L) &&
+	       SET(easy, CURLOPT_MAXREDIRS, (long)REDIRECTIONS_MAX) &&
+	       SET(easy, CURLOPT_PIPEWAIT, place->tls ? 1L : 0L) &&
+	       (!place->ca_file || SET(easy, CURLOPT_CAINFO, place->ca_file));
+}
+
+static bool set_callbacks(struct pfs_http_attempt *a)
+{
+	CURL *easy = a->easy;
+
+	return SET(easy, CURLOPT_PRIVATE, a) && SET(easy, CURLOPT_ERRORBUFFER, a->error) &&
+	       SET(easy, CURLOPT_HEADERFUNCTION, pfs_http_take_header) &&
+	       SET(easy, CURLOPT_HEADERDATA, a) &&
+	       SET(easy, CURLOPT_WRITEFUNCTION, pfs_http_take_body) &&
+	       SET(easy, CURLOPT_WRITEDATA, a);
 }
 
 static int prepare(struct pfs_http_client *client, struct pfs_http_attempt *a, bool again)
@@ -218,24 +225,18 @@ static int prepare(struct pfs_http_client *client, struct pfs_http_attempt *a, b
 	CURL *easy = a->easy;
 	bool good;
 
-	good = curl_easy_setopt(easy, CURLOPT_URL, a->request->url) == CURLE_OK;
-	curl_easy_setopt(easy, CURLOPT_PRIVATE, a);
-	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 1L);
-	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, a->error);
-	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, pfs_http_take_header);
-	curl_easy_setopt(easy, CURLOPT_HEADERDATA, a);
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, pfs_http_take_body);
-	curl_easy_setopt(easy, CURLOPT_WRITEDATA, a);
-	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-	curl_easy_setopt(easy, CURLOPT_USERAGENT, "payloadfs");
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(a->stall_ns / MS));
-	/* What went wrong may have been the connection. */
-	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, again ? 1L : 0L);
-	set_protocols(client->place, easy);
-	good = good && set_method(a) && set_signature(client, a);
-	if (good && a->headers)
-		good = curl_easy_setopt(easy, CURLOPT_HTTPHEADER, a->headers) == CURLE_OK;
+	/* A library that knows nothing of these goes on without. */
+	(void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+	if (!client->place->s3)
+		(void)curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_OPTIONAL);
+	/* FRESH_CONNECT: what went wrong may have been the connection. */
+	good = SET(easy, CURLOPT_URL, a->request->url) && set_callbacks(a) &&
+	       SET(easy, CURLOPT_NOSIGNAL, 1L) && SET(easy, CURLOPT_NOPROGRESS, 1L) &&
+	       SET(easy, CURLOPT_TCP_KEEPALIVE, 1L) && SET(easy, CURLOPT_USERAGENT, "payloadfs") &&
+	       SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(a->stall_ns / MS)) &&
+	       SET(easy, CURLOPT_FRESH_CONNECT, again ? 1L : 0L) &&
+	       set_protocols(client->place, easy) && set_method(a) && set_signature(client, a) &&
+	       (!a->headers || SET(easy, CURLOPT_HTTPHEADER, a->headers));
 	return good ? 0 : -ENOMEM;
 }
 

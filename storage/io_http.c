@@ -465,7 +465,10 @@ static int http_truncate(struct pfs_file *base, uint64_t size)
 		return -EBADF;
 	file->dirty = true;
 	file->unchanged = false;
-	return ftruncate(file->fd, (off_t)size) ? -errno : 0;
+	while (ftruncate(file->fd, (off_t)size))
+		if (errno != EINTR)
+			return -errno;
+	return 0;
 }
 
 static int http_rename(struct pfs_dir *dir, const char *from, const char *to)

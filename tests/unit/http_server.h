@@ -24,7 +24,7 @@
 
 #include "storage/base.h"
 
-enum fault {
+enum server_fault {
 	FAULT_NONE,
 	FAULT_RESET,   /* the connection, instead of an answer */
 	FAULT_CLOSE,   /* the same, politely */
@@ -68,7 +68,7 @@ struct server {
 	pthread_cond_t changed;
 	struct server_file files[SERVER_FILES_MAX];
 	unsigned file_count;
-	enum fault fault;
+	enum server_fault fault;
 	unsigned fault_count; /* requests that it hits */
 	unsigned requests;
 	char last[SERVER_REQUEST_MAX]; /* the last request's head */
@@ -81,6 +81,9 @@ struct server {
 	bool heedless;	    /* takes no notice of conditions */
 	bool weak;	    /* its ETags are */
 };
+
+/* Called by each thread of a server when it begins. */
+static void (*server_thread_begins)(void);
 
 static struct server_file *server_find(struct server *s, const char *path, bool make)
 {
@@ -108,7 +111,7 @@ static void server_put(struct server *s, const char *path, const void *bytes, si
 	pthread_mutex_unlock(&s->lock);
 }
 
-static inline void server_fault(struct server *s, enum fault fault, unsigned count)
+static inline void server_fault(struct server *s, enum server_fault fault, unsigned count)
 {
 	pthread_mutex_lock(&s->lock);
 	s->fault = fault;
@@ -179,7 +182,7 @@ static void server_hold(struct server *s, int fd, bool trickle)
 
 /* False: the connection ends. */
 static bool server_range(struct server *s, int fd, const struct server_file *file, uint64_t from,
-			 uint64_t to, enum fault fault)
+			 uint64_t to, enum server_fault fault)
 {
 	uint64_t len;
 
@@ -260,7 +263,7 @@ static bool server_list(struct server *s, int fd, const char *path, const char *
 	return sent;
 }
 
-static bool server_fail(struct server *s, int fd, enum fault fault)
+static bool server_fail(struct server *s, int fd, enum server_fault fault)
 {
 	const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
 	char *header;
@@ -337,7 +340,7 @@ static bool server_answer(struct server *s, int fd, char *request, size_t head, 
 	char method[8], path[512], *query;
 	const char *range = strcasestr(request, "\r\nRange: bytes=");
 	struct server_file *file, copy;
-	enum fault fault = FAULT_NONE;
+	enum server_fault fault = FAULT_NONE;
 	bool good;
 
 	assert_int_equal(sscanf(request, "%7s %511s", method, path), 2);
@@ -421,10 +424,13 @@ static void *server_connection(void *arg)
 {
 	struct server_connection c = *(struct server_connection *)arg;
 	struct server *s = c.s;
-	char *request = malloc(SERVER_REQUEST_MAX);
 	int fd = s->connections[c.place];
 	bool good = true;
+	char *request;
 
+	if (server_thread_begins)
+		server_thread_begins();
+	request = malloc(SERVER_REQUEST_MAX);
 	free(arg);
 	while (good) {
 		size_t have = 0;
@@ -455,6 +461,8 @@ static void *server_run(void *arg)
 {
 	struct server *s = arg;
 
+	if (server_thread_begins)
+		server_thread_begins();
 	for (;;) {
 		int fd = accept(s->fd, NULL, NULL), yes = 1;
 		struct server_connection *c;

@@ -138,7 +138,7 @@ static void reads_are_ranges(void **state)
 static void faults_end_in_time_with_their_reason(void **state)
 {
 	static const struct {
-		enum fault fault;
+		enum server_fault fault;
 		int err;	    /* of one that goes on */
 		unsigned passing;   /* so many of them are not noticed */
 		unsigned tries_max; /* 0: as many as there is time for, and more than one */
