@@ -48,6 +48,8 @@ enum server_fault {
 	FAULT_REDIRECT_LOOP,
 	FAULT_HUGE_HEADER,
 	FAULT_501,
+	FAULT_412,
+	FAULT_LOST, /* it is done, but nobody hears of it */
 };
 
 #define SERVER_FILES_MAX 64
@@ -69,7 +71,8 @@ struct server {
 	struct server_file files[SERVER_FILES_MAX];
 	unsigned file_count;
 	enum server_fault fault;
-	unsigned fault_count; /* requests that it hits */
+	unsigned fault_count;  /* requests that it hits */
+	const char *fault_put; /* only those that put a file with this name; NULL: any */
 	unsigned requests;
 	char last[SERVER_REQUEST_MAX]; /* the last request's head */
 	bool shut;		       /* requests wait */
@@ -279,6 +282,7 @@ static bool server_fail(struct server *s, int fd, enum server_fault fault)
 		return server_sendf(fd, "HTTP/1.1 403 No\r\nContent-Length: 37\r\n\r\n"
 					"<Error><Code>NotForYou</Code></Error>");
 	case FAULT_501: return server_status(fd, "501 No idea", "");
+	case FAULT_412: return server_status(fd, "412 Another", "");
 	case FAULT_400: return server_status(fd, "400 What", "");
 	case FAULT_SILENT: server_hold(s, fd, false); return false;
 	case FAULT_REDIRECT: return server_status(fd, "302 There", "Location: /d/file\r\n");
@@ -335,6 +339,18 @@ static const char *server_conditions(const struct server *s, const char *request
 	return strncmp(match + 12, version, strlen(version)) == 0 ? NULL : "412 Another";
 }
 
+/* Whether the fault hits this request. Lock. */
+static bool server_is_hit(struct server *s, const char *method, const char *path)
+{
+	const char *name = strrchr(path, '/');
+
+	if (!s->fault_count ||
+	    (s->fault_put && (strcmp(method, "PUT") != 0 || strcmp(name + 1, s->fault_put) != 0)))
+		return false;
+	s->fault_count--;
+	return true;
+}
+
 static bool server_answer(struct server *s, int fd, char *request, size_t head, size_t have)
 {
 	char method[8], path[512], *query;
@@ -355,10 +371,8 @@ static bool server_answer(struct server *s, int fd, char *request, size_t head, 
 	while (s->shut)
 		pthread_cond_wait(&s->changed, &s->lock);
 	s->waiting--;
-	if (s->fault_count) {
-		s->fault_count--;
+	if (server_is_hit(s, method, path))
 		fault = s->fault;
-	}
 	file = server_find(s, path, false);
 	copy = file ? *file : (struct server_file){0};
 	if (file) {
@@ -375,7 +389,7 @@ static bool server_answer(struct server *s, int fd, char *request, size_t head, 
 		const char *refused = server_conditions(s, line, &copy);
 
 		good = server_body(fd, request, head, have, &body, &len);
-		if (good && fault == FAULT_NONE && !refused)
+		if (good && (fault == FAULT_NONE || fault == FAULT_LOST) && !refused)
 			server_put(s, path, body, len);
 		free(body);
 		free(line);
