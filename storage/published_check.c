@@ -8,7 +8,9 @@
 #include "storage/published.h"
 
 #define WINDOW PFS_MIB
+#ifndef WHOLE_MAX
 #define WHOLE_MAX (64 * PFS_MIB) /* objects up to here are read once */
+#endif
 #define TRIALS_MAX (8 * PFS_GIB) /* bytes summed in the search for damaged bits, in all */
 
 _Static_assert(WINDOW % PFS_CHUNK_LEN == 0, "windows hold whole chunks");
@@ -65,17 +67,6 @@ static void on_finding(void *arg, const struct pfs_finding *finding)
 
 /* ---- an object in memory ---- */
 
-static void loaded_close(struct pfs_file *base)
-{
-	(void)base; /* it is the check's */
-}
-
-static int loaded_size(struct pfs_file *base, uint64_t *out)
-{
-	*out = ((struct loaded_file *)base)->len;
-	return 0;
-}
-
 static ssize_t loaded_read(struct pfs_file *base, void *buf, size_t len, uint64_t off)
 {
 	const struct loaded_file *f = (const struct loaded_file *)base;
@@ -85,8 +76,8 @@ static ssize_t loaded_read(struct pfs_file *base, void *buf, size_t len, uint64_
 	return (ssize_t)len;
 }
 
-static const struct pfs_io_ops loaded_ops = {
-	.close = loaded_close, .size = loaded_size, .read = loaded_read};
+/* It is read, and nothing else. */
+static const struct pfs_io_ops loaded_ops = {.read = loaded_read};
 
 /* ---- a page with its hole ---- */
 

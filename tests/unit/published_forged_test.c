@@ -1,0 +1,575 @@
+/* storage/published_read.c, published_find.c, published_check.c: collections of a hostile server,
+ * whose checksums are all right, of which one thing is another than it should be. */
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The check reads objects once, or again and again when they are long, which this decides. */
+static uint64_t whole_max;
+#define WHOLE_MAX whole_max
+#include "storage/published_check.c"
+#undef WHOLE_MAX
+
+#include "tests/unit/publish_helpers.h"
+
+#include "storage/store.h"
+
+#define NONE UINT64_MAX
+#define DOCS 20
+#define NUMBERS 10 /* of these; the others have UUIDs */
+#define ALL_WHOLE (64 * PFS_MIB)
+
+enum { PACKED, BLOCKS, OWNED, EMPTY, PLAIN = 5, LAST_NUMBER = NUMBERS - 1, FIRST_UUID = NUMBERS };
+
+static const struct pfs_logger no_log = {.fn = publish_ignore_log};
+
+static void forged_doc(const struct source *s, uint64_t i, struct pfs_key *key,
+		       struct pfs_attr *attr, char **data, size_t *len)
+{
+	(void)s;
+	*len = i == PACKED ? 300 : i == BLOCKS ? 70000 : i == EMPTY ? 0 : 60;
+	*data = malloc(*len + 1);
+	for (size_t k = 0; k < *len; k++)
+		(*data)[k] = i == PACKED || i == BLOCKS ? "abcabcabd"[k % 9]
+							: (char)pfs_mix64(100 * i + k);
+	if (i < NUMBERS)
+		*key = pfs_key_num(10 * i);
+	else
+		set_uuid(key, i, pfs_mix64(i));
+	*attr = (struct pfs_attr){.mode = i == OWNED ? 0600 : 0644,
+				  .uid = i == OWNED ? 7 : 0,
+				  .gid = i == OWNED ? 8 : 0,
+				  .mtime_ns = 5};
+}
+
+static const struct source source = {
+	.count = DOCS, .doc = forged_doc, .changed = NONE, .absent = NONE};
+
+/* What was published, taken apart: one page, one table of two blocks. */
+struct forged {
+	struct pfs_sim *sim;
+	struct pfs_dir *dir;
+	struct pfs_manifest m;
+	struct pfs_manifest_object *page, *keys;
+	uint8_t *page_bytes, *keys_bytes;
+	struct pfs_key_block blocks[2];
+};
+
+static struct forged *take_apart(void)
+{
+	struct forged *f = calloc(1, sizeof(*f));
+
+	f->sim = pfs_sim_new();
+	publish_ok(pfs_sim_io(f->sim), &source);
+	f->dir = open_where(pfs_sim_io(f->sim));
+	assert_int_equal(read_generation(f->dir, &f->m), 1);
+	assert_int_equal(f->m.object_count, 2);
+	assert_int_equal(f->m.block_count, 2);
+	f->keys = &f->m.objects[0];
+	f->page = &f->m.objects[1];
+	f->keys_bytes = read_object(f->dir, &f->m, 0);
+	f->page_bytes = read_object(f->dir, &f->m, 1);
+	for (unsigned b = 0; b < 2; b++)
+		assert_int_equal(pfs_key_block_decode(&f->blocks[b],
+						      f->keys_bytes + f->m.blocks[b].off,
+						      f->m.blocks[b].len),
+				 0);
+	return f;
+}
+
+static void throw_away(struct forged *f)
+{
+	f->dir->ops->close_dir(f->dir);
+	pfs_manifest_free(&f->m);
+	free(f->page_bytes);
+	free(f->keys_bytes);
+	pfs_sim_free(f->sim);
+	free(f);
+}
+
+static struct pfs_key_entry *entry_of(struct forged *f, unsigned i)
+{
+	return &f->blocks[i >= NUMBERS].entries[i % NUMBERS];
+}
+
+static uint8_t *container_of(struct forged *f, unsigned i, struct pfs_container *c,
+			     struct pfs_container_base *base)
+{
+	const struct pfs_key_entry *e = entry_of(f, i);
+	uint8_t *bytes = f->page_bytes + f->page->head + e->off;
+	struct pfs_key key;
+
+	pfs_key_from_bytes(&key, f->blocks[i >= NUMBERS].kind, e->key);
+	*base = (struct pfs_container_base){key.kind, pfs_key_tag(&key), PFS_PUBLISHED_SEQ,
+					    f->page->base_mtime};
+	assert_int_equal(pfs_container_header_decode(c, bytes, e->len, e->len, base), 0);
+	return bytes;
+}
+
+/* With a good checksum. The tail is the key's, and must not be taken from what is written over. */
+static void write_header(struct forged *f, unsigned i, struct pfs_container *c,
+			 const struct pfs_container_base *base)
+{
+	uint8_t *bytes = f->page_bytes + f->page->head + entry_of(f, i)->off, tail[16];
+	size_t n;
+
+	memcpy(tail, c->tail.bytes, c->tail.len);
+	c->tail.bytes = tail;
+	n = pfs_container_header_encode(bytes, c, base, entry_of(f, i)->len);
+	assert_true(n == c->header_len || c->body_len == 0);
+	pfs_container_seal(bytes, n, c->body_len, c->flags, c->seq, base);
+}
+
+static void write_file(struct pfs_dir *dir, const char *name, const void *bytes, size_t len)
+{
+	struct pfs_file *file;
+
+	assert_int_equal(dir->ops->open(dir, name, PFS_IO_WRITE | PFS_IO_CREATE, &file), 0);
+	assert_int_equal(file->ops->write(file, bytes, len, 0), 0);
+	assert_int_equal(file->ops->truncate(file, len), 0);
+	dir->ops->close(file);
+}
+
+static void write_object(struct forged *f, const struct pfs_manifest_object *o,
+			 const uint8_t *bytes)
+{
+	char name[PFS_OBJECT_NAME_MAX];
+
+	for (uint64_t off = 0; off < o->len; off += PFS_CHUNK_LEN)
+		f->m.crcs[o->chunk + off / PFS_CHUNK_LEN] =
+			pfs_crc32c(0, bytes + off, pfs_min_u64(PFS_CHUNK_LEN, o->len - off));
+	pfs_object_name(name, o->role, o->hash);
+	write_file(f->dir, name, bytes, o->len);
+}
+
+/* Publishes it as it is now. */
+static void put_together(struct forged *f)
+{
+	struct pfs_current_generation current = {.generation = 1};
+	char text[PFS_CURRENT_LEN_MAX];
+	uint8_t *bytes;
+	size_t len;
+
+	for (unsigned b = 0; b < 2; b++) {
+		uint8_t block[PFS_KEY_BLOCK_LEN_MAX];
+
+		assert_int_equal(pfs_key_block_encode(block, &f->blocks[b]), f->m.blocks[b].len);
+		memcpy(f->keys_bytes + f->m.blocks[b].off, block, f->m.blocks[b].len);
+	}
+	write_object(f, f->keys, f->keys_bytes);
+	write_object(f, f->page, f->page_bytes);
+	assert_int_equal(pfs_manifest_encode(&f->m, &bytes, &len), 0);
+	write_file(f->dir, "generation-00000001", bytes, len);
+	current.len = len;
+	current.crc = pfs_crc32c(0, bytes, len);
+	free(bytes);
+	write_file(f->dir, PFS_CURRENT_NAME, text, pfs_current_encode(text, &current));
+}
+
+/* ---- what is forged ---- */
+
+static void other_raw_len(struct forged *f)
+{
+	entry_of(f, PLAIN)->raw_len++;
+}
+
+static void short_raw_len(struct forged *f)
+{
+	entry_of(f, BLOCKS)->raw_len = 20000; /* of a small document */
+}
+
+static void other_time(struct forged *f)
+{
+	for (unsigned i = 0; i < NUMBERS; i++)
+		entry_of(f, i)->mtime_ns++;
+}
+
+static void other_mode(struct forged *f)
+{
+	entry_of(f, OWNED)->mode ^= 040;
+}
+
+static void other_uid(struct forged *f)
+{
+	entry_of(f, OWNED)->uid++;
+}
+
+static void other_gid(struct forged *f)
+{
+	entry_of(f, OWNED)->gid++;
+}
+
+static void other_key(struct forged *f)
+{
+	entry_of(f, PLAIN)->key[7]++;
+	entry_of(f, PLAIN)->key[15]++;
+}
+
+static void other_lengths(struct forged *f)
+{
+	for (unsigned i = PLAIN + 1; i < NUMBERS; i++)
+		entry_of(f, i)->off--;
+	entry_of(f, PLAIN)->len--;
+	entry_of(f, PLAIN + 1)->len++;
+	for (unsigned i = PLAIN + 2; i < NUMBERS; i++)
+		entry_of(f, i)->off++;
+}
+
+static void longer_than_the_page(struct forged *f)
+{
+	entry_of(f, DOCS - 1)->len++;
+}
+
+static void other_ranks(struct forged *f)
+{
+	f->blocks[1].first++;
+}
+
+static void other_counts(struct forged *f)
+{
+	f->m.blocks[0].count--;
+	f->m.blocks[1].count++;
+}
+
+static void other_fence(struct forged *f)
+{
+	f->m.blocks[1].key[7]--;
+}
+
+static void lost_content(struct forged *f)
+{
+	struct pfs_container_base base;
+	struct pfs_container c;
+
+	container_of(f, PLAIN, &c, &base);
+	c.flags = PFS_CONTAINER_LOST;
+	c.body_len = 0;
+	write_header(f, PLAIN, &c, &base);
+}
+
+static void undecodable_body(struct forged *f)
+{
+	struct pfs_container_base base;
+	struct pfs_container c;
+	uint8_t *bytes = container_of(f, PACKED, &c, &base);
+
+	assert_true(c.flags & PFS_CONTAINER_LZ4);
+	memset(bytes + c.header_len, 0xff, c.body_len);
+	write_header(f, PACKED, &c, &base);
+}
+
+static uint8_t *table_of(struct forged *f, struct pfs_container *c)
+{
+	struct pfs_container_base base;
+	uint8_t *bytes = container_of(f, BLOCKS, c, &base);
+
+	assert_true(c->flags & PFS_CONTAINER_BLOCKS);
+	return bytes + c->header_len;
+}
+
+static void mad_table(struct forged *f)
+{
+	struct pfs_container c;
+
+	pfs_put_le32(table_of(f, &c), UINT32_MAX);
+}
+
+static void falling_table(struct forged *f)
+{
+	struct pfs_container c;
+	uint8_t *table = table_of(f, &c);
+
+	pfs_put_le32(table + 8, pfs_get_le32(table) - 1);
+}
+
+static void long_block(struct forged *f)
+{
+	struct pfs_container c;
+
+	/* More than the last block has, which lies within the body all the same. */
+	pfs_put_le32(table_of(f, &c), 0);
+}
+
+static void other_block_sum(struct forged *f)
+{
+	struct pfs_container c;
+
+	table_of(f, &c)[4] ^= 1;
+}
+
+static void undecodable_block(struct forged *f)
+{
+	struct pfs_container c;
+	uint8_t *table = table_of(f, &c), *stored = table + 16;
+	uint32_t end = pfs_get_le32(table);
+
+	memset(stored, 0xff, end);
+	pfs_put_le32(table + 4, pfs_block_crc(c.content, 0, end, stored, end));
+}
+
+static void other_raw_bytes(struct forged *f)
+{
+	f->m.raw_bytes++;
+}
+
+static void other_container_bytes(struct forged *f)
+{
+	f->m.container_bytes++;
+}
+
+static const struct forgery {
+	const char *name;
+	void (*make)(struct forged *f);
+	unsigned doc; /* whose reading gives err */
+	int err;
+	const char *says; /* the check */
+} forgeries[] = {
+	{"raw_len", other_raw_len, PLAIN, -EIO, "what its container says"},
+	{"raw_len of a large one", short_raw_len, BLOCKS, -EIO, "what its container says"},
+	{"time", other_time, PLAIN, 0, "what its container says"},
+	{"mode", other_mode, OWNED, 0, "what its container says"},
+	{"uid", other_uid, OWNED, 0, "what its container says"},
+	{"gid", other_gid, OWNED, 0, "what its container says"},
+	{"key", other_key, PLAIN, -ENOENT, "what its slot says"},
+	{"lengths", other_lengths, PLAIN, -EIO, "what its slot says"},
+	{"beyond the page", longer_than_the_page, DOCS - 1, -EIO, "table of keys is damaged"},
+	{"ranks", other_ranks, FIRST_UUID, -EIO, "table of keys is damaged"},
+	{"counts", other_counts, PLAIN, -EIO, "table of keys is damaged"},
+	{"fence", other_fence, FIRST_UUID, -EIO, "table of keys is damaged"},
+	{"lost content", lost_content, PLAIN, -EIO, "lost"},
+	{"undecodable body", undecodable_body, PACKED, -EIO, ""},
+	{"mad table of blocks", mad_table, BLOCKS, -EIO, ""},
+	{"falling table of blocks", falling_table, BLOCKS, -EIO, ""},
+	{"too long a block", long_block, BLOCKS, -EIO, ""},
+	{"sum of a block", other_block_sum, BLOCKS, -EIO, ""},
+	{"undecodable block", undecodable_block, BLOCKS, -EIO, ""},
+	{"raw bytes", other_raw_bytes, PLAIN, 0, "counts are not those"},
+	{"container bytes", other_container_bytes, PLAIN, 0, "counts are not those"},
+};
+
+/* ---- what is made of it ---- */
+
+struct findings {
+	char text[16384];
+	size_t len;
+	unsigned fatal, named;
+};
+
+static void note_finding(void *arg, const struct pfs_finding *finding)
+{
+	struct findings *f = arg;
+
+	f->fatal += finding->fatal;
+	f->named += finding->fatal && finding->key.kind != PFS_KEY_NONE;
+	f->len +=
+		(size_t)snprintf(f->text + f->len, sizeof(f->text) - f->len, "%s\n", finding->text);
+	if (f->len >= sizeof(f->text))
+		f->len = sizeof(f->text) - 1;
+}
+
+static struct pfs_store *open_forged(struct forged *f)
+{
+	const struct pfs_open_options options = {
+		.read_only = true, .io = pfs_sim_io(f->sim), .logger = no_log};
+	struct pfs_reason reason;
+	struct pfs_store *store;
+
+	assert_int_equal(pfs_store_open(&store, WHERE, &options, &reason), 0);
+	return store;
+}
+
+/* Right, or an error. */
+static int read_doc(struct pfs_store *store, unsigned i)
+{
+	struct pfs_attr attr = {0};
+	struct pfs_key key;
+	size_t len, n;
+	void *bytes;
+	char *data;
+	int err;
+
+	forged_doc(NULL, i, &key, &attr, &data, &len);
+	err = pfs_get(store, &key, &bytes, &n, NULL);
+	if (!err) {
+		assert_int_equal(n, len);
+		assert_memory_equal(bytes, data, len);
+		free(bytes);
+	}
+	free(data);
+	return err;
+}
+
+static void check_forged(struct forged *f, struct findings *found)
+{
+	struct pfs_check_result result;
+	struct pfs_reason reason;
+
+	*found = (struct findings){.len = 0};
+	assert_int_equal(pfs_check(WHERE, pfs_sim_io(f->sim), &no_log, note_finding, NULL, found,
+				   &result, &reason),
+			 0);
+}
+
+/* Proves: whatever is forged, nobody reads other bytes, what does not concern it is read, and the
+ * check says what is wrong, whether it has the object in memory or reads it again and again. */
+static void nothing_forged_is_shown(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(forgeries); i++) {
+		const struct forgery *forgery = &forgeries[i];
+		struct forged *f = take_apart();
+		struct findings found;
+		struct pfs_store *store;
+
+		forgery->make(f);
+		put_together(f);
+		store = open_forged(f);
+		for (unsigned doc = 0; doc < DOCS; doc++) {
+			int err = read_doc(store, doc);
+
+			if (doc == forgery->doc && err != forgery->err)
+				fail_msg("%s: %d", forgery->name, err);
+			assert_true(!err || err == forgery->err);
+		}
+		assert_int_equal(pfs_store_close(store), 0);
+		for (unsigned again = 0; again < 2; again++) {
+			whole_max = again ? 0 : ALL_WHOLE;
+			check_forged(f, &found);
+			if (!found.fatal || !strstr(found.text, forgery->says))
+				fail_msg("%s: the check says %s", forgery->name, found.text);
+		}
+		throw_away(f);
+	}
+}
+
+/* Proves: a block without a byte is one of zeros, as those are that a store has never written. */
+static void a_block_without_bytes_is_zeros(void **state)
+{
+	struct forged *f = take_apart();
+	struct pfs_container c;
+	uint8_t *table = table_of(f, &c);
+	uint32_t end = pfs_get_le32(table);
+	struct pfs_key key = pfs_key_num(10 * BLOCKS);
+	struct pfs_store *store;
+	uint8_t *bytes;
+	size_t len;
+
+	(void)state;
+	pfs_put_le32(table + 8, end);
+	pfs_put_le32(table + 12, pfs_block_crc(c.content, 1, end, table + 16 + end, 0));
+	put_together(f);
+	store = open_forged(f);
+	assert_int_equal(pfs_get(store, &key, (void **)&bytes, &len, NULL), 0);
+	assert_int_equal(len, 70000);
+	assert_true(bytes[PFS_BLOCK_LEN - 1] &&
+		    pfs_is_zero(bytes + PFS_BLOCK_LEN, 70000 - PFS_BLOCK_LEN));
+	free(bytes);
+	assert_int_equal(pfs_store_close(store), 0);
+	throw_away(f);
+}
+
+/* Proves: where the table of keys is damaged, documents are named from their slots and containers,
+ * as far as these are there; none is made up. */
+static void documents_are_named_without_their_keys(void **state)
+{
+	static const struct {
+		bool containers, slots;
+		unsigned named; /* those with numbers need no container */
+	} cases[] = {{false, false, DOCS}, {true, false, NUMBERS}, {true, true, 0}};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct forged *f = take_apart();
+		uint64_t slots = pfs_slot_offset(0);
+		struct findings found;
+
+		put_together(f);
+		if (cases[i].containers)
+			memset(f->page_bytes + f->page->head, 0xee,
+			       pfs_page_containers_len(f->page));
+		if (cases[i].slots)
+			memset(f->page_bytes + slots, 0xff, f->page->head - slots);
+		write_object(f, f->page, f->page_bytes);
+		memset(f->keys_bytes, 0xee, f->keys->len);
+		write_object(f, f->keys, f->keys_bytes);
+		for (unsigned again = 0; again < 2; again++) {
+			whole_max = again ? 0 : ALL_WHOLE;
+			check_forged(f, &found);
+			assert_true(found.fatal >= DOCS);
+			assert_non_null(strstr(found.text, "table of keys is damaged"));
+			assert_true(found.named >= cases[i].named);
+			assert_true(cases[i].named || !found.named);
+		}
+		throw_away(f);
+	}
+}
+
+struct failing {
+	uint64_t at, seen;
+	bool once;
+};
+
+static int fail_from(void *arg, const struct pfs_sim_step *step)
+{
+	struct failing *failing = arg;
+
+	if (step->kind != PFS_SIM_READ || strncmp(step->name, "page-", 5) != 0)
+		return 0;
+	failing->seen++;
+	return failing->once		      ? failing->seen == failing->at ? -EIO : 0
+	       : failing->seen >= failing->at ? -EIO
+					      : 0;
+}
+
+/* How many reads of the page there were; what the check says of it. */
+static uint64_t check_failing(struct failing *failing, struct findings *found)
+{
+	struct forged *f = take_apart();
+
+	failing->seen = 0;
+	pfs_sim_on_look(f->sim, fail_from, failing);
+	check_forged(f, found);
+	pfs_sim_on_look(f->sim, NULL, NULL);
+	throw_away(f);
+	return failing->seen;
+}
+
+/* Proves: a page that can't be read again is a finding, too, at whichever time; one that can be in
+ * the end is none, or is one, and named. */
+static void reading_again_may_fail(void **state)
+{
+	struct failing failing = {.at = UINT64_MAX};
+	struct findings found;
+	uint64_t reads;
+
+	(void)state;
+	whole_max = 0;
+	reads = check_failing(&failing, &found);
+	assert_int_equal(found.fatal, 0);
+	assert_in_range(reads, 3, 100);
+	for (failing.at = 1; failing.at <= reads; failing.at++) {
+		failing.once = false;
+		(void)check_failing(&failing, &found);
+		assert_true(found.fatal > 0);
+		failing.once = true;
+		(void)check_failing(&failing, &found);
+		assert_true(!found.fatal == !found.len);
+	}
+	whole_max = ALL_WHOLE;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_forged_is_shown),
+		cmocka_unit_test(a_block_without_bytes_is_zeros),
+		cmocka_unit_test(documents_are_named_without_their_keys),
+		cmocka_unit_test(reading_again_may_fail),
+	};
+
+	if (!pfs_hash_version()) {
+		print_message("NOT TESTED: this build has no libcrypto, so it publishes nothing\n");
+		return 0;
+	}
+	whole_max = ALL_WHOLE;
+	return cmocka_run_group_tests_name("forged collections", tests, NULL, NULL);
+}
