@@ -112,21 +112,18 @@ static struct pfs_object **object_bucket(struct pfs_chunk_cache *cache, const ch
 	return &cache->objects[pfs_crc32c(0, name, strlen(name)) % PFS_OBJECT_BUCKETS];
 }
 
-/* What is returned is to be closed without the lock. */
-static struct pfs_file *put_object(struct pfs_chunk_cache *cache, struct pfs_object *object)
+static void put_object(struct pfs_chunk_cache *cache, struct pfs_object *object)
 {
 	struct pfs_object **p = object_bucket(cache, object->name);
-	struct pfs_file *kept = object->kept;
 
 	if (--object->refs)
-		return NULL;
+		return;
+	/* The files that it was opened for have taken it back. */
+	(void)PFS_NEVER(&cache->logger, object->kept != NULL);
 	while (*p != object)
 		p = &(*p)->next;
 	*p = object->next;
-	if (kept)
-		cache->origins_kept--;
 	free(object);
-	return kept;
 }
 
 static struct pfs_object *get_object(struct pfs_chunk_cache *cache, const char *name, uint64_t size,
@@ -207,10 +204,7 @@ void pfs_cached_close(struct pfs_cached *file)
 	pthread_mutex_lock(&cache->lock);
 	pfs_prefetch_forget(file);
 	kept = take_kept(file);
-	if (!kept)
-		kept = put_object(cache, file->object);
-	else
-		(void)put_object(cache, file->object);
+	put_object(cache, file->object);
 	pthread_mutex_unlock(&cache->lock);
 	if (kept)
 		kept->ops->close(kept);
@@ -250,16 +244,12 @@ static void leave_table(struct pfs_chunk_cache *cache, struct pfs_chunk *chunk)
 }
 
 /* Without reference, and out of the list of recency. A chunk keeps its object, so that the address
- * of another does not become its name; the last one of an object closes nothing, because files hand
- * back what they had opened. */
+ * of another does not become its name. */
 static void free_chunk(struct pfs_chunk_cache *cache, struct pfs_chunk *chunk)
 {
-	struct pfs_file *kept;
-
 	if (chunk->in_table)
 		leave_table(cache, chunk);
-	kept = put_object(cache, chunk->object);
-	(void)PFS_NEVER(&cache->logger, kept != NULL);
+	put_object(cache, chunk->object);
 	free(chunk);
 }
 
@@ -317,8 +307,7 @@ void pfs_chunk_settle(struct pfs_chunk_cache *cache, struct pfs_chunk *chunk, in
 		chunk->err = err;
 	} else {
 		chunk->state = PFS_CHUNK_READY;
-		if (chunk->in_table)
-			cache->memory_used += chunk->len;
+		cache->memory_used += chunk->len;
 	}
 	pthread_cond_broadcast(&cache->done);
 	pthread_mutex_unlock(&cache->lock);
@@ -375,8 +364,6 @@ int pfs_chunk_window_wait(struct pfs_chunk_window *w)
 
 	pthread_mutex_lock(&cache->lock);
 	for (uint32_t i = 0; i < w->count && !err; i++) {
-		if (!w->chunks[i])
-			continue;
 		while (w->chunks[i]->state == PFS_CHUNK_LOADING)
 			pthread_cond_wait(&cache->done, &cache->lock);
 		if (w->chunks[i]->state == PFS_CHUNK_FAILED)

@@ -111,7 +111,7 @@ struct pfs_chunk_window {
 /* Takes references to the window's chunks, making those that are missing; with only_missing to
  * those alone. -ENOMEM, then there are none. */
 int pfs_chunk_window_claim(struct pfs_chunk_window *w, bool only_missing);
-/* Waits until none is LOADING: 0, or the error of the first that failed. */
+/* Waits until none is LOADING: 0, or the error of the first that failed. All are claimed. */
 int pfs_chunk_window_wait(struct pfs_chunk_window *w);
 void pfs_chunk_window_release(struct pfs_chunk_window *w);
 /* The outcome of a chunk that is ours. */

@@ -88,12 +88,12 @@ static void end_finished(struct pfs_http_client *client, struct running *running
 		struct pfs_http_attempt *attempt = NULL;
 		char *owner = NULL;
 
-		if (message->msg != CURLMSG_DONE)
-			continue;
-		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &owner);
-		attempt = (struct pfs_http_attempt *)(void *)owner;
-		leave(client, running, attempt); /* message is gone */
-		end_one(client, attempt, code, NULL);
+		if (message->msg == CURLMSG_DONE) {
+			curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &owner);
+			attempt = (struct pfs_http_attempt *)(void *)owner;
+			leave(client, running, attempt); /* message is gone */
+			end_one(client, attempt, code, NULL);
+		}
 	}
 }
 
@@ -133,12 +133,8 @@ void *pfs_http_loop(void *arg)
 		if (running.count == before) /* else there may be others whose turn it is */
 			curl_multi_poll(client->multi, NULL, 0, before ? LOOK_MS : 60000, NULL);
 	}
-	while (running.first) {
-		struct pfs_http_attempt *attempt = running.first;
-
-		leave(client, &running, attempt);
-		end_one(client, attempt, CURLE_ABORTED_BY_CALLBACK, NULL);
-	}
+	/* Nobody frees a client that he waits for. */
+	(void)PFS_NEVER(&client->logger, running.first != NULL);
 	return NULL;
 }
 #endif

@@ -19,6 +19,10 @@
 #define DICT_LEN_MIN 1024
 #define SAMPLE_LEN_MIN 16
 
+_Static_assert(PFS_TRAIN_POINTS_MIN / HOLD_OUT * (HOLD_OUT - 1) * SAMPLE_LEN_MIN / DICT_SHARE >=
+		       DICT_LEN_MIN,
+	       "samples that are enough are enough for a dictionary");
+
 int pfs_publish_sample(struct pfs_publish *p, const void *data, size_t len)
 {
 	if (p->dict_chosen || p->options.dict_off || len < SAMPLE_LEN_MIN ||
@@ -90,8 +94,6 @@ static int train_on(struct pfs_publish *p, uint8_t *bytes, size_t *lens, uint8_t
 		lens[count++] = p->sample_lens[i];
 	}
 	cap = pfs_min_u64(PFS_DICT_LEN_MAX, used / DICT_SHARE);
-	if (cap < DICT_LEN_MIN)
-		return -ENODATA;
 	n = pfs_train_samples(dict, cap, bytes, lens, count);
 	if (n < 0)
 		return (int)n;

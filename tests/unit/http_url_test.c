@@ -245,9 +245,139 @@ static void cut_pages(void **state)
 	}
 }
 
+/* What is set to a text of so many bytes is refused, whatever it is for. */
+static void expect_too_long(void **state, const char *variable, size_t len, const char *with)
+{
+	char *text = malloc(len + strlen(with) + 1);
+	struct pfs_reason reason = {.text = ""};
+	struct pfs_http_place place;
+
+	clear_environment(state);
+	setenv("AWS_ACCESS_KEY_ID", "KEY", 1);
+	setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
+	memcpy(text, with, strlen(with));
+	memset(text + strlen(with), 'a', len);
+	text[strlen(with) + len] = 0;
+	if (variable)
+		setenv(variable, text, 1);
+	assert_int_equal(pfs_http_place_parse(&place, variable ? "s3://bucket/p" : text, &reason),
+			 -EINVAL);
+	assert_true(reason.text[0]);
+	free(text);
+}
+
+/* Proves: what is too long for its place is refused, and never cut off; and so is what would not
+ * stand as it is in a request. */
+static void what_does_not_fit_is_refused(void **state)
+{
+	static const struct {
+		const char *variable, *value;
+	} odd[] = {{"AWS_ACCESS_KEY_ID", "a:b"},    {"AWS_ACCESS_KEY_ID", "a b"},
+		   {"AWS_SECRET_ACCESS_KEY", "\n"}, {"AWS_SESSION_TOKEN", "\x7f"},
+		   {"AWS_REGION", "a/b"},	    {"AWS_REGION", "\xc3\xa4"},
+		   {"AWS_ENDPOINT_URL", "http://"}, {"AWS_ENDPOINT_URL", "http://user@host"}};
+	char key[] = "s3://b-1/k";
+	struct pfs_http_place place;
+	char small[8];
+
+	expect_too_long(state, "AWS_REGION", 10000, "");
+	expect_too_long(state, "AWS_ACCESS_KEY_ID", 10000, "");
+	expect_too_long(state, "AWS_SECRET_ACCESS_KEY", 10000, "");
+	expect_too_long(state, "AWS_SESSION_TOKEN", 10000, "");
+	expect_too_long(state, "AWS_ENDPOINT_URL", PFS_HTTP_URL_MAX, "http://h/");
+	expect_too_long(state, NULL, PFS_HTTP_URL_MAX, "http://h/");
+	expect_too_long(state, NULL, PFS_HTTP_URL_MAX, "s3://b-1/");
+	expect_too_long(state, NULL, 256, "s3://");
+	for (size_t len = PFS_HTTP_URL_MAX - 80; len < PFS_HTTP_URL_MAX; len++) {
+		/* Longer by the endpoint, or by what is encoded. */
+		expect_too_long(state, NULL, len,
+				"s3://b-1/\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+				"\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+				"\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4");
+	}
+	clear_environment(state);
+	setenv("AWS_S3_ADDRESSING_STYLE", "virtual", 1);
+	for (size_t len = PFS_HTTP_URL_MAX - 7; len < PFS_HTTP_URL_MAX; len++) {
+		char *endpoint = malloc(len + 1);
+
+		memset(endpoint, 'a', len);
+		memcpy(endpoint, "http://", 7);
+		endpoint[len] = 0;
+		setenv("AWS_ENDPOINT_URL", endpoint, 1);
+		assert_int_equal(pfs_http_place_parse(&place, key, NULL), -EINVAL);
+		free(endpoint);
+	}
+	for (size_t i = 0; i < pfs_array_len(odd); i++) {
+		struct pfs_reason reason = {.text = ""};
+
+		clear_environment(state);
+		setenv("AWS_ACCESS_KEY_ID", "KEY", 1);
+		setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
+		setenv(odd[i].variable, odd[i].value, 1);
+		if (pfs_http_place_parse(&place, "s3://bucket/p", &reason) != -EINVAL)
+			fail_msg("%s=%s", odd[i].variable, odd[i].value);
+		assert_true(reason.text[0]);
+	}
+	clear_environment(state);
+	setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
+	setenv("AWS_ACCESS_KEY_ID", "", 1); /* is the same as none */
+	assert_int_equal(pfs_http_place_parse(&place, "s3://bucket", NULL), -EINVAL);
+	clear_environment(state);
+	assert_false(pfs_http_encode(small, sizeof(small), "12345678", false));
+	assert_false(pfs_http_encode(small, sizeof(small), "123456/", false));
+	assert_false(pfs_http_encode(small, 0, "", false));
+	assert_true(pfs_http_encode(small, sizeof(small), "1/23", true));
+	assert_string_equal(small, "1/23");
+}
+
+/* Proves: names of buckets that can't stand in a host's name stand in the path. */
+static void buckets_that_are_no_hosts(void **state)
+{
+	static const char *const names[] = {
+		"ab",	"-ab",	"ab-",
+		"Ab-c", "a_bc", "a123456789012345678901234567890123456789012345678901234567890123"};
+
+	for (size_t i = 0; i < pfs_array_len(names); i++) {
+		struct pfs_http_place place;
+		char location[128], url[256];
+
+		clear_environment(state);
+		snprintf(location, sizeof(location), "s3://%s/p", names[i]);
+		snprintf(url, sizeof(url), "https://s3.us-east-1.amazonaws.com/%s/p/", names[i]);
+		assert_int_equal(pfs_http_place_parse(&place, location, NULL), 0);
+		assert_string_equal(place.url, url);
+		setenv("AWS_S3_ADDRESSING_STYLE", "virtual", 1);
+		assert_int_equal(pfs_http_place_parse(&place, location, NULL), -EINVAL);
+	}
+	clear_environment(state);
+}
+
+/* Proves: whoever takes the names can stop a list; then there is no next page of it. */
+static void a_list_can_be_stopped(void **state)
+{
+	struct pfs_http_listing listing = {.prefix = "p/"};
+	struct names names = {.all = "", .answer = -EINTR};
+	char page[] = HEAD "<IsTruncated>true</IsTruncated>"
+			   "<NextContinuationToken>n</NextContinuationToken><Key>p/&apos;</Key>"
+			   "<Key>p/a%4D%4d</Key><Key>p/b</Key>";
+	char odd[] = HEAD "<IsTruncated>false</IsTruncated><Key>p/%4g</Key>";
+	char cut[] = HEAD "<IsTruncated>false</IsTruncated><Key>p/&am</Key><Key>p/%:0</Key>";
+
+	(void)state;
+	assert_int_equal(pfs_http_list_page(&listing, page, take_name, &names), -EINTR);
+	assert_string_equal(names.all, "aMM;");
+	assert_string_equal(listing.token, "");
+	assert_int_equal(pfs_http_list_page(&listing, odd, take_name, &names), -EBADMSG);
+	assert_int_equal(pfs_http_list_page(&listing, cut, take_name, &names), -EBADMSG);
+	assert_string_equal(names.all, "aMM;");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_does_not_fit_is_refused),
+		cmocka_unit_test(buckets_that_are_no_hosts),
+		cmocka_unit_test(a_list_can_be_stopped),
 		cmocka_unit_test_setup(plain_urls, clear_environment),
 		cmocka_unit_test(buckets),
 		cmocka_unit_test(credentials),

@@ -1,0 +1,305 @@
+/* storage/store_published.c: what the entry points of a store do of which a published collection
+ * has no more than a word; numbers and documents that it does not have; many blocks of keys. */
+#include "tests/unit/publish_helpers.h"
+
+#include "storage/published.h"
+#include "storage/store.h"
+
+#define NONE UINT64_MAX
+#define MANY 70000 /* documents: more blocks of keys than are kept */
+
+static const struct pfs_logger no_log = {.fn = publish_ignore_log};
+
+static void tiny_doc(const struct source *s, uint64_t i, struct pfs_key *key, struct pfs_attr *attr,
+		     char **data, size_t *len)
+{
+	(void)s;
+	*key = pfs_key_num(2 * i);
+	*attr = (struct pfs_attr){.mode = 0644, .mtime_ns = 5};
+	*len = 8;
+	*data = malloc(9);
+	snprintf(*data, 9, "%08llu", (unsigned long long)i);
+}
+
+static struct pfs_sim *published(uint64_t count)
+{
+	const struct source s = {.count = count, .doc = tiny_doc, .changed = NONE, .absent = NONE};
+	struct pfs_sim *sim = pfs_sim_new();
+
+	publish_ok(pfs_sim_io(sim), &s);
+	return sim;
+}
+
+static struct pfs_store *open_published(struct pfs_sim *sim)
+{
+	const struct pfs_open_options options = {
+		.read_only = true, .io = pfs_sim_io(sim), .logger = no_log};
+	struct pfs_reason reason;
+	struct pfs_store *store;
+
+	assert_int_equal(pfs_store_open(&store, WHERE, &options, &reason), 0);
+	return store;
+}
+
+/* Proves: several documents at once are each what it would be alone. */
+static void many_are_got_at_once(void **state)
+{
+	struct pfs_sim *sim = published(20);
+	struct pfs_store *store = open_published(sim);
+	const struct pfs_key keys[] = {pfs_key_num(0), pfs_key_num(3), pfs_key_num(38)};
+	struct pfs_got got[3];
+
+	(void)state;
+	pfs_get_many(store, keys, 3, got);
+	assert_true(got[0].err == 0 && got[1].err == -ENOENT && got[2].err == 0);
+	assert_null(got[1].data);
+	assert_int_equal(got[0].len, 8);
+	assert_int_equal(got[2].attr.size, 8);
+	assert_memory_equal(got[2].data, "00000019", 8);
+	free(got[0].data);
+	free(got[2].data);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a number that no generation has is that of nothing, whichever way it is asked for; giving
+ * numbers back one by one does nothing. */
+static void numbers_that_nobody_has(void **state)
+{
+	struct pfs_sim *sim = published(20);
+	struct pfs_store *store = open_published(sim);
+	const uint32_t numbers[] = {0, 1, PFS_OBJECT_FIRST + 20, UINT32_MAX};
+	struct pfs_key key = pfs_key_num(0);
+	struct pfs_listed listed[3];
+	struct pfs_attr attr;
+	uint32_t object;
+	uint8_t byte;
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(numbers); i++) {
+		assert_int_equal(pfs_getattr(store, numbers[i], &attr), -ENOENT);
+		assert_int_equal(pfs_object_key(store, numbers[i], &key), -ENOENT);
+		assert_int_equal(pfs_read(store, numbers[i], 0, &byte, 1), -ENOENT);
+	}
+	assert_int_equal(pfs_list(store, UINT64_C(1) << 33, listed, 3), -ESTALE);
+	key = pfs_key_num(38);
+	assert_int_equal(pfs_lookup(store, &key, NULL, NULL), 0);
+	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	pfs_release(store, object);
+	assert_int_equal(pfs_tidy(store, object), -EALREADY);
+	assert_int_equal(pfs_read(store, object, 7, &byte, 1), 1);
+	assert_int_equal(byte, '9');
+	assert_int_equal(pfs_list(store, object, listed, 3), 0);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: what a snapshot does not have is not there, by each way to ask it. */
+static void snapshots_have_no_more(void **state)
+{
+	struct pfs_sim *sim = published(20);
+	struct pfs_store *store = open_published(sim);
+	struct pfs_key absent = pfs_key_num(39), scratch, there = pfs_key_num(38);
+	struct pfs_snapshot_name names[8];
+	struct pfs_snapshot *snapshot;
+	uint64_t sequence = 5, size = 5;
+	uint8_t byte;
+	bool line;
+	size_t len;
+	void *data;
+
+	(void)state;
+	assert_int_equal(pfs_key_parse(&scratch, "scratch", 7), 0);
+	assert_int_equal(pfs_snapshot_open(store, &snapshot), 0);
+	assert_int_equal(pfs_snapshot_lookup_change(snapshot, &absent, NULL, &sequence), -ENOENT);
+	assert_int_equal(sequence, 0);
+	assert_int_equal(pfs_snapshot_lookup_change(snapshot, &there, NULL, &sequence), 0);
+	assert_int_equal(sequence, 1);
+	assert_int_equal(pfs_snapshot_glance(snapshot, &scratch, &size, &line), -ENOENT);
+	assert_int_equal(size, 0);
+	assert_int_equal(pfs_snapshot_read(snapshot, &absent, 0, &byte, 1), -ENOENT);
+	assert_int_equal(pfs_snapshot_get(snapshot, &absent, &data, &len, NULL), -ENOENT);
+	assert_int_equal(pfs_snapshot_list(snapshot, 20, names, 8), 0);
+	assert_int_equal(pfs_snapshot_list(snapshot, 18, names, 8), 2);
+	pfs_snapshot_close(snapshot);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: more blocks of keys than are kept are read anew when they are wanted again, also while a
+ * newer generation takes the place of theirs. */
+static void blocks_that_are_not_kept_come_anew(void **state)
+{
+	struct pfs_sim *sim = published(publish_takes_samples() ? MANY / 50 : MANY);
+	const struct source small = {.count = 10, .doc = tiny_doc, .changed = NONE, .absent = NONE};
+	struct pfs_store *store = open_published(sim);
+	struct pfs_listed *listed = calloc(1000, sizeof(*listed));
+	struct pfs_refreshed refreshed;
+	struct pfs_key key = pfs_key_num(0);
+	uint64_t after = 0, count;
+	uint32_t object;
+	ssize_t n;
+
+	(void)state;
+	for (unsigned round = 0; round < 2; round++) {
+		for (after = count = 0; (n = pfs_list(store, after, listed, 1000)) > 0;
+		     count += (uint64_t)n) {
+			assert_int_equal(listed[0].key.num, 2 * count);
+			after = listed[n - 1].cookie;
+		}
+		assert_int_equal(n, 0);
+		assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	}
+	for (unsigned generation = 0; generation < 3; generation++) {
+		struct source s = small;
+
+		s.count += generation;
+		publish_ok(pfs_sim_io(sim), &s);
+		assert_int_equal(pfs_store_refresh(store, &refreshed), 0);
+		assert_true(refreshed.changed);
+		pfs_store_forget(store, refreshed.first);
+		assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	free(listed);
+	pfs_sim_free(sim);
+}
+
+/* Proves: counts of what came from the origin are those of a published collection alone. */
+static void only_collections_have_an_origin(void **state)
+{
+	struct pfs_sim *sim = published(20);
+	const struct pfs_open_options options = {
+		.io = pfs_sim_io(sim), .manual = true, .logger = no_log};
+	struct pfs_store *store = open_published(sim);
+	struct pfs_create_options create = {.io = pfs_sim_io(sim)};
+	struct pfs_key key = pfs_key_num(4);
+	struct pfs_remote_stat stat;
+	struct pfs_reason reason;
+	uint8_t byte;
+	uint32_t object;
+
+	(void)state;
+	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	assert_int_equal(pfs_read(store, object, 0, &byte, 1), 1);
+	assert_int_equal(pfs_store_remote_stat(store, &stat), 0);
+	assert_true(stat.fetches > 0 && stat.fetched_bytes > 0 && stat.failed == 0);
+	assert_int_equal(pfs_store_close(store), 0);
+	assert_int_equal(pfs_store_create("store", &create, &reason), 0);
+	assert_int_equal(pfs_store_open(&store, "store", &options, &reason), 0);
+	assert_int_equal(pfs_store_remote_stat(store, &stat), -EOPNOTSUPP);
+	assert_true(pfs_is_zero(&stat, sizeof(stat)));
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a location that can't be one is refused; what it may hold is not repeated. */
+static void urls_that_are_none(void **state)
+{
+	const struct pfs_open_options options = {.read_only = true, .logger = no_log};
+	struct pfs_reason reason;
+	struct pfs_store *store;
+
+	(void)state;
+	assert_int_equal(!pfs_store_http(), 0);
+	assert_int_equal(pfs_store_open(&store, "http://me:secret@host/", &options, &reason),
+			 -EINVAL);
+	assert_null(store);
+	assert_non_null(strstr(reason.text, "can't be used"));
+	assert_null(strstr(reason.text, "secret"));
+	assert_false(pfs_published_is_here("/", NULL));
+	assert_false(pfs_published_is_here("/nowhere at all", NULL));
+	assert_true(pfs_published_is_here("gopher://x", NULL));
+}
+
+/* The collection's files as they are when its dictionary has another number, or is not named. */
+static void forge_dictionary(struct pfs_dir *dir, bool unnamed)
+{
+	struct pfs_current_generation current = {.generation = 1};
+	char text[PFS_CURRENT_LEN_MAX];
+	struct pfs_manifest m;
+	struct pfs_file *file;
+	uint8_t *bytes;
+	size_t len;
+
+	assert_int_equal(read_generation(dir, &m), 1);
+	assert_int_equal(m.objects[0].role, PFS_OBJECT_DICT);
+	m.objects[0].count++;
+	if (unnamed) {
+		m.object_count--;
+		m.chunk_count--;
+		memmove(m.objects, m.objects + 1, m.object_count * sizeof(*m.objects));
+		memmove(m.crcs, m.crcs + 1, m.chunk_count * sizeof(*m.crcs));
+	}
+	assert_int_equal(pfs_manifest_encode(&m, &bytes, &len), 0);
+	pfs_manifest_free(&m);
+	current.len = len;
+	current.crc = pfs_crc32c(0, bytes, len);
+	assert_int_equal(dir->ops->open(dir, "generation-00000001", PFS_IO_WRITE, &file), 0);
+	assert_int_equal(file->ops->truncate(file, len), 0);
+	assert_int_equal(file->ops->write(file, bytes, len, 0), 0);
+	dir->ops->close(file);
+	free(bytes);
+	len = pfs_current_encode(text, &current);
+	assert_int_equal(dir->ops->open(dir, PFS_CURRENT_NAME, PFS_IO_WRITE, &file), 0);
+	assert_int_equal(file->ops->write(file, text, len, 0), 0);
+	dir->ops->close(file);
+}
+
+static void count_finding(void *arg, const struct pfs_finding *finding)
+{
+	*(unsigned *)arg += finding->fatal && finding->key.kind != PFS_KEY_NONE;
+}
+
+/* Proves: documents that were packed with a dictionary are not decoded with another one, or
+ * without: they are an error, and the check names them. */
+static void documents_need_their_dictionary(void **state)
+{
+	const struct source s = {
+		.count = 3100, .doc = record_doc, .changed = NONE, .absent = NONE, .size = 300};
+
+	(void)state;
+	for (unsigned unnamed = 0; unnamed < 2 && pfs_store_trainer(); unnamed++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_key key = pfs_key_num(3);
+		struct pfs_check_result result;
+		struct pfs_reason reason;
+		struct pfs_store *store;
+		struct pfs_dir *dir;
+		unsigned named = 0;
+		size_t len;
+		void *data;
+
+		assert_true(publish_ok(pfs_sim_io(sim), &s).trained);
+		dir = open_where(pfs_sim_io(sim));
+		forge_dictionary(dir, unnamed);
+		dir->ops->close_dir(dir);
+		store = open_published(sim);
+		assert_int_equal(pfs_get(store, &key, &data, &len, NULL), -EIO);
+		assert_int_equal(pfs_store_close(store), 0);
+		assert_int_equal(pfs_check(WHERE, pfs_sim_io(sim), &no_log, count_finding, NULL,
+					   &named, &result, &reason),
+				 0);
+		assert_true(named > s.count / 2);
+		pfs_sim_free(sim);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(many_are_got_at_once),
+		cmocka_unit_test(numbers_that_nobody_has),
+		cmocka_unit_test(snapshots_have_no_more),
+		cmocka_unit_test(blocks_that_are_not_kept_come_anew),
+		cmocka_unit_test(only_collections_have_an_origin),
+		cmocka_unit_test(urls_that_are_none),
+		cmocka_unit_test(documents_need_their_dictionary),
+	};
+
+	if (!pfs_hash_version() || !pfs_store_http()) {
+		print_message("NOT TESTED: this build has no libcrypto, or no libcurl\n");
+		return 0;
+	}
+	return cmocka_run_group_tests_name("collections as stores", tests, NULL, NULL);
+}
