@@ -452,6 +452,86 @@ static void names_are_checked(void **state)
 	free_origin(origin);
 }
 
+/* Proves: a chunk that is dropped while a read has it already, and waits for the next one, is right
+ * in that read, and comes anew for others. */
+static void what_is_dropped_stays_with_its_reader(void **state)
+{
+	struct origin *origin = make_origin(1, 2 * CHUNK);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+	struct pfs_cached *file = open_object(cache, origin, 0);
+	struct reader reader = {
+		.file = file, .object = &origin->objects[0], .off = 0, .len = 2 * CHUNK};
+
+	(void)state;
+	assert_int_equal(read_right(file, &origin->objects[0], 0, CHUNK), 0);
+	set_shut(origin, true);
+	assert_int_equal(pthread_create(&reader.thread, NULL, read_in_thread, &reader), 0);
+	wait_for_waiting(origin, 1);
+	pfs_cached_drop(file, 0, 2 * CHUNK); /* of which the second is only coming */
+	set_shut(origin, false);
+	pthread_join(reader.thread, NULL);
+	assert_int_equal(reader.err, 0);
+	assert_int_equal(origin->reads, 2);
+	assert_int_equal(read_right(file, &origin->objects[0], 0, 2 * CHUNK), 0);
+	assert_int_equal(origin->reads, 3);
+	pfs_cached_close(file);
+	pfs_chunk_cache_close(cache);
+	free_origin(origin);
+}
+
+/* Proves: more than can be remembered is not prefetched, and read all the same; what lies beyond
+ * the end, or is nothing, is neither prefetched nor dropped. */
+static void prefetching_is_bounded(void **state)
+{
+	const struct pfs_chunk_cache_options options = {
+		.threads = 100000, .logger = {.fn = take_message, .arg = &messages}};
+	struct origin *origin = make_origin(1, 3 * CHUNK);
+	struct pfs_chunk_cache *cache;
+	struct pfs_cached *file;
+
+	(void)state;
+	assert_int_equal(pfs_chunk_cache_open(&cache, &options), 0);
+	file = open_object(cache, origin, 0);
+	pfs_cached_prefetch(file, 3 * CHUNK, 1);
+	pfs_cached_prefetch(file, UINT64_MAX, UINT64_MAX);
+	pfs_cached_prefetch(file, 0, 0);
+	pfs_cached_drop(file, 0, 0);
+	pfs_cached_drop(file, UINT64_MAX, UINT64_MAX);
+	set_shut(origin, true);
+	for (unsigned i = 0; i < 2000; i++)
+		pfs_cached_prefetch(file, CHUNK * (i % 3), 1);
+	wait_for_waiting(origin, 3);
+	assert_int_equal(waiting_now(origin), 3);
+	set_shut(origin, false);
+	assert_int_equal(read_right(file, &origin->objects[0], 0, 3 * CHUNK), 0);
+	pfs_cached_close(file);
+	assert_int_equal(origin->reads, 3);
+	pfs_chunk_cache_close(cache);
+	free_origin(origin);
+}
+
+/* Proves: sizes that no file has are refused. */
+static void sizes_are_checked(void **state)
+{
+	static const uint64_t sizes[] = {UINT64_MAX, (uint64_t)INT64_MAX + 1,
+					 (UINT64_C(1) << 48) + 1};
+	struct origin *origin = make_origin(1, CHUNK);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+	struct pfs_cached *file = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(sizes); i++) {
+		assert_int_equal(pfs_cached_open(cache, &origin->base, origin->objects[0].name,
+						 sizes[i], origin->objects[0].crcs, &file),
+				 -EINVAL);
+		assert_null(file);
+	}
+	pfs_cached_close(NULL);
+	pfs_chunk_cache_close(cache);
+	pfs_chunk_cache_close(NULL);
+	free_origin(origin);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -469,6 +549,9 @@ int main(void)
 		cmocka_unit_test(dropped_chunks_come_anew),
 		cmocka_unit_test(files_of_one_object_share),
 		cmocka_unit_test(names_are_checked),
+		cmocka_unit_test(what_is_dropped_stays_with_its_reader),
+		cmocka_unit_test(prefetching_is_bounded),
+		cmocka_unit_test(sizes_are_checked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -463,6 +463,105 @@ static void current_is_exact(void **state)
 	assert_int_equal(pfs_current_decode(&got, copy, len), -EPROTONOSUPPORT);
 }
 
+/* What decoding gives for a manifest that is encoded as it stands. */
+static int encode_and_decode(struct pfs_manifest *m)
+{
+	struct pfs_manifest back;
+	const char *why;
+	uint8_t *bytes;
+	size_t len;
+	int err;
+
+	assert_int_equal(pfs_manifest_encode(m, &bytes, &len), 0);
+	err = pfs_manifest_decode(&back, bytes, len, &why);
+	assert_true(!err == !why[0]);
+	pfs_manifest_free(&back);
+	free(bytes);
+	pfs_manifest_free(m);
+	return err;
+}
+
+/* Proves: a table of keys that goes on in an object that there is not, of either role, or ends
+ * before its objects do, is refused; so are objects in another order, or of no role. */
+static void tables_end_with_their_objects(void **state)
+{
+	struct pfs_manifest m = make();
+
+	(void)state;
+	assert_int_equal(encode_and_decode(&m), 0);
+	/* One object of keys less than there are beginnings. */
+	m = make();
+	m.objects[2].role = PFS_OBJECT_PAGE;
+	assert_int_equal(encode_and_decode(&m), -EUCLEAN);
+	m = make();
+	m.chunk_count -= pfs_chunks_of(m.objects[2].len);
+	memmove(&m.objects[2], &m.objects[3], PAGES * sizeof(*m.objects));
+	m.object_count--;
+	assert_int_equal(encode_and_decode(&m), -EUCLEAN);
+	/* One page less. */
+	m = make();
+	m.object_count--;
+	m.chunk_count -= pfs_chunks_of(m.objects[OBJECTS - 1].len);
+	assert_int_equal(encode_and_decode(&m), -EUCLEAN);
+	/* Documents, or blocks, less than there are. */
+	m = make();
+	m.points++;
+	assert_int_equal(encode_and_decode(&m), -EUCLEAN);
+	m = make();
+	m.points -= m.blocks[BLOCK_COUNT - 1].count;
+	m.block_count--;
+	assert_int_equal(encode_and_decode(&m), -EUCLEAN);
+	m = make();
+	m.points -= m.objects[OBJECTS - 1].count;
+	m.block_count -= BLOCKS_OF_PAGE;
+	assert_int_equal(encode_and_decode(&m), -EUCLEAN);
+	m = make();
+	m.objects[1].role = 77;
+	assert_int_equal(encode_and_decode(&m), -EUCLEAN);
+	m = make();
+	m.objects[1].role = PFS_OBJECT_DICT;
+	assert_int_equal(encode_and_decode(&m), -EUCLEAN);
+	m = make();
+	m.objects[1].head = 1;
+	assert_int_equal(encode_and_decode(&m), -EUCLEAN);
+	m = make();
+	m.objects[1].len = 0;
+	assert_int_equal(encode_and_decode(&m), -EUCLEAN);
+}
+
+/* Proves: more documents than there are numbers for can't be said. */
+static void too_much_is_not_encoded(void **state)
+{
+	struct pfs_manifest m = make();
+	uint8_t *bytes = (uint8_t *)&m;
+	size_t len = 1;
+
+	(void)state;
+	m.points = PFS_PUBLISHED_POINTS_MAX + 1;
+	assert_int_equal(pfs_manifest_encode(&m, &bytes, &len), -EFBIG);
+	assert_true(!bytes && !len);
+	m.points = 1;
+	m.chunk_count = PFS_MANIFEST_LEN_MAX;
+	assert_int_equal(pfs_manifest_encode(&m, &bytes, &len), -EFBIG);
+	pfs_manifest_free(&m);
+}
+
+/* Proves: a `current` that is as long as none is, or not quite what is written, is refused. */
+static void current_is_short(void **state)
+{
+	struct pfs_current_generation c = {.generation = 3, .len = 77, .crc = 5};
+	char text[2 * PFS_CURRENT_LEN_MAX];
+	size_t len = pfs_current_encode(text, &c);
+
+	(void)state;
+	memset(text + len, '\n', sizeof(text) - len);
+	assert_int_equal(pfs_current_decode(&c, text, len), 0);
+	assert_int_equal(pfs_current_decode(&c, text, len + 1), -EUCLEAN);
+	assert_int_equal(pfs_current_decode(&c, text, PFS_CURRENT_LEN_MAX), -EUCLEAN);
+	assert_int_equal(pfs_current_decode(&c, text, sizeof(text)), -EUCLEAN);
+	assert_int_equal(c.generation, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -475,6 +574,9 @@ int main(void)
 		cmocka_unit_test(a_newer_one_is_told),
 		cmocka_unit_test(names_are_canonical),
 		cmocka_unit_test(current_is_exact),
+		cmocka_unit_test(tables_end_with_their_objects),
+		cmocka_unit_test(too_much_is_not_encoded),
+		cmocka_unit_test(current_is_short),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
