@@ -1,0 +1,295 @@
+/* storage/publish*.c: what is odd but allowed, and the ends of what can be published. */
+#include "tests/unit/publish_helpers.h"
+
+#include "storage/store.h"
+#include "storage/train.h"
+
+#define NONE UINT64_MAX
+
+static struct source small_source(unsigned version)
+{
+	return (struct source){.count = 10,
+			       .doc = odd_doc,
+			       .changed = version ? 4 : NONE,
+			       .absent = NONE,
+			       .version = version};
+}
+
+static int publish_with(struct pfs_sim *sim, const struct pfs_publish_options *options,
+			unsigned version, struct pfs_publish_result *result)
+{
+	const struct source s = small_source(version);
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+	int err = publish_to(dir, &s, options, 0, result, NULL);
+
+	dir->ops->close_dir(dir);
+	return err;
+}
+
+static void write_file(struct pfs_dir *dir, const char *name, const void *bytes, size_t len)
+{
+	struct pfs_file *file;
+
+	assert_int_equal(dir->ops->open(dir, name, PFS_IO_WRITE | PFS_IO_CREATE, &file), 0);
+	assert_int_equal(file->ops->truncate(file, len), 0);
+	assert_int_equal(file->ops->write(file, bytes, len, 0), 0);
+	dir->ops->close(file);
+}
+
+/* Proves: with other defaults, or from another store that is adopted, it is another generation, of
+ * the same documents; the same again is none. */
+static void what_documents_are_read_with_is_content(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_publish_options options = publish_options();
+	struct pfs_publish_result result;
+	uint32_t generation = 1;
+
+	(void)state;
+	assert_int_equal(publish_with(sim, &options, 0, &result), 0);
+	for (unsigned way = 0; way < 4; way++) {
+		options.adopt = way == 3;
+		if (way == 0)
+			options.defaults.uid = 5;
+		else if (way == 1)
+			options.defaults.gid = 6;
+		else if (way == 2)
+			options.defaults.mode = 0600;
+		else
+			options.source[3]++;
+		assert_int_equal(publish_with(sim, &options, 0, &result), 0);
+		assert_false(result.unchanged);
+		assert_int_equal(result.generation, ++generation);
+		assert_int_equal(publish_with(sim, &options, 0, &result), 0);
+		assert_true(result.unchanged);
+	}
+	options.adopt = false;
+	options.source[3]++;
+	assert_int_equal(publish_with(sim, &options, 0, &result), -EEXIST);
+	pfs_sim_free(sim);
+}
+
+/* Makes the current generation one of that number. */
+static void renumber(struct pfs_sim *sim, uint32_t generation)
+{
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+	struct pfs_current_generation current = {.generation = generation};
+	char text[PFS_CURRENT_LEN_MAX], name[PFS_OBJECT_NAME_MAX];
+	struct pfs_manifest m;
+	uint8_t *bytes;
+	size_t len;
+
+	assert_true(read_generation(dir, &m) > 0);
+	m.generation = generation;
+	assert_int_equal(pfs_manifest_encode(&m, &bytes, &len), 0);
+	pfs_manifest_free(&m);
+	pfs_generation_name(name, generation);
+	write_file(dir, name, bytes, len);
+	current.len = len;
+	current.crc = pfs_crc32c(0, bytes, len);
+	free(bytes);
+	write_file(dir, PFS_CURRENT_NAME, text, pfs_current_encode(text, &current));
+	dir->ops->close_dir(dir);
+}
+
+/* Proves: behind the last generation there is a number for, nothing is published, and it stays. */
+static void generations_end(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_publish_options options = publish_options();
+	struct source s = small_source(1);
+	struct pfs_publish_result result;
+
+	(void)state;
+	assert_int_equal(publish_with(sim, &options, 0, &result), 0);
+	renumber(sim, PFS_GENERATION_MAX - 1);
+	assert_int_equal(publish_with(sim, &options, 1, &result), 0);
+	assert_int_equal(result.generation, PFS_GENERATION_MAX);
+	assert_int_equal(publish_with(sim, &options, 2, &result), -EFBIG);
+	assert_int_equal(verify_in(pfs_sim_io(sim), &s), PFS_GENERATION_MAX);
+	pfs_sim_free(sim);
+}
+
+/* ---- pruning ---- */
+
+static int begin(struct pfs_dir *dir, struct pfs_publish **publish)
+{
+	const struct pfs_publish_options options = publish_options();
+	struct pfs_reason reason;
+
+	return pfs_publish_begin(publish, dir, WHERE, &options, &reason);
+}
+
+static void add_all(struct pfs_publish *publish, unsigned version)
+{
+	const struct source s = small_source(version);
+
+	for (uint64_t i = 0; i < s.count; i++) {
+		struct pfs_attr attr = {0};
+		struct pfs_key key;
+		char *data;
+		size_t len;
+
+		s.doc(&s, i, &key, &attr, &data, &len);
+		assert_int_equal(pfs_publish_add(publish, &key, &attr, data, len), 0);
+		free(data);
+	}
+}
+
+/* How doomed files behave. */
+static int fail_doomed(void *arg, const struct pfs_sim_step *step)
+{
+	const char *kind = arg;
+
+	if (strncmp(step->name, "keys-", 5) != 0 || !strstr(step->name, ".tmp"))
+		return 0;
+	if (step->kind == PFS_SIM_UNLINK)
+		return strcmp(kind, "gone") == 0 ? -ENOENT : 0;
+	return step->kind == PFS_SIM_OPEN && strcmp(kind, "closed") == 0 ? -EACCES : 0;
+}
+
+/* Proves: pruning removes any number of leftovers, counts what it removed itself and the bytes that
+ * it could look at; names that are too long to be its own stay, and so does everything before
+ * something was published. */
+static void leftovers_are_removed_and_counted(void **state)
+{
+	static const char *const kinds[] = {"usual", "gone", "closed"};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(kinds); i++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+		struct pfs_publish_result result;
+		struct pfs_prune_result pruned;
+		struct pfs_publish *publish;
+		struct pfs_file *file;
+		char name[128];
+
+		assert_int_equal(begin(dir, &publish), 0);
+		add_all(publish, 0);
+		assert_int_equal(pfs_publish_prune(publish, 1, &pruned), -EINVAL);
+		assert_int_equal(pfs_publish_commit(publish, &result), 0);
+		assert_int_equal(pfs_publish_prune(publish, 0, &pruned), -EINVAL);
+		for (unsigned n = 0; n < 300; n++) {
+			snprintf(name, sizeof(name), "keys-%u.tmp", n);
+			write_file(dir, name, "12345", 5);
+		}
+		memset(name, 'x', 90);
+		memcpy(name + 90, ".tmp", 5);
+		write_file(dir, name, "1", 1);
+		pfs_sim_on_step(sim, fail_doomed, (void *)(uintptr_t)kinds[i]);
+		pfs_sim_on_look(sim, fail_doomed, (void *)(uintptr_t)kinds[i]);
+		assert_int_equal(pfs_publish_prune(publish, 1, &pruned), 0);
+		pfs_sim_on_step(sim, NULL, NULL);
+		pfs_sim_on_look(sim, NULL, NULL);
+		assert_int_equal(pruned.generations, 0);
+		assert_int_equal(pruned.objects, i == 1 ? 0 : 300);
+		assert_int_equal(pruned.bytes, i == 0 ? 1500 : 0);
+		assert_int_equal(dir->ops->open(dir, name, 0, &file), 0);
+		dir->ops->close(file);
+		pfs_publish_end(publish);
+		pfs_publish_end(NULL);
+		dir->ops->close_dir(dir);
+		pfs_sim_free(sim);
+	}
+}
+
+/* ---- dictionaries ---- */
+
+/* Proves: no more samples are taken than are needed, in number and in bytes, and none that is too
+ * short or too long; too few make no dictionary. */
+static void samples_are_bounded(void **state)
+{
+	static char bytes[PFS_PUBLISH_SAMPLE_LEN_MAX + 1];
+
+	(void)state;
+	for (unsigned way = 0; way < 4; way++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+		struct pfs_publish_result result;
+		struct pfs_publish *publish;
+		size_t len = way == 0 ? 20 : way == 1 ? PFS_PUBLISH_SAMPLE_LEN_MAX : 100;
+		unsigned count = way == 0   ? PFS_PUBLISH_SAMPLE_COUNT + 10
+				 : way == 1 ? 60
+				 : way == 2 ? PFS_TRAIN_POINTS_MIN - 1
+					    : PFS_TRAIN_POINTS_MIN + 5;
+
+		assert_int_equal(begin(dir, &publish), 0);
+		for (unsigned i = 0; i < count; i++) {
+			memset(bytes, (char)('a' + i % 26), len);
+			assert_int_equal(pfs_publish_sample(publish, bytes, len), 0);
+		}
+		assert_int_equal(pfs_publish_sample(publish, bytes, 0), 0);
+		assert_int_equal(pfs_publish_sample(publish, bytes, sizeof(bytes)), 0);
+		if (way >= 2) {
+			add_all(publish, 0);
+			/* Too late. */
+			assert_int_equal(pfs_publish_sample(publish, bytes, 50), 0);
+			assert_int_equal(pfs_publish_commit(publish, &result), 0);
+			assert_false(result.trained);
+		}
+		pfs_publish_end(publish);
+		dir->ops->close_dir(dir);
+		pfs_sim_free(sim);
+	}
+}
+
+static void record(const struct source *s, uint64_t i, struct pfs_key *key, struct pfs_attr *attr,
+		   char **data, size_t *len)
+{
+	record_doc(s, i, key, attr, data, len);
+}
+
+/* Proves: a dictionary that can't be read any more, because it is damaged or cut off, is made again
+ * when it is needed, and what was packed with it stays. */
+static void a_damaged_dictionary_is_made_again(void **state)
+{
+	const struct source s = {
+		.count = 3100, .doc = record, .changed = NONE, .absent = NONE, .size = 300};
+
+	(void)state;
+	for (unsigned way = 0; way < 2 && pfs_train_version(); way++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_dir *dir;
+		char name[PFS_OBJECT_NAME_MAX];
+		struct pfs_publish_result result;
+		struct pfs_publish_options options = publish_options();
+		struct pfs_manifest m;
+		struct pfs_file *file;
+
+		assert_true(publish_ok(pfs_sim_io(sim), &s).trained);
+		dir = open_where(pfs_sim_io(sim));
+		assert_int_equal(read_generation(dir, &m), 1);
+		pfs_object_name(name, m.objects[0].role, m.objects[0].hash);
+		pfs_manifest_free(&m);
+		assert_int_equal(dir->ops->open(dir, name, PFS_IO_WRITE, &file), 0);
+		if (way == 0)
+			assert_int_equal(file->ops->write(file, "\xff\xff\xff\xff", 4, 100), 0);
+		else
+			assert_int_equal(file->ops->truncate(file, 100), 0);
+		dir->ops->close(file);
+		assert_int_equal(publish_to(dir, &s, &options, 0, &result, NULL), 0);
+		assert_true(result.trained);
+		if (way == 1) /* whole again */
+			verify_published(dir, &s);
+		dir->ops->close_dir(dir);
+		pfs_sim_free(sim);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_documents_are_read_with_is_content),
+		cmocka_unit_test(generations_end),
+		cmocka_unit_test(leftovers_are_removed_and_counted),
+		cmocka_unit_test(samples_are_bounded),
+		cmocka_unit_test(a_damaged_dictionary_is_made_again),
+	};
+
+	if (!pfs_hash_version()) {
+		print_message("NOT TESTED: this build has no libcrypto, so it publishes nothing\n");
+		return 0;
+	}
+	return cmocka_run_group_tests_name("publishing at its ends", tests, NULL, NULL);
+}
