@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "storage/base.h"
+#include "storage/exit_codes.h"
 
 /* Proves: integers lie little-endian at any address, and are read back as they were put. */
 static void integers_are_little_endian_at_any_address(void **state)
@@ -147,9 +148,34 @@ static void mixer_is_the_published_bijection(void **state)
 	}
 }
 
+/* Proves: each error of an opening has the exit code that is documented, and any other is one of
+ * input or output. */
+static void errors_have_their_exit_codes(void **state)
+{
+	static const struct {
+		int err, code;
+	} cases[] = {{0, PFS_EXIT_OK},
+		     {-ENOENT, PFS_EXIT_NO_STORE},
+		     {-ENOTDIR, PFS_EXIT_NO_STORE},
+		     {-ENOTEMPTY, PFS_EXIT_NO_STORE},
+		     {-EEXIST, PFS_EXIT_NO_STORE},
+		     {-EBUSY, PFS_EXIT_LOCKED},
+		     {-EUCLEAN, PFS_EXIT_DAMAGED},
+		     {-EPROTONOSUPPORT, PFS_EXIT_NEWER},
+		     {-EINVAL, PFS_EXIT_USAGE},
+		     {-EIO, PFS_EXIT_IO},
+		     {-ENOMEM, PFS_EXIT_IO},
+		     {-EACCES, PFS_EXIT_IO}};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++)
+		assert_int_equal(pfs_exit_of_open(cases[i].err), cases[i].code);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(errors_have_their_exit_codes),
 		cmocka_unit_test(integers_are_little_endian_at_any_address),
 		cmocka_unit_test(varints_round_trip_at_every_boundary),
 		cmocka_unit_test(varints_beyond_64_bits_are_refused),

@@ -205,6 +205,46 @@ static void nothing_is_made_up(void **state)
 	free(page);
 }
 
+/* Proves: without the search in containers a wrong bit of a slot is found, too, that of a tag by
+ * the container's sum; and when no byte may be summed any more, nothing is told. */
+static void slots_by_themselves(void **state)
+{
+	static uint8_t buf[PFS_IDENTIFY_ROOM];
+	struct pfs_key key = key_named("42");
+	struct pfs_slot_disk slot, damaged;
+	struct page *page = page_with(&key, 100, 0, &slot);
+	struct pfs_identify by = {.read = read_page,
+				  .arg = page,
+				  .page_size = PAGE,
+				  .base_seq = 1000,
+				  .base_mtime = 5,
+				  .buf = buf};
+	struct pfs_identified is;
+
+	(void)state;
+	for (size_t bit = 0; bit < 64; bit++) {
+		damaged = slot;
+		turn(&damaged, bit);
+		by.budget = PFS_GIB;
+		assert_true(pfs_identify_slot(&by, &damaged, &is));
+		assert_memory_equal(&is.slot, &slot, sizeof(slot));
+		assert_true(pfs_key_equal(&is.key, &key));
+		by.budget = 10;
+		assert_false(pfs_identify_slot(&by, &damaged, &is));
+		assert_int_equal(by.budget, 10);
+		assert_int_equal(pfs_identify(&by, &damaged, &is), PFS_IDENTITY_UNKNOWN);
+	}
+	by.budget = PFS_GIB;
+	page->unreadable = true;
+	assert_false(pfs_identify_slot(&by, &slot, &is));
+	page->unreadable = false;
+	turn(page->bytes + 8000, 300);
+	assert_false(pfs_identify_slot(&by, &slot, &is));
+	memset(&damaged, 0xff, sizeof(damaged));
+	assert_false(pfs_identify_slot(&by, &damaged, &is));
+	free(page);
+}
+
 /* ---- records ---- */
 
 static size_t record_of(uint8_t *record, const struct pfs_key *key, size_t body_len)
@@ -312,11 +352,9 @@ static void what_a_damaged_record_says(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_bit_of_a_slot),
-		cmocka_unit_test(one_bit_of_a_container),
-		cmocka_unit_test(nothing_is_made_up),
-		cmocka_unit_test(one_bit_of_a_record),
-		cmocka_unit_test(what_a_damaged_record_says),
+		cmocka_unit_test(one_bit_of_a_slot),   cmocka_unit_test(one_bit_of_a_container),
+		cmocka_unit_test(nothing_is_made_up),  cmocka_unit_test(slots_by_themselves),
+		cmocka_unit_test(one_bit_of_a_record), cmocka_unit_test(what_a_damaged_record_says),
 	};
 
 	return cmocka_run_group_tests_name("identify", tests, NULL, NULL);

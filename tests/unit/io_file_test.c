@@ -28,6 +28,7 @@ static struct {
 	size_t transfer_max;	/* 0: any */
 	bool no_fallocate;
 	bool write_nothing; /* pwrite returns 0 */
+	bool pretend_mkdir; /* mkdir has succeeded and made nothing */
 	unsigned data_syncs, dir_syncs;
 } faults;
 
@@ -72,6 +73,11 @@ static int faulty_fdatasync(int fd)
 	return interrupted() ? -1 : fdatasync(fd);
 }
 
+static int faulty_mkdir(const char *path, mode_t mode)
+{
+	return faults.pretend_mkdir ? 0 : mkdir(path, mode);
+}
+
 static int faulty_fsync(int fd)
 {
 	faults.dir_syncs++;
@@ -88,6 +94,7 @@ static int faulty_ftruncate(int fd, off_t size)
 #define fallocate faulty_fallocate
 #define fdatasync faulty_fdatasync
 #define fsync faulty_fsync
+#define mkdir faulty_mkdir
 #define ftruncate faulty_ftruncate
 #include "storage/io_file.c"
 #undef pread
@@ -95,6 +102,7 @@ static int faulty_ftruncate(int fd, off_t size)
 #undef fallocate
 #undef fdatasync
 #undef fsync
+#undef mkdir
 #undef ftruncate
 
 #define PAGE 4096
@@ -191,6 +199,58 @@ static void relative_directories_are_made(void **state)
 	assert_int_equal(access("one", F_OK) | access("two/three", F_OK), 0);
 	assert_int_equal(fchdir(before), 0);
 	close(before);
+}
+
+/* Proves: a directory of the root has its entry synced there; one of one letter, and one that is
+ * named as itself, are made like others. */
+static void short_paths_are_made(void **state)
+{
+	struct place *place = *state;
+	int before = open(".", O_RDONLY | O_DIRECTORY);
+	struct pfs_dir *dir;
+
+	faults.pretend_mkdir = true;
+	faults.dir_syncs = 0;
+	assert_int_equal(
+		pfs_io_file.ops->open_dir(&pfs_io_file, "/pfs-not-there", PFS_IO_CREATE, &dir),
+		-ENOENT);
+	assert_int_equal(faults.dir_syncs, 1);
+	faults.pretend_mkdir = false;
+	assert_int_equal(chdir(place->top), 0);
+	assert_int_equal(pfs_io_file.ops->open_dir(&pfs_io_file, "a", PFS_IO_CREATE, &dir), 0);
+	dir->ops->close_dir(dir);
+	assert_int_equal(pfs_io_file.ops->open_dir(&pfs_io_file, "b/.", PFS_IO_CREATE, &dir), 0);
+	dir->ops->close_dir(dir);
+	assert_int_equal(pfs_io_file.ops->open_dir(&pfs_io_file, "", PFS_IO_CREATE, &dir), -ENOENT);
+	assert_int_equal(fchdir(before), 0);
+	close(before);
+}
+
+/* Proves: what is for others, too, can be read by them as far as the umask says. */
+static void what_is_shared_is_for_others(void **state)
+{
+	struct place *place = *state;
+	mode_t before = umask(022);
+	char path[128];
+	struct pfs_file *file;
+	struct pfs_dir *dir;
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/shared/deep", place->top);
+	assert_int_equal(
+		pfs_io_file.ops->open_dir(&pfs_io_file, path, PFS_IO_CREATE | PFS_IO_SHARED, &dir),
+		0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0755);
+	assert_int_equal(
+		dir->ops->open(dir, "file", PFS_IO_WRITE | PFS_IO_CREATE | PFS_IO_SHARED, &file),
+		0);
+	dir->ops->close(file);
+	snprintf(path, sizeof(path), "%s/shared/deep/file", place->top);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0644);
+	dir->ops->close_dir(dir);
+	umask(before);
 }
 
 /* Proves: what is no directory is refused and left as it is. */
@@ -596,6 +656,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_PLACE(directories_are_made_with_their_parents),
 		WITH_PLACE(relative_directories_are_made),
+		WITH_PLACE(short_paths_are_made),
+		WITH_PLACE(what_is_shared_is_for_others),
 		WITH_PLACE(a_file_is_no_directory),
 		WITH_PLACE(files_are_reached_without_the_path),
 		WITH_PLACE(listing_gives_every_name),

@@ -254,6 +254,26 @@ static void headers_are_checked(void **state)
 	assert_int_equal(header.status, -EPROTO);
 }
 
+/* Proves: the key of nothing is its kind alone, and is none to whoever gets it. */
+static void no_key_is_no_key(void **state)
+{
+	const struct pfs_key none = {.kind = PFS_KEY_NONE};
+	struct pfs_wire_out out = {0};
+	struct pfs_wire_in in;
+	struct pfs_key key;
+	size_t before;
+
+	(void)state;
+	pfs_wire_begin(&out, PFS_WIRE_IMPORT, 0);
+	before = out.len;
+	pfs_wire_key(&out, &none);
+	assert_int_equal(out.len, before + 1);
+	in = pfs_wire_in(out.buf + before, 1);
+	pfs_wire_get_key(&in, &key);
+	assert_int_not_equal(pfs_wire_done(&in), 0);
+	free(out.buf);
+}
+
 /* Proves: a message can hold exactly PFS_WIRE_BODY_MAX bytes; one more is refused and stays refused
  * until the next begins. */
 static void messages_are_bounded(void **state)
@@ -288,6 +308,7 @@ int main(void)
 		cmocka_unit_test(truncated_bodies_are_refused),
 		cmocka_unit_test(hostile_fields_are_refused),
 		cmocka_unit_test(headers_are_checked),
+		cmocka_unit_test(no_key_is_no_key),
 		cmocka_unit_test(messages_are_bounded),
 	};
 

@@ -1,10 +1,12 @@
-/* storage/former.c: tables that grow, or can't for lack of memory. */
+/* Parts that stand for themselves, without memory: storage/former.c, tables that grow; ndjson.c,
+ * records that are read. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "tests/fault/scenario.h"
 
 #include "storage/former.h"
+#include "storage/ndjson.h"
 
 #define MANY 1500 /* several times the buckets that a table begins with */
 
@@ -164,12 +166,83 @@ static void tables_that_cannot_grow_go_on(void **state)
 	scenario_try(&filling, &memory, 1);
 }
 
+/* ---- records ---- */
+
+#define RECORDS                                                \
+	"{\"id\":1,\"payload\":{\"a\":1}}\n"                   \
+	"{\"id\":2,\"payload_base64\":\"aGVsbG8gd29ybGQ=\"}\n" \
+	"{\"id\":3,\"payload_base64\":\"aGVsbG8gd29ybGQhISEhISE=\"}\n"
+
+struct input {
+	size_t off;
+	unsigned read;
+};
+
+static ssize_t give(void *arg, void *buf, size_t cap)
+{
+	struct input *in = arg;
+	size_t n = pfs_min_u64(pfs_min_u64(cap, 16), sizeof(RECORDS) - 1 - in->off);
+
+	memcpy(buf, &RECORDS[in->off], n);
+	in->off += n;
+	return (ssize_t)n;
+}
+
+static void *no_input(void)
+{
+	return calloc(1, sizeof(struct input));
+}
+
+static int read_records(void *state)
+{
+	struct input *in = state;
+	struct pfs_ndjson *reader;
+	struct pfs_ndjson_doc doc;
+	int err, more;
+
+	*in = (struct input){.off = 0};
+	err = pfs_ndjson_open_source(&reader, give, in);
+	if (err) {
+		assert_null(reader);
+		return err;
+	}
+	while ((more = pfs_ndjson_next(reader, &doc)) > 0) {
+		in->read++;
+		assert_int_equal(doc.key.num, in->read);
+		assert_int_equal(doc.len, in->read == 1 ? 7 : in->read == 2 ? 11 : 17);
+		assert_memory_equal(doc.payload, in->read == 1 ? "{\"a\":1}" : "hello world",
+				    in->read == 1 ? 7 : 11);
+	}
+	pfs_ndjson_close(reader);
+	return more;
+}
+
+static void expect_records(void *state, int err)
+{
+	const struct input *in = state;
+
+	assert_true(err || in->read == 3);
+}
+
+/* Proves: a reader without memory says so, and gives no document that it could not take whole. */
+static void records_need_memory(void **state)
+{
+	static const struct scenario reading = {"records are read", no_input, read_records,
+						expect_records,	    free,     NULL};
+	const struct fault memory = {.kind = FAULT_MEMORY};
+
+	(void)state;
+	scenario_try(&reading, &memory, 1);
+	pfs_ndjson_close(NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tables_that_cannot_grow_go_on),
+		cmocka_unit_test(records_need_memory),
 	};
 
 	cmocka_set_test_filter(getenv("FAULT_TEST"));
-	return cmocka_run_group_tests_name("tables of former documents", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("parts without memory", tests, NULL, NULL);
 }
