@@ -254,10 +254,11 @@ check-damage: $(filter %_test,$(filter build/debug/tests/damage/%,$(debug_tests)
 fuzz: $(FUZZ_TARGETS:%=build/fuzz/tests/fuzz/%_fuzz) deps-fuzz ## hostile bytes guided by coverage, FUZZ_SECONDS (60) for each target
 	@BUILD=build/fuzz tests/fuzz/run $(FUZZ_TARGETS)
 
-# What tests count adds up in their counters, which begin anew. COVERAGE=-v names what nothing ran.
+# What tests count adds up in their counters, which begin anew; of cases that are alike a sample runs the same lines.
+# COVERAGE=-v names what nothing ran.
 coverage: $(cov_programs) build/cov/bench/engine-own $(cov_tests) $(cov_fuzz) deps-test ## what all tests run of storage/ and fs/ (half an hour)
 	@find build/cov -name '*.gcda' -delete
-	@BUILD=build/cov TEST_TIMEOUT=$${TEST_TIMEOUT:-3600} tests/run $(cov_tests) $(cov_fuzz) $(tool_bats) $(mount_bats) || true
+	@$(call sampled,7,120,5000,3) BUILD=build/cov tests/run $(cov_tests) $(cov_fuzz) $(tool_bats) $(mount_bats) $(remote_bats) || true
 	@tests/coverage $(COVERAGE) build/cov
 
 # What of it is known stays in build/mutation: MUTATE='--sample 500', files, parts: see tests/mutation/mutate.

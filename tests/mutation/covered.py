@@ -1,6 +1,5 @@
 """Which test runs which lines, and how long it takes, from a build with gcov's counters (make variant cov)."""
 import json
-import os
 import shutil
 import subprocess
 import threading
@@ -8,21 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import suite
 
-def command(test, build):
-    return ["bats", "--tap", test] if test.endswith(".bats") else [f"{build}/{test}"]
-
-
-def environment(build, **more):
-    """Cases that are alike are sampled, as under sanitizers: what a mutant breaks it breaks in many of them."""
-    sample = {
-        "TEST_SAMPLE": "7",
-        "CRASH_IMAGES": "2",
-        "CRASH_EVERY2": "120",
-        "CRASH_EVERY3": "5000",
-        "CRASH_HISTORIES": "3",
-    }
-    return {**sample, **os.environ, "BUILD": build, **more}
+LIMIT_S = 900
 
 
 def lines_of(counters, objects):
@@ -55,22 +42,16 @@ def lines_of(counters, objects):
 def measure(test, build, work):
     """(seconds, {file: [lines]}) of one test, which must pass."""
     root = Path.cwd()
-    counters = work / "counters" / test.replace("/", "-")
+    counters = work / "counters" / suite.hash_of(test)
     shutil.rmtree(counters, ignore_errors=True)
     counters.mkdir(parents=True)
     begun = time.monotonic()
-    result = subprocess.run(
-        command(test, build),
-        env=environment(build, GCOV_PREFIX=str(counters)),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    log = counters / "log"
+    with open(log, "wb") as output:
+        why = suite.run(test, build, LIMIT_S, output=output, GCOV_PREFIX=str(counters))
     seconds = time.monotonic() - begun
-    if result.returncode != 0:
-        raise SystemExit(
-            f"mutate: {test} fails without any mutant:\n{result.stdout.decode(errors='replace')[-2000:]}"
-        )
+    if why:
+        raise SystemExit(f"mutate: {test} {why} without any mutant:\n{log.read_text(errors='replace')[-2000:]}")
     # The counters' path is that of the objects, below the prefix.
     lines = lines_of(counters / str(root / build).lstrip("/"), root / build)
     shutil.rmtree(counters)
@@ -78,21 +59,16 @@ def measure(test, build, work):
 
 
 def collect(tests, build, work, jobs, known, save):
-    """Measures the tests that `known` lacks, several at a time, those with mounts one after the other; save() is called
-    after each of them."""
-    missing = [test for test in tests if test not in known]
+    """Measures the tests that `known` lacks, several at a time; save() is called after each of them."""
     lock = threading.Lock()
 
     def one(test):
         measured = measure(test, build, work)
         print(f"  {test}: {measured[0]:.1f} s", flush=True)
         with lock:
-            known[test] = measured
+            known[test] = (suite.hash_of(test), *measured)
             save()
 
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(one, [test for test in missing if not test.endswith(".bats")]))
-    for test in missing:
-        if test.endswith(".bats"):
-            one(test)
+        list(pool.map(one, [test for test in tests if known.get(test, ("",))[0] != suite.hash_of(test)]))
     return known

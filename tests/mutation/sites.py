@@ -260,6 +260,11 @@ class Finder:
 
     # ---- walking ----
 
+    def is_hint(self, node):
+        """A hint to the processor, which wants constants and changes no result."""
+        span = node.get("kind") == "CallExpr" and self.span(node)
+        return bool(span) and self.text(span).startswith("__builtin_prefetch")
+
     def walk_statement(self, node):
         """A child of a block, or a body: a call here gives a value to nobody."""
         kind = node.get("kind")
@@ -268,7 +273,7 @@ class Finder:
             inner = node["inner"][0]
             while inner.get("kind") in ("ImplicitCastExpr", "ParenExpr"):
                 inner = inner["inner"][0]
-        if inner.get("kind") == "CallExpr":
+        if inner.get("kind") == "CallExpr" and not self.is_hint(inner):
             self.call(inner, True)
             for child in inner.get("inner", []):
                 self.walk(child)
@@ -316,7 +321,7 @@ class Finder:
             self.walk_statement(node["inner"][-1])
         elif kind in ("UnaryExprOrTypeTraitExpr", "ConstantExpr", "StaticAssertDecl", "RecordDecl", "EnumDecl"):
             pass  # constants, which the compiler needs
-        elif kind == "VarDecl" and node.get("storageClass") == "static":
+        elif kind == "VarDecl" and node.get("storageClass") == "static" or self.is_hint(node):
             pass
         else:
             self.own(node, kind)
