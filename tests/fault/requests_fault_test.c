@@ -4,6 +4,8 @@
 #include <linux/fuse.h>
 
 #include "fs/clock.h"
+#include "fs/options.h"
+#include "fs/paths.h"
 #include "storage/monotonic.h"
 #include "tests/fault/scenario.h"
 #include "tests/unit/fake_kernel.h"
@@ -467,6 +469,67 @@ static void end_unmounted(void *state)
 	store_end(state);
 }
 
+/* ---- the command line ---- */
+
+static void *nothing(void)
+{
+	return calloc(1, sizeof(struct mount));
+}
+
+static int find_places(void *state)
+{
+	char *path, *above;
+	int err = pfs_path_resolve(&path, "/tmp/not-there/nor-this");
+
+	(void)state;
+	if (!err)
+		free(path);
+	if (!err)
+		err = pfs_path_default_store(&path, "/mnt/p", true);
+	if (!err)
+		free(path);
+	if (!err)
+		err = pfs_path_default_cache(&path, true);
+	if (!err)
+		free(path);
+	if (!err)
+		err = pfs_path_absolute(&path, "relative");
+	if (!err)
+		free(path);
+	if (!err)
+		err = pfs_path_absolute(&above, "/absolute");
+	if (!err)
+		free(above);
+	return err;
+}
+
+static int parse_options(void *state)
+{
+	char words[3][16] = {"payloadfs", "store", "/mnt/p"}, cache[] = "-ocache=/c";
+	char *argv[] = {words[0], words[1], words[2], cache, NULL};
+	struct pfs_options options;
+	struct pfs_reason reason;
+	int err = pfs_options_parse(&options, 4, argv, &reason);
+
+	(void)state;
+	if (err)
+		assert_string_equal(reason.text, "no memory");
+	else
+		assert_string_equal(options.mountpoint, "/mnt/p");
+	pfs_options_free(&options);
+	return err ? -ENOMEM : 0;
+}
+
+static void end_nothing(void *state)
+{
+	free(state);
+}
+
+static const struct scenario beginnings[] = {
+	{"paths", nothing, find_places, expect_nothing, end_nothing, NULL},
+	{"options", nothing, parse_options, expect_nothing, end_nothing, NULL},
+};
+
 static const struct scenario requests[] = {
 	{"a large read", mounted, read_large, expect_nothing, end_mount, NULL},
 	{"listing", mounted, list_documents, expect_nothing, end_mount, NULL},
@@ -500,6 +563,15 @@ static void requests_outlive_a_lack_of_memory(void **state)
 	scenario_try_all(checks, pfs_array_len(checks), &fault, 1);
 }
 
+/* Proves: a command line for which there is no memory is refused for that reason. */
+static void beginnings_outlive_a_lack_of_memory(void **state)
+{
+	const struct fault fault = {.kind = FAULT_MEMORY};
+
+	(void)state;
+	scenario_try_all(beginnings, pfs_array_len(beginnings), &fault, 1);
+}
+
 /* Proves: the same of threads. */
 static void requests_outlive_a_lack_of_threads(void **state)
 {
@@ -519,6 +591,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_outlive_a_lack_of_memory),
 		cmocka_unit_test(requests_outlive_a_lack_of_threads),
+		cmocka_unit_test(beginnings_outlive_a_lack_of_memory),
 	};
 
 	cmocka_set_test_filter(getenv("FAULT_TEST"));

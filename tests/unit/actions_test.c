@@ -1,4 +1,5 @@
 /* fs/actions.c: what is begun, refused, ended and told. */
+#include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,6 +8,19 @@
 
 #include <cmocka.h>
 
+/* Says when somebody finds one at work. */
+static sem_t found_busy;
+
+static int note_busy(pthread_mutex_t *mutex)
+{
+	int err = pthread_mutex_trylock(mutex);
+
+	if (err)
+		sem_post(&found_busy);
+	return err;
+}
+
+#define pthread_mutex_trylock note_busy
 #define pfs_store_compact fake_compact
 #define pfs_train fake_train
 #define pfs_sync fake_sync
@@ -48,7 +62,8 @@ int fake_train(struct pfs_store *store, bool force, struct pfs_train_result *res
 {
 	(void)store;
 	assert_false(force);
-	*result = (struct pfs_train_result){.number = 7, .length = 8, .samples = 9};
+	*result = (struct pfs_train_result){
+		.number = 7, .length = 8, .samples = 9, .packed = 10, .before = 20, .raw = 30};
 	return call(NULL);
 }
 
@@ -75,6 +90,7 @@ static int setup(void **state)
 	static const struct pfs_logger logger = {.fn = count_line};
 
 	(void)state;
+	sem_init(&found_busy, 0, 0);
 	sem_init(&fake.begun, 0, 0);
 	sem_init(&fake.let_go, 0, 0);
 	fake.result = 0;
@@ -88,6 +104,7 @@ static int teardown(void **state)
 	pfs_actions_free(actions);
 	sem_destroy(&fake.let_go);
 	sem_destroy(&fake.begun);
+	sem_destroy(&found_busy);
 	return 0;
 }
 
@@ -164,11 +181,19 @@ static void each_says_what_came_of_it(void **state)
 	assert_ended(PFS_ACTION_TRAIN,
 		     "done: nothing to do: a new dictionary would be no better\n");
 	assert_int_equal(logged, 0);
+	assert_int_equal(do_now(PFS_ACTION_TRAIN, 0), 0);
+	assert_ended(
+		PFS_ACTION_TRAIN,
+		"done: dictionary 7 of 8 bytes from 9 points; others take 10 bytes with it, 20 "
+		"before, 30 as they are\n");
+	assert_int_equal(logged, 0);
 	assert_int_equal(do_now(PFS_ACTION_TRAIN, -EPERM), -EPERM);
 	assert_ended(PFS_ACTION_TRAIN, "failed: dictionaries are off (dict=off)\n");
 	assert_int_equal(do_now(PFS_ACTION_SYNC, -EROFS), -EROFS);
 	assert_ended(PFS_ACTION_SYNC, "failed: Read-only file system\n");
-	assert_int_equal(logged, 2);
+	assert_int_equal(do_now(PFS_ACTION_TRAIN, -EOPNOTSUPP), -EOPNOTSUPP);
+	assert_ended(PFS_ACTION_TRAIN, "failed: " PFS_WITHOUT_TRAINER "\n");
+	assert_int_equal(logged, 3);
 }
 
 /* Proves: while one compacts another one is refused at once, also one that the store refuses; other
@@ -186,7 +211,9 @@ static void one_of_each_at_a_time(void **state)
 	assert_string_equal(text_of(PFS_ACTION_COMPACT), "running: 10 of 100 bytes\n");
 	ask(&sync1, PFS_ACTION_SYNC);
 	sem_wait(&fake.begun);
+	sem_wait(&found_busy); /* by the second compaction */
 	ask(&sync2, PFS_ACTION_SYNC);
+	sem_wait(&found_busy);
 	assert_string_equal(text_of(PFS_ACTION_SYNC), "running\n");
 	assert_int_equal(fake.calls, 2);
 	for (int i = 0; i < 3; i++)

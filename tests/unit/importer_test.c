@@ -17,7 +17,28 @@
 #undef PFS_NDJSON_RECORD_MAX
 #define PFS_NDJSON_RECORD_MAX PFS_MIB
 
+#include "storage/store.h"
+
+static int put_err;	   /* of the next put of several, for its second document; taken once */
+static bool put_err_stays; /* not only once */
+
+static size_t put_or_fail(struct pfs_store *store, struct pfs_put_item *items, size_t count,
+			  int *err)
+{
+	int failing = put_err;
+	size_t put;
+
+	if (!failing || count < 2)
+		return pfs_put_many(store, items, count, err);
+	put = pfs_put_many(store, items, 1, err);
+	*err = failing;
+	if (!put_err_stays)
+		put_err = 0;
+	return put;
+}
+
 #include "fs/import_sample.c"
+#define pfs_put_many put_or_fail
 #include "fs/importer.c"
 #include "fs/jobs.c"
 
@@ -289,6 +310,59 @@ static void nothing_is_waited_for_at_the_end(void **state)
 	assert_true(is_there(f, 1, NULL));
 }
 
+#define THREE                                                            \
+	"{\"id\":1,\"payload\":1}\n{\"id\":2,\"payload\":2}\n{\"id\":3," \
+	"\"payload\":3}\n"
+
+/* Proves: a document that the store refuses for its own sake is named with its line, and the others
+ * are imported; of what fails for all nothing is put behind it, and the error says why. */
+static void what_the_store_refuses_is_named(void **state)
+{
+	static const struct {
+		int err;
+		const char *said;
+	} all[] = {
+		{-ENOSPC, "no space left on the filesystem of the store"},
+		{-EROFS, "the store is read-only"},
+		{-EIO, "Input/output error"},
+	};
+	struct fixture *f = *state;
+	struct pfs_key key;
+
+	put_err = -EFBIG;
+	assert_int_equal(append(f, THREE), -EFBIG);
+	assert_true(is_there(f, 1, "1") && is_there(f, 2, NULL) && is_there(f, 3, "3"));
+	assert_int_equal(f->totals.documents, 2);
+	assert_int_equal(f->totals.refused, 1);
+	assert_string_equal(f->totals.last_error, "line 2: larger than 1 GiB");
+	for (size_t i = 0; i < pfs_array_len(all); i++) {
+		key = pfs_key_num(3);
+		pfs_remove(f->store, &key, NULL);
+		put_err = all[i].err;
+		assert_int_equal(append(f, THREE), all[i].err);
+		assert_true(is_there(f, 1, "1") && is_there(f, 2, NULL) && is_there(f, 3, NULL));
+		assert_non_null(strstr(f->totals.last_error, all[i].said));
+	}
+	assert_int_equal(append(f, THREE), 0);
+	assert_true(is_there(f, 2, "2") && is_there(f, 3, "3"));
+}
+
+/* Proves: a last line without newline is imported when it is complete, also with white space behind
+ * it; one that is not waits for the rest. */
+static void a_last_line_needs_no_newline(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(append(f, "{\"id\":1,\"payload\":1} \t\r"), 0);
+	assert_true(is_there(f, 1, "1"));
+	assert_int_equal(append(f, "\n{\"id\":2,\"payload\":{\"a\":{}}"), 0);
+	assert_true(is_there(f, 2, NULL));
+	assert_int_equal(pfs_import_check(f->import), -EINVAL);
+	assert_int_equal(append(f, "}"), 0);
+	assert_true(is_there(f, 2, "{\"a\":{}}"));
+	assert_int_equal(pfs_import_check(f->import), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -299,6 +373,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_end_is_looked_at_when_all_is_done, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(nothing_is_waited_for_at_the_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_the_store_refuses_is_named, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_last_line_needs_no_newline, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("importer", tests, NULL, NULL);

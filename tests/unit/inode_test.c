@@ -624,6 +624,39 @@ static void threads_keep_the_invariants(void **state)
 	assert_int_equal(store.stray, 0);
 }
 
+static void rest(void);
+
+static void replace_it(void)
+{
+	pfs_inode_unnamed(inodes, put(1));
+	store.during_lookup = rest;
+}
+
+static void rest(void)
+{
+	store.during_lookup = replace_it;
+}
+
+/* Proves: a name that is another document's at each look, as of a broken store, is an error in the
+ * end, of which nothing stays referenced; and so it is when it rests again. */
+static void a_name_that_never_rests(void **state)
+{
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_attr attr;
+	uint64_t nodeid;
+
+	(void)state;
+	put(1);
+	store.during_lookup = replace_it;
+	assert_int_equal(pfs_inode_find(inodes, &key, &nodeid, &attr), -EIO);
+	assert_int_equal(nodeid, 0);
+	assert_int_equal(referenced(), 0);
+	store.during_lookup = NULL;
+	pfs_inode_forget(inodes, find(1), 1);
+	assert_int_equal(store.stray, 0);
+	pfs_inodes_free(NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -644,6 +677,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(counts_saturate, setup, teardown),
 		cmocka_unit_test_setup_teardown(release_between_lookup_and_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(removal_between_lookup_and_count, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_name_that_never_rests, setup, teardown),
 		cmocka_unit_test_setup_teardown(memory_an_inode, setup, teardown),
 		cmocka_unit_test_setup_teardown(threads_keep_the_invariants, setup, teardown),
 	};

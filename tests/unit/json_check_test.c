@@ -435,6 +435,26 @@ static void a_copy_has_every_point_once(void **state)
 	pfs_point_set_free(&set);
 }
 
+/* Proves: what was found by going through the store and is not looked at yet when the end comes is
+ * found at the next step, if there is one; scratch files are passed over. */
+static void what_was_found_outlives_an_interrupted_step(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "1", "{");
+	put(f, ".scratch", "{");
+	f->check->overflowed = true;
+	assert_int_equal(look(f, 3 * SECOND).checked, 0);
+	assert_int_equal(f->check->pending.count, 1);
+	f->check->stopping = true;
+	assert_int_equal(look(f, 60 * SECOND).checked, 0);
+	assert_int_equal(f->check->pending.count, 1);
+	assert_false(f->check->overflowed);
+	f->check->stopping = false;
+	assert_int_equal(look(f, 120 * SECOND).invalid, 1);
+	assert_int_equal(f->lines, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -450,6 +470,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(beyond_its_bounds_the_store_is_gone_through, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(the_thread_looks_at_all_before_it_ends, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(what_was_found_outlives_an_interrupted_step, setup,
 						teardown),
 		cmocka_unit_test(the_set_holds_what_a_plain_table_does),
 		cmocka_unit_test(a_copy_has_every_point_once),

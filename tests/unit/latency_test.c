@@ -129,11 +129,42 @@ static void without_the_device(void **state)
 	pfs_latency_free(NULL);
 }
 
+/* Proves: a device that does not take it is let go, and that is said. */
+static void a_device_that_refuses(void **state)
+{
+	struct pfs_latency *l;
+
+	(void)state;
+	assert_int_equal(pfs_latency_new(&l, "/dev/full", &logger), 0);
+	assert_int_equal(pfs_latency_start(l), 0);
+	pfs_latency_stop(l);
+	assert_int_equal(logged, 1);
+	assert_int_equal(held("/dev/full"), 0);
+	pfs_latency_free(l);
+}
+
+/* Proves: who is stopped before a request has come holds nothing any more. */
+static void stopped_at_once(void **state)
+{
+	struct pfs_latency *l;
+
+	(void)state;
+	assert_int_equal(pfs_latency_new(&l, path, &logger), 0);
+	l->stopping = true; /* as if stopping were quicker than the thread */
+	assert_int_equal(pfs_latency_start(l), 0);
+	pfs_latency_stop(l);
+	assert_int_equal(held(path), 0);
+	assert_int_equal(logged, 0);
+	pfs_latency_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(held_while_requests_come, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_the_device, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_device_that_refuses, setup, teardown),
+		cmocka_unit_test_setup_teardown(stopped_at_once, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

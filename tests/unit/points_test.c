@@ -9,8 +9,40 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "storage/store.h"
+
+/* What the snapshot says from now on. */
+static struct {
+	bool failing;
+	ssize_t result;
+} reads, lists, lookups;
+
+static ssize_t read_or_fail(struct pfs_snapshot *snapshot, const struct pfs_key *key, uint64_t off,
+			    void *buf, size_t len)
+{
+	return reads.failing ? reads.result : pfs_snapshot_read(snapshot, key, off, buf, len);
+}
+
+static ssize_t list_or_fail(struct pfs_snapshot *snapshot, uint64_t after,
+			    struct pfs_snapshot_name *names, size_t max)
+{
+	return lists.failing ? lists.result : pfs_snapshot_list(snapshot, after, names, max);
+}
+
+static int look_up_or_fail(struct pfs_snapshot *snapshot, const struct pfs_key *key,
+			   struct pfs_attr *attr)
+{
+	return lookups.failing ? (int)lookups.result : pfs_snapshot_lookup(snapshot, key, attr);
+}
+
 /* The daemon's objects are not in the library. */
+#define pfs_snapshot_read read_or_fail
+#define pfs_snapshot_list list_or_fail
+#define pfs_snapshot_lookup look_up_or_fail
 #include "fs/points.c"
+#undef pfs_snapshot_lookup
+#undef pfs_snapshot_list
+#undef pfs_snapshot_read
 
 struct fixture {
 	char dir[64];
@@ -309,6 +341,67 @@ static void an_empty_store_is_an_empty_stream(void **state)
 	pfs_moment_release(f->points, moment);
 }
 
+/* Proves: what can't be read any more once the size is known is an error, whatever it is that
+ * fails, and not other bytes; afterwards all is as it was. */
+static void what_can_not_be_read_is_an_error(void **state)
+{
+	struct fixture *f = *state;
+	struct pfs_moment *moment;
+	size_t len;
+	char *want, *got;
+
+	put(f, "1", "{\"plain\":1}", 11);
+	put(f, "2", "no json", 7);
+	want = expected(f, &len);
+	moment = take(f);
+	got = malloc(len);
+	assert_non_null(got);
+	reads.failing = true;
+	reads.result = -EIO;
+	assert_int_equal(pfs_moment_read(moment, 0, got, 30), -EIO);
+	assert_int_equal(pfs_moment_read(moment, len - 20, got, 20), -EIO);
+	reads.result = 0; /* shorter than it was */
+	assert_int_equal(pfs_moment_read(moment, len - 20, got, 20), -EIO);
+	reads.failing = false;
+	lookups.failing = true;
+	lookups.result = -ENOENT;
+	assert_int_equal(pfs_moment_read(moment, 5, got, 10), -EIO);
+	lookups.failing = false;
+	lists.failing = true;
+	lists.result = -ENOMEM;
+	assert_int_equal(pfs_moment_read(moment, 0, got, len), -ENOMEM);
+	lists.result = 0;
+	assert_int_equal(pfs_moment_read(moment, 0, got, len), -EIO);
+	lists.failing = false;
+	check_range(moment, want, 0, len);
+	free(got);
+	pfs_moment_release(f->points, moment);
+	free(want);
+}
+
+/* Proves: names that came after a look, however many, are looked at. */
+static void a_store_that_has_grown_is_looked_at(void **state)
+{
+	struct fixture *f = *state;
+	struct pfs_moment *moment;
+	uint64_t before;
+	size_t len;
+	char *want;
+
+	put(f, "1", "{}", 2);
+	moment = take(f);
+	before = moment->sums->kinds_len * 4;
+	pfs_moment_release(f->points, moment);
+	for (uint64_t i = 2; i < before + 10; i++)
+		put_num(f, i, i % 1000 ? "{}" : "{", i % 1000 ? 2 : 1);
+	want = expected(f, &len);
+	moment = take(f);
+	assert_int_equal(pfs_moment_size(moment), len);
+	check_range(moment, want, 0, len);
+	pfs_moment_release(f->points, moment);
+	free(want);
+}
+
 #define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -319,6 +412,8 @@ int main(void)
 		WITH_STORE(names_that_move_are_looked_at),
 		WITH_STORE(a_look_can_be_stopped),
 		WITH_STORE(an_empty_store_is_an_empty_stream),
+		WITH_STORE(what_can_not_be_read_is_an_error),
+		WITH_STORE(a_store_that_has_grown_is_looked_at),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
