@@ -4,7 +4,7 @@
 #include "storage/record.h"
 #include "storage/replay.h"
 
-/* ---- decoding records ---- */
+/* ---- decoding records: those that have their heads and keys, see pfs_replay_record ---- */
 
 static struct pfs_record_walk parse(const struct pfs_record *record)
 {
@@ -199,8 +199,6 @@ static int replay_put(struct pfs_replay_state *state, const struct pfs_record *r
 
 	pfs_record_take_key(&p, &key);
 	pfs_record_take_pad(&p);
-	if (p.bad)
-		return pfs_replay_bad_record(state->store, record);
 	raw_len = pfs_get_le64(put->raw_len.b);
 	body_len = pfs_get_le32(put->body_len.b);
 	if (!pfs_record_put_fits(record->flags, raw_len, body_len, pfs_record_left(&p)))
@@ -240,8 +238,6 @@ static int replay_patch(struct pfs_replay_state *state, const struct pfs_record 
 
 	pfs_record_take_key(&p, &key);
 	pfs_record_take_pad(&p);
-	if (p.bad)
-		return pfs_replay_bad_record(state->store, record);
 	base = pfs_get_le64(patch->base.b);
 	off = pfs_get_le64(patch->off.b);
 	size = pfs_get_le64(patch->new_size.b);
@@ -308,8 +304,6 @@ static int replay_attr(struct pfs_replay_state *state, const struct pfs_record *
 	int err;
 
 	pfs_record_take_key(&p, &key);
-	if (p.bad)
-		return pfs_replay_bad_record(state->store, record);
 	err = pfs_replay_base_of(state->store, &key, pfs_get_le64(setattr->base.b), &view,
 				 &present);
 	if (err)
@@ -327,8 +321,6 @@ static int replay_remove(struct pfs_replay_state *state, const struct pfs_record
 
 	(void)pfs_record_take(&p, sizeof(pfs_le64));
 	pfs_record_take_key(&p, &key);
-	if (p.bad)
-		return pfs_replay_bad_record(state->store, record);
 	return pfs_replay_drop(state->store, &key, record->seq);
 }
 
@@ -419,8 +411,6 @@ static int replay_move(struct pfs_replay_state *state, const struct pfs_record *
 
 	pfs_record_take_key(&p, &from);
 	pfs_record_take_key(&p, &to);
-	if (p.bad)
-		return pfs_replay_bad_record(state->store, record);
 	a = (struct side){.from = &from, .to = &to, .base = pfs_get_le64(move->from_base.b)};
 	b = (struct side){.from = &to, .to = &from, .base = pfs_get_le64(move->to_base.b)};
 	err = move_sides(state, &a, &b, exchange, record->seq);
@@ -445,9 +435,14 @@ static int replay_lost(struct pfs_replay_state *state, const struct pfs_record *
 
 int pfs_replay_record(void *arg, const struct pfs_record *record)
 {
+	struct pfs_key keys[2];
+	int count;
+
 	if (record->lost_keys)
 		return replay_lost(arg, record);
-	switch (record->type) {
+	count = pfs_record_keys(record->body - PFS_RECORD_HEADER_LEN,
+				record->body_len + PFS_RECORD_HEADER_LEN, keys, NULL);
+	switch (count > 0 ? record->type : 0) {
 	case PFS_RECORD_PUT: return replay_put(arg, record);
 	case PFS_RECORD_PATCH: return replay_patch(arg, record);
 	case PFS_RECORD_ATTR: return replay_attr(arg, record);
