@@ -146,6 +146,70 @@ static void epochs_out_of_range_say_nothing(void **state)
 	pfs_sim_free(sim);
 }
 
+static uint64_t epoch_of(struct pfs_sim *sim)
+{
+	const struct pfs_io *io = pfs_sim_io(sim);
+	struct pfs_super super;
+	struct pfs_dir *dir;
+
+	assert_int_equal(io->ops->open_dir(io, STORE, 0, &dir), 0);
+	assert_int_equal(pfs_super_read(dir, &super, &quiet), 0);
+	dir->ops->close_dir(dir);
+	return super.open_epoch;
+}
+
+#define WRONG_BIT 40 /* of an epoch: far from all that a store has, and none that is refused */
+
+/* Proves: the epoch of a lost superblock is that of the saved index, unless a bit of it is wrong.
+ */
+static void the_saved_index_says_the_epoch(void **state)
+{
+	(void)state;
+	for (unsigned damaged = 0; damaged < 2; damaged++) {
+		struct pfs_sim *sim = docs_store();
+		uint64_t epoch;
+
+		for (unsigned i = 0; i < 7; i++)
+			assert_int_equal(pfs_store_close(open_store(sim)), 0);
+		epoch = epoch_of(sim);
+		remove_file(sim, PFS_SUPER_NAME);
+		if (damaged)
+			flip_bit(sim, PFS_INDEX_NAME,
+				 offsetof(struct pfs_index_disk, epoch) + WRONG_BIT / 8,
+				 WRONG_BIT % 8);
+		free(repair_store(sim));
+		assert_true(damaged || epoch_of(sim) >= epoch);
+		assert_true(epoch_of(sim) < 1ull << WRONG_BIT);
+		assert_int_equal(docs_gone(sim, NULL), 0);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Proves: where nothing is in the pages yet, a segment says whose store it is and that it is one.
+ */
+static void a_segment_makes_a_store(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new(), *cut;
+	struct pfs_store *store;
+	struct repaired *done;
+
+	(void)state;
+	create_store(sim, PFS_PAGE_SIZE_MIN, 64);
+	store = open_store(sim);
+	for (unsigned i = 0; i < DOCS; i++)
+		put_doc(store, i);
+	assert_int_equal(pfs_sync(store), 0);
+	cut = pfs_sim_crash_index(sim, 0);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+	remove_file(cut, PFS_SUPER_NAME);
+	done = repair_store(cut);
+	assert_int_equal(done->result.lost, 0);
+	free(done);
+	assert_int_equal(docs_gone(cut, NULL), 0);
+	pfs_sim_free(cut);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +217,8 @@ int main(void)
 		cmocka_unit_test(torn_slots_that_are_replaced_are_left_alone),
 		cmocka_unit_test(a_smallest_container_that_is_too_large_is_put_right),
 		cmocka_unit_test(epochs_out_of_range_say_nothing),
+		cmocka_unit_test(the_saved_index_says_the_epoch),
+		cmocka_unit_test(a_segment_makes_a_store),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
