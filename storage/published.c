@@ -252,14 +252,6 @@ static int find_base(const struct pfs_published *p, uint64_t count, uint32_t *ba
 	return 0;
 }
 
-struct pfs_generation *pfs_generation_get(struct pfs_published *p, struct pfs_generation *g)
-{
-	pthread_mutex_lock(&p->lock);
-	g->refs++;
-	pthread_mutex_unlock(&p->lock);
-	return g;
-}
-
 struct pfs_generation *pfs_published_current(struct pfs_published *p)
 {
 	struct pfs_generation *g;

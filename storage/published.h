@@ -80,7 +80,6 @@ void pfs_published_forget(struct pfs_published *p, uint32_t first);
 /* A reference to the current generation; to the one that the object is of (NULL: there is none). */
 struct pfs_generation *pfs_published_current(struct pfs_published *p);
 struct pfs_generation *pfs_published_of(struct pfs_published *p, uint32_t object);
-struct pfs_generation *pfs_generation_get(struct pfs_published *p, struct pfs_generation *g);
 void pfs_generation_put(struct pfs_published *p, struct pfs_generation *g);
 
 /* ---- published_find.c ---- */

@@ -354,7 +354,7 @@ static void expect_sound(void *state, int err)
 	const struct reading *r = state;
 
 	assert_true(err || r->fatal == 0);
-	assert_true(err || r->checked.documents == DOCS);
+	assert_true(err || r->checked.documents == r->source.count);
 }
 
 static void expect_checked(void *state, int err)
@@ -377,6 +377,8 @@ static const struct scenario refreshing = {"a newer generation",  outdated, refr
 					   expect_one_generation, end,	    allows_reading};
 static const struct scenario checking = {"a check",    odd_documents, check,
 					 expect_sound, end,	      allows_reading};
+static const struct scenario checking_packed = {
+	"a check with a dictionary", records, check, expect_sound, end, allows_reading};
 static const struct scenario checking_looks = {
 	"a check that can't read", odd_documents, check, expect_checked, end, allows_reading};
 
@@ -392,6 +394,7 @@ static void no_allocation_that_fails_does_harm(void **state)
 	scenario_try(&kept, &memory, 1);
 	scenario_try(&refreshing, &memory, 1);
 	scenario_try(&checking, &memory, 1);
+	scenario_try(&checking_packed, &memory, 1);
 }
 
 /* Proves: an origin that can't be read is an error, and no document is missing for it; a generation

@@ -48,6 +48,7 @@ enum server_fault {
 	FAULT_REDIRECT_LOOP,
 	FAULT_HUGE_HEADER,
 	FAULT_501,
+	FAULT_404,
 	FAULT_412,
 	FAULT_LOST, /* it is done, but nobody hears of it */
 };
@@ -282,6 +283,7 @@ static bool server_fail(struct server *s, int fd, enum server_fault fault)
 		return server_sendf(fd, "HTTP/1.1 403 No\r\nContent-Length: 37\r\n\r\n"
 					"<Error><Code>NotForYou</Code></Error>");
 	case FAULT_501: return server_status(fd, "501 No idea", "");
+	case FAULT_404: return server_status(fd, "404 Not here", "");
 	case FAULT_412: return server_status(fd, "412 Another", "");
 	case FAULT_400: return server_status(fd, "400 What", "");
 	case FAULT_SILENT: server_hold(s, fd, false); return false;

@@ -568,6 +568,107 @@ static void lists_have_all_pages(void **state)
 	server_free(s);
 }
 
+/* Proves: what a server has no word for is refused as such, also where nobody has said how long to
+ * wait; what asks for nothing gets it without a request, and what no file has is none. */
+static void servers_have_no_words_for_it(void **state)
+{
+	const struct pfs_http_options hurried = {.timeout_ms = 1,
+						 .logger = {.fn = take_message, .arg = &messages}};
+	struct server *s = new_server();
+	struct pfs_io_space space = {.total = 5};
+	struct pfs_io http = {0};
+	const struct pfs_io *io = pfs_io_for("http://x", NULL, &http);
+	const uint8_t *map = file_bytes;
+	struct pfs_file *file;
+	struct pfs_dir *dir;
+	char url[64];
+	uint8_t byte;
+
+	(void)state;
+	snprintf(url, sizeof(url), "http://127.0.0.1:%d/d/", s->port);
+	assert_int_equal(io->ops->open_dir(io, url, 0, &dir), 0);
+	assert_int_equal(dir->ops->sync_dir(dir), 0);
+	assert_int_equal(dir->ops->lock(dir, "lock", true), -EOPNOTSUPP);
+	assert_int_equal(dir->ops->space(dir, &space), -EOPNOTSUPP);
+	assert_int_equal(space.total, 0);
+	assert_int_equal(dir->ops->rename(dir, "file", "other"), -EOPNOTSUPP);
+	file = open_file(dir, "file");
+	assert_int_equal(file->ops->allocate(file, 0, 1), -EOPNOTSUPP);
+	assert_int_equal(file->ops->punch(file, 0, 1), -EOPNOTSUPP);
+	assert_int_equal(file->ops->map(file, 1, &map), -EOPNOTSUPP);
+	assert_null(map);
+	file->ops->unmap(file, map, 1);
+	assert_int_equal(file->ops->write(file, "x", 1, 0), -EBADF);
+	assert_int_equal(file->ops->truncate(file, 0), -EBADF);
+	assert_int_equal(file->ops->sync(file), 0);
+	assert_int_equal(file->ops->read(file, &byte, 0, 0), 0);
+	assert_int_equal(file->ops->read(file, &byte, 1, UINT64_MAX), -EINVAL);
+	assert_int_equal(file->ops->read(file, &byte, 2, INT64_MAX), -EINVAL);
+	assert_int_equal(server_requests(s), 0);
+	assert_int_equal(file->ops->read(file, &byte, 1, 0), 1);
+	file->ops->close(file);
+	dir->ops->close_dir(dir);
+	io = pfs_io_for(url, &hurried, &http);
+	assert_int_equal(io->ops->open_dir(io, url, 0, &dir), 0);
+	dir->ops->close_dir(dir);
+	assert_int_equal(io->ops->open_dir(io, "http://", 0, &dir), -EINVAL);
+	io = pfs_io_for("http://x", NULL, &http);
+	assert_int_equal(io->ops->open_dir(io, "gopher://x", 0, &dir), -EINVAL);
+	assert_null(dir);
+	server_free(s);
+}
+
+static int refuse_name(void *arg, const char *name)
+{
+	(void)arg;
+	(void)name;
+	return -EINTR;
+}
+
+/* Proves: a bucket that refuses, is not there, or says nonsense is an error with its reason, in
+ * listing as in uploading; whoever takes the names ends a list; and without a directory for
+ * temporary files nothing is collected. */
+static void buckets_may_refuse(void **state)
+{
+	struct server *s = server_new();
+	struct pfs_dir *dir = open_bucket(s, "s3://bucket/a/b/");
+	struct pfs_file *file;
+	char deep[4090];
+
+	(void)state;
+	server_put(s, "/bucket/a/b/one", "1", 1);
+	server_fault(s, FAULT_403, 1);
+	assert_int_equal(dir->ops->list(dir, refuse_name, NULL), -EACCES);
+	assert_int_equal(dir->ops->list(dir, refuse_name, NULL), -EINTR);
+	assert_int_equal(dir->ops->open(dir, "new", PFS_IO_WRITE, &file), -EOPNOTSUPP);
+	assert_int_equal(dir->ops->open(dir, ".new", PFS_IO_CREATE, &file), -EINVAL);
+	assert_int_equal(dir->ops->open(dir, "new", PFS_IO_CREATE | PFS_IO_WRITE, &file), 0);
+	server_fault(s, FAULT_404, 1);
+	messages.count = 0;
+	assert_int_equal(file->ops->sync(file), -EIO);
+	assert_non_null(strstr(messages.last, "no such bucket"));
+	server_fault(s, FAULT_412, 1); /* of what no condition was made */
+	assert_int_equal(file->ops->sync(file), -EIO);
+	server_fault(s, FAULT_501, 1);
+	assert_int_equal(file->ops->sync(file), -EIO);
+	assert_int_equal(file->ops->sync(file), 0);
+	file->ops->close(file);
+	for (size_t i = 0; i + 1 < sizeof(deep); i++)
+		deep[i] = i % 9 ? 'x' : '/';
+	deep[sizeof(deep) - 1] = 0;
+	setenv("TMPDIR", deep, 1);
+	assert_int_equal(dir->ops->open(dir, "new", PFS_IO_CREATE | PFS_IO_WRITE, &file),
+			 -ENAMETOOLONG);
+	setenv("TMPDIR", "/nowhere at all", 1);
+	assert_int_equal(dir->ops->open(dir, "new", PFS_IO_CREATE | PFS_IO_WRITE, &file), -ENOENT);
+	setenv("TMPDIR", "", 1);
+	assert_int_equal(dir->ops->open(dir, "new", PFS_IO_CREATE | PFS_IO_WRITE, &file), 0);
+	file->ops->close(file);
+	unsetenv("TMPDIR");
+	dir->ops->close_dir(dir);
+	server_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -581,6 +682,8 @@ int main(void)
 		cmocka_unit_test(uploads_are_whole),
 		cmocka_unit_test(only_what_was_read_is_replaced),
 		cmocka_unit_test(lists_have_all_pages),
+		cmocka_unit_test(servers_have_no_words_for_it),
+		cmocka_unit_test(buckets_may_refuse),
 	};
 
 	if (!pfs_http_version()) {

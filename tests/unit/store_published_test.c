@@ -2,6 +2,10 @@
  * has no more than a word; numbers and documents that it does not have; many blocks of keys. */
 #include "tests/unit/publish_helpers.h"
 
+#include <dirent.h>
+#include <unistd.h>
+
+#include "storage/cache_dir.h"
 #include "storage/published.h"
 #include "storage/store.h"
 
@@ -285,6 +289,218 @@ static void documents_need_their_dictionary(void **state)
 	}
 }
 
+static int fail_current(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return strcmp(step->name, PFS_CURRENT_NAME) == 0 ? -EIO : 0;
+}
+
+/* The name of what is kept whole in the cache and begins so, without its ending. */
+static void find_kept(const char *cache, const char *begin, char name[128])
+{
+	char path[128];
+	struct dirent *entry;
+	DIR *stream;
+
+	snprintf(path, sizeof(path), "%s/chunks", cache);
+	stream = opendir(path);
+	assert_non_null(stream);
+	name[0] = 0;
+	while ((entry = readdir(stream)))
+		if (strncmp(entry->d_name, begin, strlen(begin)) == 0)
+			snprintf(name, 128, "%.*s", (int)strlen(entry->d_name) - 2, entry->d_name);
+	closedir(stream);
+	assert_true(name[0]);
+}
+
+/* Proves: while the origin can't say what is current, what it said last is read, from the cache; of
+ * what is kept there only the right manifest is taken. */
+static void what_was_current_last_is_read(void **state)
+{
+	struct pfs_sim *sim = published(20);
+	char cache[] = "/tmp/pfs-kept-XXXXXX", name[128], command[64];
+	const struct pfs_remote_options remote = {.cache_dir = mkdtemp(cache)};
+	const struct pfs_open_options options = {
+		.read_only = true, .io = pfs_sim_io(sim), .remote = &remote, .logger = no_log};
+	struct pfs_key key = pfs_key_num(38);
+	struct pfs_cache_dir *dir;
+	struct pfs_reason reason;
+	struct pfs_store *store;
+	uint64_t reads;
+	size_t len;
+	void *data;
+
+	(void)state;
+	for (unsigned round = 0; round < 3; round++) {
+		pfs_sim_on_look(sim, round ? fail_current : NULL, NULL);
+		reads = pfs_sim_count(sim, PFS_SIM_READ);
+		assert_int_equal(pfs_store_open(&store, WHERE, &options, &reason), 0);
+		assert_int_equal(pfs_get(store, &key, &data, &len, NULL), 0);
+		assert_memory_equal(data, "00000019", 8);
+		free(data);
+		/* `current` alone, which failed; the manifest as well when it was another one. */
+		if (round == 1)
+			assert_int_equal(pfs_sim_count(sim, PFS_SIM_READ), reads);
+		if (round == 2)
+			assert_true(pfs_sim_count(sim, PFS_SIM_READ) > reads);
+		assert_int_equal(pfs_store_close(store), 0);
+		find_kept(cache, "manifest-", name);
+		assert_int_equal(pfs_cache_dir_open(&dir, cache, PFS_GIB, &reason), 0);
+		if (round == 1)
+			assert_int_equal(pfs_cache_dir_keep(dir, name, "other", 5), 0);
+		pfs_cache_dir_close(dir);
+	}
+	pfs_sim_free(sim);
+	snprintf(command, sizeof(command), "rm -rf %s", cache);
+	assert_int_equal(system(command), 0);
+}
+
+static void write_file(struct pfs_dir *dir, const char *name, const void *bytes, size_t len)
+{
+	struct pfs_file *file;
+
+	assert_int_equal(dir->ops->open(dir, name, PFS_IO_WRITE | PFS_IO_CREATE, &file), 0);
+	assert_int_equal(file->ops->truncate(file, len), 0);
+	assert_int_equal(file->ops->write(file, bytes, len, 0), 0);
+	dir->ops->close(file);
+}
+
+/* Proves: a `current` of a newer version, one that no manifest could fit, and one of another
+ * generation's manifest are refused, each with its reason. */
+static void what_is_current_must_fit(void **state)
+{
+	static const char *const says[] = {"newer version", "damaged", "another one's", "damaged"};
+
+	(void)state;
+	for (size_t way = 0; way < pfs_array_len(says); way++) {
+		struct pfs_sim *sim = published(20);
+		const struct pfs_open_options options = {
+			.read_only = true, .io = pfs_sim_io(sim), .logger = no_log};
+		struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+		struct pfs_current_generation current;
+		char text[PFS_CURRENT_LEN_MAX + 10];
+		struct pfs_reason reason;
+		struct pfs_store *store;
+		size_t len;
+		uint8_t *bytes = read_file(dir, PFS_CURRENT_NAME, &len);
+
+		assert_int_equal(pfs_current_decode(&current, (char *)bytes, len), 0);
+		free(bytes);
+		current.generation = 7;
+		current.len = way == 1 ? PFS_MANIFEST_LEN_MAX + 1 : current.len + (way == 3);
+		len = way ? pfs_current_encode(text, &current)
+			  : (size_t)sprintf(text, "payloadfs collection 9\n");
+		write_file(dir, PFS_CURRENT_NAME, text, len);
+		bytes = read_file(dir, "generation-00000001", &len);
+		write_file(dir, "generation-00000007", bytes, len);
+		free(bytes);
+		assert_int_equal(pfs_store_open(&store, WHERE, &options, &reason),
+				 way ? -EUCLEAN : -EPROTONOSUPPORT);
+		if (!strstr(reason.text, says[way]))
+			fail_msg("%s", reason.text);
+		dir->ops->close_dir(dir);
+		pfs_sim_free(sim);
+	}
+}
+
+static void publish_more(struct pfs_sim *sim, uint64_t count)
+{
+	const struct source s = {.count = count, .doc = tiny_doc, .changed = NONE, .absent = NONE};
+
+	publish_ok(pfs_sim_io(sim), &s);
+}
+
+/* Proves: behind the last number the first ones are given again, but none that a generation has;
+ * when there is no room left, the generation that is there stays. */
+static void numbers_begin_anew(void **state)
+{
+	struct pfs_sim *sim = published(20);
+	const struct pfs_published_options options = {.io = pfs_sim_io(sim), .logger = no_log};
+	struct pfs_refreshed refreshed;
+	struct pfs_published *p;
+	struct pfs_reason reason;
+	uint32_t before;
+
+	(void)state;
+	assert_int_equal(pfs_published_open(&p, WHERE, &options, &reason), 0);
+	for (unsigned round = 0; round < 2; round++) {
+		p->newest->base = UINT32_MAX - 30;
+		publish_more(sim, 21 + round);
+		assert_int_equal(pfs_published_refresh(p, &refreshed), 0);
+		assert_true(refreshed.changed);
+		if (round == 0)
+			assert_int_equal(p->newest->base, PFS_OBJECT_FIRST);
+		/* The one before is where the first numbers were given. */
+		p->newest->base = PFS_OBJECT_FIRST;
+	}
+	p->newest->base = UINT32_MAX - 30;
+	p->newest->older->base = PFS_OBJECT_FIRST + 5;
+	publish_more(sim, 23);
+	assert_int_equal(pfs_published_refresh(p, &refreshed), 0);
+	assert_true(p->newest->base >= PFS_OBJECT_FIRST + 5 + 21);
+	before = p->newest->base;
+	p->newest->base = PFS_OBJECT_FIRST;
+	p->newest->m.points = UINT32_MAX;
+	publish_more(sim, 24);
+	assert_int_equal(pfs_published_refresh(p, &refreshed), -EFBIG);
+	assert_int_equal(refreshed.generation, 4);
+	p->newest->base = before;
+	p->newest->m.points = 23;
+	assert_int_equal(pfs_published_refresh(p, &refreshed), 0);
+	assert_int_equal(refreshed.generation, 5);
+	pfs_published_close(p);
+	pfs_published_close(NULL);
+	pfs_sim_free(sim);
+}
+
+static void count_line(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)level;
+	*(unsigned *)arg += strstr(line, "page-") != NULL;
+}
+
+static int no_memory_for_pages(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return step->kind == PFS_SIM_OPEN && strncmp(step->name, "page-", 5) == 0 ? -ENOMEM : 0;
+}
+
+/* Proves: a check that nobody takes findings from logs them; it ends when it is told to, and when
+ * an object can't be opened for lack of memory, which is no damage. */
+static void checks_end_or_say_it(void **state)
+{
+	struct pfs_sim *sim = published(20);
+	unsigned lines = 0;
+	const struct pfs_logger logger = {.fn = count_line, .arg = &lines};
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+	struct pfs_check_result result;
+	char name[PFS_OBJECT_NAME_MAX];
+	struct pfs_reason reason;
+	struct pfs_store *store;
+	struct pfs_manifest m;
+	const bool stop = true;
+
+	(void)state;
+	store = open_published(sim);
+	assert_int_equal(pfs_store_check(store, NULL, NULL, NULL, &stop, &result), -ECANCELED);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_on_look(sim, no_memory_for_pages, NULL);
+	assert_int_equal(
+		pfs_check(WHERE, pfs_sim_io(sim), &logger, NULL, NULL, NULL, &result, &reason),
+		-ENOMEM);
+	assert_int_equal(lines, 0);
+	pfs_sim_on_look(sim, NULL, NULL);
+	assert_int_equal(read_generation(dir, &m), 1);
+	pfs_object_name(name, PFS_OBJECT_PAGE, m.objects[m.object_count - 1].hash);
+	pfs_manifest_free(&m);
+	write_file(dir, name, "short", 5);
+	dir->ops->close_dir(dir);
+	assert_int_equal(
+		pfs_check(WHERE, pfs_sim_io(sim), &logger, NULL, NULL, NULL, &result, &reason), 0);
+	assert_true(lines > 0 && result.damaged == 20);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +511,10 @@ int main(void)
 		cmocka_unit_test(only_collections_have_an_origin),
 		cmocka_unit_test(urls_that_are_none),
 		cmocka_unit_test(documents_need_their_dictionary),
+		cmocka_unit_test(what_was_current_last_is_read),
+		cmocka_unit_test(what_is_current_must_fit),
+		cmocka_unit_test(numbers_begin_anew),
+		cmocka_unit_test(checks_end_or_say_it),
 	};
 
 	if (!pfs_hash_version() || !pfs_store_http()) {
