@@ -92,7 +92,7 @@ static void old_bytes_are_not_taken_for_slots(void **state)
 {
 	static const uint8_t zeros[PFS_PAGE_HEADER_LEN];
 	struct world *w = new_world(64 * PFS_KIB, 128);
-	struct pfs_slot fake = {.kind = PFS_KEY_NUM, .tag = 4711, .off = 64000, .len = 200};
+	struct pfs_slot fake = {.kind = PFS_KEY_NUM, .tag = 4711};
 	struct pfs_slot_disk disk;
 	struct pfs_page *page;
 	uint64_t slots_end;
@@ -102,7 +102,10 @@ static void old_bytes_are_not_taken_for_slots(void **state)
 		assert_int_equal(give(w, 300), 0);
 	w->count--;
 	write_all(w);
-	/* The lowest containers are removed; what they were looks like slots. */
+	/* The lowest containers are removed; what they were looks like slots, of a container that
+	 * is another's. */
+	fake.off = w->given[0].at.off;
+	fake.len = (uint32_t)w->given[0].at.len;
 	pfs_slot_encode(&disk, &fake);
 	for (unsigned i = 0; i < 5; i++) {
 		struct given *g = &w->given[w->count - 1];

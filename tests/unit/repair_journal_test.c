@@ -105,6 +105,31 @@ static void damaged_records_lose_their_documents(void **state)
 	}
 }
 
+/* Proves: a record of which one bit is wrong says whose it is, also where it is a bit of the key.
+ */
+static void a_wrong_bit_hides_no_key(void **state)
+{
+	/* Behind the head of the record and that of the put: kind, length, key. */
+	const uint64_t key_at = PFS_RECORD_HEADER_LEN + sizeof(struct pfs_put_disk);
+
+	(void)state;
+	for (uint64_t at = key_at; at < key_at + 10; at += 2) {
+		uint64_t offs[DOCS + 1];
+		struct pfs_sim *sim = journal_store(offs);
+		struct repaired *done;
+		unsigned gone = DOCS;
+
+		flip_bit(sim, segment, offs[7] + at, 1);
+		done = repair_store(sim);
+		assert_int_equal(docs_gone(sim, &gone), 1);
+		assert_int_equal(gone, 7);
+		assert_int_equal(done->result.lost, 1);
+		assert_int_equal(done->result.unknown, 0);
+		free(done);
+		pfs_sim_free(sim);
+	}
+}
+
 /* Proves: where it can't be told whose records are damaged, the store does not open and says what
  * to do; a repair goes on without them, says that something is lost, and keeps the bytes. */
 static void records_of_unknown_documents(void **state)
@@ -344,6 +369,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(damaged_records_lose_their_documents),
+		cmocka_unit_test(a_wrong_bit_hides_no_key),
 		cmocka_unit_test(records_of_unknown_documents),
 		cmocka_unit_test(changes_of_lost_records_find_no_base),
 		cmocka_unit_test(damaged_segments_are_set_aside),

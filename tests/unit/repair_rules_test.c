@@ -122,6 +122,41 @@ static void a_smallest_container_that_is_too_large_is_put_right(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: a tombstone that is newer than any change gets a sequence that there is; the store does
+ * not go on behind it, where there may be few left. */
+static void a_tombstone_of_the_future_is_put_right(void **state)
+{
+	struct pfs_sim *sim = docs_store();
+	struct pfs_place place = doc_place(sim, 7);
+	struct pfs_key key = doc_key(7);
+	struct pfs_store *store = open_store(sim);
+	struct pfs_slot_disk disk;
+	struct pfs_slot slot;
+	struct pfs_store_stat stat;
+	struct repaired *done;
+
+	(void)state;
+	assert_int_equal(pfs_remove(store, &key, NULL), 0);
+	assert_int_equal(pfs_store_close(store), 0);
+	read_at(sim, page_name(place.page), pfs_slot_offset(place.slot), &disk, sizeof(disk));
+	assert_int_equal(pfs_slot_decode(&slot, &disk, PFS_PAGE_HEADER_LEN, PFS_PAGE_SIZE_MIN), 0);
+	assert_int_equal(slot.kind, PFS_SLOT_TOMBSTONE);
+	slot.seq = PFS_SEQ_MAX - 1;
+	pfs_slot_encode(&disk, &slot);
+	write_at(sim, page_name(place.page), pfs_slot_offset(place.slot), &disk, sizeof(disk));
+	done = repair_store(sim);
+	assert_true(done->result.faults > 0);
+	free(done);
+	assert_int_equal(docs_gone(sim, NULL), 1);
+	store = open_store(sim);
+	put_doc(store, 7);
+	assert_int_equal(pfs_store_stat(store, &stat), 0);
+	assert_true(stat.sequence < 1000);
+	assert_int_equal(pfs_store_close(store), 0);
+	assert_int_equal(docs_gone(sim, NULL), 0);
+	pfs_sim_free(sim);
+}
+
 /* ---- what other files say of a lost superblock ---- */
 
 /* Proves: an index with an epoch that no store has is none to make a superblock of. */
@@ -216,6 +251,7 @@ int main(void)
 		cmocka_unit_test(no_index_comes_back),
 		cmocka_unit_test(torn_slots_that_are_replaced_are_left_alone),
 		cmocka_unit_test(a_smallest_container_that_is_too_large_is_put_right),
+		cmocka_unit_test(a_tombstone_of_the_future_is_put_right),
 		cmocka_unit_test(epochs_out_of_range_say_nothing),
 		cmocka_unit_test(the_saved_index_says_the_epoch),
 		cmocka_unit_test(a_segment_makes_a_store),
