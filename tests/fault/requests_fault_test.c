@@ -72,7 +72,7 @@ static void *mounted(void)
 	put(m, "1", m->bytes, LARGE);
 	put(m, "2", "{\"small\":2}", 11);
 	put(m, "3", "no JSON", 7);
-	assert_int_equal(pfs_fs_init(&m->fs, m->store, &quiet, true, false), 0);
+	assert_int_equal(pfs_fs_init(&m->fs, m->store, &quiet, false, false), 0);
 	assert_int_equal(pfs_fs_start(&m->fs), 0);
 	request_init(&m->req, &m->fs);
 	pfs_fs_ops.init(&m->fs, &conn);
@@ -145,29 +145,30 @@ static size_t count_listed(struct mount *m, bool plus)
 }
 
 /* What there is no memory for may be listed without its attributes, but it is listed. */
-static int list_documents(void *state)
+static int list_documents(struct mount *m)
 {
-	struct mount *m = state;
 	struct fuse_file_info fi = {.flags = 0};
 	int err = ask(&m->req, readdirplus, PFS_INODE_ROOT, 65536, 0, &fi);
 
 	if (!err)
-		assert_int_equal(count_listed(m, true), 5);
+		assert_int_equal(count_listed(m, true), 6);
 	if (!err)
 		err = ask(&m->req, readdir, PFS_INODE_ROOT, 65536, 0, &fi);
 	if (!err)
-		assert_int_equal(count_listed(m, false), 5);
+		assert_int_equal(count_listed(m, false), 6);
 	return err;
 }
 
 /* As the kernel does when it is told that a name is stale: it was made at the first try. */
-static int make(void *state)
+static int make_and_list(void *state)
 {
 	struct mount *m = state;
 	fuse_ino_t ino;
 	int err = ask(&m->req, mknod, PFS_INODE_ROOT, "9", S_IFREG | 0600, 0);
 
-	return err == -ESTALE ? look_up(&m->req, "9", &ino) : err;
+	if (err == -ESTALE)
+		err = look_up(&m->req, "9", &ino);
+	return err ? err : list_documents(m);
 }
 
 static void expect_made(void *state, int err)
@@ -416,6 +417,15 @@ static int act(void *state)
 
 /* ---- json=check ---- */
 
+/* Its thread is not started: the steps are the test's. */
+static void *mounted_with_check(void)
+{
+	struct mount *m = mounted();
+
+	assert_int_equal(pfs_json_check_new(&m->fs.json_check, m->store, &quiet), 0);
+	return m;
+}
+
 static int check_json(void *state)
 {
 	struct mount *m = state;
@@ -532,8 +542,7 @@ static const struct scenario beginnings[] = {
 
 static const struct scenario requests[] = {
 	{"a large read", mounted, read_large, expect_nothing, end_mount, NULL},
-	{"listing", mounted, list_documents, expect_nothing, end_mount, NULL},
-	{"mknod", mounted, make, expect_made, end_mount, NULL},
+	{"mknod and listing", mounted, make_and_list, expect_made, end_mount, NULL},
 	{"truncation, write, fsync", mounted, write_whole, expect_written, end_mount, NULL},
 	{"write-back", mounted, write_back, expect_written_back, end_mount, NULL},
 	{"fallocate", mounted, punch, expect_punched, end_mount, NULL},
@@ -548,7 +557,7 @@ static const struct scenario requests[] = {
 };
 
 static const struct scenario checks[] = {
-	{"json=check", mounted, check_json, expect_checked, end_mount, NULL},
+	{"json=check", mounted_with_check, check_json, expect_checked, end_mount, NULL},
 };
 
 /* Proves: a request for which there is no memory, or whose thread can't be started, is replied to

@@ -215,10 +215,10 @@ static void what_comes_again_must_be_the_same(void **state)
 	const char first[] = "{\"id\":1,\"payload\":1}\n", other[] = "{\"id\":9,\"payload\":1}\n";
 	const size_t len = sizeof(first) - 1;
 	struct fixture *f = *state;
-	char *spaces = malloc(KEPT);
+	char *spaces = malloc(KEPT + 2);
 
 	assert_non_null(spaces);
-	memset(spaces, '\n', KEPT);
+	memset(spaces, '\n', KEPT + 2);
 	assert_int_equal(write_at(f, 0, first, len), 0);
 	assert_int_equal(write_at(f, 0, first, len), 0);
 	assert_int_equal(write_at(f, 0, other, len), -EINVAL);

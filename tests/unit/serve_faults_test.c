@@ -23,19 +23,19 @@
 
 /* What fails; 0 or false: nothing. */
 static struct {
-	int peer_err, accept_err, socket_err, listen_err, thread_err;
+	atomic_int peer_err, accept_err, socket_err, listen_err, thread_err;
 	atomic_int accepts_that_fail;
-	int stat_err, pages_err, check_err, compact_err;
-	int read_err;
+	atomic_int stat_err, pages_err, check_err, compact_err;
+	atomic_int read_err;
 	atomic_int short_reads; /* so many see a document that is shorter already */
 	atomic_int changes;	/* so many looks at a place see another sequence */
-	int put_err;
-	size_t put_before; /* documents of a row that are put before it fails */
-	int list_err;
+	atomic_int put_err;
+	atomic_size_t put_before; /* documents of a row that are put before it fails */
+	atomic_int list_err;
 	/* The daemon is told to end when so many calls of the store have been made. */
 	atomic_int calls_to_the_end;
-	int stop_fd;
-	bool roomy; /* connections hold all that is sent, whether it is taken or not */
+	atomic_int stop_fd;
+	atomic_bool roomy; /* connections hold all that is sent, whether it is taken or not */
 } fake;
 
 static void count_call(void)
