@@ -139,12 +139,57 @@ static void space_of_the_cut_rests_until_its_tombstones_are_synced(void **state)
 	box_free(b);
 }
 
+/* Proves: a document whose only version is what the cut checkpoint has put into a page is made
+ * durable there before anything else of that is retired. */
+static void what_is_adopted_is_synced_first(void **state)
+{
+	struct box *b = box_new(), *again = calloc(1, sizeof(*again));
+	size_t adopted = 0, slots = 0, retired = 0;
+	bool synced = false;
+
+	(void)state;
+	put_id(b, 1, 3001, 3);
+	checkpoint(b);
+	/* Goes to another place, and what it was is retired by the checkpoint. */
+	set_mode(b->store, 1, 0600);
+	for (uint64_t i = 2; i < 8; i++)
+		put_id(b, i, 2000, 2 * i + 1);
+	assert_int_equal(pfs_sync(b->store), 0);
+	pfs_sim_on_step(b->sim, kill_at_recycling, b);
+	checkpoint(b);
+	assert_int_equal(b->image_count, 1);
+	again->sim = pfs_sim_kill(b->images[0]);
+	watch(again, false);
+	box_open(again);
+	for (size_t i = 0; i < again->count; i++) {
+		const struct step *s = &again->steps[i];
+
+		if (is_of(s, PFS_SIM_SYNC, "page-"))
+			synced = adopted > 0;
+		if (!is_of(s, PFS_SIM_WRITE, "page-"))
+			continue;
+		if (s->len >= 3001 && s->len < 4000)
+			adopted++;
+		/* The first is its own. */
+		if (s->len == PFS_SLOT_LEN && adopted && slots++ > 0) {
+			retired++;
+			assert_true(synced);
+		}
+	}
+	assert_true(adopted == 1 && retired > 0);
+	assert_true(is(again->store, 1, 3001, 3));
+	assert_int_equal(mode_of(again->store, 1), 0600);
+	box_free(again);
+	box_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tombstones_outlive_their_records),
 		cmocka_unit_test(tombstones_that_are_found_are_written_again),
 		cmocka_unit_test(space_of_the_cut_rests_until_its_tombstones_are_synced),
+		cmocka_unit_test(what_is_adopted_is_synced_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
