@@ -214,25 +214,33 @@ static struct pfs_sim *make_before(void)
 {
 	struct source s = mixed_source();
 	struct publication *p = new_publication(pfs_sim_new(), &s);
-	struct pfs_sim *made;
+	struct pfs_sim *image;
 
 	assert_int_equal(publish_once(p), 0);
 	assert_int_equal(p->result.trained, pfs_store_trainer() != NULL);
 	leave_behind(p->dir, "keys-1.tmp");
 	leave_behind(p->dir, "page-00112233445566778899aabbccddeeff.pfp");
-	made = pfs_sim_kill(p->sim);
+	image = pfs_sim_kill(p->sim);
 	end(p);
-	return made;
+	return image;
 }
 
 /* Published once for all runs. */
+static struct pfs_sim *made;
+
 static struct pfs_sim *published_before(void)
 {
-	static struct pfs_sim *made;
-
 	if (!made)
 		made = make_before();
 	return pfs_sim_kill(made);
+}
+
+static int free_before(void **state)
+{
+	(void)state;
+	if (made)
+		pfs_sim_free(made);
+	return 0;
 }
 
 static struct publication *second(void)
@@ -339,5 +347,5 @@ int main(void)
 	if (!pfs_hash_version())
 		return 0;
 	cmocka_set_test_filter(getenv("FAULT_TEST"));
-	return cmocka_run_group_tests_name("faults of publishing", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("faults of publishing", tests, NULL, free_before);
 }

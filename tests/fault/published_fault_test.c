@@ -81,30 +81,39 @@ static int close_store(struct reading *r, int err)
 	return err;
 }
 
-/* ---- masters, made once ---- */
+/* ---- collections, made once ---- */
+
+static struct pfs_sim *odd_made, *records_made;
 
 static struct pfs_sim *odd_collection(void)
 {
-	static struct pfs_sim *master;
-
-	if (!master) {
-		master = pfs_sim_new();
-		publish_small(master, 0);
+	if (!odd_made) {
+		odd_made = pfs_sim_new();
+		publish_small(odd_made, 0);
 	}
-	return pfs_sim_kill(master);
+	return pfs_sim_kill(odd_made);
 }
 
 static struct pfs_sim *record_collection(void)
 {
-	static struct pfs_sim *master;
 	const struct source s = record_source();
 
-	if (!master) {
-		master = pfs_sim_new();
-		assert_int_equal(publish_ok(pfs_sim_io(master), &s).trained,
+	if (!records_made) {
+		records_made = pfs_sim_new();
+		assert_int_equal(publish_ok(pfs_sim_io(records_made), &s).trained,
 				 pfs_store_trainer() != NULL);
 	}
-	return pfs_sim_kill(master);
+	return pfs_sim_kill(records_made);
+}
+
+static int free_collections(void **state)
+{
+	(void)state;
+	if (odd_made)
+		pfs_sim_free(odd_made);
+	if (records_made)
+		pfs_sim_free(records_made);
+	return 0;
 }
 
 /* ---- documents ---- */
@@ -437,5 +446,5 @@ int main(void)
 		return 0;
 	cmocka_set_test_filter(getenv("FAULT_TEST"));
 	return cmocka_run_group_tests_name("faults of reading what was published", tests, NULL,
-					   NULL);
+					   free_collections);
 }

@@ -112,7 +112,8 @@ static void write_header(struct forged *f, unsigned i, struct pfs_container *c,
 	uint8_t *bytes = f->page_bytes + f->page->head + entry_of(f, i)->off, tail[16];
 	size_t n;
 
-	memcpy(tail, c->tail.bytes, c->tail.len);
+	if (c->tail.len)
+		memcpy(tail, c->tail.bytes, c->tail.len);
 	c->tail.bytes = tail;
 	n = pfs_container_header_encode(bytes, c, base, entry_of(f, i)->len);
 	assert_true(n == c->header_len || c->body_len == 0);
