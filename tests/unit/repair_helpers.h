@@ -116,9 +116,9 @@ static inline void expect_durable(struct pfs_sim *sim, const struct repaired *do
 	pfs_sim_free(cut);
 }
 
-/* Repairs what has been on the disk for a while; then the check finds nothing, also after a power
- * cut, and repairing again changes nothing. */
-static inline struct repaired *repair_store(struct pfs_sim *sim)
+/* Repairs what has been on the disk for a while; then the check finds nothing (or remarks: what the
+ * next opening does), also after a power cut, and repairing again changes nothing. */
+static inline struct repaired *repair_but_for(struct pfs_sim *sim, bool remarks)
 {
 	struct repaired *done, *again;
 	uint64_t steps;
@@ -127,7 +127,7 @@ static inline struct repaired *repair_store(struct pfs_sim *sim)
 	done = try_repair(sim);
 	if (done->err)
 		fail_msg("repair: %d %s", done->err, done->reason.text);
-	expect_checked(sim, done, "then", false);
+	expect_checked(sim, done, "then", remarks);
 	expect_durable(sim, done);
 	steps = pfs_sim_steps(sim);
 	again = try_repair(sim);
@@ -136,6 +136,11 @@ static inline struct repaired *repair_store(struct pfs_sim *sim)
 	assert_int_equal(pfs_sim_steps(sim), steps);
 	free(again);
 	return done;
+}
+
+static inline struct repaired *repair_store(struct pfs_sim *sim)
+{
+	return repair_but_for(sim, false);
 }
 
 /* ---- documents ---- */
