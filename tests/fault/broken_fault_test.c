@@ -276,23 +276,8 @@ static void try_images(const struct fault *faults, size_t count)
  * when nothing fails any more all is as if nothing ever had. */
 static void calls_that_fail_cost_nothing(void **state)
 {
-	static const struct fault faults[] = {
-		{.kind = FAULT_MEMORY},
-		{.kind = PFS_SIM_CREATE, .err = -ENOSPC},
-		{.kind = PFS_SIM_WRITE, .err = -ENOSPC},
-		{.kind = PFS_SIM_SYNC, .err = -EIO},
-		{.kind = PFS_SIM_SYNC_DIR, .err = -EIO},
-		{.kind = PFS_SIM_RENAME, .err = -EIO},
-		{.kind = PFS_SIM_UNLINK, .err = -EIO},
-		{.kind = PFS_SIM_TRUNCATE, .err = -EIO},
-		{.kind = PFS_SIM_ALLOCATE, .err = -ENOSPC},
-		{.kind = PFS_SIM_MAP, .err = -ENOMEM},
-		{.kind = PFS_SIM_OPEN, .err = -EMFILE},
-		{.kind = PFS_SIM_READ, .err = -EIO},
-	};
-
 	(void)state;
-	try_images(faults, pfs_array_len(faults));
+	try_images(scenario_disk_faults, SCENARIO_DISK_FAULTS);
 }
 
 int main(void)

@@ -3,6 +3,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+const struct fault scenario_disk_faults[SCENARIO_DISK_FAULTS] = {
+	{.kind = FAULT_MEMORY},
+	{.kind = PFS_SIM_CREATE, .err = -ENOSPC},
+	{.kind = PFS_SIM_WRITE, .err = -ENOSPC},
+	{.kind = PFS_SIM_SYNC, .err = -EIO},
+	{.kind = PFS_SIM_SYNC_DIR, .err = -EIO},
+	{.kind = PFS_SIM_RENAME, .err = -EIO},
+	{.kind = PFS_SIM_UNLINK, .err = -EIO},
+	{.kind = PFS_SIM_TRUNCATE, .err = -EIO},
+	{.kind = PFS_SIM_ALLOCATE, .err = -ENOSPC},
+	{.kind = PFS_SIM_MAP, .err = -ENOMEM},
+	{.kind = PFS_SIM_OPEN, .err = -EMFILE},
+	{.kind = PFS_SIM_READ, .err = -EIO},
+	{.kind = PFS_SIM_PUNCH, .err = -EIO},
+};
+
 /* With sanitizers each run takes some ten times as long, and what they see is mostly the same for
  * neighbours. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)

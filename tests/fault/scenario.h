@@ -39,6 +39,11 @@ struct scenario {
 	bool (*allows)(const struct fault *fault, int err);
 };
 
+/* What may happen to a store: no memory, and each kind of call on files, failing in a way of its
+ * own. */
+#define SCENARIO_DISK_FAULTS 13
+extern const struct fault scenario_disk_faults[SCENARIO_DISK_FAULTS];
+
 /* Each of `count` faults (kind, err, failed_writes of each; err as it stands also for calls of
  * several kinds) in each place of the scenario. The environment: FAULT_AT=N tries the Nth place
  * alone, FAULT_STEP=N every Nth call instead of one of each way, FAULT_SCENARIO=NAME that alone,

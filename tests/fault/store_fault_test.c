@@ -544,8 +544,7 @@ static const struct operation training[] = {
 	{"train_from", NULL, train_before, true},
 };
 
-static void try_operations(const struct operation *at, size_t count, const struct fault *faults,
-			   size_t fault_count)
+static void try_operations(const struct operation *at, size_t count)
 {
 	struct fault_sites *met = calloc(1, sizeof(*met));
 
@@ -560,7 +559,7 @@ static void try_operations(const struct operation *at, size_t count, const struc
 		u = begin();
 		contents_of(&before, u->store);
 		end(u);
-		scenario_try_new(&s, faults, fault_count, met);
+		scenario_try_new(&s, scenario_disk_faults, SCENARIO_DISK_FAULTS, met);
 	}
 	free(met);
 }
@@ -569,27 +568,11 @@ static void try_operations(const struct operation *at, size_t count, const struc
  * has done nothing, or what it says; later it succeeds. Nothing leaks. */
 static void operations_that_fail_do_no_harm(void **state)
 {
-	static const struct fault faults[] = {
-		{.kind = FAULT_MEMORY},
-		{.kind = PFS_SIM_CREATE, .err = -ENOSPC},
-		{.kind = PFS_SIM_WRITE, .err = -ENOSPC},
-		{.kind = PFS_SIM_SYNC, .err = -EIO},
-		{.kind = PFS_SIM_SYNC_DIR, .err = -EIO},
-		{.kind = PFS_SIM_RENAME, .err = -EIO},
-		{.kind = PFS_SIM_UNLINK, .err = -EIO},
-		{.kind = PFS_SIM_TRUNCATE, .err = -EIO},
-		{.kind = PFS_SIM_ALLOCATE, .err = -ENOSPC},
-		{.kind = PFS_SIM_MAP, .err = -ENOMEM},
-		{.kind = PFS_SIM_OPEN, .err = -EMFILE},
-		{.kind = PFS_SIM_READ, .err = -EIO},
-		{.kind = PFS_SIM_PUNCH, .err = -EIO},
-	};
-
 	(void)state;
 	make_base();
-	try_operations(operations, pfs_array_len(operations), faults, pfs_array_len(faults));
+	try_operations(operations, pfs_array_len(operations));
 	if (pfs_train_version())
-		try_operations(training, pfs_array_len(training), faults, pfs_array_len(faults));
+		try_operations(training, pfs_array_len(training));
 	pfs_sim_free(base);
 }
 

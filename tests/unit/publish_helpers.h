@@ -411,4 +411,15 @@ static inline void odd_doc(const struct source *s, uint64_t i, struct pfs_key *k
 	*len = size;
 }
 
+/* Makes the file, or makes it anew. */
+static inline void write_file(struct pfs_dir *dir, const char *name, const void *bytes, size_t len)
+{
+	struct pfs_file *file;
+
+	assert_int_equal(dir->ops->open(dir, name, PFS_IO_WRITE | PFS_IO_CREATE, &file), 0);
+	assert_int_equal(file->ops->truncate(file, len), 0);
+	assert_int_equal(file->ops->write(file, bytes, len, 0), 0);
+	dir->ops->close(file);
+}
+
 #endif

@@ -26,16 +26,6 @@ static int publish_with(struct pfs_sim *sim, const struct pfs_publish_options *o
 	return err;
 }
 
-static void write_file(struct pfs_dir *dir, const char *name, const void *bytes, size_t len)
-{
-	struct pfs_file *file;
-
-	assert_int_equal(dir->ops->open(dir, name, PFS_IO_WRITE | PFS_IO_CREATE, &file), 0);
-	assert_int_equal(file->ops->truncate(file, len), 0);
-	assert_int_equal(file->ops->write(file, bytes, len, 0), 0);
-	dir->ops->close(file);
-}
-
 /* Proves: with other defaults, or from another store that is adopted, it is another generation, of
  * the same documents; the same again is none. */
 static void what_documents_are_read_with_is_content(void **state)

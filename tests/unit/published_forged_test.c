@@ -120,16 +120,6 @@ static void write_header(struct forged *f, unsigned i, struct pfs_container *c,
 	pfs_container_seal(bytes, n, c->body_len, c->flags, c->seq, base);
 }
 
-static void write_file(struct pfs_dir *dir, const char *name, const void *bytes, size_t len)
-{
-	struct pfs_file *file;
-
-	assert_int_equal(dir->ops->open(dir, name, PFS_IO_WRITE | PFS_IO_CREATE, &file), 0);
-	assert_int_equal(file->ops->write(file, bytes, len, 0), 0);
-	assert_int_equal(file->ops->truncate(file, len), 0);
-	dir->ops->close(file);
-}
-
 static void write_object(struct forged *f, const struct pfs_manifest_object *o,
 			 const uint8_t *bytes)
 {

@@ -6,28 +6,6 @@
 /* The file of the segment that the records are in, and the name by which it is set aside. */
 static char segment[32], aside[64];
 
-static void find_segment(struct pfs_sim *sim)
-{
-	for (unsigned i = 0; i < 8; i++) {
-		const struct pfs_io *io = pfs_sim_io(sim);
-		struct pfs_file *file;
-		struct pfs_dir *dir;
-		uint8_t len[4] = {0};
-
-		snprintf(segment, sizeof(segment), PFS_SEGMENT_NAME_FMT, i);
-		snprintf(aside, sizeof(aside), "quarantine-%s", segment);
-		assert_int_equal(io->ops->open_dir(io, STORE, 0, &dir), 0);
-		if (dir->ops->open(dir, segment, 0, &file) == 0) {
-			(void)file->ops->read(file, len, sizeof(len), PFS_SEGMENT_DATA);
-			file->ops->close(file);
-		}
-		dir->ops->close_dir(dir);
-		if (pfs_get_le32(len))
-			return;
-	}
-	fail_msg("no segment has records");
-}
-
 /* A killed store: of the documents as they are in docs_store, number i was put before with other
  * bytes, and is put again as it should be in record i of the journal, each synced. */
 static struct pfs_sim *journal_store(uint64_t offs[DOCS + 1])
@@ -52,7 +30,8 @@ static struct pfs_sim *journal_store(uint64_t offs[DOCS + 1])
 	killed = pfs_sim_kill(sim);
 	assert_int_equal(pfs_store_close(store), 0);
 	pfs_sim_free(sim);
-	find_segment(killed);
+	assert_true(find_segment(killed, segment));
+	snprintf(aside, sizeof(aside), "quarantine-%s", segment);
 	at = PFS_SEGMENT_DATA;
 	for (unsigned i = 0; i <= DOCS; i++) {
 		uint8_t len[4];
@@ -192,7 +171,8 @@ static void changes_of_lost_records_find_no_base(void **state)
 	killed = pfs_sim_kill(sim);
 	assert_int_equal(pfs_store_close(store), 0);
 	pfs_sim_free(sim);
-	find_segment(killed);
+	assert_true(find_segment(killed, segment));
+	snprintf(aside, sizeof(aside), "quarantine-%s", segment);
 	read_at(killed, segment, PFS_SEGMENT_DATA, len, sizeof(len));
 	assert_in_range(pfs_get_le32(len), 1000, sizeof(junk));
 	fill_document(junk, pfs_get_le32(len), 333);

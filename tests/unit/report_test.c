@@ -33,31 +33,13 @@ static void set_hook(void *fn)
 #define fuse_set_log_func(fn) set_hook((void *)(uintptr_t)(fn))
 #include "fs/report.c"
 #undef syslog
-
-static FILE *errors;
-static int true_stderr;
-
-static void begin_to_listen(void)
-{
-	errors = tmpfile();
-	assert_non_null(errors);
-	fflush(stderr);
-	true_stderr = dup(STDERR_FILENO);
-	assert_true(true_stderr >= 0 && dup2(fileno(errors), STDERR_FILENO) >= 0);
-}
+#include "tests/unit/stderr_helpers.h"
 
 static void expect_said(const char *want)
 {
 	char text[4096];
-	size_t len;
 
-	fflush(stderr);
-	assert_true(dup2(true_stderr, STDERR_FILENO) >= 0);
-	close(true_stderr);
-	rewind(errors);
-	len = fread(text, 1, sizeof(text) - 1, errors);
-	text[len] = '\0';
-	fclose(errors);
+	end_to_listen(text, sizeof(text));
 	assert_string_equal(text, want);
 }
 

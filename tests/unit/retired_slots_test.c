@@ -98,16 +98,13 @@ static int kill_at_recycling(void *arg, const struct pfs_sim_step *step)
 	return 0;
 }
 
-/* Proves: what the cut checkpoint has put into the pages is retired by the next opening, and its
- * space is written to only when that is synced. */
-static void space_of_the_cut_rests_until_its_tombstones_are_synced(void **state)
+/* Puts 2 to 7, and lets the checkpoint of that be cut off when its pages are written. Another box,
+ * with the store that was opened after that, and the steps of the opening. */
+static struct box *box_after_the_cut(struct box *b)
 {
-	struct box *b = box_new(), *again = calloc(1, sizeof(*again));
-	size_t tombstones = 0, unsynced = 0, containers = 0;
+	struct box *again = calloc(1, sizeof(*again));
 
-	(void)state;
-	put_id(b, 1, 3000, 3);
-	checkpoint(b);
+	assert_non_null(again);
 	for (uint64_t i = 2; i < 8; i++)
 		put_id(b, i, 2000, 2 * i + 1);
 	assert_int_equal(pfs_sync(b->store), 0);
@@ -117,6 +114,20 @@ static void space_of_the_cut_rests_until_its_tombstones_are_synced(void **state)
 	again->sim = pfs_sim_kill(b->images[0]);
 	watch(again, false);
 	box_open(again);
+	return again;
+}
+
+/* Proves: what the cut checkpoint has put into the pages is retired by the next opening, and its
+ * space is written to only when that is synced. */
+static void space_of_the_cut_rests_until_its_tombstones_are_synced(void **state)
+{
+	struct box *b = box_new(), *again;
+	size_t tombstones = 0, unsynced = 0, containers = 0;
+
+	(void)state;
+	put_id(b, 1, 3000, 3);
+	checkpoint(b);
+	again = box_after_the_cut(b);
 	for (size_t i = 0; i < again->count; i++) {
 		const struct step *s = &again->steps[i];
 
@@ -143,7 +154,7 @@ static void space_of_the_cut_rests_until_its_tombstones_are_synced(void **state)
  * durable there before anything else of that is retired. */
 static void what_is_adopted_is_synced_first(void **state)
 {
-	struct box *b = box_new(), *again = calloc(1, sizeof(*again));
+	struct box *b = box_new(), *again;
 	size_t adopted = 0, slots = 0, retired = 0;
 	bool synced = false;
 
@@ -152,15 +163,7 @@ static void what_is_adopted_is_synced_first(void **state)
 	checkpoint(b);
 	/* Goes to another place, and what it was is retired by the checkpoint. */
 	set_mode(b->store, 1, 0600);
-	for (uint64_t i = 2; i < 8; i++)
-		put_id(b, i, 2000, 2 * i + 1);
-	assert_int_equal(pfs_sync(b->store), 0);
-	pfs_sim_on_step(b->sim, kill_at_recycling, b);
-	checkpoint(b);
-	assert_int_equal(b->image_count, 1);
-	again->sim = pfs_sim_kill(b->images[0]);
-	watch(again, false);
-	box_open(again);
+	again = box_after_the_cut(b);
 	for (size_t i = 0; i < again->count; i++) {
 		const struct step *s = &again->steps[i];
 

@@ -7,7 +7,6 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -218,6 +217,7 @@ static int fake_thread(pthread_t *thread, const pthread_attr_t *attr, void *(*fn
 #undef pfs_put_many
 #define receive_bytes client_receive_bytes
 #include "tools/client.c"
+#include "tests/unit/dir_helpers.h"
 #undef receive_bytes
 
 struct fixture {
@@ -280,19 +280,12 @@ static void stop(struct fixture *f)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	struct dirent *entry;
-	DIR *all;
 
 	if (f->serve)
 		stop(f);
 	assert_int_equal(pfs_store_close(f->store), 0);
 	close(f->dirfd);
-	all = opendir(f->dir);
-	assert_non_null(all);
-	while ((entry = readdir(all)))
-		unlinkat(dirfd(all), entry->d_name, 0);
-	closedir(all);
-	assert_int_equal(rmdir(f->dir), 0);
+	remove_dir(f->dir);
 	free(f);
 	return 0;
 }

@@ -6,8 +6,6 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
-
 #include "fs/serve_conn.h"
 #include "storage/store.h"
 
@@ -41,6 +39,7 @@ static int snapshot_open(struct pfs_store *store, struct pfs_snapshot **out)
 #include "tools/target_remote.c"
 #include "tools/target_remote_read.c"
 #include "tools/target_remote_write.c"
+#include "tests/unit/dir_helpers.h"
 
 #define HURRY_MS 10000
 #define LARGE (2 * PFS_WIRE_PIECE_MAX + 7) /* bytes of the last document */
@@ -117,19 +116,12 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	struct dirent *entry;
-	DIR *dir;
 
 	pfs_serve_stop(f->serve);
 	assert_int_equal(pfs_store_close(f->store), 0);
 	pfs_serve_finish(f->serve, 0);
 	close(f->dirfd);
-	dir = opendir(f->dir);
-	assert_non_null(dir);
-	while ((entry = readdir(dir)))
-		unlinkat(dirfd(dir), entry->d_name, 0);
-	closedir(dir);
-	assert_int_equal(rmdir(f->dir), 0);
+	remove_dir(f->dir);
 	free(f);
 	return 0;
 }

@@ -7,7 +7,6 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 
@@ -19,6 +18,7 @@
 #include "fs/serve_session.c"
 #define receive_bytes client_receive_bytes
 #include "tools/client.c"
+#include "tests/unit/dir_helpers.h"
 #undef receive_bytes
 
 #define HURRY_MS 5000 /* a stop that takes longer is not prompt */
@@ -102,8 +102,6 @@ static void stop_promptly(struct fixture *f)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	struct dirent *entry;
-	DIR *dir;
 
 	if (f->serve) {
 		stop_promptly(f);
@@ -112,12 +110,7 @@ static int teardown(void **state)
 	assert_int_equal(pfs_store_close(f->store), 0);
 	pfs_serve_finish(f->serve, 0);
 	close(f->dirfd);
-	dir = opendir(f->dir);
-	assert_non_null(dir);
-	while ((entry = readdir(dir)))
-		unlinkat(dirfd(dir), entry->d_name, 0);
-	closedir(dir);
-	assert_int_equal(rmdir(f->dir), 0);
+	remove_dir(f->dir);
 	free(f);
 	return 0;
 }

@@ -29,33 +29,7 @@ static pid_t fork_or_fail(void)
 #define fork fork_or_fail
 #include "fs/startup.c"
 #undef fork
-
-/* From here on what is written to standard error is read by said(). */
-static FILE *errors;
-static int true_stderr;
-
-static void begin_to_listen(void)
-{
-	errors = tmpfile();
-	assert_non_null(errors);
-	fflush(stderr);
-	true_stderr = dup(STDERR_FILENO);
-	assert_true(true_stderr >= 0);
-	assert_true(dup2(fileno(errors), STDERR_FILENO) >= 0);
-}
-
-static void end_to_listen(char *text, size_t cap)
-{
-	size_t len;
-
-	fflush(stderr);
-	assert_true(dup2(true_stderr, STDERR_FILENO) >= 0);
-	close(true_stderr);
-	rewind(errors);
-	len = fread(text, 1, cap - 1, errors);
-	text[len] = '\0';
-	fclose(errors);
-}
+#include "tests/unit/stderr_helpers.h"
 
 /* What the child does: ends as it is, or says so first. */
 enum child { TELLS, ENDS, IS_KILLED };

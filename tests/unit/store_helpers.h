@@ -255,4 +255,26 @@ static inline const char *page_name(uint32_t number)
 	return name;
 }
 
+/* The file of the segment that has records. Returns whether there is one. */
+static inline bool find_segment(struct pfs_sim *sim, char name[32])
+{
+	for (unsigned i = 0; i < 8; i++) {
+		const struct pfs_io *io = pfs_sim_io(sim);
+		struct pfs_file *file;
+		struct pfs_dir *dir;
+		uint8_t len[4] = {0};
+
+		snprintf(name, 32, PFS_SEGMENT_NAME_FMT, i);
+		assert_int_equal(io->ops->open_dir(io, STORE, 0, &dir), 0);
+		if (dir->ops->open(dir, name, 0, &file) == 0) {
+			(void)file->ops->read(file, len, sizeof(len), PFS_SEGMENT_DATA);
+			file->ops->close(file);
+		}
+		dir->ops->close_dir(dir);
+		if (pfs_get_le32(len))
+			return true;
+	}
+	return false;
+}
+
 #endif

@@ -355,16 +355,6 @@ static void what_was_current_last_is_read(void **state)
 	assert_int_equal(system(command), 0);
 }
 
-static void write_file(struct pfs_dir *dir, const char *name, const void *bytes, size_t len)
-{
-	struct pfs_file *file;
-
-	assert_int_equal(dir->ops->open(dir, name, PFS_IO_WRITE | PFS_IO_CREATE, &file), 0);
-	assert_int_equal(file->ops->truncate(file, len), 0);
-	assert_int_equal(file->ops->write(file, bytes, len, 0), 0);
-	dir->ops->close(file);
-}
-
 /* Proves: a `current` of a newer version, one that no manifest could fit, and one of another
  * generation's manifest are refused, each with its reason. */
 static void what_is_current_must_fit(void **state)
