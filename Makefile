@@ -36,7 +36,7 @@ flags_debug = -O1 -DPFS_DEBUG
 flags_asan = -O1 -DPFS_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 flags_tsan = -O1 -DPFS_DEBUG -fsanitize=thread -fno-omit-frame-pointer
-flags_cov = -O0 -DPFS_DEBUG --coverage -fprofile-update=atomic
+flags_cov = -O0 -DPFS_DEBUG -DPFS_COVERAGE --coverage -fprofile-update=atomic
 # libFuzzer comes with clang only, so this variant has a compiler of its own.
 FUZZ_CC := $(if $(findstring clang,$(CC)),$(CC),clang)
 build/fuzz/%: private override CC = $(FUZZ_CC)
