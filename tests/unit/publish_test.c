@@ -403,6 +403,7 @@ struct cut {
 	struct pfs_publish *now;
 	unsigned seen[3]; /* images that show no generation, the first, the second */
 	uint64_t fail_at; /* 0: cuts */
+	bool pruning;	  /* only once the first generation's manifest is to be removed */
 	uint64_t steps;
 	int error;
 };
@@ -453,6 +454,8 @@ static int on_step(void *arg, const struct pfs_sim_step *step)
 {
 	struct cut *cut = arg;
 
+	if (cut->pruning && cut->steps == 0 && strcmp(step->name, "generation-00000001") != 0)
+		return 0;
 	cut->steps++;
 	if (cut->fail_at)
 		return cut->steps == cut->fail_at ? cut->error : 0;
@@ -486,6 +489,40 @@ static void a_power_cut_leaves_old_or_new(void **state)
 	look_at_image(&cut, pfs_sim_crash_index(sim, 0));
 	assert_int_equal(cut.seen[1], 0);
 	pfs_sim_on_step(sim, NULL, NULL);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a power cut while older generations are removed leaves no manifest that names what is
+ * gone; when pruning has returned they are gone for good. */
+static void a_power_cut_while_pruning_leaves_whole_generations(void **state)
+{
+	struct source before = {.count = 3, .doc = large_doc, .changed = NONE, .absent = NONE};
+	struct source after = {
+		.count = 3, .doc = large_doc, .changed = 1, .absent = NONE, .version = 1};
+	struct pfs_publish_options options = publish_options();
+	struct pfs_sim *sim = pfs_sim_new(), *image;
+	struct cut cut = {.sim = sim, .before = &before, .after = &after, .pruning = true};
+	struct pfs_publish_result r;
+	struct pfs_prune_result pruned;
+	struct pfs_dir *dir;
+	struct listing l;
+
+	(void)state;
+	publish_ok(pfs_sim_io(sim), &before);
+	dir = open_where(pfs_sim_io(sim));
+	pfs_sim_on_step(sim, on_step, &cut);
+	assert_int_equal(publish_to(dir, &after, &options, 1, &r, &pruned), 0);
+	pfs_sim_on_step(sim, NULL, NULL);
+	dir->ops->close_dir(dir);
+	assert_int_equal(pruned.generations, 1);
+	assert_true(cut.seen[2] && !cut.seen[0] && !cut.seen[1]);
+	image = pfs_sim_crash_index(sim, 0);
+	dir = open_where(pfs_sim_io(image));
+	l = list_where(dir);
+	assert_int_equal(l.generations, 1);
+	assert_int_equal(l.others, 0);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(image);
 	pfs_sim_free(sim);
 }
 
@@ -689,6 +726,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_meant_is_refused),
 		cmocka_unit_test(wrong_documents_are_refused),
 		cmocka_unit_test(a_power_cut_leaves_old_or_new),
+		cmocka_unit_test(a_power_cut_while_pruning_leaves_whole_generations),
 		cmocka_unit_test(a_failing_step_changes_nothing),
 		cmocka_unit_test(pruning_leaves_what_is_needed),
 		cmocka_unit_test(pruning_needs_to_know),
