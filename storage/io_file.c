@@ -45,8 +45,8 @@ static int sync_fd(int fd)
 
 /* ---- directories ---- */
 
-/* Makes one directory and syncs its entry in the one above. path is given back unchanged. -EEXIST.
- */
+/* Makes one directory and syncs its entry in the one above; what can't be synced does not stay, so
+ * that it is not taken for durable at the next attempt. path is given back unchanged. -EEXIST. */
 static int make_dir(char *path, mode_t mode)
 {
 	char *slash = strrchr(path, '/');
@@ -66,6 +66,8 @@ static int make_dir(char *path, mode_t mode)
 		close(fd);
 	if (slash)
 		*slash = '/';
+	if (err)
+		(void)rmdir(path);
 	return err;
 }
 

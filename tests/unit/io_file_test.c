@@ -30,6 +30,7 @@ static struct {
 	bool write_nothing; /* pwrite returns 0 */
 	bool pretend_mkdir; /* mkdir has succeeded and made nothing */
 	unsigned data_syncs, dir_syncs;
+	unsigned dir_sync_fails; /* that one */
 } faults;
 
 static bool interrupted(void)
@@ -80,7 +81,10 @@ static int faulty_mkdir(const char *path, mode_t mode)
 
 static int faulty_fsync(int fd)
 {
-	faults.dir_syncs++;
+	if (++faults.dir_syncs == faults.dir_sync_fails) {
+		errno = EIO;
+		return -1;
+	}
 	return interrupted() ? -1 : fsync(fd);
 }
 
@@ -183,7 +187,25 @@ static void directories_are_made_with_their_parents(void **state)
 	dir->ops->close_dir(dir);
 }
 
-/* Proves: the same for a path from the working directory. */
+/* Proves: a directory whose entry could not be synced is made, and synced, again the next time. */
+static void directories_that_are_not_synced_do_not_stay(void **state)
+{
+	struct place *place = *state;
+	char deep[128];
+	struct pfs_dir *dir;
+
+	snprintf(deep, sizeof(deep), "%s/a/b/c", place->top);
+	faults.dir_syncs = 0;
+	faults.dir_sync_fails = 2;
+	assert_int_equal(pfs_io_file.ops->open_dir(&pfs_io_file, deep, PFS_IO_CREATE, &dir), -EIO);
+	assert_null(dir);
+	assert_int_equal(faults.dir_syncs, 2);
+	assert_int_equal(pfs_io_file.ops->open_dir(&pfs_io_file, deep, PFS_IO_CREATE, &dir), 0);
+	assert_int_equal(faults.dir_syncs, 4);
+	dir->ops->close_dir(dir);
+}
+
+/* Proves: directories are made for a path from the working directory, too. */
 static void relative_directories_are_made(void **state)
 {
 	struct place *place = *state;
@@ -655,6 +677,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_PLACE(directories_are_made_with_their_parents),
+		WITH_PLACE(directories_that_are_not_synced_do_not_stay),
 		WITH_PLACE(relative_directories_are_made),
 		WITH_PLACE(short_paths_are_made),
 		WITH_PLACE(what_is_shared_is_for_others),
