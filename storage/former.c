@@ -169,13 +169,9 @@ struct pfs_former *pfs_overlay_any(const struct pfs_overlay *overlay, uint64_t *
 	if (overlay->count == 0)
 		return NULL;
 	/* It may have grown, or been filled behind the place: once around finds one. */
-	for (uint64_t n = 0; n <= overlay->size; n++, ++*at) {
-		struct pfs_former *former = overlay->by_key[*at & (overlay->size - 1)];
-
-		if (former)
-			return former;
-	}
-	return NULL;
+	while (!overlay->by_key[*at & (overlay->size - 1)])
+		++*at;
+	return overlay->by_key[*at & (overlay->size - 1)];
 }
 
 void pfs_overlay_free(struct pfs_overlay *overlay)

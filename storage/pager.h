@@ -201,6 +201,8 @@ uint32_t pfs_pager_last(const struct pfs_pager *pager); /* highest number, of fo
  * looks at all pages goes by this. A page that comes or goes meanwhile may be met or not; without
  * the commit lock, what is met may not be found any more. */
 uint32_t pfs_pager_next(const struct pfs_pager *pager, uint32_t after);
+/* The page itself; NULL: there is none. Commit lock. */
+struct pfs_page *pfs_pager_next_page(struct pfs_pager *pager, uint32_t after);
 
 /* -EUCLEAN: not a valid slot, -EIO. */
 int pfs_page_read_slot(const struct pfs_page *page, uint32_t number, struct pfs_slot *slot);

@@ -79,6 +79,13 @@ uint32_t pfs_pager_next(const struct pfs_pager *pager, uint32_t after)
 	return 0;
 }
 
+struct pfs_page *pfs_pager_next_page(struct pfs_pager *pager, uint32_t after)
+{
+	uint32_t number = pfs_pager_next(pager, after);
+
+	return number ? pfs_pager_find(pager, number) : NULL;
+}
+
 uint32_t pfs_pager_last(const struct pfs_pager *pager)
 {
 	return __atomic_load_n(&pager->last, __ATOMIC_ACQUIRE);

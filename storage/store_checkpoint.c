@@ -79,7 +79,7 @@ static int by_home(const void *a, const void *b)
 static void leave_out_hot(struct pfs_store *store)
 {
 	struct pfs_list *item = store->batch.next, *next;
-	bool too_long = pfs_journal_live_bytes(store->journal) > PFS_STAGE_JOURNAL_MAX;
+	bool too_long = pfs_journal_live_bytes(store->journal) > store->stage_journal_max;
 	int64_t now = pfs_now_monotonic();
 
 	for (; item != &store->batch; item = next) {

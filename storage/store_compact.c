@@ -118,12 +118,10 @@ void pfs_count_waste(struct pfs_store *store, bool running, struct pfs_waste *ou
 	uint64_t page_size = store->super.page_size;
 
 	*out = (struct pfs_waste){0};
-	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
-		const struct pfs_page *page = pfs_pager_find(store->pager, n);
+	for (struct pfs_page *page = pfs_pager_next_page(store->pager, 0); page;
+	     page = pfs_pager_next_page(store->pager, page->number)) {
 		struct pfs_page_space space;
 
-		if (!page)
-			continue;
 		pfs_page_space(page, &space);
 		out->live += pfs_page_live(&space);
 		out->dead += pfs_page_dead(&space);
@@ -149,13 +147,11 @@ static struct pfs_page *worst_page(struct pfs_store *store, bool eager)
 	struct pfs_page *worst = NULL;
 	double worst_share = 0;
 
-	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
-		struct pfs_page *page = pfs_pager_find(store->pager, n);
+	for (struct pfs_page *page = pfs_pager_next_page(store->pager, 0); page;
+	     page = pfs_pager_next_page(store->pager, page->number)) {
 		struct pfs_page_space space;
 		double share;
 
-		if (!page)
-			continue;
 		pfs_page_space(page, &space);
 		if (eager ? !can_be_emptied(page, &space) || space.used == 0
 			  : !pfs_compact_is_worth(page, &space))
@@ -220,10 +216,9 @@ void pfs_compact_give_up(struct pfs_store *store, bool stuck)
 
 void pfs_compact_yield_room(struct pfs_store *store)
 {
-	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
-		struct pfs_page *page = pfs_pager_find(store->pager, n);
-
-		if (page && page->closed)
+	for (struct pfs_page *page = pfs_pager_next_page(store->pager, 0); page;
+	     page = pfs_pager_next_page(store->pager, page->number)) {
+		if (page->closed)
 			pfs_pager_close_page(store->pager, page, false);
 	}
 }

@@ -137,22 +137,15 @@ static void slow_down(struct pfs_store *store, uint64_t journal, uint64_t to, si
 static void wait_for_room(struct pfs_store *store)
 {
 	uint64_t made, done;
-	bool waited;
 
 	pthread_mutex_lock(&store->wake_lock);
 	made = store->room_made;
 	done = store->checkpoints_done;
-	waited = store->threads_running;
-	if (waited) {
-		__atomic_store_n(&store->checkpoint_wanted, true, __ATOMIC_RELEASE);
-		pthread_cond_broadcast(&store->wake);
-	}
-	while (store->threads_running && !store->stopping && store->room_made == made &&
-	       store->checkpoints_done == done)
+	__atomic_store_n(&store->checkpoint_wanted, true, __ATOMIC_RELEASE);
+	pthread_cond_broadcast(&store->wake);
+	while (store->room_made == made && store->checkpoints_done == done)
 		pthread_cond_wait(&store->wake, &store->wake_lock);
 	pthread_mutex_unlock(&store->wake_lock);
-	if (!waited)
-		pfs_checkpoint(store, false);
 }
 
 void pfs_write_throttle(struct pfs_store *store, size_t len, bool large)
@@ -169,12 +162,12 @@ void pfs_write_throttle(struct pfs_store *store, size_t len, bool large)
 	/* What documents under heavy writing keep in the journal is their writers' to wait for, not
 	 * everybody's; another checkpoint would not free it, and leave one more segment half full.
 	 */
-	if (live > PFS_STAGE_JOURNAL_MAX)
+	if (live > store->stage_journal_max)
 		pfs_want_checkpoint(store, true);
 	slow_down(store, live - pinned, max, len);
 	if (live - pinned > max)
 		wait_for_room(store);
-	else if (large && live > PFS_STAGE_JOURNAL_MAX)
+	else if (large && live > store->stage_journal_max)
 		pfs_checkpoint(store, true);
 }
 

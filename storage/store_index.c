@@ -177,17 +177,15 @@ static void save_objects(struct pfs_store *store, struct stream *s, uint64_t *co
 static void save_pages(struct pfs_store *store, struct stream *s, uint64_t *count)
 {
 	*count = 0;
-	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
-		struct pfs_page *page = pfs_pager_find(store->pager, n);
+	for (struct pfs_page *page = pfs_pager_next_page(store->pager, 0); page;
+	     page = pfs_pager_next_page(store->pager, page->number)) {
 		struct pfs_index_page_disk disk = {0};
 		struct pfs_pager_saved saved;
 
-		if (!page)
-			continue;
 		if (pfs_pager_reload(store->pager, page) != 0)
 			s->err = -ENOMEM;
 		pfs_pager_get_saved(page, &saved);
-		pfs_put_le32(disk.page.b, n);
+		pfs_put_le32(disk.page.b, page->number);
 		pfs_put_le32(disk.largest.b, (uint32_t)saved.room);
 		pfs_put_le64(disk.free_bytes.b, saved.free_bytes);
 		pfs_put_le32(disk.free_slots.b, saved.free_slots);

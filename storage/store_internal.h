@@ -117,6 +117,7 @@ struct pfs_store {
 	unsigned commit_ms;
 	uint64_t journal_max; /* commit lock */
 	bool journal_max_set; /* by who opened the store */
+	uint64_t stage_journal_max; /* PFS_STAGE_JOURNAL_MAX; tests have less */
 	struct pfs_defaults defaults;
 	uint64_t next_content; /* atomic */
 	bool dict_off;	       /* new values are packed without */

@@ -394,11 +394,9 @@ void pfs_drop_temporary(struct pfs_store *store, uint32_t object)
 	pfs_write_enter(store);
 	word = pfs_index_word(store->index, object);
 	if (word == 0 || pfs_object_word_key(store, object, word, &key) != 0 ||
-	    key.kind != PFS_KEY_TEMP)
+	    key.kind != PFS_KEY_TEMP || pfs_current(store, object, &change.current) != 0)
 		goto out;
 	/* No record: temporary keys are dropped by the next opening anyway. */
-	if (pfs_current(store, object, &change.current) != 0)
-		goto out;
 	change.version = pfs_version_new(&key);
 	if (!change.version)
 		goto out;

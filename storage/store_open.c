@@ -376,6 +376,7 @@ static int open_any(struct pfs_store **out, struct pfs_dir *dir, const char *pat
 	store->manual = o->manual;
 	store->commit_ms = o->commit_ms ? o->commit_ms : 1000;
 	store->journal_max_set = o->journal_max != 0;
+	store->stage_journal_max = PFS_STAGE_JOURNAL_MAX;
 	store->journal_max = o->journal_max ? o->journal_max : PFS_JOURNAL_MAX_LOW;
 	store->batch_number = 1;
 	pfs_list_init(&store->pending);

@@ -313,11 +313,9 @@ static int pack_by_id(struct run *run)
 static void close_pages(struct pfs_store *store, bool marked_only, bool closed)
 {
 	pthread_mutex_lock(&store->commit);
-	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
-		struct pfs_page *page = pfs_pager_find(store->pager, n);
-
-		if (page && page->loaded &&
-		    (!marked_only || page->packed_run == store->compaction.run))
+	for (struct pfs_page *page = pfs_pager_next_page(store->pager, 0); page;
+	     page = pfs_pager_next_page(store->pager, page->number)) {
+		if (page->loaded && (!marked_only || page->packed_run == store->compaction.run))
 			pfs_pager_close_page(store->pager, page, closed);
 	}
 	pthread_mutex_unlock(&store->commit);
@@ -334,16 +332,16 @@ static bool next_marked(struct pfs_store *store)
 	pthread_mutex_lock(&store->commit);
 	c->victim = c->cursor = 0;
 	c->passes = 0;
-	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
-		struct pfs_page *page = pfs_pager_find(store->pager, n);
+	for (struct pfs_page *page = pfs_pager_next_page(store->pager, 0); page;
+	     page = pfs_pager_next_page(store->pager, page->number)) {
 		struct pfs_page_space space;
 
-		if (!page || page->packed_run != c->run || !page->closed)
+		if (page->packed_run != c->run || !page->closed)
 			continue;
 		pfs_page_space(page, &space);
 		if (space.used < least) {
 			least = space.used;
-			c->victim = n;
+			c->victim = page->number;
 		}
 	}
 	pthread_mutex_unlock(&store->commit);
@@ -354,11 +352,9 @@ static bool next_marked(struct pfs_store *store)
 static void unmark_full(struct pfs_store *store)
 {
 	pthread_mutex_lock(&store->commit);
-	for (uint32_t n = pfs_pager_next(store->pager, 0); n; n = pfs_pager_next(store->pager, n)) {
-		struct pfs_page *page = pfs_pager_find(store->pager, n);
-
-		if (page && page->packed_run == store->compaction.run &&
-		    pfs_pack_is_full(store, page))
+	for (struct pfs_page *page = pfs_pager_next_page(store->pager, 0); page;
+	     page = pfs_pager_next_page(store->pager, page->number)) {
+		if (page->packed_run == store->compaction.run && pfs_pack_is_full(store, page))
 			page->packed_run = 0;
 	}
 	pthread_mutex_unlock(&store->commit);

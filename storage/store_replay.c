@@ -133,13 +133,10 @@ static int retire_untrusted(struct pfs_replay_state *state)
 	struct pfs_store *store = state->store;
 	int err = 0;
 
-	for (uint32_t n = pfs_pager_next(store->pager, 0); n && !err;
-	     n = pfs_pager_next(store->pager, n)) {
-		struct pfs_page *page = pfs_pager_find(store->pager, n);
-
-		if (page)
-			err = pfs_page_clear_gap(page);
-		if (page && !err)
+	for (struct pfs_page *page = pfs_pager_next_page(store->pager, 0); page && !err;
+	     page = pfs_pager_next_page(store->pager, page->number)) {
+		err = pfs_page_clear_gap(page);
+		if (!err)
 			err = pfs_pager_restore_trailer(store->pager, page, pfs_commit_lock_cb,
 							store);
 	}

@@ -185,8 +185,9 @@ static int stat_pages(struct pfs_store *store, struct page_stats *pages)
 	pages->at = calloc(count + 1, sizeof(*pages->at));
 	if (!pages->at)
 		return -ENOMEM;
-	for (uint32_t n = pfs_pager_next(pager, 0); !err && n; n = pfs_pager_next(pager, n))
-		err = stat_page(pfs_pager_find(pager, n), &pages->at[pages->count++]);
+	for (struct pfs_page *page = pfs_pager_next_page(pager, 0); page && !err;
+	     page = pfs_pager_next_page(pager, page->number))
+		err = stat_page(page, &pages->at[pages->count++]);
 	pfs_pins_each_freed(&store->snapshots.pins, add_pinned, pages);
 	return err;
 }

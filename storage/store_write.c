@@ -203,8 +203,6 @@ static int create_locked(struct pfs_store *store, const struct pfs_key *key,
 	struct pfs_version model = {0};
 	int err;
 
-	if (!pfs_store_is_writable(store))
-		return -EROFS;
 	set_attr(store, &model, PFS_ATTR_MODE | PFS_ATTR_UID | PFS_ATTR_GID | PFS_ATTR_MTIME, attr);
 	err = pfs_index_alloc(store->index, object);
 	if (err)

@@ -101,6 +101,39 @@ static void records_that_make_no_sense_are_refused(void **state)
 	}
 }
 
+/* Proves: a patch that makes a document small, which no writer makes, is replayed all the same. */
+static void patches_that_make_small_are_replayed(void **state)
+{
+	/* Of nothing: 60 bytes, of which three are written at 5. */
+	static const struct forged patch = {
+		"", PFS_RECORD_PATCH, 0, 75, {KEY(56), [32] = 5, [40] = 60, [48] = 3, [72] = 'x',
+					       [73] = 'y', [74] = 'z'}};
+	struct pfs_sim *sim = pfs_sim_new(), *killed;
+	struct pfs_key key = pfs_key_num(5);
+	struct pfs_store *store;
+	uint8_t want[60] = {0};
+	size_t len;
+	void *got;
+
+	(void)state;
+	memcpy(want + 5, "xyz", 3);
+	create_store(sim, PFS_PAGE_SIZE_MIN, 16);
+	store = open_store(sim);
+	put_document(store, &key, 100, 1);
+	append_record(store, &patch);
+	killed = pfs_sim_kill(sim);
+	(void)pfs_store_close(store);
+	pfs_sim_free(sim);
+	store = open_store(killed);
+	assert_int_equal(pfs_get(store, &key, &got, &len, NULL), 0);
+	assert_int_equal(len, sizeof(want));
+	assert_memory_equal(got, want, len);
+	free(got);
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(killed);
+	pfs_sim_free(killed);
+}
+
 /* ---- making and opening ---- */
 
 /* Proves: sizes that no store has are refused with the reason, and nothing is made. */
@@ -161,7 +194,31 @@ static void stores_that_others_hold_are_busy(void **state)
 	pfs_sim_free(sim);
 }
 
-static void change_super(struct pfs_sim *sim, uint64_t epoch)
+/* Proves: a directory that holds something else is left as it is, and what it holds is said. */
+static void directories_of_others_are_left_alone(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct pfs_io *io = pfs_sim_io(sim);
+	struct pfs_create_options options = {.io = io};
+	struct pfs_reason reason;
+	struct pfs_dir *dir;
+	uint64_t steps;
+
+	(void)state;
+	assert_int_equal(io->ops->open_dir(io, STORE, PFS_IO_WRITE | PFS_IO_CREATE, &dir), 0);
+	dir->ops->close_dir(dir);
+	make_file(sim, "holiday.jpg");
+	steps = pfs_sim_steps(sim);
+	assert_int_equal(pfs_store_create(STORE, &options, &reason), -ENOTEMPTY);
+	assert_non_null(strstr(reason.text, "(holiday.jpg)"));
+	assert_int_equal(pfs_store_create(STORE, &options, NULL), -ENOTEMPTY);
+	assert_int_equal(pfs_sim_steps(sim), steps);
+	remove_file(sim, "holiday.jpg");
+	assert_int_equal(pfs_store_create(STORE, &options, NULL), 0);
+	pfs_sim_free(sim);
+}
+
+static void write_super(struct pfs_sim *sim, const struct pfs_super *as)
 {
 	const struct pfs_io *io = pfs_sim_io(sim);
 	struct pfs_super super;
@@ -169,9 +226,77 @@ static void change_super(struct pfs_sim *sim, uint64_t epoch)
 
 	assert_int_equal(io->ops->open_dir(io, STORE, PFS_IO_WRITE, &dir), 0);
 	assert_int_equal(pfs_super_read(dir, &super, &quiet), 0);
-	super.open_epoch = super.clean_epoch = epoch;
+	super.open_epoch = super.clean_epoch = as->clean_epoch;
+	super.journal_epoch = pfs_min_u64(super.journal_epoch, as->clean_epoch);
+	super.ro_compat = as->ro_compat;
 	assert_int_equal(pfs_super_write(dir, &super), 0);
 	dir->ops->close_dir(dir);
+}
+
+static void change_super(struct pfs_sim *sim, uint64_t epoch)
+{
+	write_super(sim, &(struct pfs_super){.clean_epoch = epoch});
+}
+
+static int try_read_only(struct pfs_sim *sim, struct pfs_store **store)
+{
+	static const struct pfs_defaults defaults = {.mode = 0604, .uid = 7, .gid = 8};
+	struct pfs_open_options options = {.read_only = true,
+					   .defaults = &defaults,
+					   .io = pfs_sim_io(sim),
+					   .logger = quiet};
+
+	return pfs_store_open(store, STORE, &options, NULL);
+}
+
+/* Proves: a store with features that only a reader may leave out of account is read and not
+ * written. */
+static void features_that_readers_need_not_know(void **state)
+{
+	struct pfs_key key = pfs_key_num(5);
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store *store;
+	struct pfs_attr attr;
+
+	(void)state;
+	create_store(sim, PFS_PAGE_SIZE_MIN, 16);
+	store = open_store(sim);
+	assert_int_equal(pfs_put(store, &key, "12345", 5, NULL, 0, NULL), 0);
+	assert_int_equal(pfs_store_close(store), 0);
+	write_super(sim, &(struct pfs_super){.clean_epoch = 1, .ro_compat = 1});
+	assert_int_equal(try_open(sim, &store), -EPROTONOSUPPORT);
+	assert_int_equal(try_read_only(sim, &store), 0);
+	assert_int_equal(pfs_lookup(store, &key, NULL, &attr), 0);
+	assert_int_equal(attr.size, 5);
+	/* Nobody has recorded any, and nobody can: they are this opening's. */
+	assert_true(attr.mode == 0604 && attr.uid == 7 && attr.gid == 8);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a superblock that was put back from before, beside a journal that went on, is refused: it
+ * counts other pages. */
+static void superblocks_of_the_past_are_refused(void **state)
+{
+	struct pfs_key key = pfs_key_num(5);
+	struct pfs_sim *sim = pfs_sim_new(), *killed;
+	struct pfs_open_options options = {.manual = true, .logger = quiet};
+	struct pfs_reason reason;
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(sim, PFS_PAGE_SIZE_MIN, 16);
+	assert_int_equal(pfs_store_close(open_store(sim)), 0);
+	store = open_store(sim);
+	put_document(store, &key, 100, 1);
+	killed = pfs_sim_kill(sim);
+	(void)pfs_store_close(store);
+	pfs_sim_free(sim);
+	change_super(killed, 1);
+	options.io = pfs_sim_io(killed);
+	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), -EUCLEAN);
+	assert_non_null(strstr(reason.text, "older than the journal"));
+	pfs_sim_free(killed);
 }
 
 /* Proves: where numbers run out that are never given twice, the store says so. */
@@ -188,6 +313,9 @@ static void numbers_that_run_out_are_not_given_again(void **state)
 	store->super.dict_highest = UINT32_MAX;
 	assert_int_equal(pfs_dict_add(store, bytes, sizeof(bytes), 100, 50), -EOVERFLOW);
 	store->super.dict_highest = 0;
+	store->failed = true;
+	assert_int_equal(pfs_dict_add(store, bytes, sizeof(bytes), 100, 50), -EROFS);
+	store->failed = false;
 	assert_int_equal(pfs_store_close(store), 0);
 	change_super(sim, PFS_EPOCH_MAX);
 	assert_int_equal(try_open(sim, &store), -EOVERFLOW);
@@ -222,6 +350,65 @@ static void change_all(struct pfs_store *store)
 		put_document(store, &key, 1500, 2 * i + 1);
 	}
 	assert_int_equal(pfs_store_checkpoint(store), 0);
+}
+
+/* Proves: what is opened for reading is in sync and can be looked at as of one moment, and nothing
+ * changes it. */
+static void stores_for_reading_have_snapshots(void **state)
+{
+	struct pfs_key key = pfs_key_num(5);
+	struct pfs_snapshot_info info;
+	struct pfs_snapshot *snapshot;
+	struct pfs_store *store;
+	struct pfs_sim *sim = filled(&store);
+	struct pfs_attr attr = {.mode = 0600};
+	uint64_t steps;
+	size_t len;
+	void *got;
+
+	(void)state;
+	assert_int_equal(pfs_store_close(store), 0);
+	assert_int_equal(try_read_only(sim, &store), 0);
+	steps = pfs_sim_steps(sim);
+	assert_int_equal(pfs_sync(store), 0);
+	assert_int_equal(pfs_snapshot_open(store, &snapshot), 0);
+	pfs_snapshot_info(snapshot, &info);
+	assert_int_equal(info.points, 100);
+	assert_int_equal(pfs_snapshot_get(snapshot, &key, &got, &len, NULL), 0);
+	assert_int_equal(len, 2000);
+	free(got);
+	pfs_snapshot_close(snapshot);
+	pfs_snapshot_close(NULL);
+	assert_int_equal(pfs_put(store, &key, "x", 1, NULL, 0, NULL), -EROFS);
+	key = pfs_key_num(1000);
+	assert_int_equal(pfs_create(store, &key, &attr, NULL), -EROFS);
+	assert_int_equal(pfs_sim_steps(sim), steps);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: what changes nothing is no change; a put that was not begun can be given up; who only
+ * tidies up does not wait for a writer. */
+static void nothing_is_changed_by_nothing(void **state)
+{
+	struct pfs_key key = pfs_key_num(5);
+	struct pfs_attr attr = {.mode = 0600, .size = 1}, out;
+	struct pfs_store *store;
+	struct pfs_sim *sim = filled(&store);
+	uint64_t sequence = pfs_store_sequence(store);
+	uint32_t object;
+
+	(void)state;
+	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	assert_int_equal(pfs_setattr(store, object, 0, &attr, &out), 0);
+	assert_true(out.size == 2000 && out.mode == 0644);
+	pfs_put_abort(NULL);
+	pthread_mutex_lock(&store->commit);
+	assert_int_equal(pfs_tidy(store, object), -EAGAIN);
+	pthread_mutex_unlock(&store->commit);
+	assert_int_equal(pfs_store_sequence(store), sequence);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
 }
 
 /* Proves: of each page is said what only a snapshot needs, which together is what the store says,
@@ -322,9 +509,15 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(records_that_make_no_sense_are_refused),
+		cmocka_unit_test(patches_that_make_small_are_replayed),
 		cmocka_unit_test(sizes_are_refused),
 		cmocka_unit_test(stores_that_others_hold_are_busy),
+		cmocka_unit_test(directories_of_others_are_left_alone),
+		cmocka_unit_test(features_that_readers_need_not_know),
+		cmocka_unit_test(superblocks_of_the_past_are_refused),
 		cmocka_unit_test(numbers_that_run_out_are_not_given_again),
+		cmocka_unit_test(stores_for_reading_have_snapshots),
+		cmocka_unit_test(nothing_is_changed_by_nothing),
 		cmocka_unit_test(pinned_bytes_are_said_of_each_page),
 		cmocka_unit_test(packing_is_refused_when_it_can_not_be),
 		cmocka_unit_test(writers_wait_for_room_in_the_journal),

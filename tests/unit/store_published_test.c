@@ -98,6 +98,113 @@ static void numbers_that_nobody_has(void **state)
 	pfs_sim_free(sim);
 }
 
+static void note_synced(void *arg, int err)
+{
+	*(int *)arg = err;
+}
+
+/* Proves: nothing changes what is published, by whichever way; what it gives back is empty, and
+ * what is asked of it is durable. */
+static void nothing_changes_what_is_published(void **state)
+{
+	struct pfs_sim *sim = published(20);
+	struct pfs_store *store = open_published(sim);
+	struct pfs_key key = pfs_key_num(0);
+	struct pfs_put_item item = {.key = key};
+	struct pfs_attr attr = {.mode = 0600};
+	struct pfs_train_result trained;
+	struct pfs_compact_result packed;
+	struct pfs_refreshed refreshed;
+	uint64_t steps = pfs_sim_steps(sim);
+	uint32_t object = 7;
+	struct pfs_put *put;
+	size_t len = 1;
+	int err = 7;
+
+	(void)state;
+	assert_int_equal(pfs_create(store, &key, &attr, NULL), -EROFS);
+	assert_int_equal(pfs_remove(store, &key, NULL), -EROFS);
+	assert_int_equal(pfs_remove(store, &key, &object), -EROFS);
+	assert_int_equal(object, 0);
+	object = 7;
+	assert_int_equal(pfs_rename(store, &key, &key, 0, NULL), -EROFS);
+	assert_int_equal(pfs_rename(store, &key, &key, 0, &object), -EROFS);
+	assert_int_equal(object, 0);
+	object = 7;
+	assert_int_equal(pfs_put(store, &key, "x", 1, NULL, 0, NULL), -EROFS);
+	assert_int_equal(pfs_put(store, &key, "x", 1, NULL, 0, &object), -EROFS);
+	assert_int_equal(object, 0);
+	assert_int_equal(pfs_put_many(store, &item, 1, &err), 0);
+	assert_int_equal(err, -EROFS);
+	assert_int_equal(pfs_put_many(store, &item, 0, &err), 0);
+	assert_int_equal(err, 0);
+	assert_int_equal(pfs_put_begin(store, &put), -EROFS);
+	assert_null(put);
+	object = PFS_OBJECT_FIRST;
+	assert_int_equal(pfs_write(store, object, 0, "x", 1, 5), -EROFS);
+	assert_int_equal(pfs_zero(store, object, 0, 1, 5), -EROFS);
+	assert_int_equal(pfs_setattr(store, object, PFS_ATTR_MODE, &attr, NULL), -EROFS);
+	assert_int_equal(pfs_store_tick(store), -EROFS);
+	assert_int_equal(pfs_store_checkpoint(store), -EROFS);
+	assert_int_equal(pfs_store_compact_step(store, true), -EROFS);
+	assert_int_equal(pfs_store_compact(store, NULL, NULL, NULL, &packed), -EROFS);
+	assert_int_equal(pfs_train(store, true, &trained), -EROFS);
+	trained.samples = 7;
+	assert_int_equal(pfs_train_from(store, "x", &len, 1, &trained), -EROFS);
+	assert_true(pfs_is_zero(&trained, sizeof(trained)) && pfs_is_zero(&packed, sizeof(packed)));
+	assert_int_equal(pfs_sync(store), 0);
+	assert_int_equal(pfs_sync_object(store, object), 0);
+	err = 7;
+	pfs_sync_object_then(store, object, note_synced, &err);
+	assert_int_equal(err, 0);
+	assert_int_equal(pfs_sim_steps(sim), steps);
+	assert_int_equal(pfs_store_close(store), 0);
+	/* And what is none has no generations. */
+	sim = (pfs_sim_free(sim), pfs_sim_new());
+	assert_int_equal(
+		pfs_store_create("store", &(struct pfs_create_options){.io = pfs_sim_io(sim)}, NULL),
+		0);
+	assert_int_equal(pfs_store_open(&store, "store",
+					&(struct pfs_open_options){.io = pfs_sim_io(sim),
+								   .manual = true,
+								   .logger = no_log},
+					NULL),
+			 0);
+	assert_int_equal(pfs_store_refresh(store, &refreshed), -EOPNOTSUPP);
+	pfs_store_forget(store, PFS_OBJECT_FIRST);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+static int fail_read(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return step->kind == PFS_SIM_READ ? -EIO : 0;
+}
+
+/* Proves: where the origin does not answer, each way of asking says so, and works again later. */
+static void an_origin_that_does_not_answer(void **state)
+{
+	struct pfs_sim *sim = published(20);
+	struct pfs_store *store = open_published(sim);
+	struct pfs_snapshot_name names[8];
+	struct pfs_snapshot *snapshot;
+	struct pfs_attr attr;
+
+	(void)state;
+	assert_int_equal(pfs_snapshot_open(store, &snapshot), 0);
+	pfs_sim_on_look(sim, fail_read, NULL);
+	assert_true(pfs_getattr(store, PFS_OBJECT_FIRST, &attr) < 0);
+	assert_true(pfs_snapshot_list(snapshot, 0, names, 8) < 0);
+	pfs_sim_on_look(sim, NULL, NULL);
+	assert_int_equal(pfs_getattr(store, PFS_OBJECT_FIRST, &attr), 0);
+	assert_int_equal(attr.size, 8);
+	assert_int_equal(pfs_snapshot_list(snapshot, 0, names, 8), 8);
+	pfs_snapshot_close(snapshot);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 /* Proves: what a snapshot does not have is not there, by each way to ask it. */
 static void snapshots_have_no_more(void **state)
 {
@@ -496,6 +603,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(many_are_got_at_once),
 		cmocka_unit_test(numbers_that_nobody_has),
+		cmocka_unit_test(nothing_changes_what_is_published),
+		cmocka_unit_test(an_origin_that_does_not_answer),
 		cmocka_unit_test(snapshots_have_no_more),
 		cmocka_unit_test(blocks_that_are_not_kept_come_anew),
 		cmocka_unit_test(only_collections_have_an_origin),
