@@ -530,6 +530,9 @@ static int run(struct checkpoint *cp)
 	if (err)
 		return err;
 	flip(cp);
+	/* Something could not be pointed to where it is now: the journal is still needed. */
+	if (!pfs_store_is_writable(store))
+		return -EROFS;
 	pfs_epoch_collect(store);
 	err = write_tombstones(cp, &any);
 	if (err)

@@ -18,6 +18,8 @@ struct operation {
 	void (*ready)(struct used *u);
 	int (*run)(struct used *u);
 	bool atomic; /* each document is as it was or as it will be */
+	bool in_runs; /* the store has a long run of numbers, and nothing else */
+	bool damaged; /* by `ready`: the check finds it */
 };
 
 struct used {
@@ -29,7 +31,7 @@ struct used {
 
 static const struct operation *operation;
 static unsigned ends;
-static struct pfs_sim *base;	      /* a closed store */
+static struct pfs_sim *base, *runs;   /* closed stores */
 static struct contents before, after; /* the operation, when nothing fails */
 
 /* ---- documents ---- */
@@ -121,6 +123,25 @@ static void make_base(void)
 	pfs_sim_settle(base);
 }
 
+#define IN_RUNS 300u
+
+static struct pfs_sim *make_runs(void)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store *store;
+
+	create_store(sim, 256 * PFS_KIB, 16);
+	store = open_held(sim);
+	for (unsigned i = 0; i < IN_RUNS; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		put_document(store, &key, 50, i);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_settle(sim);
+	return sim;
+}
+
 /* ---- a run ---- */
 
 static void *begin(void)
@@ -128,7 +149,7 @@ static void *begin(void)
 	struct used *u = calloc(1, sizeof(*u));
 
 	assert_non_null(u);
-	u->sim = pfs_sim_kill(base);
+	u->sim = pfs_sim_kill(operation->in_runs ? runs : base);
 	u->store = open_held(u->sim);
 	if (operation->ready)
 		operation->ready(u);
@@ -170,6 +191,10 @@ static void look(void *state, int err)
 	struct contents now;
 
 	if (err && has_failed(u->store)) {
+		/* It is read-only, and shows everything. */
+		contents_of(&now, u->store);
+		if (operation->atomic)
+			expect_each(&now);
 		pfs_snapshot_close(u->snapshot);
 		u->snapshot = NULL;
 		(void)pfs_store_close(u->store);
@@ -207,7 +232,7 @@ static void end(void *state)
 	if (!failed)
 		assert_int_equal(err, 0);
 	/* A check reads whole segments, which takes longer than all the rest. */
-	if (!failed &&
+	if (!failed && !operation->damaged &&
 	    (ends++ % CHECK_STEP == 0 || (fault_now() && fault_now()->kind == PFS_SIM_UNLINK)))
 		expect_sound(u->sim);
 	pfs_sim_free(u->sim);
@@ -216,8 +241,9 @@ static void end(void *state)
 
 static bool may_fail(const struct fault *fault, int err)
 {
+	/* -EROFS: a checkpoint that has begun to show what it has written can't go back. */
 	if (fault->kind == FAULT_MEMORY)
-		return err == -ENOMEM;
+		return err == -ENOMEM || err == -EROFS;
 	return err == fault->err || err == -EROFS || (fault->sync_met && err == -EIO);
 }
 
@@ -503,6 +529,153 @@ static int sync_one(struct used *u)
 	return synced;
 }
 
+/* More than a record takes. */
+static int put_in_pieces(struct used *u)
+{
+	static char bytes[PFS_WHOLE_WRITE_MAX + 5000];
+	struct pfs_key key = key_named("4711");
+
+	memset(bytes, 'p', sizeof(bytes));
+	return pfs_put(u->store, &key, bytes, sizeof(bytes), NULL, 0, NULL);
+}
+
+/* So many that the index has to grow soon. */
+static void fill_index(struct used *u)
+{
+	for (unsigned i = 0; i < 690; i++) {
+		struct pfs_key key = pfs_key_num(10000 + i);
+
+		assert_int_equal(pfs_put(u->store, &key, "", 0, NULL, 0, NULL), 0);
+	}
+}
+
+#define MORE 60u
+
+static int put_more(struct used *u)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < MORE && !err; i++) {
+		struct pfs_key key = pfs_key_num(20000 + i);
+
+		err = pfs_put(u->store, &key, "", 0, NULL, 0, NULL);
+	}
+	return err;
+}
+
+static int put_more_at_once(struct used *u)
+{
+	struct pfs_put_item items[MORE] = {0};
+	int err;
+
+	for (unsigned i = 0; i < MORE; i++)
+		items[i] = (struct pfs_put_item){.key = pfs_key_num(20000 + i), .data = ""};
+	(void)pfs_put_many(u->store, items, MORE, &err);
+	return err;
+}
+
+static int change_one_of_many(struct used *u)
+{
+	struct pfs_key key = pfs_key_num(7);
+
+	return pfs_put(u->store, &key, "changed", 7, NULL, 0, NULL);
+}
+
+/* In a page that nobody has looked at since the opening. */
+static int truncate_first(struct used *u)
+{
+	struct pfs_key key = doc_key(2);
+	struct pfs_attr attr = {.mtime_ns = 5};
+	uint32_t object;
+	int err = pfs_lookup(u->store, &key, &object, NULL);
+
+	if (!err)
+		err = pfs_setattr(u->store, object, PFS_ATTR_SIZE, &attr, NULL);
+	if (!err)
+		err = pfs_setattr(u->store, object, PFS_ATTR_MTIME, &attr, NULL);
+	return err;
+}
+
+static int no_room_in_pages(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return step->kind == PFS_SIM_WRITE && strncmp(step->name, "page-", 5) == 0 ? -ENOSPC : 0;
+}
+
+/* A checkpoint that found no room, and changes since then of what it was going to write. */
+static void leave_a_checkpoint(struct used *u)
+{
+	struct pfs_attr attr = {.mode = 0604};
+	struct pfs_key key = doc_key(11);
+	uint32_t object;
+
+	for (unsigned i = 0; i < 12; i++)
+		assert_int_equal(put(u->store, i, 1, 0), 0);
+	pfs_sim_on_step(u->sim, no_room_in_pages, NULL);
+	assert_int_equal(pfs_store_checkpoint(u->store), -ENOSPC);
+	pfs_sim_on_step(u->sim, NULL, NULL);
+	assert_int_equal(pfs_lookup(u->store, &key, &object, NULL), 0);
+	assert_int_equal(pfs_write(u->store, object, 100, "patched", 7, 5), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		key = doc_key(i);
+		assert_int_equal(pfs_lookup(u->store, &key, &object, NULL), 0);
+		assert_int_equal(pfs_setattr(u->store, object, PFS_ATTR_MODE, &attr, NULL), 0);
+	}
+}
+
+static int finish_checkpoint(struct used *u)
+{
+	return pfs_store_checkpoint(u->store);
+}
+
+/* While a truncation is held of what has changed since. */
+static int hold_and_finish_checkpoint(struct used *u)
+{
+	struct pfs_key key = doc_key(2);
+	struct pfs_attr attr = {.size = 0};
+	uint32_t object;
+	int err = pfs_lookup(u->store, &key, &object, NULL);
+
+	if (!err)
+		err = pfs_setattr(u->store, object, PFS_ATTR_SIZE, &attr, NULL);
+	return err ? err : pfs_store_checkpoint(u->store);
+}
+
+/* Of a large document one block, and something is written to another. */
+static void damage_and_patch(struct used *u)
+{
+	struct pfs_key key = doc_key(11);
+	struct pfs_place place;
+	uint32_t object;
+
+	assert_int_equal(pfs_place(u->store, &key, &place), 0);
+	flip_bit(u->sim, page_name(place.page), place.offset + place.packed_len - 1, 3);
+	assert_int_equal(pfs_lookup(u->store, &key, &object, NULL), 0);
+	assert_int_equal(pfs_write(u->store, object, 100, "patched", 7, 5), 0);
+}
+
+/* Two, of which nobody uses the first. */
+static void add_dictionaries(struct used *u)
+{
+	uint8_t bytes[2000];
+
+	for (unsigned i = 0; i < 2; i++) {
+		fill_document(bytes, sizeof(bytes), i);
+		assert_int_equal(pfs_dict_add(u->store, bytes, sizeof(bytes), 100, 50), 0);
+	}
+	assert_int_equal(put(u->store, 1, 1, 0), 0);
+}
+
+static int close_and_open(struct used *u)
+{
+	int err = pfs_store_close(u->store);
+
+	fault_exempt(true);
+	u->store = open_held(u->sim);
+	fault_exempt(false);
+	return err;
+}
+
 /* What some of them are tried upon: documents packed with a dictionary, and some not yet in their
  * pages. */
 static void make_dictionary(struct used *u)
@@ -527,21 +700,30 @@ static void change_some(struct used *u)
 
 /* Over and over: there is a journal to be moved. */
 static const struct operation operations[] = {
-	{"put_many", NULL, put_many, true},
-	{"reading", change_some, read_all, true},
-	{"compact", NULL, compact, true},
-	{"compact, with a dictionary", change_some, compact, true},
-	{"compact in steps", change_some, compact_in_steps, true},
-	{"snapshot", NULL, snapshot, false},
-	{"snapshot of what is not in its page", change_some, snapshot, false},
-	{"change often", NULL, change_often, false},
-	{"exchange", NULL, exchange, false},
-	{"sync_object_then", NULL, sync_one, true},
+	{"put_many", NULL, put_many, true, false, false},
+	{"reading", change_some, read_all, true, false, false},
+	{"compact", NULL, compact, true, false, false},
+	{"compact, with a dictionary", change_some, compact, true, false, false},
+	{"compact in steps", change_some, compact_in_steps, true, false, false},
+	{"snapshot", NULL, snapshot, false, false, false},
+	{"snapshot of what is not in its page", change_some, snapshot, false, false, false},
+	{"change often", NULL, change_often, false, false, false},
+	{"exchange", NULL, exchange, false, false, false},
+	{"sync_object_then", NULL, sync_one, true, false, false},
+	{"put in pieces", NULL, put_in_pieces, true, false, false},
+	{"put more", fill_index, put_more, true, false, false},
+	{"put more at once", fill_index, put_more_at_once, true, false, false},
+	{"change one of many", NULL, change_one_of_many, true, true, false},
+	{"truncate first", NULL, truncate_first, true, false, false},
+	{"finish a checkpoint", leave_a_checkpoint, hold_and_finish_checkpoint, true, false, false},
+	{"write what is damaged", damage_and_patch, finish_checkpoint, true, false, true},
+	{"drop a dictionary", add_dictionaries, finish_checkpoint, true, false, false},
+	{"close", change_some, close_and_open, true, false, false},
 };
 
 static const struct operation training[] = {
-	{"train", NULL, train, true},
-	{"train_from", NULL, train_before, true},
+	{"train", NULL, train, true, false, false},
+	{"train_from", NULL, train_before, true, false, false},
 };
 
 static void try_operations(const struct operation *at, size_t count)
@@ -570,10 +752,12 @@ static void operations_that_fail_do_no_harm(void **state)
 {
 	(void)state;
 	make_base();
+	runs = make_runs();
 	try_operations(operations, pfs_array_len(operations));
 	if (pfs_train_version())
 		try_operations(training, pfs_array_len(training));
 	pfs_sim_free(base);
+	pfs_sim_free(runs);
 }
 
 int main(void)
