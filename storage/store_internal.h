@@ -115,8 +115,8 @@ struct pfs_store {
 	uint64_t pages_damaged; /* files of pages that are missing or damaged, at opening */
 	bool failed;		/* atomic: a sync or an invariant failed; read-only from then on */
 	unsigned commit_ms;
-	uint64_t journal_max; /* commit lock */
-	bool journal_max_set; /* by who opened the store */
+	uint64_t journal_max;	    /* commit lock */
+	bool journal_max_set;	    /* by who opened the store */
 	uint64_t stage_journal_max; /* PFS_STAGE_JOURNAL_MAX; tests have less */
 	struct pfs_defaults defaults;
 	uint64_t next_content; /* atomic */
@@ -248,8 +248,8 @@ int pfs_load(struct pfs_store *store, uint32_t page, uint32_t slot, struct pfs_l
 int pfs_load_at(struct pfs_store *store, uint32_t page, const struct pfs_slot *slot,
 		struct pfs_loaded *out);
 
-/* Reads [off, off + len) of the payload of what was loaded; the range lies inside. -EIO: lost, or
- * damaged and logged; -ENOMEM. */
+/* Reads [off, off + len) of the payload of what was loaded and is not lost; the range lies inside.
+ * -EIO: damaged and logged; -ENOMEM. */
 int pfs_loaded_read(struct pfs_store *store, const struct pfs_loaded *loaded, uint64_t off,
 		    void *buf, size_t len);
 

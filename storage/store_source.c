@@ -288,13 +288,12 @@ static int read_record(struct pfs_store *store, const struct pfs_source *s, uint
 	return err;
 }
 
+/* Of a container that is not lost. */
 static int read_loaded(struct pfs_store *store, const struct pfs_loaded *loaded, uint64_t off,
 		       void *buf, size_t len)
 {
 	const struct pfs_container *c = &loaded->c;
 
-	if (c->flags & PFS_CONTAINER_LOST)
-		return -EIO;
 	if (c->flags & PFS_CONTAINER_BLOCKS) {
 		struct blocks b = {loaded->page->map + loaded->slot.off + c->header_len,
 				   c->body_len, c->raw_len, c->content};
@@ -324,9 +323,19 @@ int pfs_loaded_read(struct pfs_store *store, const struct pfs_loaded *loaded, ui
 {
 	int err = read_loaded(store, loaded, off, buf, len);
 
-	if (err == -EUCLEAN || (err == -EIO && !(loaded->c.flags & PFS_CONTAINER_LOST)))
+	if (err == -EUCLEAN || err == -EIO)
 		err = pfs_page_damaged(store, loaded->page->number, loaded->slot.off, why_not(err));
 	return err;
+}
+
+/* Whether the container is still the one that the source was made from, whose body is taken for
+ * what it was then. */
+static bool is_source(const struct pfs_container *c, const struct pfs_source *s)
+{
+	const unsigned form = PFS_CONTAINER_LZ4 | PFS_CONTAINER_BLOCKS | PFS_CONTAINER_LOST;
+
+	return c->seq == s->seq && c->raw_len == s->size && c->body_len == s->body_len &&
+	       c->dict == s->dict && (c->flags & form) == s->flags;
 }
 
 /* Loads a container by its place instead of by its slot, which may be a tombstone by now. */
@@ -338,7 +347,7 @@ static int load_source(const struct pfs_source *s, struct pfs_loaded *out)
 	out->slot = (struct pfs_slot){
 		.kind = s->key_kind, .tag = s->key_tag, .off = (uint32_t)s->off, .len = s->len};
 	err = load_container(out);
-	if (!err && (out->c.seq != s->seq || out->c.raw_len != s->size))
+	if (!err && !is_source(&out->c, s))
 		err = -EUCLEAN;
 	return err;
 }

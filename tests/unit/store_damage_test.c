@@ -1,10 +1,11 @@
-/* Damage beneath an open store: bytes that are turned, containers with right checksums that no store
- * writes, files that end too early. A document is an error then, by every way of reading it; the
- * others are what they were. */
+/* Damage beneath an open store: bytes that are turned, containers with right checksums that no
+ * store writes, files that end too early. A document is an error then, by every way of reading it;
+ * the others are what they were. */
 #include <pthread.h>
 #include <unistd.h>
 
 #include "storage/epoch.h"
+#include "storage/pager_internal.h"
 #include "storage/store_internal.h"
 #include "tests/unit/dir_helpers.h"
 #include "tests/unit/store_helpers.h"
@@ -114,8 +115,8 @@ static struct found *check_open(struct pfs_store *store)
 {
 	struct found *found = calloc(1, sizeof(*found));
 
-	assert_int_equal(
-		pfs_store_check(store, keep_finding, NULL, found, NULL, &found->result), 0);
+	assert_int_equal(pfs_store_check(store, keep_finding, NULL, found, NULL, &found->result),
+			 0);
 	assert_int_equal(found->result.findings, found->count);
 	return found;
 }
@@ -161,9 +162,8 @@ static void checks_name_what_can_not_be_read(void **state)
 	assert_int_equal(pfs_store_check(store, NULL, NULL, NULL, NULL, &result), 0);
 	assert_int_equal(result.findings, 1);
 	stop = false;
-	assert_int_equal(
-		pfs_store_check(store, NULL, stop_behind_documents, NULL, &stop, &result),
-		-ECANCELED);
+	assert_int_equal(pfs_store_check(store, NULL, stop_behind_documents, NULL, &stop, &result),
+			 -ECANCELED);
 	assert_int_equal(result.documents, 10);
 	assert_int_equal(pfs_read(store, object_of(store, 3), 5, &byte, 1), -EIO);
 	expect_others(store, 3);
@@ -196,8 +196,8 @@ static void checks_count_the_space_again(void **state)
 	end(store, sim);
 }
 
-/* Proves: what a removed document that is still open takes is not missed, whether a truncation of it
- * is held or not. */
+/* Proves: what a removed document that is still open takes is not missed, whether a truncation of
+ * it is held or not. */
 static void checks_count_what_is_open_without_a_name(void **state)
 {
 	struct pfs_attr cut = {.size = 0};
@@ -213,8 +213,7 @@ static void checks_count_what_is_open_without_a_name(void **state)
 		assert_int_equal(pfs_remove(store, &key, &object), 0);
 		assert_int_equal(pfs_store_checkpoint(store), 0);
 		if (i == 3)
-			assert_int_equal(
-				pfs_setattr(store, object, PFS_ATTR_SIZE, &cut, NULL), 0);
+			assert_int_equal(pfs_setattr(store, object, PFS_ATTR_SIZE, &cut, NULL), 0);
 		found = check_open(store);
 		print_found(found);
 		assert_int_equal(found->count, 0);
@@ -453,8 +452,8 @@ static const struct forgery forgeries[] = {
 	{"another's name", 8, have_another_name, true},
 };
 
-/* The container at the place as it is with a change and a right checksum. Returns its length, to the
- * end of the body. */
+/* The container at the place as it is with a change and a right checksum. Returns its length, to
+ * the end of the body. */
 static size_t forge_bytes(struct pfs_store *store, const struct pfs_place *place,
 			  void (*change)(struct pfs_container *c, uint8_t *body), uint8_t *out)
 {
@@ -538,12 +537,131 @@ static void what_is_shown_can_be_lost(void **state)
 	(void)place;
 	forge(sim, store, &lost);
 	assert_int_equal(get_error(store, 3), -EIO);
+	assert_int_equal(pfs_write(store, object, 5, "abc", 3, 5), -EIO);
 	assert_int_equal(pfs_setattr(store, object, PFS_ATTR_MODE, &attr, NULL), 0);
 	assert_int_equal(get_error(store, 3), -EIO);
 	assert_int_equal(pfs_store_checkpoint(store), 0);
 	assert_int_equal(get_error(store, 3), -EIO);
 	expect_others(store, 3);
 	end(store, sim);
+}
+
+static void be_another_change(struct pfs_container *c, uint8_t *body)
+{
+	(void)body;
+	c->seq--;
+}
+
+/* Proves: what a change of attributes shows is what was there then: another container in its place,
+ * however right it is, is an error. */
+static void another_container_is_not_shown(void **state)
+{
+	static const struct forgery others[] = {{"lost", 3, be_lost, false},
+						{"another change", 3, be_another_change, false}};
+	struct pfs_attr attr = {.mode = 0604};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(others); i++) {
+		struct pfs_sim *sim;
+		struct pfs_store *store = ten_documents(&sim);
+		struct pfs_place place = place_in(store, 3);
+		uint32_t object = object_of(store, 3);
+		uint8_t bytes[2 * SMALL];
+		size_t len = forge_bytes(store, &place, others[i].change, bytes);
+
+		assert_int_equal(pfs_setattr(store, object, PFS_ATTR_MODE, &attr, NULL), 0);
+		assert_true(is_whole(store, 3));
+		write_at(sim, page_name(place.page), place.offset, bytes, len);
+		assert_int_equal(get_error(store, 3), -EIO);
+		assert_int_equal(pfs_store_checkpoint(store), 0);
+		assert_int_equal(get_error(store, 3), -EIO);
+		expect_others(store, 3);
+		end(store, sim);
+	}
+}
+
+/* Proves: where the store has lost a page itself, its documents are errors, for a snapshot and for
+ * what is held of them as well; with the page they are there again. */
+static void lost_pages_are_errors(void **state)
+{
+	struct pfs_attr cut = {.size = 0};
+	struct pfs_snapshot *snapshot;
+	struct pfs_key key = doc_key(3), held = doc_key(4);
+	struct pfs_sim *sim;
+	struct pfs_store *store = ten_documents(&sim);
+	struct pfs_page *page = pfs_pager_find(store->pager, place_in(store, 3).page);
+	uint8_t byte;
+
+	(void)state;
+	assert_int_equal(place_in(store, 4).page, page->number);
+	assert_int_equal(pfs_snapshot_open(store, &snapshot), 0);
+	put_document(store, &key, SMALL, 2 * 3 + 1);
+	assert_int_equal(pfs_setattr(store, object_of(store, 4), PFS_ATTR_SIZE, &cut, NULL), 0);
+	pfs_pager_withdraw(store->pager, page);
+	assert_int_equal(pfs_snapshot_read(snapshot, &key, 0, &byte, 1), -EIO);
+	assert_int_equal(pfs_snapshot_read(snapshot, &held, 0, &byte, 1), -EIO);
+	assert_int_equal(get_error(store, 5), -EIO);
+	assert_int_equal(pfs_sync(store), -EIO);
+	assert_int_equal(pfs_pager_publish(store->pager, page), 0);
+	assert_int_equal(pfs_snapshot_read(snapshot, &key, 0, &byte, 1), 1);
+	assert_int_equal(pfs_sync(store), 0);
+	expect_others(store, 4);
+	pfs_snapshot_close(snapshot);
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(sim);
+	pfs_sim_free(sim);
+}
+
+/* ---- a journal that ends too early ---- */
+
+static struct pfs_sim *taken; /* when the slots have been written, and the journal still stands */
+static unsigned page_syncs;
+
+static int take_image(void *sim, const struct pfs_sim_step *step)
+{
+	if (step->kind == PFS_SIM_SYNC && strncmp(step->name, "page-", 5) == 0 && ++page_syncs == 2)
+		taken = pfs_sim_kill(sim);
+	return 0;
+}
+
+/* Proves: a document that has come to its page is there also when the journal has lost the end that
+ * says so. */
+static void journals_may_end_too_early(void **state)
+{
+	static const char text[] = "what the journal does not have any more";
+	struct pfs_key key = pfs_key_num(100);
+	struct pfs_sim *sim;
+	struct pfs_store *store = ten_documents(&sim);
+	uint8_t zeros[512] = {0};
+	char segment[32];
+	uint64_t at;
+	size_t len;
+	void *got;
+
+	(void)state;
+	put_document(store, &key, 100, 1);
+	assert_int_equal(pfs_sync(store), 0);
+	key = pfs_key_num(101);
+	assert_int_equal(pfs_put(store, &key, text, sizeof(text), NULL, 0, NULL), 0);
+	page_syncs = 0;
+	pfs_sim_on_step(sim, take_image, sim);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	pfs_sim_on_step(sim, NULL, NULL);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+	assert_non_null(taken);
+	pfs_sim_settle(taken);
+	assert_true(find_segment(taken, segment));
+	at = find_in_segment(taken, segment, "what the journal") - 112;
+	write_at(taken, segment, at, zeros, sizeof(zeros));
+	store = open_held(taken);
+	assert_int_equal(pfs_get(store, &key, &got, &len, NULL), 0);
+	assert_int_equal(len, sizeof(text));
+	assert_memory_equal(got, text, len);
+	free(got);
+	expect_others(store, 99);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(taken);
 }
 
 /* ---- files that end ---- */
@@ -634,6 +752,9 @@ int main(void)
 		cmocka_unit_test(nothing_is_put_beside_what_may_be_there),
 		cmocka_unit_test(containers_that_make_no_sense),
 		cmocka_unit_test(what_is_shown_can_be_lost),
+		cmocka_unit_test(another_container_is_not_shown),
+		cmocka_unit_test(lost_pages_are_errors),
+		cmocka_unit_test(journals_may_end_too_early),
 	};
 
 	return cmocka_run_group_tests_name("damage beneath an open store", tests, NULL, NULL);
