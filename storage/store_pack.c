@@ -22,7 +22,9 @@
 #include "storage/epoch.h"
 #include "storage/store_pack.h"
 
+#ifndef BATCH_VALUES /* tests have less */
 #define BATCH_VALUES 1000000u
+#endif
 #define SLOTS_AT_ONCE 4096u
 #define PASSES_MAX 3
 #define OTHERS_DIV 8 /* points that the newest dictionary is of no use for: up to this part */

@@ -120,11 +120,10 @@ static int keep_version(struct pfs_store *store, struct pfs_former *former, stru
 
 	if (v->moved && (home->page != v->target.page || home->slot != v->target.slot))
 		return keep_container(store, former, home->page, home->off, home->len);
-	/* Anything else that is newer than the moment has an entry. */
-	if (PFS_NEVER(&store->logger, v->batch > store->applying || v->former))
+	/* Anything else that is newer than the moment has an entry, and what has no place is under
+	 * a temporary key, for which there are none. */
+	if (PFS_NEVER(&store->logger, v->batch > store->applying || v->former || !v->target.page))
 		return -EIO;
-	if (!v->target.page)
-		return 0;
 	err = keep_container(store, former, v->target.page, v->target.off, v->target.len);
 	if (!err) {
 		former->state = PFS_FORMER_COMING;
@@ -347,11 +346,9 @@ static void unchain(struct pfs_snapshot *snapshot)
 
 void pfs_own_snapshot_close(struct pfs_snapshot *snapshot)
 {
-	struct pfs_store *store = snapshot ? snapshot->store : NULL;
+	struct pfs_store *store = snapshot->store;
 	uint64_t at = 0, pinned;
 
-	if (!snapshot)
-		return;
 	if (snapshot->begun) {
 		pthread_mutex_lock(&store->commit);
 		snapshot->closing = true;

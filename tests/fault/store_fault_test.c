@@ -17,7 +17,7 @@ struct operation {
 	const char *name;
 	void (*ready)(struct used *u);
 	int (*run)(struct used *u);
-	bool atomic; /* each document is as it was or as it will be */
+	bool atomic;  /* each document is as it was or as it will be */
 	bool in_runs; /* the store has a long run of numbers, and nothing else */
 	bool damaged; /* by `ready`: the check finds it */
 };
@@ -581,6 +581,16 @@ static int change_one_of_many(struct used *u)
 	return pfs_put(u->store, &key, "changed", 7, NULL, 0, NULL);
 }
 
+static int truncate_one_of_many(struct used *u)
+{
+	struct pfs_key key = pfs_key_num(7);
+	struct pfs_attr attr = {.size = 0};
+	uint32_t object;
+	int err = pfs_lookup(u->store, &key, &object, NULL);
+
+	return err ? err : pfs_setattr(u->store, object, PFS_ATTR_SIZE, &attr, NULL);
+}
+
 /* In a page that nobody has looked at since the opening. */
 static int truncate_first(struct used *u)
 {
@@ -626,6 +636,12 @@ static void leave_a_checkpoint(struct used *u)
 static int finish_checkpoint(struct used *u)
 {
 	return pfs_store_checkpoint(u->store);
+}
+
+/* Also of what is being written to. */
+static int move_all(struct used *u)
+{
+	return pfs_checkpoint(u->store, true);
 }
 
 /* While a truncation is held of what has changed since. */
@@ -714,9 +730,10 @@ static const struct operation operations[] = {
 	{"put more", fill_index, put_more, true, false, false},
 	{"put more at once", fill_index, put_more_at_once, true, false, false},
 	{"change one of many", NULL, change_one_of_many, true, true, false},
+	{"truncate one of many", NULL, truncate_one_of_many, true, true, false},
 	{"truncate first", NULL, truncate_first, true, false, false},
 	{"finish a checkpoint", leave_a_checkpoint, hold_and_finish_checkpoint, true, false, false},
-	{"write what is damaged", damage_and_patch, finish_checkpoint, true, false, true},
+	{"write what is damaged", damage_and_patch, move_all, true, false, true},
 	{"drop a dictionary", add_dictionaries, finish_checkpoint, true, false, false},
 	{"close", change_some, close_and_open, true, false, false},
 };

@@ -103,7 +103,8 @@ static void dictionaries_round_trip_durably(void **state)
 	pfs_sim_free(sim);
 }
 
-/* Proves: whichever single bit is wrong, the dictionary is read, and the damage is seen. */
+/* Proves: whichever single bit is wrong, or what stands behind the end, the dictionary is read, and
+ * the damage is seen. */
 static void any_one_bit_is_survived(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
@@ -126,6 +127,9 @@ static void any_one_bit_is_survived(void **state)
 		}
 	}
 	expect_read(dir, &dict, 0);
+	/* A byte behind the end. */
+	assert_int_equal(file->ops->write(file, "", 1, end), 0);
+	expect_read(dir, &dict, 1);
 	file->ops->close(file);
 	dir->ops->close_dir(dir);
 	pfs_sim_free(sim);

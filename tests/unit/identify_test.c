@@ -205,6 +205,30 @@ static void nothing_is_made_up(void **state)
 	free(page);
 }
 
+/* Proves: what would verify with one bit turned, but makes no sense then, is no document. */
+static void nothing_is_mended_to_nonsense(void **state)
+{
+	struct pfs_key key = key_named("42");
+	struct pfs_container_base base = {key.kind, pfs_key_tag(&key), 1000, 5};
+	struct pfs_slot_disk slot;
+	struct page *page = page_with(&key, 100, 0, &slot);
+	uint8_t *at = page->bytes + 8000;
+	struct pfs_container c;
+	struct pfs_identified is;
+
+	(void)state;
+	at[4] |= PFS_CONTAINER_LZ4;
+	assert_int_equal(pfs_container_header_decode(&c, at, 1000, 1000, &base), 0);
+	/* Nothing is packed and in blocks. */
+	at[4] |= PFS_CONTAINER_BLOCKS;
+	pfs_container_seal(at, c.header_len, 100, PFS_CONTAINER_LZ4, 1234, &base);
+	at[4] &= (uint8_t)~PFS_CONTAINER_BLOCKS;
+	assert_int_equal(identify(page, &slot, &is), PFS_IDENTITY_UNKNOWN);
+	pfs_container_seal(at, c.header_len, 100, PFS_CONTAINER_LZ4, 1234, &base);
+	assert_int_equal(identify(page, &slot, &is), PFS_IDENTITY_WHOLE);
+	free(page);
+}
+
 /* Proves: without the search in containers a wrong bit of a slot is found, too, that of a tag by
  * the container's sum; and when no byte may be summed any more, nothing is told. */
 static void slots_by_themselves(void **state)
@@ -349,12 +373,73 @@ static void what_a_damaged_record_says(void **state)
 	free(damaged);
 }
 
+/* A record that changes body_len bytes of a document, or makes zeros of them. */
+static size_t patch_of(uint8_t *record, uint64_t id, size_t body_len, unsigned flags)
+{
+	struct pfs_record_disk *head = (struct pfs_record_disk *)record;
+	struct pfs_patch_disk *patch = (struct pfs_patch_disk *)(record + PFS_RECORD_HEADER_LEN);
+	uint8_t *at = (uint8_t *)(patch + 1);
+	size_t len;
+
+	memset(record, 0, PAGE);
+	head->type = PFS_RECORD_PATCH;
+	head->flags = (uint8_t)flags;
+	pfs_put_le64(head->seq.b, 500);
+	pfs_put_le64(head->durable.b, 499);
+	pfs_put_le64(patch->new_size.b, PFS_MIB);
+	pfs_put_le64(patch->len.b, body_len);
+	*at++ = PFS_KEY_NUM;
+	*at++ = 8;
+	pfs_put_le64(at, id);
+	len = pfs_round_up((size_t)(at - record) + 8, 8);
+	if (!(flags & PFS_PATCH_ZERO)) {
+		memset(record + len, 'p', body_len);
+		len = pfs_round_up(len + body_len, 8);
+	}
+	pfs_put_le32(head->len.b, (uint32_t)len);
+	pfs_put_le32(head->crc.b, pfs_crc32c(pfs_crc32c(SEED, record, 4), record + 8, len - 8));
+	return len;
+}
+
+/* Proves: of a change in the middle of a document the same is told, whether it has bytes or not;
+ * with a length that is not that of the record nothing is. */
+static void what_a_damaged_patch_says(void **state)
+{
+	struct pfs_key key = key_named("77"), keys[2];
+	uint8_t *record = malloc(PAGE);
+
+	(void)state;
+	for (unsigned wrong = 0; wrong < 2; wrong++) {
+		for (unsigned flags = 0; flags <= PFS_PATCH_ZERO; flags += PFS_PATCH_ZERO) {
+			size_t len = patch_of(record, 77, 2000, flags);
+			struct pfs_patch_disk *patch =
+				(struct pfs_patch_disk *)(record + PFS_RECORD_HEADER_LEN);
+			bool exact;
+
+			/* The time, and the length, which zeros do not have in the record. */
+			memset(record + PFS_RECORD_HEADER_LEN, 0xa5, 8);
+			if (wrong)
+				pfs_put_le64(patch->len.b, 5000);
+			assert_int_equal(salvage(record, len, 500, keys, &exact),
+					 !wrong || flags ? 1 : 0);
+			if (!wrong || flags)
+				assert_true(!exact && pfs_key_equal(&keys[0], &key));
+		}
+	}
+	free(record);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_bit_of_a_slot),   cmocka_unit_test(one_bit_of_a_container),
-		cmocka_unit_test(nothing_is_made_up),  cmocka_unit_test(slots_by_themselves),
-		cmocka_unit_test(one_bit_of_a_record), cmocka_unit_test(what_a_damaged_record_says),
+		cmocka_unit_test(one_bit_of_a_slot),
+		cmocka_unit_test(one_bit_of_a_container),
+		cmocka_unit_test(nothing_is_made_up),
+		cmocka_unit_test(nothing_is_mended_to_nonsense),
+		cmocka_unit_test(slots_by_themselves),
+		cmocka_unit_test(one_bit_of_a_record),
+		cmocka_unit_test(what_a_damaged_record_says),
+		cmocka_unit_test(what_a_damaged_patch_says),
 	};
 
 	return cmocka_run_group_tests_name("identify", tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* storage/pending.c, storage/store_checkpoint.c: what others do at one moment inside of a call. The
- * files are included, to know the moment. */
+/* storage/pending.c, storage/store_checkpoint.c, storage/store_write.c: what others do at one
+ * moment inside of a call. The files are included, to know the moment. */
 #include <pthread.h>
 
 static void before_lock(const pthread_mutex_t *mutex);
@@ -21,6 +21,15 @@ static inline int unlock(pthread_mutex_t *mutex)
 #include "storage/store_checkpoint.c"
 #undef pthread_mutex_unlock
 
+static int pack_then(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
+		     bool with_dict);
+
+#define begin begin_change
+#define pfs_pack pack_then
+#include "storage/store_write.c"
+#undef pfs_pack
+#undef begin
+
 #include "tests/unit/store_helpers.h"
 
 #define WHOLE 200000u
@@ -29,8 +38,20 @@ static inline int unlock(pthread_mutex_t *mutex)
 static struct {
 	struct pfs_store *store;
 	uint32_t object;
-	bool cut_before_lock, put_after_checkpoint;
+	bool cut_before_lock, put_after_checkpoint, grow_after_packing;
 } moment;
+
+static int pack_then(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
+		     bool with_dict)
+{
+	int err = pfs_pack(store, out, data, len, with_dict);
+
+	if (moment.grow_after_packing) {
+		moment.grow_after_packing = false;
+		assert_int_equal(pfs_write(store, moment.object, 150, "grown", 5, 5), 0);
+	}
+	return err;
+}
 
 static void before_lock(const pthread_mutex_t *mutex)
 {
@@ -97,6 +118,111 @@ static void a_read_is_of_one_length(void **state)
 	end(sim);
 }
 
+/* Proves: what is written over the whole of a document that grows meanwhile leaves what has grown.
+ */
+static void what_grows_meanwhile_stays(void **state)
+{
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_sim *sim;
+	char have[200];
+
+	(void)state;
+	begin(&sim);
+	put_document(moment.store, &key, 100, 1);
+	assert_int_equal(pfs_lookup(moment.store, &key, &moment.object, NULL), 0);
+	moment.grow_after_packing = true;
+	memset(have, 'w', 120);
+	assert_int_equal(pfs_write(moment.store, moment.object, 0, have, 120, 5), 0);
+	assert_false(moment.grow_after_packing);
+	assert_int_equal(pfs_read(moment.store, moment.object, 0, have, sizeof(have)), 155);
+	assert_true(have[0] == 'w' && have[119] == 'w' && have[120] == 0);
+	assert_memory_equal(have + 150, "grown", 5);
+	end(sim);
+}
+
+/* Where the only version of the batch is written to. */
+static struct pfs_extent_at target(void)
+{
+	return ((struct pfs_version *)moment.store->batch.next)->target;
+}
+
+static void damage_target(struct pfs_sim *sim)
+{
+	struct pfs_extent_at at = target();
+
+	flip_bit(sim, page_name(at.page), at.off + 5, 1);
+}
+
+/* The container verifies, and says a shorter document. */
+static void shorten_target(struct pfs_sim *sim)
+{
+	struct pfs_version *v = (struct pfs_version *)moment.store->batch.next;
+	struct pfs_page *page = pfs_pager_find(moment.store->pager, v->target.page);
+	struct pfs_container_base base = pfs_page_base(page, v->kind, v->tag);
+	uint8_t bytes[PFS_CONTAINER_HEADER_MAX];
+	struct pfs_container c;
+	size_t header;
+
+	read_at(sim, page_name(v->target.page), v->target.off, bytes, sizeof(bytes));
+	assert_int_equal(
+		pfs_container_header_decode(&c, bytes, sizeof(bytes), v->applied_len, &base), 0);
+	c.raw_len = HALF + 1;
+	header = pfs_container_header_encode(bytes, &c, &base, v->applied_len);
+	assert_int_equal(header, c.header_len);
+	pfs_container_seal(bytes, header, c.body_len, bytes[4], c.seq, &base);
+	write_at(sim, page_name(v->target.page), v->target.off, bytes, header);
+}
+
+static struct {
+	struct pfs_sim *sim;
+	void (*damage)(struct pfs_sim *sim);
+} at_sync;
+
+/* Its containers are written, and nothing else is. */
+static int patch_and_damage(void *arg, const struct pfs_sim_step *step)
+{
+	void (*damage)(struct pfs_sim * sim) = at_sync.damage;
+
+	(void)arg;
+	if (!damage || step->kind != PFS_SIM_SYNC || strncmp(step->name, "page-", 5) != 0)
+		return 0;
+	at_sync.damage = NULL;
+	assert_int_equal(pfs_write(moment.store, moment.object, 10, "patch", 5, 5), 0);
+	damage(at_sync.sim);
+	return 0;
+}
+
+/* Proves: what a checkpoint has written, and is damaged before it is shown, is an error for who
+ * shows some of it, as far as he does. */
+static void damage_before_it_is_shown(void **state)
+{
+	void (*const damages[])(struct pfs_sim *) = {damage_target, shorten_target};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(damages); i++) {
+		struct pfs_key key = pfs_key_num(1);
+		uint8_t bytes[5];
+
+		begin(&at_sync.sim);
+		at_sync.damage = NULL;
+		/* There is a page. */
+		put_document(moment.store, &key, 10, 1);
+		assert_int_equal(pfs_store_checkpoint(moment.store), 0);
+		put_document(moment.store, &key, WHOLE, 1);
+		assert_int_equal(pfs_lookup(moment.store, &key, &moment.object, NULL), 0);
+		at_sync.damage = damages[i];
+		pfs_sim_on_step(at_sync.sim, patch_and_damage, NULL);
+		assert_int_equal(pfs_store_checkpoint(moment.store), 0);
+		pfs_sim_on_step(at_sync.sim, NULL, NULL);
+		assert_null(at_sync.damage);
+		assert_int_equal(pfs_read(moment.store, moment.object, 10, bytes, 5), 5);
+		assert_memory_equal(bytes, "patch", 5);
+		assert_int_equal(pfs_read(moment.store, moment.object, WHOLE - 5, bytes, 5), -EIO);
+		(void)pfs_store_close(moment.store);
+		pfs_sim_free(at_sync.sim);
+	}
+}
+
 static int no_room_in_pages(void *arg, const struct pfs_sim_step *step)
 {
 	(void)arg;
@@ -138,6 +264,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_read_is_of_one_length),
+		cmocka_unit_test(what_grows_meanwhile_stays),
+		cmocka_unit_test(damage_before_it_is_shown),
 		cmocka_unit_test(a_failed_snapshot_is_not_written_to),
 	};
 

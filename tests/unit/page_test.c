@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "storage/crc.h"
 #include "storage/page.h"
 
 #define FLAGS_ALL                                                                             \
@@ -125,6 +126,28 @@ static void senseless_headers_are_refused(void **state)
 	header.slot_count++;
 	header.floor += PFS_SLOT_LEN;
 	assert_int_equal(decode_header(&header, &out), -EUCLEAN);
+}
+
+/* Proves: flags that nobody knows, and a byte that is nothing yet, are refused although their
+ * checksum is right. */
+static void unknown_flags_are_refused(void **state)
+{
+	struct pfs_page_header header = a_header(), out;
+	const char *why;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct pfs_page_disk disk;
+
+		pfs_page_header_encode(&disk, &header);
+		disk.flags.b[0] = i == 1;
+		disk.zero = i == 2;
+		pfs_put_le32(disk.crc.b,
+			     pfs_crc32c(0, (const uint8_t *)&disk + 8, sizeof(disk) - 8));
+		assert_int_equal(pfs_page_header_decode(&out, &disk, store_uuid, &why),
+				 i ? -EUCLEAN : 0);
+		assert_string_equal(why, i ? "unknown page flags" : "");
+	}
 }
 
 /* ---- slots ---- */
@@ -672,6 +695,7 @@ int main(void)
 		cmocka_unit_test(headers_round_trip),
 		cmocka_unit_test(header_bits_are_guarded),
 		cmocka_unit_test(senseless_headers_are_refused),
+		cmocka_unit_test(unknown_flags_are_refused),
 		cmocka_unit_test(live_slots_round_trip),
 		cmocka_unit_test(tombstones_round_trip),
 		cmocka_unit_test(slots_out_of_bounds_are_refused),

@@ -488,6 +488,39 @@ static void several_threads_put_at_once(void **state)
 	pfs_sim_free(sim);
 }
 
+static int fail_journal(void *arg, const struct pfs_sim_step *step)
+{
+	return __atomic_load_n((bool *)arg, __ATOMIC_ACQUIRE) && step->kind == PFS_SIM_WRITE &&
+			       strncmp(step->name, "journal-", 8) == 0
+		       ? -EIO
+		       : 0;
+}
+
+/* Proves: what others have packed ahead is given up when the first group can't be put. */
+static void what_is_packed_ahead_is_given_up(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 8; round++) {
+		struct list *list = small_list(COUNT, 3000, 0);
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_open_options options = {.io = pfs_sim_io(sim), .logger = quiet};
+		struct pfs_store *store;
+		bool failing = false;
+		int err;
+
+		create_store(sim, 0, 16);
+		pfs_sim_on_step(sim, fail_journal, &failing);
+		assert_int_equal(pfs_store_open(&store, STORE, &options, NULL), 0);
+		__atomic_store_n(&failing, true, __ATOMIC_RELEASE);
+		assert_int_equal(pfs_put_many(store, list->items, list->count, &err), 0);
+		assert_int_equal(err, -EROFS);
+		assert_int_equal(count_names(store), 0);
+		(void)pfs_store_close(store);
+		free_list(list);
+		pfs_sim_free(sim);
+	}
+}
+
 /* Puts ids 1 and 2 anew, alone or at once, without saying whose they are. */
 static void put_again(struct pfs_store *store, bool at_once, unsigned flags)
 {
@@ -562,6 +595,7 @@ int main(void)
 		cmocka_unit_test(full_disk_puts_a_part),
 		cmocka_unit_test(a_cut_leaves_the_first_ones),
 		cmocka_unit_test(several_threads_put_at_once),
+		cmocka_unit_test(what_is_packed_ahead_is_given_up),
 		cmocka_unit_test(mode_and_owner_stay),
 	};
 

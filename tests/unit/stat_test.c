@@ -63,6 +63,66 @@ static void numbers_of_the_last_time(void **state)
 	pfs_sim_free(sim);
 }
 
+static int not_told(struct pfs_file *file, uint64_t *out)
+{
+	(void)file;
+	*out = 0;
+	return -EIO;
+}
+
+static int no_space_told(struct pfs_dir *dir, struct pfs_io_space *out)
+{
+	(void)dir;
+	(void)out;
+	return -EIO;
+}
+
+/* Proves: where the disk does not tell what it holds, there are no numbers at all; what goes by its
+ * free room does without. */
+static void disks_that_tell_nothing(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_io_ops silent, no_space, *ops[] = {&silent, &no_space};
+	const struct pfs_io_ops *usual;
+	struct pfs_compact_result packed;
+	struct pfs_store_stat stat;
+	struct pfs_page_stat *pages;
+	struct pfs_store *store;
+	struct pfs_page *page;
+	size_t count;
+
+	(void)state;
+	create_store(sim, 0, 0);
+	store = open_store(sim);
+	for (unsigned i = 100; i > 0; i--)
+		put(store, i);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	usual = store->dir->ops;
+	silent = no_space = *usual;
+	silent.disk_usage = not_told;
+	no_space.space = no_space_told;
+	page = pfs_pager_find(store->pager, pfs_pager_next(store->pager, 0));
+	for (size_t i = 0; i < pfs_array_len(ops); i++) {
+		page->file->ops = ops[i];
+		store->dir->ops = ops[i];
+		memset(&stat, 7, sizeof(stat));
+		assert_int_equal(pfs_store_stat(store, &stat), -EIO);
+		assert_true(pfs_is_zero(&stat, sizeof(stat)));
+	}
+	/* As if there were none for a copy. */
+	assert_int_equal(pfs_store_compact(store, NULL, NULL, NULL, &packed), 0);
+	page = pfs_pager_find(store->pager, pfs_pager_next(store->pager, 0));
+	page->file->ops = &silent;
+	assert_int_equal(pfs_store_pages(store, &pages, &count), -EIO);
+	assert_true(pages == NULL && count == 0);
+	page->file->ops = store->dir->ops = usual;
+	assert_int_equal(pfs_store_stat(store, &stat), 0);
+	assert_int_equal(stat.points, 100);
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(sim);
+	pfs_sim_free(sim);
+}
+
 /* Proves: a document that is put without a time gets that of now. */
 static void times_are_now(void **state)
 {
@@ -88,6 +148,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(numbers_of_the_last_time),
+		cmocka_unit_test(disks_that_tell_nothing),
 		cmocka_unit_test(times_are_now),
 	};
 

@@ -1,7 +1,7 @@
 /* What a store refuses, and what it does at the edges of its bounds. */
 #include <pthread.h>
 
-#include "storage/store_internal.h"
+#include "storage/store_compact.h"
 #include "storage/super.h"
 #include "tests/unit/store_helpers.h"
 
@@ -106,8 +106,11 @@ static void patches_that_make_small_are_replayed(void **state)
 {
 	/* Of nothing: 60 bytes, of which three are written at 5. */
 	static const struct forged patch = {
-		"", PFS_RECORD_PATCH, 0, 75, {KEY(56), [32] = 5, [40] = 60, [48] = 3, [72] = 'x',
-					       [73] = 'y', [74] = 'z'}};
+		"",
+		PFS_RECORD_PATCH,
+		0,
+		75,
+		{KEY(56), [32] = 5, [40] = 60, [48] = 3, [72] = 'x', [73] = 'y', [74] = 'z'}};
 	struct pfs_sim *sim = pfs_sim_new(), *killed;
 	struct pfs_key key = pfs_key_num(5);
 	struct pfs_store *store;
@@ -132,6 +135,50 @@ static void patches_that_make_small_are_replayed(void **state)
 	assert_int_equal(pfs_store_close(store), 0);
 	expect_healthy(killed);
 	pfs_sim_free(killed);
+}
+
+static int try_read_only(struct pfs_sim *sim, struct pfs_store **store);
+
+/* Proves: values that name a dictionary and are not packed are errors, straight from the journal
+ * and when they have come to their pages; the others are there. */
+static void values_without_need_of_a_dictionary(void **state)
+{
+	static const struct forged puts[] = {
+		{"small", PFS_RECORD_PUT, 0, 77, {KEY(56), [24] = 5, [40] = 9, [44] = 5}},
+		{"in blocks",
+		 PFS_RECORD_PUT,
+		 PFS_PUT_BLOCKS,
+		 88,
+		 {KEY(56), [26] = 1, [24] = 5, [40] = 9, [44] = 16}},
+	};
+	struct pfs_key key = pfs_key_num(5), other = pfs_key_num(6);
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(puts); i++) {
+		struct pfs_sim *sim = pfs_sim_new(), *killed;
+		struct pfs_store *store;
+		size_t len;
+		void *got;
+
+		create_store(sim, PFS_PAGE_SIZE_MIN, 16);
+		store = open_store(sim);
+		put_document(store, &other, 100, 1);
+		append_record(store, &puts[i]);
+		killed = pfs_sim_kill(sim);
+		(void)pfs_store_close(store);
+		pfs_sim_free(sim);
+		for (unsigned pass = 0; pass < 2; pass++) {
+			if (pass == 0)
+				assert_int_equal(try_read_only(killed, &store), 0);
+			else
+				store = open_store(killed);
+			assert_int_equal(pfs_get(store, &key, &got, &len, NULL), -EIO);
+			assert_int_equal(pfs_get(store, &other, &got, &len, NULL), 0);
+			free(got);
+			assert_int_equal(pfs_store_close(store), 0);
+		}
+		pfs_sim_free(killed);
+	}
 }
 
 /* ---- making and opening ---- */
@@ -241,10 +288,8 @@ static void change_super(struct pfs_sim *sim, uint64_t epoch)
 static int try_read_only(struct pfs_sim *sim, struct pfs_store **store)
 {
 	static const struct pfs_defaults defaults = {.mode = 0604, .uid = 7, .gid = 8};
-	struct pfs_open_options options = {.read_only = true,
-					   .defaults = &defaults,
-					   .io = pfs_sim_io(sim),
-					   .logger = quiet};
+	struct pfs_open_options options = {
+		.read_only = true, .defaults = &defaults, .io = pfs_sim_io(sim), .logger = quiet};
 
 	return pfs_store_open(store, STORE, &options, NULL);
 }
@@ -469,6 +514,9 @@ static void packing_is_refused_when_it_can_not_be(void **state)
 	store->failed = true;
 	assert_int_equal(pfs_store_compact(store, NULL, NULL, NULL, &result), -EROFS);
 	assert_int_equal(pfs_store_compact_step(store, true), -EROFS);
+	store->compaction.victim = 1;
+	assert_int_equal(pfs_compact_victim_step(store, true), -EROFS);
+	assert_int_equal(store->compaction.victim, 0);
 	assert_int_equal(pfs_train(store, true, &trained), -EROFS);
 	store->failed = false;
 	assert_int_equal(pfs_store_close(store), 0);
@@ -510,6 +558,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(records_that_make_no_sense_are_refused),
 		cmocka_unit_test(patches_that_make_small_are_replayed),
+		cmocka_unit_test(values_without_need_of_a_dictionary),
 		cmocka_unit_test(sizes_are_refused),
 		cmocka_unit_test(stores_that_others_hold_are_busy),
 		cmocka_unit_test(directories_of_others_are_left_alone),

@@ -161,9 +161,10 @@ static void nothing_changes_what_is_published(void **state)
 	assert_int_equal(pfs_store_close(store), 0);
 	/* And what is none has no generations. */
 	sim = (pfs_sim_free(sim), pfs_sim_new());
-	assert_int_equal(
-		pfs_store_create("store", &(struct pfs_create_options){.io = pfs_sim_io(sim)}, NULL),
-		0);
+	assert_int_equal(pfs_store_create("store",
+					  &(struct pfs_create_options){.io = pfs_sim_io(sim)},
+					  NULL),
+			 0);
 	assert_int_equal(pfs_store_open(&store, "store",
 					&(struct pfs_open_options){.io = pfs_sim_io(sim),
 								   .manual = true,

@@ -693,6 +693,29 @@ static void trains_beside_changes(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: from too little no dictionary is made, which is said, and a store that has failed does
+ * not train by itself. */
+static void too_little_makes_none(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store *store;
+	size_t lens[] = {4, 4};
+	uint8_t dict[4096];
+
+	(void)state;
+	if (pfs_train_version())
+		assert_int_equal(pfs_train_samples(dict, sizeof(dict), "fewbytes", lens, 2),
+				 -ENODATA);
+	create_store(sim, 0, 0);
+	store = open_store(sim);
+	store->failed = true;
+	pfs_training_run(store);
+	assert_int_equal(store->dicts->count, 0);
+	store->failed = false;
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -709,6 +732,7 @@ int main(void)
 		cmocka_unit_test(off_is_off),
 		cmocka_unit_test(train_is_refused_without_trainer),
 		cmocka_unit_test(trains_beside_changes),
+		cmocka_unit_test(too_little_makes_none),
 	};
 
 	return cmocka_run_group_tests_name("store_train", tests, NULL, NULL);

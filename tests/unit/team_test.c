@@ -99,6 +99,35 @@ static void others_work_too(void **state)
 	pfs_team_free(team);
 }
 
+static unsigned taken;
+
+static void take_long(void *arg, size_t job)
+{
+	(void)job;
+	__atomic_store_n(&taken, 1, __ATOMIC_RELEASE);
+	usleep(3000); /* so that it is most likely waited for */
+	__atomic_store_n((unsigned *)arg, 1, __ATOMIC_RELEASE);
+}
+
+/* Proves: who needs a job that another thread is at waits until it is done. */
+static void what_others_do_is_waited_for(void **state)
+{
+	struct pfs_team *team;
+	unsigned done = 0;
+
+	(void)state;
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		return;
+	assert_int_equal(pfs_team_new(&team, 1), 0);
+	assert_true(pfs_team_begin(team, take_long, &done, 1, AHEAD));
+	while (!__atomic_load_n(&taken, __ATOMIC_ACQUIRE))
+		sched_yield();
+	pfs_team_wait(team, 0);
+	assert_int_equal(__atomic_load_n(&done, __ATOMIC_ACQUIRE), 1);
+	assert_int_equal(pfs_team_end(team), 1);
+	pfs_team_free(team);
+}
+
 /* Proves: a run that is ended early tells exactly which jobs were done, nobody works on any of them
  * any more, and the next run begins from the start. */
 static void ended_early(void **state)
@@ -150,6 +179,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_job_once_and_in_order),
 		cmocka_unit_test(others_work_too),
+		cmocka_unit_test(what_others_do_is_waited_for),
 		cmocka_unit_test(ended_early),
 		cmocka_unit_test(one_run_at_a_time),
 	};

@@ -1,7 +1,20 @@
 /* storage/store_train.c, T6: when a full compaction makes the dictionary anew, and that all which
  * is there is packed with it then. Where this build makes none, that it packs all the same. */
+#include "storage/codec.h"
+
+static bool no_memory; /* for LZ4HC */
+
+static inline int new_hc(struct pfs_codec_hc **out)
+{
+	*out = NULL;
+	return no_memory ? -ENOMEM : pfs_codec_hc_new(out);
+}
+
+#define pfs_codec_hc_new new_hc
+#include "storage/store_train.c"
+#undef pfs_codec_hc_new
+
 #include "storage/store_pack.h"
-#include "storage/train.h"
 #include "tests/unit/store_helpers.h"
 
 #define PHRASES 400u
@@ -396,6 +409,39 @@ static void without_trainer_it_packs_with_what_there_is(void **state)
 	end_store(store, sim);
 }
 
+static unsigned warnings;
+
+static void count_warnings(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)arg;
+	warnings += level == PFS_LOG_WARNING && strstr(line, "training a dictionary failed");
+}
+
+/* Proves: where the training lacks memory, that is said, and all is packed without it. */
+static void packs_also_when_training_fails(void **state)
+{
+	struct pfs_sim *sim;
+	struct pfs_store *store;
+
+	(void)state;
+	if (!trainer())
+		return;
+	sim = new_store(&store, 16);
+	put_falling(store, 1, 0, DOCS);
+	put_scratch(store);
+	store->logger.fn = count_warnings;
+	warnings = 0;
+	no_memory = true;
+	assert_true(compact(store).values >= DOCS);
+	no_memory = false;
+	assert_int_equal(warnings, 1);
+	assert_int_equal(stat_of(store).dictionaries, 0);
+	expect_docs(store, 1, 0, DOCS, 0);
+	assert_true(compact(store).values >= DOCS);
+	assert_int_equal(warnings, 1);
+	end_store(store, sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -407,6 +453,7 @@ int main(void)
 		cmocka_unit_test(its_promise_is_that_of_new_values),
 		cmocka_unit_test(some_stores_get_none),
 		cmocka_unit_test(without_trainer_it_packs_with_what_there_is),
+		cmocka_unit_test(packs_also_when_training_fails),
 	};
 
 	return cmocka_run_group_tests_name("training to pack", tests, NULL, NULL);

@@ -1,0 +1,241 @@
+/* storage/store_pack.c, storage/store_survey.c: what happens beside a full compaction at one
+ * moment, and ids that are listed in several goes. The files are included, to know the moment, and
+ * with few ids at a time. */
+#include <pthread.h>
+
+static void before_lock(const pthread_mutex_t *mutex);
+
+#define BATCH_VALUES 80u
+#include "storage/store_pack.c"
+#undef SLOTS_AT_ONCE
+
+#define pthread_mutex_lock(mutex) (before_lock(mutex), pthread_mutex_lock(mutex))
+#include "storage/store_survey.c"
+#undef pthread_mutex_lock
+
+#include "tests/unit/store_helpers.h"
+
+#define DOCS 250u
+#define LEN 1000u
+
+static struct {
+	struct pfs_store *store;
+	unsigned locks; /* of the commit lock, by a survey, until all is removed; 0: never */
+} moment;
+
+static void remove_all(void)
+{
+	for (unsigned i = 0; i < DOCS; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		assert_int_equal(pfs_remove(moment.store, &key, NULL), 0);
+	}
+	/* Pages that are empty are given back by the checkpoint after the one that empties them. */
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(pfs_store_checkpoint(moment.store), 0);
+}
+
+static void before_lock(const pthread_mutex_t *mutex)
+{
+	if (mutex == &moment.store->commit && moment.locks && --moment.locks == 0)
+		remove_all();
+}
+
+/* In falling order, which packing has to turn round, in pages that are full. */
+static struct pfs_sim *begin(void)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+
+	create_store(sim, PFS_PAGE_SIZE_MIN, 16);
+	moment.store = open_store(sim);
+	for (unsigned i = DOCS; i-- > 0;) {
+		struct pfs_key key = pfs_key_num(i);
+
+		put_document(moment.store, &key, LEN, 2 * i + 1);
+	}
+	assert_int_equal(pfs_store_checkpoint(moment.store), 0);
+	return sim;
+}
+
+static void expect_documents(void)
+{
+	uint8_t want[LEN];
+
+	for (unsigned i = 0; i < DOCS; i++) {
+		struct pfs_key key = pfs_key_num(i);
+		void *got;
+		size_t len;
+
+		fill_document(want, LEN, 2 * i + 1);
+		assert_int_equal(pfs_get(moment.store, &key, &got, &len, NULL), 0);
+		assert_int_equal(len, LEN);
+		assert_memory_equal(got, want, LEN);
+		free(got);
+	}
+}
+
+/* From one document to the next, how often the page has a lower number. */
+static unsigned disorder(void)
+{
+	uint32_t before = 0;
+	unsigned lower = 0;
+
+	for (unsigned i = 0; i < DOCS; i++) {
+		struct pfs_key key = pfs_key_num(i);
+		struct pfs_place place;
+
+		assert_int_equal(pfs_place(moment.store, &key, &place), 0);
+		lower += place.page < before;
+		before = place.page;
+	}
+	return lower;
+}
+
+static void end(struct pfs_sim *sim)
+{
+	assert_int_equal(pfs_store_close(moment.store), 0);
+	expect_healthy(sim);
+	pfs_sim_free(sim);
+}
+
+struct told {
+	uint64_t done, total;
+	unsigned calls, act_at;
+	void (*act)(void);
+};
+
+static void told(void *arg, uint64_t done, uint64_t total)
+{
+	struct told *t = arg;
+
+	assert_true(done >= t->done && done <= total);
+	t->done = done;
+	t->total = total;
+	if (++t->calls == t->act_at)
+		t->act();
+}
+
+static int compact(struct told *t, const bool *stop)
+{
+	struct pfs_compact_result result;
+
+	return pfs_store_compact(moment.store, told, t, stop, &result);
+}
+
+/* Proves: what is listed in several goes is packed in order all the same, and what is said of it
+ * ends with all of it. */
+static void many_ids_are_packed_in_order(void **state)
+{
+	struct pfs_sim *sim = begin();
+	struct told t = {0};
+
+	(void)state;
+	assert_true(disorder() > 0);
+	assert_int_equal(compact(&t, NULL), 0);
+	assert_true(t.calls > 2);
+	assert_true(t.total >= DOCS * LEN && t.done == t.total);
+	assert_int_equal(disorder(), 0);
+	expect_documents();
+	end(sim);
+}
+
+static void open_pages(void)
+{
+	pthread_mutex_lock(&moment.store->commit);
+	pfs_compact_yield_room(moment.store);
+	pthread_mutex_unlock(&moment.store->commit);
+}
+
+static void fail_store(void)
+{
+	moment.store->failed = true;
+}
+
+static bool stop;
+
+static void stop_packing(void)
+{
+	stop = true;
+}
+
+/* Proves: where others need the room of the pages that are being emptied, the packing ends and says
+ * so; likewise when the store fails meanwhile. */
+static void packing_gives_way(void **state)
+{
+	struct pfs_sim *sim = begin();
+	struct told t = {.act_at = 2, .act = open_pages};
+
+	(void)state;
+	assert_int_equal(compact(&t, NULL), -ENOSPC);
+	expect_documents();
+	t = (struct told){.act_at = 2, .act = fail_store};
+	assert_int_equal(compact(&t, NULL), -EROFS);
+	moment.store->failed = false;
+	expect_documents();
+	t = (struct told){0};
+	assert_int_equal(compact(&t, NULL), 0);
+	assert_int_equal(disorder(), 0);
+	expect_documents();
+	end(sim);
+}
+
+static int no_space(struct pfs_dir *dir, struct pfs_io_space *out)
+{
+	(void)dir;
+	*out = (struct pfs_io_space){0};
+	return 0;
+}
+
+/* Proves: page by page, too, a packing ends when it is told to; and pages that are full have
+ * nothing to give: they stay as they are. */
+static void full_pages_stay(void **state)
+{
+	struct pfs_sim *sim = begin();
+	const struct pfs_io_ops *usual = moment.store->dir->ops;
+	struct pfs_io_ops full = *usual;
+	struct pfs_key key = pfs_key_num(DOCS - 1), last = pfs_key_num(0);
+	struct told t = {.act_at = 1, .act = stop_packing};
+	struct pfs_place before, after;
+
+	(void)state;
+	full.space = no_space;
+	moment.store->dir->ops = &full;
+	assert_int_equal(pfs_place(moment.store, &key, &before), 0);
+	stop = false;
+	assert_int_equal(compact(&t, &stop), -ECANCELED);
+	t = (struct told){0};
+	assert_int_equal(compact(&t, NULL), 0);
+	assert_int_equal(pfs_place(moment.store, &key, &after), 0);
+	assert_memory_equal(&before, &after, sizeof(before));
+	assert_int_equal(pfs_place(moment.store, &last, &after), 0);
+	expect_documents();
+	moment.store->dir->ops = usual;
+	end(sim);
+}
+
+/* Proves: a page that goes while a survey looks at it is not packed, and nothing else is harmed. */
+static void pages_may_go_meanwhile(void **state)
+{
+	(void)state;
+	for (unsigned locks = 1; locks <= 3; locks++) {
+		struct pfs_sim *sim = begin();
+		struct told t = {0};
+
+		moment.locks = locks;
+		assert_int_equal(compact(&t, NULL), 0);
+		assert_int_equal(moment.locks, 0);
+		end(sim);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(many_ids_are_packed_in_order),
+		cmocka_unit_test(packing_gives_way),
+		cmocka_unit_test(full_pages_stay),
+		cmocka_unit_test(pages_may_go_meanwhile),
+	};
+
+	return cmocka_run_group_tests_name("moments of packing", tests, NULL, NULL);
+}
