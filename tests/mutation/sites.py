@@ -3,6 +3,7 @@
 A mutant replaces the bytes [begin, end) of the file by another text that compiles; both are wrapped so that a number,
 looked at while the program runs, chooses between them (schemata.py). What comes out of a macro is left alone, and so is
 everything outside of functions, in static initialisers and in constants that the compiler needs (cases, sizes).
+Some changes change nothing by their form, whatever the program is: they are found, and marked.
 """
 import json
 import re
@@ -47,6 +48,9 @@ INTEGER = re.compile(
     r"|le(16|32|64)|long unsigned int)( int)?$"
 )
 EMPTY = re.compile(r"\s*(/\*.*?\*/\s*)*", re.S)
+COMPARES = "int (const void *, const void *)"  # of what it gives, only the sign counts
+GROWTH = re.compile(r"\bcap = .*\? 2 \* .* : [0-9]+[,;]")
+EACH_BY_ITSELF = re.compile(r"(free|pfs_put_le(16|32|64))\(")  # what is done to one place is nothing to another
 
 
 @dataclass
@@ -58,6 +62,7 @@ class Mutant:
     function: str
     line: int
     form: str  # "expression", "condition", "call" whose value nobody uses, or "statements"
+    is_idle: bool  # changes nothing
 
 
 class Finder:
@@ -118,9 +123,9 @@ class Finder:
 
     # ---- what is found ----
 
-    def add(self, span, text, what, form="expression"):
+    def add(self, span, text, what, form="expression", is_idle=False):
         line = self.source.count(b"\n", 0, span[0]) + 1
-        self.found.append(Mutant(*span, text, what, self.function, line, form))
+        self.found.append(Mutant(*span, text, what, self.function, line, form, is_idle))
 
     @staticmethod
     def type_of(node):
@@ -193,9 +198,25 @@ class Finder:
         text = self.text(span)
         if not re.match(r"^(0[xX][0-9a-fA-F]+|[0-9]+)[uUlL]*$", text):
             return
-        self.add(span, f"({text} + 1)", f"{self.shown(span)} becomes {text} + 1")
+        around = self.line_of(span[0])
+        grows = bool(GROWTH.search(around))
+        returns_sign = self.type_of_function == COMPARES and around.lstrip().startswith("return")
+        self.add(
+            span,
+            f"({text} + 1)",
+            f"{self.shown(span)} becomes {text} + 1",
+            is_idle=grows or returns_sign and text == "1",
+        )
         if node.get("value") != "0":
-            self.add(span, f"({text} - 1)", f"{self.shown(span)} becomes {text} - 1")
+            self.add(
+                span,
+                f"({text} - 1)",
+                f"{self.shown(span)} becomes {text} - 1",
+                is_idle=grows and int(node["value"]) > 2,
+            )
+
+    def line_of(self, at):
+        return self.source[self.source.rfind(b"\n", 0, at) + 1 : self.source.find(b"\n", at)].decode()
 
     def condition(self, node):
         """What is decided by it, the other way round; where another mutant does the same it is left to that one."""
@@ -251,11 +272,17 @@ class Finder:
             if self.source[spans[0][1] : spans[1][0]].decode().strip() != ";":
                 continue
             whole = (spans[0][0], end + 1)
+            texts = self.text(spans[0]), self.text(spans[1])
+            places = [text.split("(", 1)[1].split(",")[0].rstrip(")") for text in texts]
+            apart = not places[0].startswith(places[1]) and not places[1].startswith(places[0])
             self.add(
                 whole,
-                f"{self.text(spans[1])}; {self.text(spans[0])};",
+                f"{texts[1]}; {texts[0]};",
                 f"{self.shown(spans[0])}; {self.shown(spans[1])}: in the other order",
                 "statements",
+                is_idle=apart
+                and all(EACH_BY_ITSELF.match(text) and "crc" not in text for text in texts)
+                or texts[1].startswith(("va_end(", "va_copy(")),
             )
 
     # ---- walking ----
@@ -352,6 +379,7 @@ class Finder:
             for child in node.get("inner", []):
                 if child.get("kind") == "CompoundStmt":
                     self.function = node["name"]
+                    self.type_of_function = node["type"]["qualType"]
                     self.walk(child)
         return self.found
 

@@ -71,7 +71,7 @@ def command(test, build):
     return ["bats", "--tap", "--filter", f"^{pattern}$", file]
 
 
-def environment(build, more):
+def environment(build, looks_for_leaks, more):
     """Cases that are alike are sampled, as under sanitizers: what a mutant breaks it breaks in many of them."""
     sample = {
         "TEST_SAMPLE": "7",
@@ -80,7 +80,8 @@ def environment(build, more):
         "CRASH_EVERY3": "5000",
         "CRASH_HISTORIES": "3",
     }
-    return {**sample, **os.environ, "BUILD": build, **more}
+    # Programs of a mount, which other users run, too, are not looked into.
+    return {**sample, **os.environ, "LSAN_OPTIONS": f"detect_leaks={int(looks_for_leaks)}", "BUILD": build, **more}
 
 
 def end(process, directory):
@@ -108,7 +109,7 @@ def run(test, build, seconds, tree=".", output=subprocess.DEVNULL, **more):
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        env=environment(build, more),
+        env=environment(build, not is_bats(test), more),
     )
     try:
         status = process.wait(seconds + 60 if is_bats(test) else seconds)
