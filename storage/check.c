@@ -138,13 +138,13 @@ static uint64_t size_of(struct pfs_check *check, const char *name)
 {
 	struct pfs_file *file;
 	uint64_t size = 0;
+	int err = check->dir->ops->open(check->dir, name, 0, &file);
 
-	if (check->dir->ops->open(check->dir, name, 0, &file) != 0)
+	if (err)
 		return 0;
-	if (file->ops->size(file, &size) != 0)
-		size = 0;
+	err = file->ops->size(file, &size);
 	file->ops->close(file);
-	return size;
+	return err ? 0 : size;
 }
 
 /* Whether name is the canonical one of a file with a number. */

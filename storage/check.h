@@ -189,12 +189,9 @@ static inline bool pfs_check_bit(const uint8_t *bits, uint32_t i)
 	return bits[i / 8] >> (i % 8) & 1;
 }
 
-static inline void pfs_check_set_bit(uint8_t *bits, uint32_t i, bool on)
+static inline void pfs_check_set_bit(uint8_t *bits, uint32_t i)
 {
-	if (on)
-		bits[i / 8] |= (uint8_t)(1u << (i % 8));
-	else
-		bits[i / 8] &= (uint8_t) ~(1u << (i % 8));
+	bits[i / 8] |= (uint8_t)(1u << (i % 8));
 }
 
 /* What a live slot adds to the sum of its page. */

@@ -191,7 +191,7 @@ static void check_object(struct index_check *x, uint64_t off,
 				      "it has page %u, slot %u twice", number, slot);
 		return;
 	}
-	pfs_check_set_bit(bits, slot, true);
+	pfs_check_set_bit(bits, slot);
 	if (!pfs_check_bit(page->odd, slot))
 		page->index_sum += pfs_check_mark(slot, pfs_get_le32(disk->hash.b));
 }

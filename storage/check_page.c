@@ -62,20 +62,22 @@ static void read_headers(struct paging *p, struct headers *h)
 	struct pfs_page_disk back = {0};
 	uint64_t size = p->page->file_size;
 	const uint8_t *uuid = p->check->super.uuid;
+	ssize_t n;
 
 	*h = (struct headers){.front_why = "header can't be read", .back_why = "can't be read"};
-	h->front_zero = h->back_zero = true;
-	if (p->file->ops->read(p->file, &h->disk, sizeof(h->disk), 0) == (ssize_t)sizeof(h->disk)) {
+	n = p->file->ops->read(p->file, &h->disk, sizeof(h->disk), 0);
+	h->front_zero = n >= 0; /* what the file lacks is zeros; what can't be read may be anything */
+	if (n == (ssize_t)sizeof(h->disk)) {
 		h->front_zero = pfs_is_zero(&h->disk, sizeof(h->disk));
 		h->front_ok = pfs_page_header_decode(&h->front, &h->disk, uuid, &h->front_why) == 0;
 	}
-	if (size >= PFS_PAGE_HEADER_LEN + PFS_PAGE_TRAILER_LEN &&
-	    p->file->ops->read(p->file, &back, sizeof(back), size - PFS_PAGE_TRAILER_LEN) ==
-		    (ssize_t)sizeof(back)) {
+	h->back_zero = size < PFS_PAGE_HEADER_LEN + PFS_PAGE_TRAILER_LEN;
+	if (!h->back_zero && p->file->ops->read(p->file, &back, sizeof(back),
+						size - PFS_PAGE_TRAILER_LEN) ==
+				     (ssize_t)sizeof(back)) {
 		h->back_zero = pfs_is_zero(&back, sizeof(back));
-		h->back_ok = pfs_page_header_decode(&h->back, &back, uuid, &h->back_why) == 0;
-		if (h->back_ok && h->back.page_size != size)
-			h->back_ok = false;
+		h->back_ok = pfs_page_header_decode(&h->back, &back, uuid, &h->back_why) == 0 &&
+			     h->back.page_size == size;
 	}
 }
 
@@ -218,8 +220,8 @@ static void damaged_slot(struct paging *p, uint32_t number, const struct pfs_slo
 	struct pfs_slot_disk copy = *disk;
 	struct pfs_key key = {.kind = PFS_KEY_NONE};
 
-	pfs_check_set_bit(p->page->live, number, true);
-	pfs_check_set_bit(p->page->odd, number, true);
+	pfs_check_set_bit(p->page->live, number);
+	pfs_check_set_bit(p->page->odd, number);
 	p->check->counts_known = false;
 	(void)pfs_check_identify(p->check, p->file, &p->page->header, &copy, &key);
 	fault(p, PFS_FAULT_SLOT, number);
@@ -266,7 +268,7 @@ static int check_slot(struct paging *p, uint32_t number, const struct pfs_slot_d
 		p->page->free_slots++;
 		return 0;
 	}
-	pfs_check_set_bit(p->page->live, number, true);
+	pfs_check_set_bit(p->page->live, number);
 	return add_live(p, &slot, number);
 }
 
@@ -289,8 +291,8 @@ static int check_slots(struct paging *p)
 			pfs_check_say(p->check, true, p->name, pfs_slot_offset(i), NULL,
 				      "slots %u to %u can't be read", i, count - 1);
 			for (; i < count; i++) {
-				pfs_check_set_bit(page->live, i, true);
-				pfs_check_set_bit(page->odd, i, true);
+				pfs_check_set_bit(page->live, i);
+				pfs_check_set_bit(page->odd, i);
 			}
 			break;
 		}
@@ -385,7 +387,7 @@ static void damaged_value(struct paging *p, const struct live *live,
 			 (unsigned long long)(value->first_bad * PFS_BLOCK_LEN));
 	else
 		snprintf(text, sizeof(text), "%s", value->why);
-	pfs_check_set_bit(p->page->odd, live->number, true);
+	pfs_check_set_bit(p->page->odd, live->number);
 	if (!value->verified)
 		check->counts_known = false;
 	pfs_slot_encode(&disk, &live->slot);

@@ -30,7 +30,7 @@ static int load_pieces(struct pfs_file *f, uint8_t *bytes, uint8_t *unread)
 			continue;
 		memset(bytes + off, 0, PFS_CHECK_PIECE);
 		if (unread)
-			pfs_check_set_bit(unread, (uint32_t)(off / PFS_CHECK_PIECE), true);
+			pfs_check_set_bit(unread, (uint32_t)(off / PFS_CHECK_PIECE));
 	}
 	return 0;
 }

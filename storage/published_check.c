@@ -372,7 +372,7 @@ static int check_keys(struct checking *c, struct pfs_file *file, bool sound)
 
 static void bad_chunk(struct checking *c, uint64_t chunk)
 {
-	pfs_check_set_bit(c->bad, (uint32_t)chunk, true);
+	pfs_check_set_bit(c->bad, (uint32_t)chunk);
 	c->bad_count++;
 }
 

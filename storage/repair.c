@@ -509,9 +509,9 @@ static int give_up(struct pfs_repair *repair)
 {
 	const struct pfs_finding *found = &repair->items[0].finding;
 
-	if (repair->count == 0)
-		return pfs_refuse(repair->reason, -EUCLEAN, "%s: can't be closed properly",
-				  repair->path);
+	/* Where nothing is found the store is closed, and the next round is the last. */
+	if (PFS_NEVER(repair->logger, repair->count == 0))
+		return -EUCLEAN;
 	return pfs_refuse(repair->reason, -EUCLEAN, "%s: can't be repaired: %s at byte %llu: %s",
 			  repair->path, found->where, (unsigned long long)found->offset,
 			  found->text);

@@ -311,11 +311,10 @@ static int plan_page(struct pfs_repair *repair, struct pfs_file *file,
 		kept.off = item->finding.offset;
 		kept.len = PFS_PAGE_TRAILER_LEN;
 		return pfs_repair_keep(repair, &kept, file);
-	case PFS_FAULT_UNREADABLE:
+	default: /* PFS_FAULT_UNREADABLE */
 		kept.off = pfs_slot_offset(item->fault.slot);
 		kept.len = item->fault.len * PFS_SLOT_LEN;
 		return pfs_repair_keep(repair, &kept, file);
-	default: return 0;
 	}
 }
 

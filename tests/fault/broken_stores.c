@@ -1,0 +1,149 @@
+#include "tests/fault/broken_stores.h"
+
+#include "storage/store_internal.h"
+#include "tests/unit/repair_helpers.h"
+
+#define MANY 300 /* consecutive numbers, which the saved index has as one run */
+
+static void spoil(struct pfs_sim *sim, const char *name, uint64_t off)
+{
+	uint8_t junk[64];
+
+	fill_document(junk, sizeof(junk), 333);
+	write_at(sim, name, off, junk, sizeof(junk));
+}
+
+static struct pfs_sim *killed(struct pfs_sim *sim, struct pfs_store *store)
+{
+	struct pfs_sim *image = pfs_sim_kill(sim);
+
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+	pfs_sim_settle(image);
+	return image;
+}
+
+/* Killed before it had anything to replay. */
+static struct pfs_sim *idle(void)
+{
+	struct pfs_sim *sim = docs_store();
+
+	return killed(sim, open_store(sim));
+}
+
+static struct pfs_sim *runs(void)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store *store;
+
+	create_store(sim, PFS_PAGE_SIZE_MIN, 16);
+	store = open_store(sim);
+	for (unsigned i = 0; i < MANY; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		put_document(store, &key, 40, i);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	return sim;
+}
+
+/* The journal changes a part of a document whose container is damaged. */
+static struct pfs_sim *changed_and_damaged(void)
+{
+	struct pfs_sim *sim = docs_store();
+	struct pfs_place place = doc_place(sim, 14);
+	struct pfs_store *store = open_store(sim);
+	struct pfs_key key = doc_key(14);
+	uint32_t object;
+
+	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	assert_int_equal(pfs_write(store, object, 70000, "change", 6, 1), 0);
+	assert_int_equal(pfs_sync(store), 0);
+	sim = killed(sim, store);
+	write_at(sim, page_name(place.page), place.offset + 1, "xy", 2);
+	return sim;
+}
+
+/* Spoils the container of a document without a name. */
+static void spoil_nameless(struct pfs_sim *sim, uint32_t page)
+{
+	for (uint32_t i = 0; i < DOCS; i++) {
+		struct pfs_slot_disk disk;
+		struct pfs_slot slot;
+
+		read_at(sim, page_name(page), pfs_slot_offset(i), &disk, sizeof(disk));
+		if (pfs_slot_decode(&slot, &disk, PFS_PAGE_HEADER_LEN, PFS_PAGE_SIZE_MIN) == 0 &&
+		    slot.kind == PFS_KEY_TEMP) {
+			spoil(sim, page_name(page), slot.off + slot.len / 2);
+			return;
+		}
+	}
+	fail_msg("no document without a name");
+}
+
+/* Killed while somebody still reads documents that were removed. */
+static struct pfs_sim *nameless(void)
+{
+	static const struct pfs_defaults defaults = {.mode = 0640};
+	struct pfs_sim *sim = docs_store();
+	struct pfs_open_options options = {.manual = true,
+					   .hold_objects = true,
+					   .defaults = &defaults,
+					   .io = pfs_sim_io(sim),
+					   .logger = quiet};
+	struct pfs_reason reason;
+	struct pfs_store *store;
+
+	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), 0);
+	for (unsigned i = 8; i < 12; i++) {
+		struct pfs_key key = doc_key(i);
+
+		if (i < 10)
+			put_document(store, &key, 3000, i + 100);
+		assert_int_equal(pfs_remove(store, &key, NULL), 0);
+	}
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	sim = killed(sim, store);
+	spoil_nameless(sim, 2);
+	return sim;
+}
+
+/* No header, and slots in its sector are zeros. */
+static struct pfs_sim *first_sector(void)
+{
+	static const uint8_t zeros[512];
+	struct pfs_sim *sim = idle();
+
+	write_at(sim, page_name(1), 0, zeros, sizeof(zeros));
+	return sim;
+}
+
+/* No header, and one wrong bit in its copy. */
+static struct pfs_sim *both_headers(void)
+{
+	struct pfs_sim *sim = docs_store();
+
+	spoil(sim, page_name(1), 0);
+	flip_bit(sim, page_name(1), size_at(sim, page_name(1)) - PFS_PAGE_TRAILER_LEN + 40, 3);
+	return sim;
+}
+
+static struct pfs_sim *open_page_header(void)
+{
+	struct pfs_sim *sim = idle();
+
+	spoil(sim, page_name(2), 0);
+	return sim;
+}
+
+const struct broken_store broken_stores[] = {
+	{"documents", docs_store, false},
+	{"runs", runs, false},
+	{"idle", idle, true},
+	{"changed and damaged", changed_and_damaged, true},
+	{"nameless", nameless, true},
+	{"a page's first sector", first_sector, true},
+	{"both headers of a page", both_headers, false},
+	{"a page's header", open_page_header, true},
+};
+const size_t broken_store_count = pfs_array_len(broken_stores);
