@@ -30,6 +30,16 @@ static void say(struct index_check *x, uint64_t off, const char *text)
 		      "%s; the next opening makes it anew", text);
 }
 
+/* Also what was verified may fail to be read again: then it is not compared to its end. */
+static bool read_part(struct index_check *x, uint64_t off, size_t len, const uint8_t **bytes)
+{
+	bool ok = pfs_check_read(&x->reader, off, len, bytes) == 0;
+
+	if (!ok)
+		say(x, off, "it can't be read");
+	return ok;
+}
+
 /* ---- the file ---- */
 
 /* 1: it is to be checked, 0: it is not, or an error. */
@@ -91,10 +101,8 @@ static bool verify_body(struct index_check *x)
 	for (uint64_t off = x->objects_off; off < x->crc_off;) {
 		size_t len = pfs_min_u64(x->crc_off - off, x->reader.cap);
 
-		if (pfs_check_read(&x->reader, off, len, &bytes) != 0) {
-			say(x, off, "it can't be read");
+		if (!read_part(x, off, len, &bytes))
 			return false;
-		}
 		crc = pfs_crc32c(crc, bytes, len);
 		off += len;
 		pfs_check_advance(x->check, len);
@@ -135,7 +143,7 @@ static int check_pages(struct index_check *x)
 		struct pfs_checked_page *page;
 		const uint8_t *bytes;
 
-		if (pfs_check_read(&x->reader, off, sizeof(*disk), &bytes) != 0)
+		if (!read_part(x, off, sizeof(*disk), &bytes))
 			break;
 		disk = (const struct pfs_index_page_disk *)bytes;
 		page = pfs_check_find_page(x->check, pfs_get_le32(disk->page.b));
@@ -238,7 +246,7 @@ static void each_object(struct index_check *x, uint8_t **found, object_fn *fn)
 		const uint8_t *bytes;
 		uint32_t page;
 
-		if (pfs_check_read(&x->reader, off, sizeof(disk), &bytes) != 0)
+		if (!read_part(x, off, sizeof(disk), &bytes))
 			return;
 		memcpy(&disk, bytes, sizeof(disk));
 		page = pfs_get_le32(disk.page.b);
@@ -310,19 +318,24 @@ static void check_hash(struct index_check *x, uint64_t off,
 {
 	uint32_t slot_number = pfs_get_le32(disk->slot.b);
 	struct pfs_checked_page *page = pfs_check_find_page(x->check, pfs_get_le32(disk->page.b));
+	struct pfs_key key = {.kind = PFS_KEY_NONE};
 	struct pfs_slot slot;
-	struct pfs_key key;
+	bool ok;
 
 	(void)found;
 	if (!page || !page->usable || page->live_sum == page->index_sum ||
 	    slot_number >= page->header.slot_count || !pfs_check_bit(page->live, slot_number) ||
-	    pfs_check_bit(page->odd, slot_number) ||
-	    !read_slot(x->check, page, slot_number, &slot, &key) ||
-	    pfs_index_hash(slot.kind, slot.tag) == pfs_get_le32(disk->hash.b))
+	    pfs_check_bit(page->odd, slot_number))
+		return;
+	ok = read_slot(x->check, page, slot_number, &slot, &key);
+	if (ok && pfs_index_hash(slot.kind, slot.tag) == pfs_get_le32(disk->hash.b))
 		return;
 	if (x->wrong++ < NAMED_MAX)
 		pfs_check_say(x->check, true, PFS_INDEX_NAME, off, &key,
-			      "it can't be found: the index has another hash for page %u, slot %u",
+			      ok ? "it can't be found: the index has another hash for page %u, "
+				   "slot %u"
+				 : "the index may have another hash for page %u, slot %u, which "
+				   "can't be read",
 			      page->number, slot_number);
 }
 
@@ -392,7 +405,7 @@ static void check_users(struct index_check *x)
 		uint64_t off = x->dicts_off + i * sizeof(*disk), users;
 		const uint8_t *bytes;
 
-		if (pfs_check_read(&x->reader, off, sizeof(*disk), &bytes) != 0)
+		if (!read_part(x, off, sizeof(*disk), &bytes))
 			return;
 		disk = (const struct pfs_index_dict_disk *)bytes;
 		users = pfs_get_le64(disk->users.b);

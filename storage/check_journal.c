@@ -145,6 +145,7 @@ static int name_keys(struct journal *j, const struct pfs_record_disk *head,
 		     const struct pfs_key keys[2])
 {
 	uint64_t hashes[2];
+	int err;
 	bool exchange = head->type == PFS_RECORD_MOVE && (head->flags & PFS_MOVE_EXCHANGE);
 
 	for (unsigned i = 0; i < 2; i++) {
@@ -157,12 +158,12 @@ static int name_keys(struct journal *j, const struct pfs_record_disk *head,
 		return mark_whole(j, hashes[0]);
 	if (head->type != PFS_RECORD_MOVE)
 		return 0;
-	if (!exchange && mark_whole(j, hashes[1]) != 0)
-		return -ENOMEM;
-	if (keys[1].kind == PFS_KEY_TEMP)
-		return mark_whole(j, hashes[0]);
-	remember_move(j, hashes, exchange);
-	return 0;
+	err = exchange ? 0 : mark_whole(j, hashes[1]);
+	if (!err && keys[1].kind == PFS_KEY_TEMP)
+		err = mark_whole(j, hashes[0]);
+	else if (!err)
+		remember_move(j, hashes, exchange);
+	return err;
 }
 
 static int check_record(struct journal *j, uint64_t off, size_t len)

@@ -66,15 +66,16 @@ static void read_headers(struct paging *p, struct headers *h)
 
 	*h = (struct headers){.front_why = "header can't be read", .back_why = "can't be read"};
 	n = p->file->ops->read(p->file, &h->disk, sizeof(h->disk), 0);
-	h->front_zero = n >= 0; /* what the file lacks is zeros; what can't be read may be anything */
+	h->front_zero =
+		n >= 0; /* what the file lacks is zeros; what can't be read may be anything */
 	if (n == (ssize_t)sizeof(h->disk)) {
 		h->front_zero = pfs_is_zero(&h->disk, sizeof(h->disk));
 		h->front_ok = pfs_page_header_decode(&h->front, &h->disk, uuid, &h->front_why) == 0;
 	}
 	h->back_zero = size < PFS_PAGE_HEADER_LEN + PFS_PAGE_TRAILER_LEN;
-	if (!h->back_zero && p->file->ops->read(p->file, &back, sizeof(back),
-						size - PFS_PAGE_TRAILER_LEN) ==
-				     (ssize_t)sizeof(back)) {
+	if (!h->back_zero &&
+	    p->file->ops->read(p->file, &back, sizeof(back), size - PFS_PAGE_TRAILER_LEN) ==
+		    (ssize_t)sizeof(back)) {
 		h->back_zero = pfs_is_zero(&back, sizeof(back));
 		h->back_ok = pfs_page_header_decode(&h->back, &back, uuid, &h->back_why) == 0 &&
 			     h->back.page_size == size;
@@ -88,8 +89,9 @@ static bool same_page(const struct pfs_page_header *a, const struct pfs_page_hea
 	       a->base_mtime == b->base_mtime;
 }
 
-/* How many slots a page without header has: up to the last one whose container verifies. */
-static uint32_t count_slots(struct paging *p, const struct pfs_page_header *header)
+/* How many slots a page without header has: up to the last one whose container verifies. *unread:
+ * there may be more, which can't be read. */
+static uint32_t count_slots(struct paging *p, const struct pfs_page_header *header, bool *unread)
 {
 	uint64_t floor = header->page_size - PFS_PAGE_TRAILER_LEN;
 	uint32_t count = 0;
@@ -99,13 +101,18 @@ static uint32_t count_slots(struct paging *p, const struct pfs_page_header *head
 		const uint8_t *bytes;
 		struct pfs_slot slot;
 
-		if (pfs_check_read(&p->reader, pfs_slot_offset(i), PFS_SLOT_LEN, &bytes) != 0)
+		if (pfs_check_read(&p->reader, pfs_slot_offset(i), PFS_SLOT_LEN, &bytes) != 0) {
+			*unread = true;
 			break;
+		}
 		if (pfs_slot_decode(&slot, (const struct pfs_slot_disk *)bytes,
 				    pfs_slot_offset(i + 1), floor) != 0 ||
-		    !pfs_slot_is_live(&slot) ||
-		    !pfs_check_header(p->check, p->file, header, &slot, &value))
+		    !pfs_slot_is_live(&slot))
 			continue;
+		if (!pfs_check_header(p->check, p->file, header, &slot, &value)) {
+			*unread = *unread || value.unread;
+			continue;
+		}
 		count = i + 1;
 		floor = pfs_min_u64(floor, slot.off);
 	}
@@ -116,14 +123,15 @@ static uint32_t count_slots(struct paging *p, const struct pfs_page_header *head
 static void use_copy(struct paging *p, struct headers *h)
 {
 	struct pfs_page_header *header = &p->page->header;
+	bool unread = false;
 
 	*header = h->back;
-	header->slot_count = count_slots(p, header);
+	header->slot_count = count_slots(p, header, &unread);
 	header->floor = (uint32_t)pfs_slot_offset(header->slot_count);
 	p->page->usable = p->page->by_copy = true;
 	/* It was being made when the power went: nothing was written to it before both were synced.
 	 */
-	if (h->front_zero && !p->check->clean && header->slot_count == 0)
+	if (h->front_zero && !p->check->clean && header->slot_count == 0 && !unread)
 		return;
 	fault(p, PFS_FAULT_HEADER, 0);
 	pfs_check_say(p->check, true, p->name, 0, NULL, "%s; opened by the copy at its end",

@@ -70,8 +70,6 @@ int pfs_record_keys(const uint8_t *record, size_t len, struct pfs_key keys[2], s
 	int count = head->type == PFS_RECORD_MOVE ? 2 : 1;
 
 	keys[0] = keys[1] = (struct pfs_key){.kind = PFS_KEY_NONE};
-	if (head->type == PFS_RECORD_END)
-		return 0;
 	if (head->type >= pfs_array_len(heads) || !heads[head->type])
 		return -EUCLEAN;
 	(void)pfs_record_take(&walk, heads[head->type]);

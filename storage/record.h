@@ -34,8 +34,8 @@ uint32_t pfs_record_crc(uint32_t seed, const uint8_t *record, size_t len);
 /* The padding to the next multiple of 8. */
 void pfs_record_take_pad(struct pfs_record_walk *walk);
 
-/* The keys of the whole record of len bytes, which has at least a header's: how many there are, 0
- * of an END record. *end, if not NULL: the offset behind them. -EUCLEAN: it makes no sense. */
+/* The keys of the whole record of len bytes, which has at least a header's: how many there are.
+ * *end, if not NULL: the offset behind them. -EUCLEAN: it makes no sense, or has none (END). */
 int pfs_record_keys(const uint8_t *record, size_t len, struct pfs_key keys[2], size_t *end);
 
 #endif

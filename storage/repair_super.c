@@ -185,8 +185,12 @@ static int work_out(struct pfs_repair *repair, bool has_file)
 		memcpy(super->uuid, most->uuid, PFS_UUID_LEN);
 		hints.uuid = super->uuid;
 		err = repair->dir->ops->list(repair->dir, look_at_file, &hints);
-	} else if (getrandom(super->uuid, PFS_UUID_LEN, 0) != PFS_UUID_LEN) {
-		err = -EIO;
+	} else {
+		ssize_t n = getrandom(super->uuid, PFS_UUID_LEN, 0);
+
+		/* So few bytes come whole; where there are none yet they are waited for. */
+		if (PFS_NEVER(repair->logger, n != PFS_UUID_LEN))
+			err = -EIO;
 	}
 	if (hints.page_size)
 		super->page_size = pfs_max_u64(hints.page_size, PFS_PAGE_SIZE_MIN);

@@ -442,12 +442,14 @@ int pfs_replay_record(void *arg, const struct pfs_record *record)
 		return replay_lost(arg, record);
 	count = pfs_record_keys(record->body - PFS_RECORD_HEADER_LEN,
 				record->body_len + PFS_RECORD_HEADER_LEN, keys, NULL);
-	switch (count > 0 ? record->type : 0) {
+	/* A record without keys was refused when their names were collected. */
+	if (PFS_NEVER(&((struct pfs_replay_state *)arg)->store->logger, count <= 0))
+		return -EUCLEAN;
+	switch (record->type) {
 	case PFS_RECORD_PUT: return replay_put(arg, record);
 	case PFS_RECORD_PATCH: return replay_patch(arg, record);
 	case PFS_RECORD_ATTR: return replay_attr(arg, record);
 	case PFS_RECORD_REMOVE: return replay_remove(arg, record);
-	case PFS_RECORD_MOVE: return replay_move(arg, record);
-	default: return pfs_replay_bad_record(((struct pfs_replay_state *)arg)->store, record);
+	default: return replay_move(arg, record);
 	}
 }

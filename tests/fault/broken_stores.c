@@ -1,5 +1,7 @@
 #include "tests/fault/broken_stores.h"
 
+#include "storage/crc.h"
+#include "storage/index.h"
 #include "storage/store_internal.h"
 #include "tests/unit/repair_helpers.h"
 
@@ -31,19 +33,79 @@ static struct pfs_sim *idle(void)
 	return killed(sim, open_store(sim));
 }
 
-static struct pfs_sim *runs(void)
+/* Small documents, and a dictionary. */
+static struct pfs_sim *runs_of(uint32_t min_value_size)
 {
 	struct pfs_sim *sim = pfs_sim_new();
 	struct pfs_store *store;
+	uint8_t bytes[4096];
 
-	create_store(sim, PFS_PAGE_SIZE_MIN, 16);
+	create_store(sim, PFS_PAGE_SIZE_MIN, min_value_size);
 	store = open_store(sim);
+	fill_document(bytes, sizeof(bytes), 4);
+	assert_int_equal(pfs_dict_add(store, bytes, sizeof(bytes), 1000, 300), 0);
 	for (unsigned i = 0; i < MANY; i++) {
 		struct pfs_key key = pfs_key_num(i);
 
 		put_document(store, &key, 40, i);
 	}
 	assert_int_equal(pfs_store_close(store), 0);
+	return sim;
+}
+
+static struct pfs_sim *runs(void)
+{
+	return runs_of(16);
+}
+
+/* The saved index has a document under another's hash. */
+static struct pfs_sim *index_hash(void)
+{
+	struct pfs_sim *sim = docs_store();
+	uint64_t size = size_at(sim, PFS_INDEX_NAME), at = sizeof(struct pfs_index_disk);
+	uint8_t *bytes = malloc(size);
+
+	read_at(sim, PFS_INDEX_NAME, 0, bytes, size);
+	((struct pfs_index_object_disk *)(bytes + at))->hash.b[0] ^= 1;
+	pfs_put_le32(bytes + size - 4, pfs_crc32c(0, bytes + at, size - 4 - at));
+	write_at(sim, PFS_INDEX_NAME, 0, bytes, size);
+	free(bytes);
+	return sim;
+}
+
+/* The superblock says that containers are larger than they are. */
+static struct pfs_sim *smallest(void)
+{
+	struct pfs_sim *sim = docs_store();
+	const struct pfs_io *io = pfs_sim_io(sim);
+	struct pfs_super super;
+	struct pfs_dir *dir;
+
+	assert_int_equal(io->ops->open_dir(io, STORE, PFS_IO_WRITE, &dir), 0);
+	assert_int_equal(pfs_super_read(dir, &super, &quiet), 0);
+	super.min_value_size = 512;
+	assert_int_equal(pfs_super_write(dir, &super), 0);
+	dir->ops->close_dir(dir);
+	return sim;
+}
+
+/* A container lies where that before it in the file has only slack. */
+static struct pfs_sim *in_the_slack(void)
+{
+	enum { MIN = 512, NEED = 100 };
+	struct pfs_sim *sim = runs_of(MIN);
+	struct pfs_key a = pfs_key_num(7), b = pfs_key_num(9);
+	struct pfs_place over = place_of(sim, &a), moved = place_of(sim, &b);
+	uint64_t slot_at = pfs_slot_offset(moved.slot);
+	struct pfs_slot_disk disk;
+	uint8_t bytes[NEED];
+
+	read_at(sim, page_name(moved.page), moved.offset, bytes, sizeof(bytes));
+	write_at(sim, page_name(over.page), over.offset + MIN / 2, bytes, sizeof(bytes));
+	read_at(sim, page_name(moved.page), slot_at, &disk, sizeof(disk));
+	assert_int_equal(pfs_get_le32(disk.low.b), moved.offset);
+	pfs_put_le32(disk.low.b, (uint32_t)over.offset + MIN / 2);
+	write_at(sim, page_name(moved.page), slot_at, &disk, sizeof(disk));
 	return sim;
 }
 
@@ -112,8 +174,9 @@ static struct pfs_sim *nameless(void)
 static struct pfs_sim *first_sector(void)
 {
 	static const uint8_t zeros[512];
-	struct pfs_sim *sim = idle();
+	struct pfs_sim *sim = runs();
 
+	sim = killed(sim, open_store(sim));
 	write_at(sim, page_name(1), 0, zeros, sizeof(zeros));
 	return sim;
 }
@@ -139,6 +202,9 @@ static struct pfs_sim *open_page_header(void)
 const struct broken_store broken_stores[] = {
 	{"documents", docs_store, false},
 	{"runs", runs, false},
+	{"a hash in the index", index_hash, false},
+	{"the smallest container", smallest, false},
+	{"containers one over the other", in_the_slack, false},
 	{"idle", idle, true},
 	{"changed and damaged", changed_and_damaged, true},
 	{"nameless", nameless, true},

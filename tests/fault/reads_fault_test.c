@@ -2,6 +2,7 @@
 #include "storage/check.h"
 #include "tests/fault/broken_stores.h"
 #include "tests/fault/contents.h"
+#include "tests/fault/scenario.h"
 #include "tests/unit/repair_helpers.h"
 
 /* Reads of so much are what a reader has at hand for the next ones. */
@@ -32,7 +33,6 @@ static const struct failing in_checks[] = {
 
 static const struct failing in_repairs[] = {
 	{.kind = PFS_SIM_READ, .err = -EIO},
-	{.kind = PFS_SIM_READ, .err = -EIO, .next = true},
 	{.kind = PFS_SIM_READ, .err = -EIO, .all = true},
 	{.kind = PFS_SIM_READ, .err = -ENOMEM},
 	{.kind = PFS_SIM_OPEN, .err = -EIO},
@@ -54,8 +54,7 @@ static int fail_call(void *arg, const struct pfs_sim_step *step)
 	if (f->longs && step->len >= LONG)
 		return f->err;
 	f->seen++;
-	if (f->seen != f->at && !(f->next && f->seen == f->at + 1) &&
-	    !(f->all && f->seen > f->at))
+	if (f->seen != f->at && !(f->next && f->seen == f->at + 1) && !(f->all && f->seen > f->at))
 		return 0;
 	f->met = true;
 	return f->err;
@@ -65,7 +64,7 @@ static int fail_call(void *arg, const struct pfs_sim_step *step)
  * is read each time, which takes long, of all. */
 static unsigned next_of(const struct broken_store *base, unsigned at)
 {
-	return at + 1 + (base->killed || at > 300 ? at / 3 : 0);
+	return at + SCENARIO_STEP + (base->killed ? at / 2 : at > 40 ? at / 8 : 0);
 }
 
 struct tried {
@@ -157,8 +156,8 @@ static void checks_say_what_they_can_not_read(void **state)
 }
 
 /* One repair in which calls fail. False: none has. */
-static bool try_repair_with(struct pfs_sim *base, struct failing *f, const struct contents *expected,
-			    const char *name)
+static bool try_repair_with(struct pfs_sim *base, struct failing *f,
+			    const struct contents *expected, const char *name)
 {
 	struct pfs_sim *sim = pfs_sim_kill(base);
 	struct tried done = {.count = 0}, then;

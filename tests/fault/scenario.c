@@ -19,19 +19,6 @@ const struct fault scenario_disk_faults[SCENARIO_DISK_FAULTS] = {
 	{.kind = PFS_SIM_PUNCH, .err = -EIO},
 };
 
-/* With sanitizers each run takes some ten times as long, and what they see is mostly the same for
- * neighbours. */
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define SITE_STEP 5
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define SITE_STEP 5
-#endif
-#endif
-#ifndef SITE_STEP
-#define SITE_STEP 1
-#endif
-
 static const char *kind_name(unsigned kind)
 {
 	if (kind < PFS_SIM_KINDS)
@@ -147,7 +134,7 @@ static void try_sites(const struct scenario *s, const struct fault *proto,
 		if (sites->kind[i] != proto->kind)
 			continue;
 		tally->number = ++n;
-		if (only ? n != strtoull(only, NULL, 0) : n % SITE_STEP != 0)
+		if (only ? n != strtoull(only, NULL, 0) : n % SCENARIO_STEP != 0)
 			continue;
 		try_at(s, proto, 1, sites->at[i], false, tally);
 		try_at(s, proto, 1, sites->at[i], true, tally);

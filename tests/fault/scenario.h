@@ -18,6 +18,19 @@
 
 #include "tests/fault/inject.h"
 
+/* With sanitizers each run takes some ten times as long, and what they see is mostly the same for
+ * neighbours: of so many one is tried. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define SCENARIO_STEP 5
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define SCENARIO_STEP 5
+#endif
+#endif
+#ifndef SCENARIO_STEP
+#define SCENARIO_STEP 1
+#endif
+
 struct scenario {
 	const char *name;
 

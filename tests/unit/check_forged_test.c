@@ -1,6 +1,8 @@
 /* Stores with right checksums over what no store writes, but somebody who can compute them: the
  * check says what is wrong. */
 #include "storage/crc.h"
+#include "storage/journal.h"
+#include "storage/record.h"
 #include "storage/super.h"
 #include "tests/unit/repair_helpers.h"
 
@@ -54,44 +56,47 @@ static struct pfs_page_header header_of(struct pfs_sim *sim, uint32_t page)
 	return header;
 }
 
-typedef void forge_fn(struct pfs_container *c, uint8_t *bytes);
+typedef void forge_fn(struct pfs_container *c);
 
 /* The container of document i as fn makes it, with a right checksum. */
 static void forge(struct pfs_sim *sim, unsigned i, forge_fn *fn)
 {
 	struct pfs_place place = doc_place(sim, i);
 	struct pfs_page_header header = header_of(sim, place.page);
-	uint8_t *bytes = malloc(place.container_len);
+	uint8_t *bytes = malloc(2 * place.container_len), *out = bytes + place.container_len;
 	struct pfs_slot_disk disk;
 	struct pfs_container c;
 	struct pfs_slot slot;
 	struct pfs_container_base base = {.base_seq = header.base_seq,
 					  .base_mtime = header.base_mtime};
+	size_t len;
 
 	read_at(sim, page_name(place.page), pfs_slot_offset(place.slot), &disk, sizeof(disk));
 	assert_int_equal(pfs_slot_decode(&slot, &disk, PFS_PAGE_HEADER_LEN, header.page_size), 0);
 	base.kind = slot.kind;
 	base.tag = slot.tag;
 	read_at(sim, page_name(place.page), place.offset, bytes, place.container_len);
+	memcpy(out, bytes, place.container_len);
 	assert_int_equal(pfs_container_header_decode(&c, bytes, place.container_len,
 						     place.container_len, &base),
 			 0);
-	fn(&c, bytes);
-	pfs_container_seal(bytes, c.header_len, c.body_len, bytes[4], c.seq, &base);
-	write_at(sim, page_name(place.page), place.offset, bytes, place.container_len);
+	fn(&c);
+	len = pfs_container_header_encode(out, &c, &base, place.container_len);
+	pfs_container_seal(out, len, c.body_len, out[4], c.seq, &base);
+	write_at(sim, page_name(place.page), place.offset, out, place.container_len);
 	free(bytes);
 }
 
-static void another_name(struct pfs_container *c, uint8_t *bytes)
+static void another_name(struct pfs_container *c)
 {
-	bytes[(size_t)(c->tail.bytes - bytes) + 1] ^= 1;
+	((uint8_t *)(uintptr_t)c->tail.bytes)[1] ^= 1;
 }
 
-/* Blocks become one packed body. */
-static void one_long_body(struct pfs_container *c, uint8_t *bytes)
+/* What was in blocks is one packed body. */
+static void one_long_body(struct pfs_container *c)
 {
-	(void)c;
-	bytes[4] = (uint8_t)((bytes[4] & ~PFS_CONTAINER_BLOCKS) | PFS_CONTAINER_LZ4);
+	c->flags = PFS_CONTAINER_LZ4;
+	c->raw_len = 1000;
 }
 
 /* Repairs a store in which exactly document i is lost, whose key is not known. */
@@ -120,7 +125,117 @@ static void forged_containers_are_found(void **state)
 	sim = docs_store();
 	forge(sim, 9, one_long_body);
 	expect_found(sim, "the header of its container makes no sense");
-	expect_lost(sim, 9);
+	free(repair_but(sim, 9));
+	pfs_sim_free(sim);
+}
+
+/* ---- the journal ---- */
+
+/* A killed store that has documents 8 to 10 in its journal; *segment: whose file that is. */
+static struct pfs_sim *killed_store(char segment[32])
+{
+	struct pfs_sim *sim = docs_store(), *killed;
+	struct pfs_store *store = open_store(sim);
+
+	for (unsigned i = 8; i < 11; i++)
+		put_doc(store, i);
+	assert_int_equal(pfs_sync(store), 0);
+	killed = pfs_sim_kill(sim);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+	pfs_sim_settle(killed);
+	assert_true(find_segment(killed, segment));
+	return killed;
+}
+
+static void write_headers(struct pfs_sim *sim, const char *segment, struct pfs_segment_disk *disk)
+{
+	pfs_put_le32(disk->crc.b, pfs_crc32c(0, (uint8_t *)disk + 12, sizeof(*disk) - 12));
+	for (unsigned i = 0; i < PFS_SEGMENT_COPIES; i++)
+		write_at(sim, segment, (uint64_t)i * PFS_SEGMENT_STRIDE, disk, sizeof(*disk));
+}
+
+/* Proves: a segment of another store, and those whose numbers no journal comes to, are none of this
+ * store's, which the check says. */
+static void forged_segments_are_found(void **state)
+{
+	static const struct {
+		size_t off;
+		uint64_t value;
+		const char *text;
+	} forged[] = {
+		{offsetof(struct pfs_segment_disk, uuid), 77, "segment of another store"},
+		{offsetof(struct pfs_segment_disk, number), 0, "its numbers are out of range"},
+		{offsetof(struct pfs_segment_disk, number), PFS_SEGMENT_NUMBER_MAX + 1,
+		 "its numbers are out of range"},
+		{offsetof(struct pfs_segment_disk, first_seq), PFS_SEQ_MAX + 1,
+		 "its numbers are out of range"},
+		{offsetof(struct pfs_segment_disk, open_epoch), PFS_EPOCH_MAX + 1,
+		 "its numbers are out of range"},
+		{offsetof(struct pfs_segment_disk, oldest_live), PFS_SEGMENT_NUMBER_MAX,
+		 "its numbers are out of range"},
+	};
+	char segment[32];
+	struct pfs_sim *sim = killed_store(segment);
+	struct pfs_segment_disk right;
+
+	(void)state;
+	read_at(sim, segment, 0, &right, sizeof(right));
+	for (size_t i = 0; i < pfs_array_len(forged); i++) {
+		struct pfs_segment_disk disk = right;
+
+		pfs_put_le64((uint8_t *)&disk + forged[i].off, forged[i].value);
+		write_headers(sim, segment, &disk);
+		expect_found(sim, forged[i].text);
+	}
+	pfs_sim_free(sim);
+}
+
+/* Proves: a record that is said to take all of its segment, whose checksum is right, is the last
+ * one: nothing is read behind the segment's end. */
+static void a_record_up_to_the_end_is_the_last(void **state)
+{
+	char segment[32];
+	struct pfs_sim *sim = killed_store(segment);
+	uint32_t len = PFS_SEGMENT_SIZE - PFS_SEGMENT_DATA;
+	uint8_t *record = malloc(len), seed[16 + PFS_UUID_LEN];
+	struct pfs_record_disk *head = (struct pfs_record_disk *)record;
+	struct pfs_segment_disk disk;
+
+	(void)state;
+	read_at(sim, segment, 0, &disk, sizeof(disk));
+	read_at(sim, segment, PFS_SEGMENT_DATA, record, len);
+	memcpy(seed, disk.open_epoch.b, 8);
+	memcpy(seed + 8, disk.number.b, 8);
+	memcpy(seed + 16, disk.uuid, PFS_UUID_LEN);
+	assert_int_equal(pfs_record_crc(pfs_crc32c(0, seed, sizeof(seed)), record,
+					pfs_get_le32(head->len.b)),
+			 pfs_get_le32(head->crc.b));
+	pfs_put_le32(head->len.b, len);
+	pfs_put_le32(head->crc.b, pfs_record_crc(pfs_crc32c(0, seed, sizeof(seed)), record, len));
+	write_at(sim, segment, PFS_SEGMENT_DATA, record, len);
+	free(record);
+	expect_healthy(sim);
+	pfs_sim_free(sim);
+}
+
+/* Proves: of more renames than the check remembers all are checked and replayed. */
+static void many_renames_are_checked(void **state)
+{
+	struct pfs_sim *sim = docs_store(), *killed;
+	struct pfs_store *store = open_store(sim);
+	struct pfs_key a = doc_key(3), b = doc_key(4);
+
+	(void)state;
+	for (unsigned i = 0; i < 2100; i++)
+		assert_int_equal(pfs_rename(store, &a, &b, PFS_RENAME_EXCHANGE, NULL), 0);
+	assert_int_equal(pfs_sync(store), 0);
+	killed = pfs_sim_kill(sim);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+	expect_healthy(killed);
+	assert_int_equal(docs_gone(killed, NULL), 0);
+	pfs_sim_free(killed);
 }
 
 /* ---- documents that are there twice ---- */
@@ -180,6 +295,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(other_page_files_are_found),
 		cmocka_unit_test(forged_containers_are_found),
+		cmocka_unit_test(forged_segments_are_found),
+		cmocka_unit_test(a_record_up_to_the_end_is_the_last),
+		cmocka_unit_test(many_renames_are_checked),
 		cmocka_unit_test(too_many_versions_are_said),
 	};
 

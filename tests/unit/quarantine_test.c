@@ -124,6 +124,77 @@ static void what_can_not_be_read_is_said(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Every second piece. */
+static int fail_every_second(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return step->kind == PFS_SIM_READ && strcmp(step->name, SOURCE) == 0 &&
+			       (step->len > 4096 || step->off / 4096 % 2)
+		       ? -EIO
+		       : 0;
+}
+
+/* Proves: of more ranges that can't be read than a line names the last one is said to reach up to
+ * the end of all. */
+static void many_ranges_that_can_not_be_read_are_said(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir = open_dir(sim);
+	uint8_t *bytes = malloc(PFS_QUARANTINE_PART);
+	char *text;
+
+	(void)state;
+	memset(bytes, 'x', PFS_QUARANTINE_PART);
+	make(dir, SOURCE, bytes, PFS_QUARANTINE_PART);
+	pfs_sim_on_look(sim, fail_every_second, NULL);
+	assert_int_equal(keep(dir, 0, PFS_QUARANTINE_PART), 1);
+	pfs_sim_on_look(sim, NULL, NULL);
+	text = text_of(sim);
+	assert_non_null(strstr(text, ",\"unread\":[[4096,8192],[12288,16384],"));
+	assert_non_null(strstr(text, ",[512000,516096],[520192,1048576]],\"bytes\":\""));
+	free(text);
+	free(bytes);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+static int fail_for_memory(void *arg, const struct pfs_sim_step *step)
+{
+	const unsigned *later = arg;
+
+	if (step->kind != PFS_SIM_READ || strcmp(step->name, SOURCE) != 0)
+		return 0;
+	return *later && step->len > 4096 ? -EIO : -ENOMEM;
+}
+
+/* Proves: where there is no memory to read with, nothing is kept of what could be read, and that is
+ * said: it is no damage. */
+static void without_memory_nothing_is_kept(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir = open_dir(sim);
+	struct pfs_kept kept = {.where = SOURCE, .len = 20000, .reason = "a test"};
+	uint8_t bytes[20000] = {0};
+
+	(void)state;
+	make(dir, SOURCE, bytes, sizeof(bytes));
+	for (unsigned later = 0; later < 2; later++) {
+		struct pfs_quarantine quarantine;
+		struct pfs_file *source;
+
+		assert_int_equal(dir->ops->open(dir, SOURCE, 0, &source), 0);
+		pfs_quarantine_begin(&quarantine, dir);
+		pfs_sim_on_look(sim, fail_for_memory, &later);
+		assert_int_equal(pfs_quarantine_add(&quarantine, &kept, source), -ENOMEM);
+		pfs_sim_on_look(sim, NULL, NULL);
+		assert_int_equal(quarantine.entries, 0);
+		pfs_quarantine_end(&quarantine);
+		source->ops->close(source);
+	}
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
 /* Proves: an entry has a line for each PFS_QUARANTINE_PART of its bytes, and as a whole counts
  * once.
  */
@@ -170,6 +241,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_kept_stays),
 		cmocka_unit_test(what_can_not_be_read_is_said),
+		cmocka_unit_test(many_ranges_that_can_not_be_read_are_said),
+		cmocka_unit_test(without_memory_nothing_is_kept),
 		cmocka_unit_test(long_entries_have_several_lines),
 	};
 

@@ -1,6 +1,6 @@
 /* Repairs that come to no end, or not to the usual one: a place that stays bad, names that are
  * taken, slots that held nothing. */
-#include "storage/io.h"
+#include "storage/check.h"
 #include "tests/unit/dir_helpers.h"
 #include "tests/unit/repair_helpers.h"
 
@@ -92,6 +92,101 @@ static void a_place_that_stays_bad_is_given_up(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Reads of a container fail, so many of them; besides these long ones that reach up to it. */
+struct failing_first {
+	const char *name;
+	uint64_t from, to;
+	unsigned left;
+};
+
+static int fail_first(void *arg, const struct pfs_sim_step *step)
+{
+	struct failing_first *f = arg;
+	struct bad bad = {f->name, f->from, f->to};
+
+	if (!f->left || fail_bad(&bad, step) == 0)
+		return 0;
+	f->left -= step->len < PFS_CHECK_WINDOW;
+	return -EIO;
+}
+
+/* Proves: a container that can't be read for a while costs its document at most, which is told;
+ * when that is over before it is decided, nothing. */
+static void a_place_that_recovers_costs_nothing(void **state)
+{
+	unsigned kept = 0;
+
+	(void)state;
+	for (unsigned n = 1; n < 10; n++) {
+		struct pfs_sim *sim = docs_store();
+		struct pfs_place place = doc_place(sim, 7);
+		char name[32];
+		struct failing_first f = {name, place.offset, place.offset + 1, n};
+		struct repaired *done;
+		unsigned gone;
+
+		snprintf(name, sizeof(name), "%s", page_name(place.page));
+		pfs_sim_on_look(sim, fail_first, &f);
+		done = try_repair(sim);
+		pfs_sim_on_look(sim, NULL, NULL);
+		assert_int_equal(done->err, 0);
+		gone = docs_gone(sim, NULL);
+		assert_int_equal(gone, done->fatal);
+		kept += !gone && done->count;
+		free(done);
+		expect_healthy(sim);
+		pfs_sim_free(sim);
+	}
+	assert_true(kept > 0);
+}
+
+/* What a device reads once at a place is not what stands there. */
+struct wrong_once {
+	struct pfs_sim *sim;
+	const char *name;
+	uint64_t at;
+	unsigned reads;
+	bool busy;
+};
+
+static int read_wrong_once(void *arg, const struct pfs_sim_step *step)
+{
+	struct wrong_once *w = arg;
+
+	if (w->busy || step->kind != PFS_SIM_READ || strcmp(step->name, w->name) != 0 ||
+	    step->off > w->at || step->off + step->len <= w->at || w->reads == 2)
+		return 0;
+	w->busy = true;
+	flip_bit(w->sim, w->name, w->at, 7);
+	w->busy = false;
+	w->reads++;
+	return 0;
+}
+
+/* Proves: a slot that was read wrongly once, without an error, costs nothing. */
+static void a_slot_that_is_read_wrongly_costs_nothing(void **state)
+{
+	struct pfs_sim *sim = docs_store();
+	struct pfs_place place = doc_place(sim, 7);
+	struct wrong_once wrong = {.sim = sim, .name = "page-00000001"};
+	struct repaired *done;
+
+	(void)state;
+	assert_int_equal(place.page, 1);
+	wrong.at = pfs_slot_offset(place.slot) + offsetof(struct pfs_slot_disk, low) + 3;
+	pfs_sim_on_look(sim, read_wrong_once, &wrong);
+	done = try_repair(sim);
+	pfs_sim_on_look(sim, NULL, NULL);
+	assert_int_equal(done->err, 0);
+	assert_int_equal(wrong.reads, 2);
+	assert_int_equal(done->fatal, 0);
+	assert_true(done->count > 0);
+	free(done);
+	expect_healthy(sim);
+	assert_int_equal(docs_gone(sim, NULL), 0);
+	pfs_sim_free(sim);
+}
+
 /* ---- names ---- */
 
 static void take_names(struct pfs_sim *sim, const char *name, unsigned count)
@@ -135,6 +230,67 @@ static void files_that_are_aside_stay(void **state)
 	remove_file(full, PFS_QUARANTINE_NAME "-page-00000002-17");
 	free(repair_store(full));
 	pfs_sim_free(full);
+}
+
+/* Proves: files of more other stores than are told apart do not keep a repair from finding out
+ * whose superblock it makes; they are set aside. */
+static void pages_of_many_stores_are_set_aside(void **state)
+{
+	enum { STORES = 12 };
+	struct pfs_sim *sim = docs_store();
+	struct pfs_page_header header;
+	struct pfs_page_disk disk;
+	struct repaired *done;
+	const char *why;
+
+	(void)state;
+	read_at(sim, page_name(1), 0, &disk, sizeof(disk));
+	assert_int_equal(pfs_page_header_decode(&header, &disk, disk.uuid, &why), 0);
+	for (uint32_t i = 0; i < STORES; i++) {
+		header.number = 100 + i;
+		header.uuid[0] = (uint8_t)(header.uuid[0] + 1);
+		pfs_page_header_encode(&disk, &header);
+		make_file(sim, page_name(header.number));
+		write_at(sim, page_name(header.number), 0, &disk, sizeof(disk));
+		write_at(sim, page_name(header.number), header.page_size - PFS_PAGE_TRAILER_LEN,
+			 &disk, sizeof(disk));
+	}
+	spoil(sim, PFS_SUPER_NAME, 16);
+	spoil(sim, PFS_SUPER_NAME, 4096 + 16);
+	done = repair_store(sim);
+	assert_int_equal(done->result.files, STORES);
+	free(done);
+	assert_int_equal(docs_gone(sim, NULL), 0);
+	pfs_sim_free(sim);
+}
+
+static int fail_lock(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return step->kind == PFS_SIM_CREATE && strcmp(step->name, PFS_LOCK_NAME) == 0 ? -ENOSPC : 0;
+}
+
+/* Proves: where the file that holders of a store lock can't be made, check and repair say so. */
+static void stores_that_can_not_be_locked_are_left_alone(void **state)
+{
+	struct pfs_sim *sim = docs_store();
+	struct pfs_check_result result;
+	struct pfs_reason reason;
+	struct repaired *done;
+
+	(void)state;
+	remove_file(sim, PFS_LOCK_NAME);
+	pfs_sim_on_step(sim, fail_lock, NULL);
+	assert_int_equal(
+		pfs_check(STORE, pfs_sim_io(sim), &quiet, NULL, NULL, NULL, &result, &reason),
+		-ENOSPC);
+	assert_non_null(strstr(reason.text, "can't be locked: No space left on device"));
+	done = try_repair(sim);
+	assert_int_equal(done->err, -ENOSPC);
+	free(done);
+	pfs_sim_on_step(sim, NULL, NULL);
+	expect_healthy(sim);
+	pfs_sim_free(sim);
 }
 
 /* ---- slots ---- */
@@ -245,7 +401,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_place_that_stays_bad_is_given_up),
+		cmocka_unit_test(a_place_that_recovers_costs_nothing),
+		cmocka_unit_test(a_slot_that_is_read_wrongly_costs_nothing),
 		cmocka_unit_test(files_that_are_aside_stay),
+		cmocka_unit_test(pages_of_many_stores_are_set_aside),
+		cmocka_unit_test(stores_that_can_not_be_locked_are_left_alone),
 		cmocka_unit_test(a_bit_of_an_unused_slot_costs_nothing),
 		cmocka_unit_test(lost_superblocks_learn_from_removals),
 		cmocka_unit_test(stores_are_found_by_their_path),
