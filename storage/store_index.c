@@ -63,14 +63,6 @@ static const void *stream_take(struct stream *s, size_t len)
 
 /* ---- saving ---- */
 
-/* A document that the pages do not have may not be left out: the journal is about to be declared
- * dead. */
-static bool is_unsaved(struct pfs_store *store, uint64_t word)
-{
-	return PFS_NEVER(&store->logger, pfs_word_is_version(word) &&
-						 pfs_word_to_version(word)->kind != PFS_KEY_TEMP);
-}
-
 /* Shorter ones are not worth looking for. */
 #define RUN_MIN 64u
 
@@ -156,7 +148,10 @@ static void save_objects(struct pfs_store *store, struct stream *s, uint64_t *co
 		uint64_t word = pfs_index_word(store->index, object);
 		struct pfs_index_run run = {object, 1, word, 0};
 
-		if (is_unsaved(store, word))
+		/* A checkpoint has moved all but what nobody will find again. */
+		if (PFS_NEVER(&store->logger,
+			      pfs_word_is_version(word) &&
+				      pfs_word_to_version(word)->kind != PFS_KEY_TEMP))
 			s->err = -EIO;
 		if (!pfs_word_is_page(word)) {
 			object++;

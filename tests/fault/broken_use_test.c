@@ -211,10 +211,48 @@ static void broken_stores_are_used(void **state)
 	print_message("%u stores were used\n", used);
 }
 
+static unsigned warned;
+
+static void look_at_log(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)arg;
+	warned += level == PFS_LOG_WARNING && strstr(line, "is newer than the end of the journal");
+}
+
+/* Proves: a document that has come to its page is there also when the journal has lost the end that
+ * says so, and goes on with an older one. */
+static void what_is_newer_than_the_journal_is_kept(void **state)
+{
+	struct pfs_open_options options = {.manual = true, .logger = {.fn = look_at_log}};
+	struct pfs_key key = pfs_key_num(100);
+	struct pfs_store *store;
+	size_t len;
+	void *got;
+
+	(void)state;
+	for (unsigned twice = 0; twice < 2; twice++) {
+		struct pfs_sim *sim = without_journal_end(twice);
+
+		options.io = pfs_sim_io(sim);
+		for (unsigned pass = 0; pass < 2; pass++) {
+			warned = 0;
+			assert_int_equal(pfs_store_open(&store, STORE, &options, NULL), 0);
+			assert_int_equal(warned, pass == 0);
+			assert_int_equal(pfs_get(store, &key, &got, &len, NULL), 0);
+			assert_int_equal(strncmp(got, "what the journal", 16), 0);
+			free(got);
+			assert_int_equal(pfs_store_close(store), 0);
+		}
+		expect_healthy(sim);
+		pfs_sim_free(sim);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(broken_stores_are_used),
+		cmocka_unit_test(what_is_newer_than_the_journal_is_kept),
 	};
 
 	return cmocka_run_group_tests_name("broken stores in use", tests, NULL, NULL);

@@ -159,6 +159,87 @@ static void damage(struct pfs_sim *sim, unsigned seed)
 	pfs_sim_settle(sim);
 }
 
+/* ---- a journal without its end ---- */
+
+#define LAST "what the journal does not have any more"
+
+/* When the slots have been written, and the journal stands. */
+static int keep_image(void *arg, const struct pfs_sim_step *step)
+{
+	struct watched *w = arg;
+
+	if (step->kind == PFS_SIM_SYNC && strncmp(step->name, "page-", 5) == 0 && ++w->steps == 2)
+		w->images[0] = pfs_sim_kill(w->sim);
+	return 0;
+}
+
+/* The document's container once more, in the place of a document that is gone, with the slot. */
+static void double_container(struct pfs_sim *sim, const struct pfs_key *key,
+			     const struct pfs_place *of, const struct pfs_place *gone)
+{
+	const struct pfs_slot slot = {.kind = key->kind,
+				      .tag = pfs_key_tag(key),
+				      .off = (uint32_t)gone->offset,
+				      .len = of->container_len};
+	struct pfs_slot_disk disk;
+	uint8_t bytes[512];
+
+	assert_true(of->page == gone->page && of->container_len <= gone->container_len &&
+		    of->container_len <= sizeof(bytes));
+	read_at(sim, page_name(of->page), of->offset, bytes, of->container_len);
+	write_at(sim, page_name(of->page), gone->offset, bytes, of->container_len);
+	pfs_slot_encode(&disk, &slot);
+	write_at(sim, page_name(of->page), pfs_slot_offset(gone->slot), &disk, sizeof(disk));
+}
+
+static void cut_journal(struct pfs_sim *sim)
+{
+	enum { LOOK = 64 * 1024 };
+	uint8_t *file = malloc(LOOK), zeros[512] = {0}, *at = NULL;
+	char segment[32];
+
+	for (unsigned i = 0; i < 3 && !at; i++) {
+		snprintf(segment, sizeof(segment), PFS_SEGMENT_NAME_FMT, i);
+		read_at(sim, segment, 0, file, LOOK);
+		at = memmem(file, LOOK, LAST, strlen(LAST));
+	}
+	assert_non_null(at);
+	at -= pfs_round_up(PFS_RECORD_HEADER_LEN + sizeof(struct pfs_put_disk) + 10, 8);
+	write_at(sim, segment, (uint64_t)(at - file), zeros, sizeof(zeros));
+	free(file);
+}
+
+struct pfs_sim *without_journal_end(bool twice)
+{
+	struct watched *w = calloc(1, sizeof(*w));
+	struct pfs_key key = pfs_key_num(100), gone = pfs_key_num(9);
+	struct pfs_place empty, place;
+	struct pfs_store *store;
+	struct pfs_sim *image;
+
+	assert_non_null(w);
+	w->sim = make_store(&store);
+	assert_int_equal(pfs_place(store, &gone, &empty), 0);
+	assert_int_equal(pfs_remove(store, &gone, NULL), 0);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	put_document(store, &key, 100, 1);
+	assert_int_equal(pfs_put(store, &key, LAST, sizeof(LAST), NULL, 0, NULL), 0);
+	pfs_sim_on_step(w->sim, keep_image, w);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	pfs_sim_on_step(w->sim, NULL, NULL);
+	assert_int_equal(pfs_place(store, &key, &place), 0);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(w->sim);
+	image = w->images[0];
+	free(w);
+	assert_non_null(image);
+	if (twice)
+		double_container(image, &key, &place, &empty);
+	cut_journal(image);
+	pfs_sim_settle(image);
+	return image;
+}
+
 void each_killed(killed_fn *fn, void *arg, unsigned step)
 {
 	struct watched *w = calloc(1, sizeof(*w));
@@ -170,6 +251,8 @@ void each_killed(killed_fn *fn, void *arg, unsigned step)
 	w->sim = make_store(&store);
 	change(store);
 	fn(arg, "killed before a checkpoint", pfs_sim_kill(w->sim));
+	fn(arg, "a journal without its end", without_journal_end(false));
+	fn(arg, "a journal without its end, twice", without_journal_end(true));
 	pfs_sim_on_step(w->sim, make_image, w);
 	assert_int_equal(pfs_store_checkpoint(store), 0);
 	pfs_sim_on_step(w->sim, NULL, NULL);

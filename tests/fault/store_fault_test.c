@@ -682,6 +682,17 @@ static void add_dictionaries(struct used *u)
 	assert_int_equal(put(u->store, 1, 1, 0), 0);
 }
 
+/* As if the free space of the pages had once not been noted, for lack of memory. */
+static void make_inexact(struct used *u)
+{
+	struct pfs_page *page = pfs_pager_next_page(u->store->pager, 0);
+
+	assert_int_equal(put(u->store, 1, 1, 0), 0);
+	assert_int_equal(pfs_store_checkpoint(u->store), 0);
+	for (; page; page = pfs_pager_next_page(u->store->pager, page->number))
+		page->inexact = true;
+}
+
 static int close_and_open(struct used *u)
 {
 	int err = pfs_store_close(u->store);
@@ -735,6 +746,7 @@ static const struct operation operations[] = {
 	{"finish a checkpoint", leave_a_checkpoint, hold_and_finish_checkpoint, true, false, false},
 	{"write what is damaged", damage_and_patch, move_all, true, false, true},
 	{"drop a dictionary", add_dictionaries, finish_checkpoint, true, false, false},
+	{"close inexact pages", make_inexact, close_and_open, true, false, false},
 	{"close", change_some, close_and_open, true, false, false},
 };
 

@@ -217,7 +217,7 @@ static void full_pages_stay(void **state)
 static void pages_may_go_meanwhile(void **state)
 {
 	(void)state;
-	for (unsigned locks = 1; locks <= 3; locks++) {
+	for (unsigned locks = 1; locks <= 7; locks++) {
 		struct pfs_sim *sim = begin();
 		struct told t = {0};
 

@@ -612,58 +612,6 @@ static void lost_pages_are_errors(void **state)
 	pfs_sim_free(sim);
 }
 
-/* ---- a journal that ends too early ---- */
-
-static struct pfs_sim *taken; /* when the slots have been written, and the journal still stands */
-static unsigned page_syncs;
-
-static int take_image(void *sim, const struct pfs_sim_step *step)
-{
-	if (step->kind == PFS_SIM_SYNC && strncmp(step->name, "page-", 5) == 0 && ++page_syncs == 2)
-		taken = pfs_sim_kill(sim);
-	return 0;
-}
-
-/* Proves: a document that has come to its page is there also when the journal has lost the end that
- * says so. */
-static void journals_may_end_too_early(void **state)
-{
-	static const char text[] = "what the journal does not have any more";
-	struct pfs_key key = pfs_key_num(100);
-	struct pfs_sim *sim;
-	struct pfs_store *store = ten_documents(&sim);
-	uint8_t zeros[512] = {0};
-	char segment[32];
-	uint64_t at;
-	size_t len;
-	void *got;
-
-	(void)state;
-	put_document(store, &key, 100, 1);
-	assert_int_equal(pfs_sync(store), 0);
-	key = pfs_key_num(101);
-	assert_int_equal(pfs_put(store, &key, text, sizeof(text), NULL, 0, NULL), 0);
-	page_syncs = 0;
-	pfs_sim_on_step(sim, take_image, sim);
-	assert_int_equal(pfs_store_checkpoint(store), 0);
-	pfs_sim_on_step(sim, NULL, NULL);
-	assert_int_equal(pfs_store_close(store), 0);
-	pfs_sim_free(sim);
-	assert_non_null(taken);
-	pfs_sim_settle(taken);
-	assert_true(find_segment(taken, segment));
-	at = find_in_segment(taken, segment, "what the journal") - 112;
-	write_at(taken, segment, at, zeros, sizeof(zeros));
-	store = open_held(taken);
-	assert_int_equal(pfs_get(store, &key, &got, &len, NULL), 0);
-	assert_int_equal(len, sizeof(text));
-	assert_memory_equal(got, text, len);
-	free(got);
-	expect_others(store, 99);
-	assert_int_equal(pfs_store_close(store), 0);
-	pfs_sim_free(taken);
-}
-
 /* ---- files that end ---- */
 
 #define FOUR_BLOCKS 200000u
@@ -754,7 +702,6 @@ int main(void)
 		cmocka_unit_test(what_is_shown_can_be_lost),
 		cmocka_unit_test(another_container_is_not_shown),
 		cmocka_unit_test(lost_pages_are_errors),
-		cmocka_unit_test(journals_may_end_too_early),
 	};
 
 	return cmocka_run_group_tests_name("damage beneath an open store", tests, NULL, NULL);

@@ -607,6 +607,42 @@ static void switched_off_means_reading_only(void **state)
 	pfs_sim_free(sim);
 }
 
+static unsigned too_many;
+
+static void count_too_many(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)arg;
+	too_many += level == PFS_LOG_ERROR && strstr(line, "more than 4096 dictionaries");
+}
+
+/* Proves: a store with more files of dictionaries than are kept opens, and says so. */
+static void too_many_are_left_out(void **state)
+{
+	struct pfs_open_options options = {.manual = true, .logger = {.fn = count_too_many}};
+	struct pfs_sim *sim = pfs_sim_new();
+
+	(void)state;
+	create_store(sim, 0, 0);
+	for (unsigned i = 1; i <= 4097; i++) {
+		struct pfs_store *store;
+		struct pfs_sim *copy;
+		char name[32];
+
+		snprintf(name, sizeof(name), PFS_DICT_NAME_FMT, i);
+		make_file(sim, name);
+		if (i < 4096)
+			continue;
+		copy = pfs_sim_kill(sim);
+		options.io = pfs_sim_io(copy);
+		too_many = 0;
+		assert_int_equal(pfs_store_open(&store, STORE, &options, NULL), 0);
+		assert_int_equal(too_many, i > 4096);
+		assert_int_equal(pfs_store_close(store), 0);
+		pfs_sim_free(copy);
+	}
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -618,6 +654,7 @@ int main(void)
 		cmocka_unit_test(unused_dictionaries_are_dropped),
 		cmocka_unit_test(dictionaries_in_use_stay),
 		cmocka_unit_test(doubtful_counts_drop_nothing),
+		cmocka_unit_test(too_many_are_left_out),
 		cmocka_unit_test(switched_off_means_reading_only),
 	};
 

@@ -1,9 +1,20 @@
 /* What a store refuses, and what it does at the edges of its bounds. */
 #include <pthread.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "storage/store_compact.h"
 #include "storage/super.h"
 #include "tests/unit/store_helpers.h"
+
+static bool no_random;
+
+/* In place of that of the C library. */
+ssize_t getrandom(void *bytes, size_t len, unsigned flags)
+{
+	return no_random ? -1 : syscall(SYS_getrandom, bytes, len, flags);
+}
 
 /* ---- records that make no sense ---- */
 
@@ -238,6 +249,22 @@ static void stores_that_others_hold_are_busy(void **state)
 	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), 0);
 	assert_int_equal(pfs_store_close(store), 0);
 	assert_int_equal(pfs_store_close(NULL), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: no store is made that could not be told from another. */
+static void stores_need_names_of_their_own(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_create_options options = {.io = pfs_sim_io(sim)};
+	struct pfs_reason reason;
+
+	(void)state;
+	no_random = true;
+	assert_int_equal(pfs_store_create(STORE, &options, &reason), -EIO);
+	assert_non_null(strstr(reason.text, "making a store failed"));
+	no_random = false;
+	assert_int_equal(pfs_store_create(STORE, &options, &reason), 0);
 	pfs_sim_free(sim);
 }
 
@@ -561,6 +588,7 @@ int main(void)
 		cmocka_unit_test(values_without_need_of_a_dictionary),
 		cmocka_unit_test(sizes_are_refused),
 		cmocka_unit_test(stores_that_others_hold_are_busy),
+		cmocka_unit_test(stores_need_names_of_their_own),
 		cmocka_unit_test(directories_of_others_are_left_alone),
 		cmocka_unit_test(features_that_readers_need_not_know),
 		cmocka_unit_test(superblocks_of_the_past_are_refused),
