@@ -248,6 +248,15 @@ static void undecodable_body(struct forged *f)
 	write_header(f, PACKED, &c, &base);
 }
 
+/* Without a good checksum of the container: that of the chunk is good. */
+static void other_body(struct forged *f)
+{
+	struct pfs_container_base base;
+	struct pfs_container c;
+
+	container_of(f, PLAIN, &c, &base)[c.header_len] ^= 1;
+}
+
 static uint8_t *table_of(struct forged *f, struct pfs_container *c)
 {
 	struct pfs_container_base base;
@@ -326,6 +335,7 @@ static const struct forgery {
 	{"ranks", other_ranks, FIRST_UUID, -EIO, "table of keys is damaged"},
 	{"counts", other_counts, PLAIN, -EIO, "table of keys is damaged"},
 	{"fence", other_fence, FIRST_UUID, -EIO, "table of keys is damaged"},
+	{"body", other_body, PLAIN, -EIO, "checksum"},
 	{"lost content", lost_content, PLAIN, -EIO, "lost"},
 	{"undecodable body", undecodable_body, PACKED, -EIO, ""},
 	{"mad table of blocks", mad_table, BLOCKS, -EIO, ""},
@@ -430,6 +440,67 @@ static void nothing_forged_is_shown(void **state)
 		}
 		throw_away(f);
 	}
+}
+
+/* Proves: a listing that comes to keys which can't be had gives those before them, then the error,
+ * whoever lists. */
+static void listings_go_as_far_as_the_keys(void **state)
+{
+	struct forged *f = take_apart();
+	struct pfs_listed listed[DOCS];
+	struct pfs_snapshot_name names[DOCS];
+	struct pfs_snapshot *snapshot;
+	struct pfs_store *store;
+
+	(void)state;
+	other_fence(f);
+	put_together(f);
+	store = open_forged(f);
+	assert_int_equal(pfs_snapshot_open(store, &snapshot), 0);
+	assert_int_equal(pfs_list(store, 0, listed, DOCS), NUMBERS);
+	assert_int_equal(listed[NUMBERS - 1].key.num, 10 * LAST_NUMBER);
+	assert_int_equal(pfs_list(store, listed[NUMBERS - 1].cookie, listed, DOCS), -EIO);
+	assert_int_equal(pfs_snapshot_list(snapshot, 0, names, DOCS), NUMBERS);
+	assert_int_equal(names[NUMBERS - 1].key.num, 10 * LAST_NUMBER);
+	assert_int_equal(pfs_snapshot_list(snapshot, names[NUMBERS - 1].cookie, names, DOCS), -EIO);
+	pfs_snapshot_close(snapshot);
+	assert_int_equal(pfs_store_close(store), 0);
+	throw_away(f);
+}
+
+/* Proves: what is said of where a document lies is what is there: its container, with that checksum,
+ * on the page that the manifest has there. */
+static void places_are_those_of_the_containers(void **state)
+{
+	struct forged *f = take_apart();
+	struct pfs_store *store;
+
+	(void)state;
+	store = open_forged(f);
+	for (unsigned i = 0; i < DOCS; i++) {
+		const struct pfs_key_entry *e = entry_of(f, i);
+		struct pfs_container_base base;
+		struct pfs_container c;
+		struct pfs_place place;
+		struct pfs_key key;
+
+		container_of(f, i, &c, &base);
+		pfs_key_from_bytes(&key, base.kind, e->key);
+		assert_int_equal(pfs_place(store, &key, &place), 0);
+		assert_int_equal(place.page, 2);
+		assert_int_equal(place.slot, i);
+		assert_int_equal(place.offset, f->page->head + e->off);
+		assert_int_equal(place.container_len, e->len);
+		assert_int_equal(place.packed_len, c.header_len + c.body_len);
+		assert_int_equal(place.sequence, PFS_PUBLISHED_SEQ);
+		assert_int_equal(place.dictionary, 0);
+		assert_int_equal(place.checksum, c.crc);
+		assert_int_equal(place.compressed, i == PACKED || i == BLOCKS);
+		assert_int_equal(place.blocks, i == BLOCKS ? 2 : 0);
+		assert_false(place.in_journal);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	throw_away(f);
 }
 
 /* Proves: a block without a byte is one of zeros, as those are that a store has never written. */
@@ -552,6 +623,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_forged_is_shown),
+		cmocka_unit_test(listings_go_as_far_as_the_keys),
+		cmocka_unit_test(places_are_those_of_the_containers),
 		cmocka_unit_test(a_block_without_bytes_is_zeros),
 		cmocka_unit_test(documents_are_named_without_their_keys),
 		cmocka_unit_test(reading_again_may_fail),

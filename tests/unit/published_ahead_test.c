@@ -1,0 +1,351 @@
+/* storage/published_read.c: what is asked for in advance, to the byte, of pages that are not there: who
+ * reads on is served before he asks, who jumps about costs nothing more than what he reads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "storage/chunk_cache.h"
+
+static void note_prefetch(struct pfs_cached *file, uint64_t off, uint64_t len);
+static ssize_t serve(struct pfs_cached *file, void *buf, size_t len, uint64_t off);
+static void note_drop(struct pfs_cached *file, uint64_t off, uint64_t len);
+
+#define pfs_cached_prefetch note_prefetch
+#define pfs_cached_read serve
+#define pfs_cached_drop note_drop
+#include "storage/published_read.c"
+#undef pfs_cached_prefetch
+#undef pfs_cached_read
+#undef pfs_cached_drop
+
+#define HEAD 4096u
+#define PAGES 4u /* objects 1 to 4; object 0 is the table of keys */
+#define SHORT_PAGE 3u
+#define K (64 * PFS_KIB)
+#define GAP (256 * PFS_KIB) /* what may be left out */
+#define M PFS_MIB
+#define LONG (20 * M)
+#define SHORT (3 * M)
+#define BLOCKS 20u
+
+struct range {
+	uint32_t page;
+	uint64_t from, to;
+};
+
+static struct {
+	struct pfs_published p;
+	struct pfs_generation g;
+	struct pfs_manifest_object objects[PAGES + 1];
+	struct pfs_manifest_block blocks[PAGES + 1]; /* of each object one */
+	struct pfs_cached *files[PAGES + 1];
+	struct range asked[8]; /* in advance */
+	size_t count;
+	uint64_t read_len; /* of the first read */
+	uint8_t *container, *raw;
+	uint64_t container_len, container_at; /* on page 2; 0: none */
+} t;
+
+/* Files that nobody looks into. */
+static struct pfs_cached *file_of(uint32_t page)
+{
+	return (struct pfs_cached *)&t.objects[page];
+}
+
+static uint32_t page_of(const struct pfs_cached *file)
+{
+	return (uint32_t)((const struct pfs_manifest_object *)file - t.objects);
+}
+
+static void note_prefetch(struct pfs_cached *file, uint64_t off, uint64_t len)
+{
+	assert_in_range(t.count, 0, pfs_array_len(t.asked) - 1);
+	t.asked[t.count++] = (struct range){page_of(file), off, off + len};
+}
+
+static ssize_t serve(struct pfs_cached *file, void *buf, size_t len, uint64_t off)
+{
+	if (!t.read_len)
+		t.read_len = len;
+	if (page_of(file) != 2 || off < t.container_at ||
+	    off + len > t.container_at + t.container_len)
+		return -EIO;
+	memcpy(buf, t.container + (off - t.container_at), len);
+	return (ssize_t)len;
+}
+
+static void note_drop(struct pfs_cached *file, uint64_t off, uint64_t len)
+{
+	(void)file;
+	(void)off;
+	(void)len;
+	fail();
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	pthread_mutex_init(&t.p.lock, NULL);
+	for (uint32_t i = 0; i <= PAGES; i++) {
+		t.objects[i] = (struct pfs_manifest_object){
+			.role = i ? PFS_OBJECT_PAGE : PFS_OBJECT_KEYS,
+			.len = i == SHORT_PAGE ? SHORT : LONG,
+			.head = HEAD};
+		t.blocks[i].page = i;
+		t.files[i] = file_of(i);
+	}
+	t.g.m.objects = t.objects;
+	t.g.m.object_count = PAGES + 1;
+	t.g.m.blocks = t.blocks;
+	t.g.files = t.files;
+	t.g.reading.page = UINT32_MAX;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	pthread_mutex_destroy(&t.p.lock);
+	free(t.container);
+	free(t.raw);
+	return 0;
+}
+
+/* A small document whose container takes len bytes from off on is read. It can't be had, and that
+ * is no matter here. */
+static void read_small_at(uint32_t page, uint64_t off, uint64_t len)
+{
+	const struct pfs_published_doc doc = {
+		.block = page,
+		.kind = PFS_KEY_NUM,
+		.entry = {.off = (uint32_t)(off - HEAD), .len = (uint32_t)len, .raw_len = 10}};
+	uint8_t buf[10];
+
+	t.count = 0;
+	assert_int_equal(pfs_published_read(&t.p, &t.g, &doc, 0, buf, sizeof(buf)), -EIO);
+}
+
+static void expect_none(void)
+{
+	assert_int_equal(t.count, 0);
+}
+
+static void expect_asked(size_t i, uint32_t page, uint64_t from, uint64_t to)
+{
+	assert_true(i < t.count);
+	assert_int_equal(t.asked[i].page, page);
+	assert_int_equal(t.asked[i].from, from);
+	assert_int_equal(t.asked[i].to, to);
+}
+
+static void expect_one(uint32_t page, uint64_t from, uint64_t to)
+{
+	expect_asked(0, page, from, to);
+	assert_int_equal(t.count, 1);
+}
+
+/* Proves: from the second document in a row on, 4 MiB at a time are asked for, whenever less than 4
+ * MiB are ahead, from where the last ones ended. */
+static void who_reads_on_is_served_in_advance(void **state)
+{
+	const uint64_t ahead = HEAD + 2 * K + 8 * M;
+
+	(void)state;
+	read_small_at(1, HEAD, K);
+	expect_none();
+	read_small_at(1, HEAD + K, K);
+	expect_one(1, HEAD + 2 * K, HEAD + 2 * K + 4 * M);
+	read_small_at(1, HEAD + 2 * K, K);
+	expect_one(1, HEAD + 2 * K + 4 * M, ahead);
+	read_small_at(1, HEAD + 3 * K, K);
+	expect_none();
+	/* To where just enough is ahead, and one byte on. */
+	read_small_at(1, HEAD + 4 * K, 4 * M - 2 * K);
+	expect_none();
+	read_small_at(1, HEAD + 4 * M + 2 * K, 1);
+	expect_one(1, ahead, ahead + 4 * M);
+}
+
+/* Proves: who leaves out up to 256 KiB reads on; who leaves out more, or goes back, does not. */
+static void who_jumps_asks_for_nothing_more(void **state)
+{
+	(void)state;
+	read_small_at(1, HEAD, K);
+	read_small_at(1, HEAD + K + GAP, K);
+	expect_one(1, HEAD + 2 * K + GAP, HEAD + 2 * K + GAP + 4 * M);
+	read_small_at(1, 10 * M, K);
+	expect_none();
+	read_small_at(1, 10 * M + K + GAP + 1, K);
+	expect_none();
+	read_small_at(1, 10 * M + K + GAP, K);
+	expect_none();
+	read_small_at(1, 10 * M + K + GAP + K, K);
+	expect_one(1, 10 * M + 3 * K + GAP, 14 * M + 3 * K + GAP);
+	/* Another page, not the next one. */
+	read_small_at(4, 10 * M + 3 * K + GAP, K);
+	expect_none();
+	read_small_at(2, HEAD, K);
+	expect_none();
+}
+
+/* Proves: where a page is asked for to its end, the beginning of the next one is, once, and who
+ * comes there finds it; the last page has no next one. */
+static void the_next_page_is_asked_for(void **state)
+{
+	(void)state;
+	read_small_at(1, 17 * M, K);
+	read_small_at(1, 17 * M + K, K);
+	expect_asked(0, 1, 17 * M + 2 * K, LONG);
+	expect_asked(1, 2, 0, 8 * M);
+	assert_int_equal(t.count, 2);
+	read_small_at(1, 17 * M + 2 * K, K);
+	expect_none();
+	read_small_at(2, HEAD + GAP, K);
+	expect_none();
+	read_small_at(2, HEAD + GAP + K, 4 * M);
+	expect_one(2, 8 * M, 12 * M);
+	/* The next one is short, and all of it is asked for; with its first document, the last one. */
+	read_small_at(2, 17 * M, K);
+	expect_none();
+	read_small_at(2, 17 * M + K, K);
+	expect_asked(1, 3, 0, SHORT);
+	read_small_at(3, HEAD, K);
+	expect_one(4, 0, 8 * M);
+	read_small_at(3, HEAD + K, K);
+	expect_none();
+	read_small_at(4, HEAD, K);
+	expect_none();
+	read_small_at(4, 17 * M, K);
+	read_small_at(4, 17 * M + K, K);
+	expect_one(4, 17 * M + 2 * K, LONG);
+}
+
+/* Proves: of a next page that was not asked for, all behind the first document is, if that is at
+ * its beginning, give or take 256 KiB. */
+static void a_next_page_may_come_by_itself(void **state)
+{
+	(void)state;
+	read_small_at(1, HEAD, K);
+	read_small_at(2, HEAD + GAP, K);
+	expect_one(2, HEAD + GAP + K, HEAD + GAP + K + 4 * M);
+	read_small_at(3, HEAD + GAP + 1, K);
+	expect_none();
+}
+
+/* A large document on page 2, whose blocks are stored as they are. */
+static struct pfs_published_doc make_large(void)
+{
+	struct pfs_key key = pfs_key_num(7);
+	const struct pfs_container_base base = {key.kind, pfs_key_tag(&key), PFS_PUBLISHED_SEQ, 0};
+	uint8_t room[8], *table;
+	struct pfs_container c = {.flags = PFS_CONTAINER_BLOCKS,
+				  .raw_len = BLOCKS * PFS_BLOCK_LEN,
+				  .seq = PFS_PUBLISHED_SEQ,
+				  .content = 99,
+				  .body_len = BLOCKS * (PFS_BLOCK_LEN + PFS_BLOCK_ENTRY_LEN),
+				  .tail = pfs_key_tail(&key, room)};
+	struct pfs_published_doc doc = {.block = 2, .kind = (uint8_t)key.kind};
+	size_t head;
+
+	t.container_at = HEAD + 5 * K;
+	t.container_len = pfs_container_len(&c, &base, 0);
+	t.container = calloc(1, t.container_len);
+	t.raw = malloc(c.raw_len);
+	for (size_t i = 0; i < c.raw_len; i++)
+		t.raw[i] = (uint8_t)(i * 7 + i / PFS_BLOCK_LEN);
+	head = pfs_container_header_encode(t.container, &c, &base, t.container_len);
+	table = t.container + head;
+	memcpy(table + BLOCKS * PFS_BLOCK_ENTRY_LEN, t.raw, c.raw_len);
+	for (uint32_t i = 0; i < BLOCKS; i++) {
+		uint32_t end = (i + 1) * PFS_BLOCK_LEN;
+
+		pfs_put_le32(table + i * PFS_BLOCK_ENTRY_LEN, end);
+		pfs_put_le32(table + i * PFS_BLOCK_ENTRY_LEN + 4,
+			     pfs_block_crc(c.content, i, end, t.raw + end - PFS_BLOCK_LEN,
+					   PFS_BLOCK_LEN));
+	}
+	pfs_container_seal(t.container, head, c.body_len, c.flags, c.seq, &base);
+	pfs_key_to_bytes(doc.entry.key, &key);
+	doc.entry.off = (uint32_t)(t.container_at - HEAD);
+	doc.entry.len = (uint32_t)t.container_len;
+	doc.entry.raw_len = (uint32_t)c.raw_len;
+	return doc;
+}
+
+static void read_large_at(const struct pfs_published_doc *doc, uint64_t off, size_t len)
+{
+	uint8_t *buf = malloc(len);
+
+	t.count = 0;
+	t.read_len = 0;
+	assert_int_equal(pfs_published_read(&t.p, &t.g, doc, off, buf, len), len);
+	assert_memory_equal(buf, t.raw + off, len);
+	free(buf);
+}
+
+/* Proves: with the first byte of a large document its beginning is asked for, up to 960 KiB; each
+ * read has its header and table, and not more; who reads from one end to the other is served in
+ * advance, by where the blocks lie that he reads. Behind the end there is nothing. */
+static void blocks_are_read_in_advance(void **state)
+{
+	const struct pfs_published_doc doc = make_large();
+	const uint64_t block = PFS_BLOCK_LEN, last = (BLOCKS - 1) * block;
+	struct pfs_place place;
+	uint64_t end, begin;
+	uint8_t byte;
+
+	(void)state;
+	assert_int_equal(pfs_published_place(&t.p, &t.g, &doc, &place), 0);
+	assert_int_equal(place.blocks, BLOCKS);
+	assert_int_equal(place.offset, t.container_at);
+	assert_int_equal(place.page, 3);
+	begin = t.container_at + place.packed_len - BLOCKS * block; /* of the blocks */
+
+	read_large_at(&doc, 0, 100);
+	expect_one(2, t.container_at, t.container_at + 960 * PFS_KIB);
+	assert_int_equal(t.read_len, PFS_CONTAINER_HEADER_MAX + BLOCKS * PFS_BLOCK_ENTRY_LEN);
+	/* Over the border of two blocks, the first of them again: no reading on. */
+	read_large_at(&doc, block - 1, 2);
+	expect_none();
+	end = begin + 4 * block;
+	read_large_at(&doc, 2 * block, block + 1);
+	expect_one(2, end, end + 4 * M);
+	read_large_at(&doc, 4 * block, block);
+	expect_one(2, end + 4 * M, end + 8 * M);
+	/* Five blocks are left out, and then four. */
+	read_large_at(&doc, 10 * block + 5, 7);
+	expect_none();
+	end = begin + 16 * block;
+	read_large_at(&doc, 15 * block, block);
+	expect_one(2, end, end + 4 * M);
+	read_large_at(&doc, last, block);
+	expect_one(2, end + 4 * M, end + 8 * M);
+	t.count = 0;
+	assert_int_equal(pfs_published_read(&t.p, &t.g, &doc, last + block, &byte, 1), 0);
+	assert_int_equal(pfs_published_read(&t.p, &t.g, &doc, UINT64_MAX, &byte, 1), 0);
+	expect_none();
+	/* Up to the end, whatever is asked for, and the first reading again. */
+	assert_int_equal(pfs_published_read(&t.p, &t.g, &doc, last + block - 1, &byte, 5), 1);
+	assert_int_equal(byte, t.raw[last + block - 1]);
+	read_large_at(&doc, 0, BLOCKS * block);
+}
+
+int main(void)
+{
+#define ahead(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		ahead(who_reads_on_is_served_in_advance),
+		ahead(who_jumps_asks_for_nothing_more),
+		ahead(the_next_page_is_asked_for),
+		ahead(a_next_page_may_come_by_itself),
+		ahead(blocks_are_read_in_advance),
+	};
+
+	return cmocka_run_group_tests_name("reading ahead", tests, NULL, NULL);
+}
