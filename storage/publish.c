@@ -63,8 +63,6 @@ static int refuse_contents(struct pfs_publish *p, const char *path, struct pfs_r
 	struct contents contents = {0};
 	int err = p->dir->ops->list(p->dir, look_at_name, &contents);
 
-	if (err == -EOPNOTSUPP)
-		return 0;
 	if (err)
 		return pfs_refuse(reason, err, "%s: can't be listed: %s", path, strerror(-err));
 	if (contents.foreign[0])

@@ -196,6 +196,7 @@ static inline uint8_t *unpack_container(const struct pfs_container *c, const uin
 			assert_int_equal(pfs_codec_unpack(out, c->raw_len, body, c->body_len, dict),
 					 0);
 		} else {
+			assert_int_equal(c->dict, 0);
 			memcpy(out, body, c->raw_len);
 		}
 		return out;

@@ -1,6 +1,7 @@
 /* storage/publish*.c: what is odd but allowed, and the ends of what can be published. */
 #include "tests/unit/publish_helpers.h"
 
+#include "storage/publish_internal.h"
 #include "storage/store.h"
 #include "storage/train.h"
 
@@ -184,6 +185,209 @@ static void leftovers_are_removed_and_counted(void **state)
 	}
 }
 
+/* ---- pages, keys ---- */
+
+#define PAGES 12 /* of those that follow: enough that with one of them other keys begin */
+#define FIRST_PAGE 2
+#define SMALL_DOCS 3
+
+/* Documents that have a page each. */
+static void page_doc(const struct source *s, uint64_t i, struct pfs_key *key, struct pfs_attr *attr,
+		     char **data, size_t *len)
+{
+	*len = PUBLISH_PAGE_OWN;
+	*data = malloc(*len);
+	memset(*data, (int)(i == s->changed ? 'a' + s->version : 'A'), *len);
+	*key = pfs_key_num(FIRST_PAGE + i);
+	*attr = (struct pfs_attr){.mode = 0644, .mtime_ns = i == s->changed ? 8 : 7};
+}
+
+/* A few that share one, and one that has one. */
+static void few_doc(const struct source *s, uint64_t i, struct pfs_key *key, struct pfs_attr *attr,
+		    char **data, size_t *len)
+{
+	page_doc(s, i, key, attr, data, len);
+	if (i < SMALL_DOCS)
+		*len = 30;
+}
+
+static unsigned count_role(const struct pfs_manifest *m, unsigned role)
+{
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < m->object_count; i++)
+		count += m->objects[i].role == role;
+	return count;
+}
+
+/* Proves: the table of keys is in several objects, each of several pages, so that for a changed
+ * document its page and the keys of a few pages are written. */
+static void keys_are_in_several_objects(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct source s = {.count = PAGES, .doc = page_doc, .changed = NONE, .absent = NONE};
+	struct pfs_publish_result result = publish_ok(pfs_sim_io(sim), &s);
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+	struct pfs_manifest m;
+
+	(void)state;
+	assert_int_equal(read_generation(dir, &m), 1);
+	assert_int_equal(count_role(&m, PFS_OBJECT_PAGE), PAGES);
+	assert_in_range(count_role(&m, PFS_OBJECT_KEYS), 2, PAGES / 2);
+	assert_int_equal(result.uploaded, m.object_count);
+	for (uint32_t b = 0; b < m.block_count; b++)
+		assert_true(m.blocks[b].begins_page);
+	s.changed = PAGES - 1;
+	result = publish_ok(pfs_sim_io(sim), &s);
+	assert_int_equal(result.reused_pages, PAGES - 1);
+	assert_int_equal(result.uploaded, 2);
+	assert_int_equal(result.reused, m.object_count - 2);
+	pfs_manifest_free(&m);
+	assert_int_equal(verify_published(dir, &s), 2);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* Proves: however many blocks of keys there are, each is where the table says, the first of an
+ * object at its beginning. */
+static void blocks_of_keys_are_added_up(void **state)
+{
+	struct pfs_publish *p = calloc(1, sizeof(*p));
+	uint8_t bytes[4];
+
+	(void)state;
+	for (unsigned i = 0; i < 5000; i++) {
+		const struct pfs_manifest_block block = {.key = {(uint8_t)i}, .len = 1 + i % 4};
+
+		memset(bytes, (int)i, sizeof(bytes));
+		assert_int_equal(publish_add_block(p, &block, bytes, i % 7 == 3), 0);
+	}
+	assert_int_equal(p->block_count, 5000);
+	assert_int_equal(p->keys_len, 5000 / 4 * (1 + 2 + 3 + 4));
+	assert_int_equal(p->keys_pages, 714);
+	for (unsigned i = 0, at = 0; i < 5000; i++) {
+		assert_int_equal(p->blocks[i].key[0], (uint8_t)i);
+		assert_int_equal(p->blocks[i].len, 1 + i % 4);
+		assert_int_equal(p->blocks[i].begins_page, i % 7 == 3);
+		assert_int_equal(p->blocks[i].begins_keys, i == 0);
+		for (unsigned k = 0; k <= i % 4; k++)
+			assert_int_equal(p->keys[at++], (uint8_t)i);
+	}
+	pfs_publish_end(p);
+}
+
+/* Damages the first block of keys, in its object. Way 0: it does not. */
+static void damage_keys(struct pfs_dir *dir, unsigned way)
+{
+	struct pfs_key_block *block = malloc(sizeof(*block));
+	char name[PFS_OBJECT_NAME_MAX];
+	struct pfs_manifest m;
+	uint8_t *bytes;
+
+	assert_int_equal(read_generation(dir, &m), 1);
+	bytes = read_object(dir, &m, m.blocks[0].keys);
+	assert_int_equal(pfs_key_block_decode(block, bytes, m.blocks[0].len), 0);
+	assert_int_equal(block->count, SMALL_DOCS);
+	if (way == 1)
+		bytes[m.blocks[0].len / 2] ^= 1;
+	if (way == 2) {
+		block->entries[0].key[15]--;
+		assert_int_equal(pfs_key_block_encode(bytes, block), m.blocks[0].len);
+	}
+	pfs_object_name(name, PFS_OBJECT_KEYS, m.objects[m.blocks[0].keys].hash);
+	write_file(dir, name, bytes, way == 3 ? 10 : m.objects[m.blocks[0].keys].len);
+	pfs_manifest_free(&m);
+	free(bytes);
+	free(block);
+}
+
+/* Proves: keys that are damaged, others', or cut off are not taken into the next generation: their
+ * page is made again. */
+static void damaged_keys_are_not_taken_over(void **state)
+{
+	(void)state;
+	for (unsigned way = 0; way < 4; way++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct source s = {
+			.count = SMALL_DOCS + 1, .doc = few_doc, .changed = NONE, .absent = NONE};
+		struct pfs_publish_result result = publish_ok(pfs_sim_io(sim), &s);
+		struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+
+		assert_int_equal(result.reused_pages, 0);
+		damage_keys(dir, way);
+		dir->ops->close_dir(dir);
+		s.changed = SMALL_DOCS;
+		result = publish_ok(pfs_sim_io(sim), &s);
+		assert_int_equal(result.reused_pages, way == 0);
+		assert_int_equal(verify_in(pfs_sim_io(sim), &s), 2);
+		pfs_sim_free(sim);
+	}
+}
+
+/* One document of several blocks. */
+static void block_doc(const struct source *s, uint64_t i, struct pfs_key *key,
+		      struct pfs_attr *attr, char **data, size_t *len)
+{
+	page_doc(s, i, key, attr, data, len);
+	*len = s->size;
+	key->num += s->absent != NONE;
+}
+
+/* The content number of the one document. */
+static uint64_t content_of(const struct source *s)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_container_base base = {.base_seq = PFS_PUBLISHED_SEQ};
+	struct pfs_container c;
+	struct pfs_manifest_object *o;
+	struct pfs_attr attr;
+	struct pfs_manifest m;
+	struct pfs_key key;
+	struct pfs_dir *dir;
+	uint8_t *bytes;
+	size_t len;
+	char *data;
+
+	publish_ok(pfs_sim_io(sim), s);
+	dir = open_where(pfs_sim_io(sim));
+	assert_int_equal(read_generation(dir, &m), 1);
+	o = &m.objects[m.object_count - 1];
+	bytes = read_object(dir, &m, m.object_count - 1);
+	s->doc(s, 0, &key, &attr, &data, &len);
+	base.kind = key.kind;
+	base.tag = pfs_key_tag(&key);
+	base.base_mtime = o->base_mtime;
+	len = pfs_page_containers_len(o);
+	assert_int_equal(pfs_container_header_decode(&c, bytes + o->head, len, len, &base), 0);
+	assert_true(c.flags & PFS_CONTAINER_BLOCKS);
+	free(data);
+	free(bytes);
+	pfs_manifest_free(&m);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+	return c.content;
+}
+
+/* Proves: blocks of a document are never taken for those of another one, or of another state of it,
+ * be it as long; the same one has the same bytes, wherever it is published. */
+static void blocks_are_told_apart_by_content(void **state)
+{
+	struct source s = {
+		.count = 1, .doc = block_doc, .changed = 0, .absent = NONE, .size = 70000};
+	const uint64_t content = content_of(&s);
+
+	(void)state;
+	assert_int_equal(content_of(&s), content);
+	s.version++;
+	assert_int_not_equal(content_of(&s), content);
+	s.version--;
+	s.size++;
+	assert_int_not_equal(content_of(&s), content);
+	s.size--;
+	s.absent = 5; /* another key */
+	assert_int_not_equal(content_of(&s), content);
+}
+
 /* ---- dictionaries ---- */
 
 /* Proves: no more samples are taken than are needed, in number and in bytes, and none that is too
@@ -228,6 +432,8 @@ static void record(const struct source *s, uint64_t i, struct pfs_key *key, stru
 		   char **data, size_t *len)
 {
 	record_doc(s, i, key, attr, data, len);
+	if (i % 50 == 7)
+		*len = 10; /* too short to be packed */
 }
 
 /* Proves: a dictionary that can't be read any more, because it is damaged or cut off, is made again
@@ -273,6 +479,10 @@ int main(void)
 		cmocka_unit_test(what_documents_are_read_with_is_content),
 		cmocka_unit_test(generations_end),
 		cmocka_unit_test(leftovers_are_removed_and_counted),
+		cmocka_unit_test(keys_are_in_several_objects),
+		cmocka_unit_test(blocks_of_keys_are_added_up),
+		cmocka_unit_test(damaged_keys_are_not_taken_over),
+		cmocka_unit_test(blocks_are_told_apart_by_content),
 		cmocka_unit_test(samples_are_bounded),
 		cmocka_unit_test(a_damaged_dictionary_is_made_again),
 	};

@@ -147,9 +147,12 @@ static void nothing_changes_what_is_published(void **state)
 	assert_int_equal(pfs_store_tick(store), -EROFS);
 	assert_int_equal(pfs_store_checkpoint(store), -EROFS);
 	assert_int_equal(pfs_store_compact_step(store, true), -EROFS);
+	memset(&packed, 7, sizeof(packed));
 	assert_int_equal(pfs_store_compact(store, NULL, NULL, NULL, &packed), -EROFS);
+	memset(&trained, 7, sizeof(trained));
 	assert_int_equal(pfs_train(store, true, &trained), -EROFS);
-	trained.samples = 7;
+	assert_true(pfs_is_zero(&trained, sizeof(trained)));
+	memset(&trained, 7, sizeof(trained));
 	assert_int_equal(pfs_train_from(store, "x", &len, 1, &trained), -EROFS);
 	assert_true(pfs_is_zero(&trained, sizeof(trained)) && pfs_is_zero(&packed, sizeof(packed)));
 	assert_int_equal(pfs_sync(store), 0);
@@ -213,6 +216,7 @@ static void snapshots_have_no_more(void **state)
 	struct pfs_store *store = open_published(sim);
 	struct pfs_key absent = pfs_key_num(39), scratch, there = pfs_key_num(38);
 	struct pfs_snapshot_name names[8];
+	struct pfs_snapshot_info info;
 	struct pfs_snapshot *snapshot;
 	uint64_t sequence = 5, size = 5;
 	uint8_t byte;
@@ -223,6 +227,9 @@ static void snapshots_have_no_more(void **state)
 	(void)state;
 	assert_int_equal(pfs_key_parse(&scratch, "scratch", 7), 0);
 	assert_int_equal(pfs_snapshot_open(store, &snapshot), 0);
+	pfs_snapshot_info(snapshot, &info);
+	assert_int_equal(info.points, 20);
+	assert_int_equal(info.sequence, 1);
 	assert_int_equal(pfs_snapshot_lookup_change(snapshot, &absent, NULL, &sequence), -ENOENT);
 	assert_int_equal(sequence, 0);
 	assert_int_equal(pfs_snapshot_lookup_change(snapshot, &there, NULL, &sequence), 0);
@@ -421,15 +428,24 @@ static void find_kept(const char *cache, const char *begin, char name[128])
 	assert_true(name[0]);
 }
 
-/* Proves: while the origin can't say what is current, what it said last is read, from the cache; of
- * what is kept there only the right manifest is taken. */
+static void count_last(void *arg, enum pfs_log_level level, const char *line)
+{
+	*(unsigned *)arg += level == PFS_LOG_WARNING && strstr(line, WHERE) &&
+			    strstr(line, "can't be reached") && strstr(line, "current last is read");
+}
+
+/* Proves: while the origin can't say what is current, what it said last is read, from the cache,
+ * and the log says so; of what is kept there only the right manifest is taken. */
 static void what_was_current_last_is_read(void **state)
 {
 	struct pfs_sim *sim = published(20);
 	char cache[] = "/tmp/pfs-kept-XXXXXX", name[128], command[64];
 	const struct pfs_remote_options remote = {.cache_dir = mkdtemp(cache)};
-	const struct pfs_open_options options = {
-		.read_only = true, .io = pfs_sim_io(sim), .remote = &remote, .logger = no_log};
+	unsigned said = 0;
+	const struct pfs_open_options options = {.read_only = true,
+						 .io = pfs_sim_io(sim),
+						 .remote = &remote,
+						 .logger = {.fn = count_last, .arg = &said}};
 	struct pfs_key key = pfs_key_num(38);
 	struct pfs_cache_dir *dir;
 	struct pfs_reason reason;
@@ -446,6 +462,7 @@ static void what_was_current_last_is_read(void **state)
 		assert_int_equal(pfs_get(store, &key, &data, &len, NULL), 0);
 		assert_memory_equal(data, "00000019", 8);
 		free(data);
+		assert_int_equal(said, round);
 		/* `current` alone, which failed; the manifest as well when it was another one. */
 		if (round == 1)
 			assert_int_equal(pfs_sim_count(sim, PFS_SIM_READ), reads);
@@ -551,6 +568,32 @@ static void numbers_begin_anew(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: what is known of a generation's keys goes with it: each of many that follow each other, of
+ * which all but two are given up, shows its own documents. */
+static void keys_go_with_their_generation(void **state)
+{
+	struct pfs_sim *sim = published(1);
+	struct pfs_store *store = open_published(sim);
+	const struct pfs_key first = pfs_key_num(0);
+
+	(void)state;
+	for (uint64_t count = 2; count < 40; count++) {
+		const struct pfs_key last = pfs_key_num(2 * (count - 1));
+		struct pfs_refreshed refreshed;
+		uint32_t object, last_object;
+
+		publish_more(sim, count);
+		assert_int_equal(pfs_store_refresh(store, &refreshed), 0);
+		assert_true(refreshed.changed);
+		pfs_store_forget(store, refreshed.first);
+		assert_int_equal(pfs_lookup(store, &first, &object, NULL), 0);
+		assert_int_equal(pfs_lookup(store, &last, &last_object, NULL), 0);
+		assert_int_equal(last_object, object + count - 1);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 static void count_line(void *arg, enum pfs_log_level level, const char *line)
 {
 	(void)level;
@@ -614,6 +657,7 @@ int main(void)
 		cmocka_unit_test(what_was_current_last_is_read),
 		cmocka_unit_test(what_is_current_must_fit),
 		cmocka_unit_test(numbers_begin_anew),
+		cmocka_unit_test(keys_go_with_their_generation),
 		cmocka_unit_test(checks_end_or_say_it),
 	};
 
