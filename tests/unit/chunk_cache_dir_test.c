@@ -243,6 +243,8 @@ static void the_directory_is_bounded(void **state)
 	struct pfs_chunk_cache *cache = open_cache(place->dir, size_max, CHUNK, &messages);
 	struct pfs_chunk_cache_stat stat;
 	char foreign[128];
+	size_t kept_len;
+	void *kept;
 	int fd;
 
 	snprintf(foreign, sizeof(foreign), "%s/chunks/precious.txt", place->dir);
@@ -281,6 +283,14 @@ static void the_directory_is_bounded(void **state)
 	/* A lower bound holds from the next opening on. */
 	cache = open_cache(place->dir, 8 * CHUNK, CHUNK, &messages);
 	assert_true(disk_bytes(place) <= 8 * CHUNK);
+	/* Small files that are kept whole count as well, and go. */
+	kept = calloc(9, CHUNK);
+	assert_int_equal(pfs_chunk_cache_keep(cache, "kept", kept, 9 * CHUNK), 0);
+	pfs_chunk_cache_close(cache);
+	free(kept);
+	cache = open_cache(place->dir, 8 * CHUNK, CHUNK, &messages);
+	assert_true(disk_bytes(place) <= 8 * CHUNK);
+	assert_int_equal(pfs_chunk_cache_kept(cache, "kept", &kept, &kept_len), -ENOENT);
 	pfs_chunk_cache_close(cache);
 	free_origin(origin);
 }
