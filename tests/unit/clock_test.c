@@ -52,10 +52,31 @@ static void ticks_come_whatever_the_time_of_day(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: a moment that is so many milliseconds ahead is that, counted from now, in seconds and what
+ * is less than one. */
+static void moments_are_ahead(void **state)
+{
+	static const uint64_t ahead[] = {0, 1, 500, 999, 1000, 1001, 2999, 3600000, 3599999};
+
+	(void)state;
+	for (unsigned round = 0; round < 50; round++) {
+		for (size_t i = 0; i < pfs_array_len(ahead); i++) {
+			const int64_t ns = (int64_t)ahead[i] * 1000000;
+			int64_t before = pfs_now_monotonic();
+			const struct timespec t = pfs_monotonic_in_ms(ahead[i]);
+			int64_t at = t.tv_sec * PFS_NSEC_PER_SEC + t.tv_nsec;
+
+			assert_in_range(t.tv_nsec, 0, PFS_NSEC_PER_SEC - 1);
+			assert_true(at >= before + ns && at <= pfs_now_monotonic() + ns);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ticks_come_whatever_the_time_of_day),
+		cmocka_unit_test(moments_are_ahead),
 	};
 
 	return cmocka_run_group_tests_name("clock", tests, NULL, NULL);

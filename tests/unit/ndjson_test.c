@@ -241,6 +241,11 @@ static void faults_in_scroll_bodies_are_refused(void **state)
 	       "1.0! \"result\" holds no \"points\"\n2.0 5=5\n");
 	expect("{\"result\":{\"points\":[]},\"result\":{\"points\":[]}}\n{\"id\":5,\"payload\":5}",
 	       "1.0! column 25: a second \"result\" in a scroll body\n2.0 5=5\n");
+	/* Lines of a body that are left over are none of their own. */
+	expect("{\"result\":{\"points\":[\n{\"id\":1,\"payload\":1},\n  oops,\n  7\n]}}\n"
+	       "{\"id\":5,\"payload\":5}",
+	       "2.1 1=1\n3.2! column 3: a point is expected: {\"id\":..., \"payload\":...}\n"
+	       "6.0 5=5\n");
 	expect("{\"result\":{\"points\":{}}}\n{\"id\":5,\"payload\":5}",
 	       "1.0! \"result\" holds no \"points\"\n2.0 5=5\n");
 }
