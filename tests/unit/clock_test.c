@@ -52,8 +52,8 @@ static void ticks_come_whatever_the_time_of_day(void **state)
 	pfs_sim_free(sim);
 }
 
-/* Proves: a moment that is so many milliseconds ahead is that, counted from now, in seconds and what
- * is less than one. */
+/* Proves: a moment that is so many milliseconds ahead is that, counted from now, in seconds and
+ * what is less than one. */
 static void moments_are_ahead(void **state)
 {
 	static const uint64_t ahead[] = {0, 1, 500, 999, 1000, 1001, 2999, 3600000, 3599999};

@@ -1,4 +1,5 @@
-/* storage/http_client.c: how long is waited before a request is tried again, without the waiting. */
+/* storage/http_client.c: how long is waited before a request is tried again, without the waiting.
+ */
 #include "tests/unit/http_server.h"
 
 static int note_sleep(const struct timespec *t, struct timespec *left);
@@ -22,8 +23,8 @@ static int note_sleep(const struct timespec *t, struct timespec *left)
 	return 0;
 }
 
-/* Proves: pauses double from 50 ms up to some seconds, however often it was tried; each is from half
- * of that on, by chance, whoever waits. */
+/* Proves: pauses double from 50 ms up to some seconds, however often it was tried; each is from
+ * half of that on, by chance, whoever waits. */
 static void pauses_double_with_chance(void **state)
 {
 	(void)state;

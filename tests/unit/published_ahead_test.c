@@ -1,5 +1,5 @@
-/* storage/published_read.c: what is asked for in advance, to the byte, of pages that are not there: who
- * reads on is served before he asks, who jumps about costs nothing more than what he reads. */
+/* storage/published_read.c: what is asked for in advance, to the byte, of pages that are not there:
+ * who reads on is served before he asks, who jumps about costs nothing more than what he reads. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -93,10 +93,10 @@ static int set_up(void **state)
 	memset(&t, 0, sizeof(t));
 	pthread_mutex_init(&t.p.lock, NULL);
 	for (uint32_t i = 0; i <= PAGES; i++) {
-		t.objects[i] = (struct pfs_manifest_object){
-			.role = i ? PFS_OBJECT_PAGE : PFS_OBJECT_KEYS,
-			.len = i == SHORT_PAGE ? SHORT : LONG,
-			.head = HEAD};
+		t.objects[i] =
+			(struct pfs_manifest_object){.role = i ? PFS_OBJECT_PAGE : PFS_OBJECT_KEYS,
+						     .len = i == SHORT_PAGE ? SHORT : LONG,
+						     .head = HEAD};
 		t.blocks[i].page = i;
 		t.files[i] = file_of(i);
 	}
@@ -210,7 +210,8 @@ static void the_next_page_is_asked_for(void **state)
 	expect_none();
 	read_small_at(2, HEAD + GAP + K, 4 * M);
 	expect_one(2, 8 * M, 12 * M);
-	/* The next one is short, and all of it is asked for; with its first document, the last one. */
+	/* The next one is short, and all of it is asked for; with its first document, the last one.
+	 */
 	read_small_at(2, 17 * M, K);
 	expect_none();
 	read_small_at(2, 17 * M + K, K);
@@ -340,10 +341,8 @@ int main(void)
 {
 #define ahead(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		ahead(who_reads_on_is_served_in_advance),
-		ahead(who_jumps_asks_for_nothing_more),
-		ahead(the_next_page_is_asked_for),
-		ahead(a_next_page_may_come_by_itself),
+		ahead(who_reads_on_is_served_in_advance), ahead(who_jumps_asks_for_nothing_more),
+		ahead(the_next_page_is_asked_for),	  ahead(a_next_page_may_come_by_itself),
 		ahead(blocks_are_read_in_advance),
 	};
 

@@ -468,8 +468,8 @@ static void listings_go_as_far_as_the_keys(void **state)
 	throw_away(f);
 }
 
-/* Proves: what is said of where a document lies is what is there: its container, with that checksum,
- * on the page that the manifest has there. */
+/* Proves: what is said of where a document lies is what is there: its container, with that
+ * checksum, on the page that the manifest has there. */
 static void places_are_those_of_the_containers(void **state)
 {
 	struct forged *f = take_apart();

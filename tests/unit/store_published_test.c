@@ -431,7 +431,8 @@ static void find_kept(const char *cache, const char *begin, char name[128])
 static void count_last(void *arg, enum pfs_log_level level, const char *line)
 {
 	*(unsigned *)arg += level == PFS_LOG_WARNING && strstr(line, WHERE) &&
-			    strstr(line, "can't be reached") && strstr(line, "current last is read");
+			    strstr(line, "can't be reached") &&
+			    strstr(line, "current last is read");
 }
 
 /* Proves: while the origin can't say what is current, what it said last is read, from the cache,
@@ -568,8 +569,8 @@ static void numbers_begin_anew(void **state)
 	pfs_sim_free(sim);
 }
 
-/* Proves: what is known of a generation's keys goes with it: each of many that follow each other, of
- * which all but two are given up, shows its own documents. */
+/* Proves: what is known of a generation's keys goes with it: each of many that follow each other,
+ * of which all but two are given up, shows its own documents. */
 static void keys_go_with_their_generation(void **state)
 {
 	struct pfs_sim *sim = published(1);
