@@ -144,12 +144,86 @@ static void times_are_now(void **state)
 	pfs_sim_free(sim);
 }
 
+static struct pfs_store *open_as(struct pfs_sim *sim, const struct pfs_defaults *defaults,
+				 bool read_only)
+{
+	struct pfs_open_options options = {.manual = true,
+					   .read_only = read_only,
+					   .defaults = defaults,
+					   .io = pfs_sim_io(sim),
+					   .logger = quiet};
+	struct pfs_store *store;
+	struct pfs_reason reason;
+
+	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), 0);
+	return store;
+}
+
+/* Proves: the defaults of the first who gives some and may write are recorded, permissions alone,
+ * and are those of everybody after him. */
+static void the_first_defaults_stay(void **state)
+{
+	const struct pfs_defaults first = {.mode = 0100640, .uid = 7, .gid = 8};
+	const struct pfs_defaults other = {.mode = 0600, .uid = 9, .gid = 10};
+	const struct {
+		const struct pfs_defaults *given;
+		bool read_only, recorded;
+		uint32_t mode, uid;
+	} openings[] = {{&other, true, false, 0600, 9},
+			{NULL, false, false, 0644, 0},
+			{&first, false, true, 0640, 7},
+			{&other, false, true, 0640, 7},
+			{&other, true, true, 0640, 7}};
+	struct pfs_sim *sim = pfs_sim_new();
+
+	(void)state;
+	create_store(sim, 0, 0);
+	for (unsigned i = 0; i < pfs_array_len(openings); i++) {
+		struct pfs_store *store = open_as(sim, openings[i].given, openings[i].read_only);
+		struct pfs_store_stat stat;
+
+		assert_int_equal(pfs_store_stat(store, &stat), 0);
+		assert_int_equal(stat.read_only, openings[i].read_only);
+		assert_int_equal(stat.defaults_recorded, openings[i].recorded);
+		assert_int_equal(stat.defaults.mode, openings[i].mode);
+		assert_int_equal(stat.defaults.uid, openings[i].uid);
+		assert_int_equal(stat.defaults.gid, openings[i].uid ? openings[i].uid + 1 : 0);
+		assert_int_equal(pfs_store_close(store), 0);
+	}
+	pfs_sim_free(sim);
+}
+
+/* Proves: the identity is the superblock's, and what was packed without dictionary needs none. */
+static void a_store_says_who_it_is(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store_stat stat;
+	struct pfs_super_disk disk;
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(sim, 0, 0);
+	read_at(sim, PFS_SUPER_NAME, 0, &disk, sizeof(disk));
+	store = open_store(sim);
+	put(store, 1);
+	assert_int_equal(pfs_store_stat(store, &stat), 0);
+	assert_int_equal(stat.identity[0], pfs_get_le64(disk.uuid));
+	assert_int_equal(stat.identity[1], pfs_get_le64(disk.uuid + 8));
+	assert_int_equal(stat.dictionaries, 0);
+	assert_int_equal(stat.dictionary_users, 0);
+	assert_false(stat.read_only);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(numbers_of_the_last_time),
 		cmocka_unit_test(disks_that_tell_nothing),
 		cmocka_unit_test(times_are_now),
+		cmocka_unit_test(the_first_defaults_stay),
+		cmocka_unit_test(a_store_says_who_it_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

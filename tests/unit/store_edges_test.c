@@ -580,6 +580,116 @@ static void writers_wait_for_room_in_the_journal(void **state)
 	pfs_sim_free(sim);
 }
 
+/* ---- few bytes ---- */
+
+enum { FEW = 5 };
+
+/* What a document of few bytes is to be. */
+struct few {
+	uint8_t bytes[3 * FEW];
+	size_t len;
+	struct pfs_attr attr;
+};
+
+static void expect_few(struct pfs_store *store, uint32_t object, const struct few *few)
+{
+	struct pfs_attr attr;
+
+	assert_int_equal(pfs_getattr(store, object, &attr), 0);
+	assert_int_equal(attr.size, few->len);
+	assert_int_equal(attr.mode, few->attr.mode);
+	assert_int_equal(attr.uid, few->attr.uid);
+	assert_int_equal(attr.gid, few->attr.gid);
+	assert_int_equal(attr.mtime_ns, few->attr.mtime_ns);
+	for (size_t off = 0; off < few->len + 2; off++) {
+		for (size_t len = 0; len < few->len + 2; len++) {
+			size_t there = off < few->len ? pfs_min_u64(len, few->len - off) : 0;
+			uint8_t got[3 * FEW + 2];
+
+			memset(got, 0xee, sizeof(got));
+			assert_int_equal(pfs_read(store, object, off, got, len), there);
+			assert_memory_equal(got, few->bytes + off, there);
+			assert_int_equal(got[there], 0xee);
+		}
+	}
+}
+
+/* Proves: documents of a few bytes are what was written, at every offset and of every length, from
+ * the journal and from their pages; a write that keeps the time keeps all attributes. */
+static void few_bytes_are_what_was_written(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store *store;
+	unsigned number = 0;
+
+	(void)state;
+	create_store(sim, 0, 0);
+	store = open_store(sim);
+	for (size_t size = 0; size <= FEW; size++) {
+		for (size_t off = 0; off <= FEW; off++) {
+			for (size_t len = 0; len <= FEW; len++) {
+				struct few few = {
+					.len = size,
+					.attr = {.mode = 0640, .uid = 3, .gid = 4, .mtime_ns = 77}};
+				int64_t mtime = PFS_MTIME_KEEP;
+				struct pfs_key key = pfs_key_num(++number);
+				uint32_t object;
+
+				memcpy(few.bytes, "abcde", size);
+				assert_int_equal(
+					pfs_put(store, &key, few.bytes, size, &few.attr, 0, NULL),
+					0);
+				assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+				if (number % 2)
+					assert_int_equal(pfs_store_checkpoint(store), 0);
+				expect_few(store, object, &few);
+				if (number % 3 == 0)
+					mtime = few.attr.mtime_ns = 99;
+				assert_int_equal(pfs_write(store, object, off, "VWXYZ", len, mtime),
+						 0);
+				if (len) {
+					memcpy(few.bytes + off, "VWXYZ", len);
+					few.len = pfs_max_u64(size, off + len);
+				}
+				expect_few(store, object, &few);
+				if (number % 5 == 0)
+					assert_int_equal(pfs_store_checkpoint(store), 0);
+				expect_few(store, object, &few);
+			}
+		}
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(sim);
+	pfs_sim_free(sim);
+}
+
+/* Proves: what a process left unfinished goes at the next opening for writing, and only then. */
+static void unfinished_files_go(void **state)
+{
+	struct pfs_open_options options = {.manual = true, .read_only = true, .logger = quiet};
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_reason reason;
+	struct pfs_store *store;
+	struct pfs_file *file;
+	struct pfs_dir *dir;
+	uint8_t byte;
+
+	(void)state;
+	options.io = pfs_sim_io(sim);
+	create_store(sim, 0, 0);
+	make_file(sim, "index.tmp");
+	write_at(sim, "index.tmp", 0, "x", 1);
+	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), 0);
+	assert_int_equal(pfs_store_close(store), 0);
+	read_at(sim, "index.tmp", 0, &byte, 1);
+	store = open_store(sim);
+	assert_int_equal(options.io->ops->open_dir(options.io, STORE, 0, &dir), 0);
+	assert_int_equal(dir->ops->open(dir, "index.tmp", 0, &file), -ENOENT);
+	dir->ops->close_dir(dir);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -598,6 +708,8 @@ int main(void)
 		cmocka_unit_test(pinned_bytes_are_said_of_each_page),
 		cmocka_unit_test(packing_is_refused_when_it_can_not_be),
 		cmocka_unit_test(writers_wait_for_room_in_the_journal),
+		cmocka_unit_test(few_bytes_are_what_was_written),
+		cmocka_unit_test(unfinished_files_go),
 	};
 
 	return cmocka_run_group_tests_name("edges", tests, NULL, NULL);
