@@ -10,7 +10,7 @@
 #include "storage/http_client_internal.h"
 
 #define PAUSE_FIRST_MS 50
-#define PAUSE_MAX_MS 5000
+#define PAUSE_DOUBLED 7	      /* times: up to some seconds */
 #define TRANSFER_PER_S 65536u /* a link slower than that is none */
 #define REDIRECTIONS_MAX 5
 #define SHA256_OF_NOTHING "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -287,11 +287,9 @@ static void sleep_ms(unsigned ms)
 /* Doubling, with chance, so that many clients do not come back at the same moment. */
 static unsigned pause_ms(unsigned tries, const void *seed)
 {
-	unsigned ms = tries < 8 ? PAUSE_FIRST_MS << tries : PAUSE_MAX_MS;
+	unsigned ms = PAUSE_FIRST_MS << pfs_min_u64(tries, PAUSE_DOUBLED);
 	uint64_t chance = pfs_mix64((uint64_t)pfs_now_monotonic() ^ (uint64_t)(uintptr_t)seed);
 
-	if (ms > PAUSE_MAX_MS)
-		ms = PAUSE_MAX_MS;
 	return ms / 2 + (unsigned)(chance % (ms / 2 + 1));
 }
 

@@ -127,12 +127,10 @@ int pfs_http_list_page(struct pfs_http_listing *listing, char *text, pfs_io_list
 		token = again ? element(&p, "NextContinuationToken") : NULL;
 		if (token)
 			unescape(token);
-		if (!again)
-			err = -ENOMEM;
-		else if (!token || !*token ||
-			 !pfs_http_encode(listing->token, sizeof(listing->token), token, false) ||
-			 strcmp(before, listing->token) == 0)
-			err = -EBADMSG;
+		if (!token || !*token ||
+		    !pfs_http_encode(listing->token, sizeof(listing->token), token, false) ||
+		    strcmp(before, listing->token) == 0)
+			err = again ? -EBADMSG : -ENOMEM;
 		free(again);
 	} else if (!truncated || strcmp(truncated, "false") != 0) {
 		err = -EBADMSG;

@@ -411,7 +411,7 @@ static int http_sync(struct pfs_file *base)
 	struct http_file *file = file_of(base);
 	char hex[PFS_HTTP_SHA256_HEX];
 	struct pfs_http_request request = {
-		.method = PFS_HTTP_PUT, .url = file->url, .fd = file->fd, .sha256 = hex};
+		.method = PFS_HTTP_PUT, .url = file->url, .fd = file->fd};
 	struct stat st;
 	int err;
 
@@ -421,10 +421,10 @@ static int http_sync(struct pfs_file *base)
 		return -errno;
 	request.size = (uint64_t)st.st_size;
 	err = sha256_of(hex, file->fd, request.size);
-	if (err == -EOPNOTSUPP) /* built without: the server can't verify what it gets */
-		request.sha256 = NULL;
-	else if (err)
+	if (err && err != -EOPNOTSUPP)
 		return err;
+	/* Built without: the server can't verify what it gets. */
+	request.sha256 = err ? NULL : hex;
 	set_conditions(file, &request);
 	err = upload(file, &request);
 	if (!err) {

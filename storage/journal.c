@@ -183,12 +183,12 @@ static int end_active(struct pfs_journal *journal)
 	if (!journal->last || journal->last->full)
 		return 0;
 	err = pfs_journal_room(journal, PFS_RECORD_LEN_MIN);
-	if (err)
-		return err;
-	memset(journal->buf, 0, PFS_RECORD_LEN_MIN);
-	/* It has a sequence, and is not counted: the next record has the same. */
-	seal(journal, PFS_RECORD_END, 0, 0, PFS_RECORD_LEN_MIN, &pos);
-	err = write_sealed(journal, PFS_RECORD_LEN_MIN, 0);
+	if (!err) {
+		memset(journal->buf, 0, PFS_RECORD_LEN_MIN);
+		/* It has a sequence, and is not counted: the next record has the same. */
+		seal(journal, PFS_RECORD_END, 0, 0, PFS_RECORD_LEN_MIN, &pos);
+		err = write_sealed(journal, PFS_RECORD_LEN_MIN, 0);
+	}
 	if (!err)
 		journal->last->full = true;
 	return err;

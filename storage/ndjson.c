@@ -147,9 +147,9 @@ static int fault_at(struct pfs_ndjson *r, const uint8_t *at, const char *why)
  * or the end. */
 static int skip_to_brace(struct pfs_ndjson *r)
 {
-	int err;
+	int err = 0;
 
-	for (;;) {
+	while (!err) {
 		if (r->w.start == r->w.end) {
 			err = pfs_window_fill(&r->w);
 			if (err <= 0)
@@ -158,9 +158,8 @@ static int skip_to_brace(struct pfs_ndjson *r)
 		if (r->w.buf[r->w.start] == '{')
 			return 0;
 		err = pfs_window_skip_line(&r->w);
-		if (err)
-			return err;
 	}
+	return err;
 }
 
 /* After a syntax error at byte `at`: to where the next record or body may start. */

@@ -535,9 +535,8 @@ void pfs_pager_free_bytes(struct pfs_pager *pager, uint32_t number, uint64_t off
 	}
 	err = pfs_space_add(&page->space, off, len);
 	page->inexact = page->inexact || err;
-	if (err == -EUCLEAN)
-		(void)PFS_NEVER(pager->logger, true);
-	else if (err)
+	(void)PFS_NEVER(pager->logger, err == -EUCLEAN);
+	if (err)
 		pfs_logf(pager->logger, PFS_LOG_WARNING,
 			 "page %u: %llu free bytes are not reused until the next opening: %s",
 			 number, (unsigned long long)len, strerror(-err));

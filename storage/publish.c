@@ -129,13 +129,11 @@ static int remove_unfinished(void *arg, const char *name)
 
 static int begin(struct pfs_publish *p, const char *path, struct pfs_reason *reason)
 {
+	static const char without[] = "built without libcrypto, which names what is published";
 	int err = make_tools(p);
 
-	if (err == -EOPNOTSUPP)
-		return pfs_refuse(reason, err,
-				  "built without libcrypto, which names what is published");
 	if (err)
-		return err;
+		return pfs_refuse(reason, err, "%s", err == -EOPNOTSUPP ? without : strerror(-err));
 	/* First of all: a directory of something else gets no lock file. */
 	err = read_before(p, path, reason);
 	if (err)

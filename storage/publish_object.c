@@ -188,9 +188,9 @@ int publish_is_alone(struct pfs_publish *p)
 	if (!p->dir->ops->whole_files)
 		return 0;
 	err = read_pointer(p->dir, &now, &why);
-	if (err && err != -ENOENT)
-		return err;
-	return is_same(&now, &p->current) ? 0 : -EBUSY;
+	if (err == -ENOENT)
+		err = 0;
+	return err ? err : is_same(&now, &p->current) ? 0 : -EBUSY;
 }
 
 /* Where nothing locks others out: what is replaced is what was current when we began, and, where

@@ -119,8 +119,9 @@ static int remove_file(struct prune *prune, const char *name)
 	int err;
 
 	if (dir->ops->open(dir, name, 0, &file) == 0) {
-		if (dir->ops->size(file, &size) != 0)
-			size = 0;
+		uint64_t len;
+
+		size = file->ops->size(file, &len) == 0 ? len : 0;
 		dir->ops->close(file);
 	}
 	err = dir->ops->unlink(dir, name);

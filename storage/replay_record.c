@@ -73,11 +73,9 @@ int pfs_replay_drop(struct pfs_store *store, const struct pfs_key *key, uint64_t
 	if (err)
 		return err == -ENOENT ? 0 : err;
 	err = pfs_current(store, change.object, &change.current);
-	if (err)
-		return err;
-	change.version = pfs_version_new(key);
+	change.version = err ? NULL : pfs_version_new(key);
 	if (!change.version)
-		return -ENOMEM;
+		return err ? err : -ENOMEM;
 	change.version->removed = true;
 	pfs_index_remove(store->index, change.object, pfs_index_hash(key->kind, pfs_key_tag(key)));
 	pfs_change_publish(store, &change, seq);
@@ -246,13 +244,11 @@ static int replay_patch(struct pfs_replay_state *state, const struct pfs_record 
 	    (!zeros && len > pfs_record_left(&p)))
 		return pfs_replay_bad_record(state->store, record);
 	err = pfs_replay_base_of(state->store, &key, base, &view, &present);
-	if (err)
-		return err;
-	if (base && (!present || view.source.kind == PFS_SOURCE_LOST))
+	if (!err && base && (!present || view.source.kind == PFS_SOURCE_LOST))
 		return adopt_or_lose(state, &key, record->seq);
-	v = pfs_version_new(&key);
+	v = err ? NULL : pfs_version_new(&key);
 	if (!v)
-		return -ENOMEM;
+		return err ? err : -ENOMEM;
 	if (base && view.source.kind == PFS_SOURCE_STAGE) {
 		stage = view.source.stage;
 		stage->refs++;
@@ -306,11 +302,10 @@ static int replay_attr(struct pfs_replay_state *state, const struct pfs_record *
 	pfs_record_take_key(&p, &key);
 	err = pfs_replay_base_of(state->store, &key, pfs_get_le64(setattr->base.b), &view,
 				 &present);
-	if (err)
-		return err;
-	if (!present || view.source.kind == PFS_SOURCE_LOST)
+	if (!err && (!present || view.source.kind == PFS_SOURCE_LOST))
 		return adopt_or_lose(state, &key, record->seq);
-	err = republish(&key, &view, &setattr->attr, &v);
+	if (!err)
+		err = republish(&key, &view, &setattr->attr, &v);
 	return err ? err : publish(state->store, &key, v, record->seq);
 }
 

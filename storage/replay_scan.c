@@ -181,10 +181,8 @@ static int distrust(struct pfs_replay_state *state, const struct pfs_loaded *loa
 		return err;
 	u = &state->untrusted[state->untrusted_count - 1];
 	u->seq = verified ? loaded->c.seq : 0;
-	u->verified = verified;
-	if (verified &&
-	    pfs_container_key(&u->key, &loaded->c, loaded->slot.kind, loaded->slot.tag) != 0)
-		u->verified = false;
+	u->verified = verified && pfs_container_key(&u->key, &loaded->c, loaded->slot.kind,
+						    loaded->slot.tag) == 0;
 	return 0;
 }
 
@@ -201,14 +199,14 @@ static int remember_tombstone(struct pfs_replay_state *state, uint32_t page, uin
 	if (!err)
 		err = grow((void **)&state->tombstone_seqs, state->tombstone_count, &seq_cap,
 			   sizeof(uint64_t));
-	if (err)
-		return err;
-	state->tombstone_cap = cap;
-	state->tombstones[state->tombstone_count] =
-		(struct pfs_extent_at){.page = page, .slot = number};
-	state->tombstone_tags[state->tombstone_count] = slot->tag;
-	state->tombstone_seqs[state->tombstone_count++] = slot->seq;
-	return 0;
+	if (!err) {
+		state->tombstone_cap = cap;
+		state->tombstones[state->tombstone_count] =
+			(struct pfs_extent_at){.page = page, .slot = number};
+		state->tombstone_tags[state->tombstone_count] = slot->tag;
+		state->tombstone_seqs[state->tombstone_count++] = slot->seq;
+	}
+	return err;
 }
 
 static int read_page(void *page, uint64_t off, void *buf, size_t len)
@@ -264,13 +262,9 @@ static int scan_damaged(struct pfs_replay_state *state, struct pfs_page *page, u
 static int scan_named(struct pfs_replay_state *state, const struct pfs_loaded *loaded,
 		      struct pfs_page *page, uint32_t number, bool verified)
 {
-	if (!verified)
-		return distrust(state, loaded, page->number, number, false);
-	if (loaded->c.seq >= state->window) {
+	if (verified)
 		state->last_seq = pfs_max_u64(state->last_seq, loaded->c.seq);
-		return distrust(state, loaded, page->number, number, true);
-	}
-	return install_loaded(state, loaded, number, true);
+	return distrust(state, loaded, page->number, number, verified);
 }
 
 /* A slot whose container does not verify, and whose key the records name: torn, as a rule; but it
@@ -296,7 +290,7 @@ static int scan_live(struct pfs_replay_state *state, struct pfs_page *page, uint
 	const struct pfs_slot *slot = &loaded->slot;
 
 	if (pfs_is_named(state, slot->kind, slot->tag) &&
-	    (verified || !is_anothers(state, page, disk, slot)))
+	    (verified ? loaded->c.seq >= state->window : !is_anothers(state, page, disk, slot)))
 		return scan_named(state, loaded, page, number, verified);
 	/* Nobody's any more: dropped, damaged or not. */
 	if (!verified && slot->kind != PFS_KEY_TEMP)

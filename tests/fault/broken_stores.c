@@ -199,6 +199,25 @@ static struct pfs_sim *open_page_header(void)
 	return sim;
 }
 
+/* Only the journal has documents, the last but one of them a large one that is damaged. */
+static struct pfs_sim *damaged_record(void)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store *store;
+	char segment[32];
+
+	create_store(sim, PFS_PAGE_SIZE_MIN, 16);
+	store = open_store(sim);
+	for (unsigned i = 7; i < 11; i++) {
+		put_doc(store, i);
+		assert_int_equal(pfs_sync(store), 0);
+	}
+	sim = killed(sim, store);
+	assert_true(find_segment(sim, segment));
+	flip_bit(sim, segment, PFS_SEGMENT_DATA + 100000, 3);
+	return sim;
+}
+
 const struct broken_store broken_stores[] = {
 	{"documents", docs_store, false},
 	{"runs", runs, false},
@@ -208,6 +227,7 @@ const struct broken_store broken_stores[] = {
 	{"idle", idle, true},
 	{"changed and damaged", changed_and_damaged, true},
 	{"nameless", nameless, true},
+	{"a damaged record", damaged_record, true},
 	{"a page's first sector", first_sector, true},
 	{"both headers of a page", both_headers, false},
 	{"a page's header", open_page_header, true},

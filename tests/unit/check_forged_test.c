@@ -249,6 +249,32 @@ static void count_finding(void *arg, const struct pfs_finding *finding)
 	*too_many += strstr(finding->text, "not all were compared") != NULL;
 }
 
+static void put_numbers(struct pfs_store *store, uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		assert_int_equal(pfs_put(store, &key, "{}", 2, NULL, 0, NULL), 0);
+	}
+}
+
+/* As a page with another number. */
+static void copy_page(struct pfs_sim *sim, uint32_t from, uint32_t to)
+{
+	struct pfs_page_header header = header_of(sim, from);
+	uint8_t *bytes = malloc(header.page_size);
+	struct pfs_page_disk disk;
+
+	read_at(sim, page_name(from), 0, bytes, header.page_size);
+	header.number = to;
+	pfs_page_header_encode(&disk, &header);
+	memcpy(bytes, &disk, sizeof(disk));
+	memcpy(bytes + header.page_size - PFS_PAGE_TRAILER_LEN, &disk, sizeof(disk));
+	make_file(sim, page_name(to));
+	write_at(sim, page_name(to), 0, bytes, header.page_size);
+	free(bytes);
+}
+
 /* Proves: where more documents are there twice than are compared the check says that, and the rest
  * all the same. */
 static void too_many_versions_are_said(void **state)
@@ -257,36 +283,59 @@ static void too_many_versions_are_said(void **state)
 	struct pfs_store *store;
 	struct pfs_check_result result;
 	struct pfs_reason reason;
-	struct pfs_page_header header;
-	struct pfs_page_disk disk;
-	uint8_t *bytes;
 	unsigned too_many = 0;
 
 	(void)state;
 	create_store(sim, 4 * PFS_MIB, 16);
 	store = open_store(sim);
-	for (uint64_t i = 0; i < TWICE; i++) {
-		struct pfs_key key = pfs_key_num(i);
-
-		assert_int_equal(pfs_put(store, &key, "{}", 2, NULL, 0, NULL), 0);
-	}
+	put_numbers(store, TWICE);
 	assert_int_equal(pfs_store_close(store), 0);
-	header = header_of(sim, 1);
-	assert_int_equal(header.slot_count, TWICE);
-	bytes = malloc(header.page_size);
-	read_at(sim, page_name(1), 0, bytes, header.page_size);
-	header.number = 2;
-	pfs_page_header_encode(&disk, &header);
-	memcpy(bytes, &disk, sizeof(disk));
-	memcpy(bytes + header.page_size - PFS_PAGE_TRAILER_LEN, &disk, sizeof(disk));
-	make_file(sim, page_name(2));
-	write_at(sim, page_name(2), 0, bytes, header.page_size);
-	free(bytes);
+	assert_int_equal(header_of(sim, 1).slot_count, TWICE);
+	copy_page(sim, 1, 2);
 	assert_int_equal(pfs_check(STORE, pfs_sim_io(sim), &quiet, count_finding, NULL, &too_many,
 				   &result, &reason),
 			 0);
 	assert_int_equal(too_many, 1);
 	assert_true(result.damaged > TWICE / 2);
+	pfs_sim_free(sim);
+}
+
+#define RUN 600u
+
+/* Proves: numbers that two pages have are found when the index is made anew, though each page has
+ * them in a row. */
+static void rows_of_numbers_that_are_there_twice_are_found(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct pfs_io *io = pfs_sim_io(sim);
+	struct pfs_super super;
+	struct pfs_store *store;
+	struct pfs_dir *dir;
+
+	(void)state;
+	create_store(sim, PFS_PAGE_SIZE_MIN, 16);
+	store = open_store(sim);
+	put_numbers(store, RUN);
+	assert_int_equal(pfs_store_close(store), 0);
+	copy_page(sim, 1, 2);
+	assert_int_equal(io->ops->open_dir(io, STORE, PFS_IO_WRITE, &dir), 0);
+	assert_int_equal(pfs_super_read(dir, &super, &quiet), 0);
+	pfs_page_set_add(&super.pages, 2);
+	assert_int_equal(pfs_super_write(dir, &super), 0);
+	dir->ops->close_dir(dir);
+	remove_file(sim, PFS_INDEX_NAME);
+	store = open_store(sim);
+	for (uint64_t i = 0; i < RUN; i++) {
+		struct pfs_key key = pfs_key_num(i);
+		void *bytes;
+		size_t len;
+
+		assert_int_equal(pfs_get(store, &key, &bytes, &len, NULL), 0);
+		assert_int_equal(len, 2);
+		free(bytes);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	free(repair_store(sim));
 	pfs_sim_free(sim);
 }
 
@@ -299,6 +348,7 @@ int main(void)
 		cmocka_unit_test(a_record_up_to_the_end_is_the_last),
 		cmocka_unit_test(many_renames_are_checked),
 		cmocka_unit_test(too_many_versions_are_said),
+		cmocka_unit_test(rows_of_numbers_that_are_there_twice_are_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,6 @@
 /* storage/chunk_cache.c: reading through memory, and what is asked of the origin. */
+#include "storage/chunk_cache_internal.h"
+#include "storage/crc.h"
 #include "tests/unit/chunk_cache_helpers.h"
 
 static struct messages messages = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -532,6 +534,35 @@ static void sizes_are_checked(void **state)
 	free_origin(origin);
 }
 
+/* Proves: objects whose names have the same hash are closed in any order. */
+static void names_of_one_hash_are_told_apart(void **state)
+{
+	struct origin *origin = make_origin(1, CHUNK);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+	const struct object *object = &origin->objects[0];
+	struct pfs_cached *first = open_object(cache, origin, 0), *second, *again;
+	char name[32];
+	uint32_t hash = pfs_crc32c(0, object->name, strlen(object->name)) % PFS_OBJECT_BUCKETS;
+
+	(void)state;
+	for (unsigned i = 0;; i++) {
+		int len = snprintf(name, sizeof(name), "x-%u", i);
+
+		if (pfs_crc32c(0, name, (size_t)len) % PFS_OBJECT_BUCKETS == hash)
+			break;
+	}
+	assert_int_equal(
+		pfs_cached_open(cache, &origin->base, name, object->size, object->crcs, &second),
+		0);
+	pfs_cached_close(first);
+	again = open_object(cache, origin, 0);
+	assert_int_equal(read_right(again, object, 0, 100), 0);
+	pfs_cached_close(again);
+	pfs_cached_close(second);
+	pfs_chunk_cache_close(cache);
+	free_origin(origin);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -552,6 +583,7 @@ int main(void)
 		cmocka_unit_test(what_is_dropped_stays_with_its_reader),
 		cmocka_unit_test(prefetching_is_bounded),
 		cmocka_unit_test(sizes_are_checked),
+		cmocka_unit_test(names_of_one_hash_are_told_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

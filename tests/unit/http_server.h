@@ -50,12 +50,16 @@ enum server_fault {
 	FAULT_501,
 	FAULT_404,
 	FAULT_412,
-	FAULT_LOST, /* it is done, but nobody hears of it */
+	FAULT_LOST,	 /* it is done, but nobody hears of it */
+	FAULT_NO_LENGTH, /* 200, and not how long it is */
+	FAULT_LONG,	 /* 200, and more than any list has */
+	FAULT_NO_LIST,	 /* 200, and what is none */
 };
 
 #define SERVER_FILES_MAX 64
 #define SERVER_CONNECTIONS_MAX 256
 #define SERVER_REQUEST_MAX 16384
+#define SERVER_LONG (9u << 20)
 
 struct server_file {
 	char path[512];
@@ -289,6 +293,15 @@ static bool server_fail(struct server *s, int fd, enum server_fault fault)
 	case FAULT_SILENT: server_hold(s, fd, false); return false;
 	case FAULT_REDIRECT: return server_status(fd, "302 There", "Location: /d/file\r\n");
 	case FAULT_REDIRECT_LOOP: return server_status(fd, "302 There", "Location: /d/loop\r\n");
+	case FAULT_NO_LENGTH: server_sendf(fd, "HTTP/1.1 200 OK\r\n\r\n"); return false;
+	case FAULT_LONG:
+		header = calloc(1, SERVER_LONG);
+		server_sendf(fd, "HTTP/1.1 200 OK\r\nContent-Length: %u\r\n\r\n", SERVER_LONG);
+		server_send(fd, header, SERVER_LONG);
+		free(header);
+		return false;
+	case FAULT_NO_LIST:
+		return server_sendf(fd, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<p/>\n");
 	case FAULT_HUGE_HEADER:
 		header = malloc(400000);
 		memset(header, 'a', 400000);

@@ -568,6 +568,47 @@ static void lists_have_all_pages(void **state)
 	server_free(s);
 }
 
+/* Proves: a list that is none, or longer than any, is an error whose reason is said, and so is a
+ * file of which the server does not say how long it is; when it does again all is well. */
+static void answers_that_say_nothing_are_refused(void **state)
+{
+	static const struct {
+		enum server_fault fault;
+		const char *why;
+	} cases[] = {
+		{FAULT_NO_LIST, "the server's list can't be read"},
+		{FAULT_LONG, "the answer is longer than 8388608 bytes"},
+		{FAULT_NO_LENGTH, "the server's list can't be read"},
+	};
+	struct server *s = server_new();
+	struct pfs_dir *dir = open_bucket(s, "s3://bucket/a/b/");
+	struct names names = {0};
+	struct pfs_file *file;
+	uint64_t size;
+
+	(void)state;
+	server_put(s, "/bucket/a/b/file", "x", 1);
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		messages.count = 0;
+		server_fault(s, cases[i].fault, 1000);
+		assert_int_equal(dir->ops->list(dir, take_name, &names), -EIO);
+		assert_non_null(strstr(messages.last, cases[i].why));
+	}
+	assert_int_equal(names.count, 0);
+	assert_int_equal(dir->ops->open(dir, "file", 0, &file), 0);
+	server_fault(s, FAULT_NO_LENGTH, 1000);
+	assert_int_equal(file->ops->size(file, &size), -EIO);
+	assert_non_null(strstr(messages.last, "the server does not say how long it is"));
+	server_fault(s, FAULT_NONE, 0);
+	assert_int_equal(file->ops->size(file, &size), 0);
+	assert_int_equal(size, 1);
+	assert_int_equal(dir->ops->list(dir, take_name, &names), 0);
+	assert_int_equal(names.count, 1);
+	dir->ops->close(file);
+	dir->ops->close_dir(dir);
+	server_free(s);
+}
+
 /* Proves: what a server has no word for is refused as such, also where nobody has said how long to
  * wait; what asks for nothing gets it without a request, and what no file has is none. */
 static void servers_have_no_words_for_it(void **state)
@@ -682,6 +723,7 @@ int main(void)
 		cmocka_unit_test(uploads_are_whole),
 		cmocka_unit_test(only_what_was_read_is_replaced),
 		cmocka_unit_test(lists_have_all_pages),
+		cmocka_unit_test(answers_that_say_nothing_are_refused),
 		cmocka_unit_test(servers_have_no_words_for_it),
 		cmocka_unit_test(buckets_may_refuse),
 	};

@@ -1,5 +1,6 @@
 /* storage/journal.c: the files of segments: which must be there, which are given back, and when
  * their names are durable. */
+#include "storage/journal_internal.h"
 #include "tests/unit/journal_helpers.h"
 
 /* Proves: the end of a segment says that another follows: without its file the replay is refused.
@@ -137,6 +138,150 @@ static void spares_are_made_durably(void **state)
 	pfs_sim_free(cut);
 }
 
+static int fail_name(void *arg, const struct pfs_sim_step *step)
+{
+	return step->kind == *(const enum pfs_sim_kind *)arg ? -ENOSPC : 0;
+}
+
+/* Proves: a spare segment that can't be made takes no number, and one whose name is not durable
+ * makes the journal fail: others' names may be lost with it. */
+static void spares_that_can_not_be_made_are_none(void **state)
+{
+	static const enum pfs_sim_kind kinds[] = {PFS_SIM_CREATE, PFS_SIM_SYNC_DIR};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(kinds); i++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct log log;
+
+		log_open(&log, sim);
+		pfs_sim_on_step(sim, fail_name, (void *)(uintptr_t)&kinds[i]);
+		assert_int_equal(pfs_journal_make_spare(log.journal, no_lock, NULL),
+				 i ? -EIO : -ENOSPC);
+		pfs_sim_on_step(sim, NULL, NULL);
+		assert_int_equal(pfs_journal_has_failed(log.journal), i == 1);
+		assert_int_equal(pfs_journal_spares(log.journal), i);
+		assert_int_equal(pfs_segment_index_is_used(log.journal, 0), i);
+		assert_int_equal(pfs_journal_make_spare(log.journal, no_lock, NULL),
+				 i ? -EROFS : 0);
+		log_close(&log);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Proves: when all numbers of files are taken there is no more segment, and the journal goes on
+ * when one is free again. */
+static void numbers_of_files_end(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_journal_pos pos;
+	struct log log;
+
+	(void)state;
+	log_open(&log, sim);
+	for (unsigned i = 0; i < SEGMENT_FILES_MAX; i++)
+		pfs_segment_use_index(log.journal, i, true);
+	assert_int_equal(pfs_journal_make_spare(log.journal, no_lock, NULL), -ENOSPC);
+	assert_int_equal(append_to(&log, false, &pos), -ENOSPC);
+	assert_int_equal(pfs_sim_used(sim), 0);
+	for (unsigned i = 0xfff0; i < SEGMENT_FILES_MAX; i++)
+		pfs_segment_use_index(log.journal, i, false);
+	append(&log);
+	assert_int_equal(pfs_journal_sync(log.journal, UINT64_MAX), 0);
+	log_close(&log);
+	expect_replayed(sim, 1, 1);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a file whose name only looks like a segment's is none. */
+static void other_names_are_no_segments(void **state)
+{
+	static const char *const names[] = {"journal-000A", "journal-a", "journal-00001"};
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir = open_dir(sim);
+	struct log log;
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(names); i++) {
+		struct pfs_file *file = open_file(dir, names[i]);
+
+		file->ops->close(file);
+	}
+	dir->ops->close_dir(dir);
+	log_open(&log, sim);
+	assert_int_equal(pfs_journal_spares(log.journal), 0);
+	log_close(&log);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a segment that is declared dead while it is being synced stays until that has ended, also
+ * over further ones; where there is no segment to say it in one is made. */
+static void dead_segments_wait_for_their_sync(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	enum pfs_sim_kind kind = PFS_SIM_CREATE;
+	unsigned spares;
+	struct log log;
+
+	(void)state;
+	log_open(&log, sim);
+	pfs_sim_on_step(sim, fail_name, &kind);
+	assert_int_equal(pfs_journal_declare(log.journal, 1), -ENOSPC);
+	pfs_sim_on_step(sim, NULL, NULL);
+	assert_int_equal(pfs_journal_declare(log.journal, 1), 0);
+	assert_int_equal(pfs_journal_sync_declared(log.journal), 0);
+	append(&log);
+	log.journal->in_sync = log.journal->live;
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(pfs_journal_rotate(log.journal), 0);
+		append(&log);
+		assert_int_equal(pfs_journal_declare(log.journal, pfs_journal_active(log.journal)),
+				 0);
+		assert_int_equal(pfs_journal_sync_declared(log.journal), 0);
+		if (i == 1)
+			pfs_journal_reuse(log.journal);
+	}
+	spares = pfs_journal_spares(log.journal);
+	pfs_journal_reuse(log.journal);
+	assert_int_equal(pfs_journal_spares(log.journal), spares + 1);
+	log.journal->in_sync = NULL;
+	pfs_journal_reuse(log.journal);
+	assert_int_equal(pfs_journal_spares(log.journal), spares + 2);
+	log_close(&log);
+	pfs_sim_free(sim);
+}
+
+static int fail_usage(struct pfs_file *file, uint64_t *bytes)
+{
+	(void)file;
+	(void)bytes;
+	return -EIO;
+}
+
+/* Proves: what a journal takes of the disk is not said to be less because a file does not tell. */
+static void the_disk_usage_is_all_or_none(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct pfs_io_ops *ops;
+	struct pfs_io_ops failing;
+	uint64_t bytes;
+	struct log log;
+
+	(void)state;
+	log_open(&log, sim);
+	append(&log);
+	assert_int_equal(pfs_journal_disk_bytes(log.journal, &bytes), 0);
+	assert_true(bytes >= PFS_SEGMENT_SIZE);
+	ops = log.journal->live->file->ops;
+	failing = *ops;
+	failing.disk_usage = fail_usage;
+	log.journal->live->file->ops = &failing;
+	assert_int_equal(pfs_journal_disk_bytes(log.journal, &bytes), -EIO);
+	log.journal->live->file->ops = ops;
+	log_close(&log);
+	pfs_sim_free(sim);
+}
+
 /* Proves: files that are found after a kill have durable names when the journal was written again,
  * though nobody had synced these before: what is in them later is there after a power cut. */
 static void names_that_were_found_are_durable(void **state)
@@ -175,6 +320,11 @@ int main(void)
 		cmocka_unit_test(segments_behind_a_cut_are_spare_again),
 		cmocka_unit_test(what_was_not_begun_is_removed),
 		cmocka_unit_test(spares_are_made_durably),
+		cmocka_unit_test(spares_that_can_not_be_made_are_none),
+		cmocka_unit_test(numbers_of_files_end),
+		cmocka_unit_test(other_names_are_no_segments),
+		cmocka_unit_test(dead_segments_wait_for_their_sync),
+		cmocka_unit_test(the_disk_usage_is_all_or_none),
 		cmocka_unit_test(names_that_were_found_are_durable),
 	};
 

@@ -72,6 +72,31 @@ static void write_to(struct pfs_sim *sim, unsigned file_index, const void *bytes
 	dir->ops->close_dir(dir);
 }
 
+/* Proves: a record whose checksum is right, and whose sequence is not the next one, is none. */
+static void sequences_follow_on_one_another(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	uint8_t record[256];
+	struct pfs_record_disk *head = (struct pfs_record_disk *)record;
+	struct pfs_journal_pos pos[4];
+	struct log log;
+
+	(void)state;
+	log_open(&log, sim);
+	for (unsigned i = 1; i < pfs_array_len(pos); i++)
+		pos[i] = append(&log);
+	assert_int_equal(pfs_journal_sync(log.journal, UINT64_MAX), 0);
+	assert_true(pos[2].len <= sizeof(record));
+	memcpy(record, log.journal->live->map + pos[2].off, pos[2].len);
+	pfs_put_le64(head->seq.b, 9);
+	pfs_put_le32(head->crc.b, pfs_record_crc(pfs_record_seed(log.journal, log.journal->live),
+						 record, pos[2].len));
+	log_close(&log);
+	write_to(sim, 0, record, pos[2].len, pos[2].off);
+	expect_replayed(sim, 1, 1);
+	pfs_sim_free(sim);
+}
+
 /* Makes [from, end) of a segment's file seem to be full of heads. */
 static void forge(struct pfs_sim *sim, unsigned file_index, uint64_t from, uint64_t end)
 {
@@ -377,6 +402,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(numbers_out_of_range_are_no_header),
 		cmocka_unit_test(sequences_end),
+		cmocka_unit_test(sequences_follow_on_one_another),
 		cmocka_unit_test(forged_tails_open),
 		cmocka_unit_test(proofs_behind_forged_heads_are_found),
 		cmocka_unit_test(many_holes_are_one_search),

@@ -20,6 +20,8 @@
 /* A record that is too large should not take a gigabyte here. */
 #undef PFS_NDJSON_RECORD_MAX
 #define PFS_NDJSON_RECORD_MAX (4 * PFS_MIB)
+#undef PFS_NDJSON_PAYLOAD_MAX
+#define PFS_NDJSON_PAYLOAD_MAX (PFS_NDJSON_RECORD_MAX - 64)
 #include "storage/ndjson.c"
 #include "storage/window.c"
 
@@ -329,21 +331,24 @@ static void records_that_are_too_large_are_refused(void **state)
 	(void)state;
 	assert_non_null(text);
 	for (int round = 0; round < 3; round++) {
-		size_t size = round ? room : PFS_NDJSON_RECORD_MAX;
+		size_t size = round ? room : PFS_NDJSON_RECORD_MAX, blanks = round ? 0 : 64;
 		char *p = text;
 		int fd;
 
 		if (round == 2)
 			p = stpcpy(p, body_head);
 		memset(p, 'x', size);
-		memcpy(p, head, sizeof(head) - 1);
+		memset(p, ' ', blanks);
+		memcpy(p + blanks, head, sizeof(head) - 1);
 		memcpy(p + size - 2, "\"}", 2);
+		p[blanks] = ' ';
+		p[0] = '{';
 		p = stpcpy(p + size, next);
 		fd = file_of(text, (size_t)(p - text));
 		assert_int_equal(pfs_ndjson_open(&reader, fd, NULL, NULL), 0);
 		if (round == 0) {
 			assert_int_equal(pfs_ndjson_next(reader, &doc), 1);
-			assert_int_equal(doc.len, size - sizeof(head) + 1);
+			assert_int_equal(doc.len, size - blanks - sizeof(head) + 1);
 		} else {
 			assert_int_equal(pfs_ndjson_next(reader, &doc), -EBADMSG);
 			assert_non_null(strstr(pfs_ndjson_fault(reader)->text, "larger than"));
@@ -408,6 +413,45 @@ static void write_late(void *arg)
 				 sizeof(waiting_record) - 1);
 	else
 		close(writer->fd);
+}
+
+/* Proves: a payload that is larger than any may be is refused though its record is not, and the
+ * next is read; the memory for a large one that was in base64 is given back. */
+static void payloads_that_are_too_large_are_refused(void **state)
+{
+	static const char head[] = "{\"id\":1,\"payload\":\"",
+			  coded[] = "{\"id\":1,\"payload_base64\":\"";
+	static const char next[] = "\n{\"id\":2,\"payload_base64\":\"aGk=\"}\n";
+	char *text = malloc(PFS_NDJSON_RECORD_MAX + 100);
+	struct pfs_ndjson *reader;
+	struct pfs_ndjson_doc doc;
+
+	(void)state;
+	for (unsigned round = 0; round < 3; round++) {
+		size_t len = round == 2 ? PFS_MIB : PFS_NDJSON_PAYLOAD_MAX - 2 + round;
+		char *p = stpcpy(text, round == 2 ? coded : head);
+		int fd;
+
+		memset(p, 'x', len);
+		p = stpcpy(p + len, "\"}");
+		p = stpcpy(p, next);
+		fd = file_of(text, (size_t)(p - text));
+		assert_int_equal(pfs_ndjson_open(&reader, fd, NULL, NULL), 0);
+		assert_int_equal(pfs_ndjson_next(reader, &doc), round == 1 ? -EBADMSG : 1);
+		if (round == 1)
+			assert_non_null(strstr(pfs_ndjson_fault(reader)->text,
+					       "the payload is larger than 1 GiB"));
+		else
+			assert_int_equal(doc.len, round ? len / 4 * 3 : PFS_NDJSON_PAYLOAD_MAX);
+		assert_int_equal(pfs_ndjson_next(reader, &doc), 1);
+		assert_int_equal(doc.key.num, 2);
+		assert_int_equal(doc.len, 2);
+		assert_memory_equal(doc.payload, "hi", 2);
+		assert_true(reader->decoded_cap <= DECODED_KEEP);
+		pfs_ndjson_close(reader);
+		close(fd);
+	}
+	free(text);
 }
 
 /* Proves: the reader tells before it waits for a pipe that has nothing, and not while there is
@@ -587,6 +631,7 @@ int main(void)
 		cmocka_unit_test(faults_in_scroll_bodies_are_refused),
 		cmocka_unit_test(large_records_pass_and_the_window_shrinks),
 		cmocka_unit_test(records_that_are_too_large_are_refused),
+		cmocka_unit_test(payloads_that_are_too_large_are_refused),
 		cmocka_unit_test(failing_input_ends_with_its_error),
 		cmocka_unit_test(waiting_is_told),
 		cmocka_unit_test(a_source_may_have_nothing_for_now),

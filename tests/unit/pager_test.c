@@ -1,5 +1,6 @@
 /* storage/pager.c: giving out space. What pages look like after crashes and damage is in
  * pager_open_test.c. */
+#include "storage/pager_internal.h"
 #include "tests/unit/pager_helpers.h"
 
 static const uint64_t page_sizes[] = {64 * PFS_KIB, 256 * PFS_KIB, PFS_MIB, 32 * PFS_MIB,
@@ -670,6 +671,92 @@ static void empty_pages_have_neither_slots_nor_bytes(void **state)
 	free_world(w);
 }
 
+/* Proves: a page with a slot that makes no sense, or that points to where slots are, is not
+ * counted, and takes nothing. */
+static void pages_with_damaged_slots_take_nothing(void **state)
+{
+	(void)state;
+	for (unsigned senseless = 0; senseless < 2; senseless++) {
+		struct world *w = new_world(64 * PFS_KIB, 16);
+		struct pfs_slot slot = {.kind = PFS_KEY_NUM, .tag = 5, .len = 64};
+		struct pfs_slot_disk disk;
+		struct pfs_page *page;
+		uint64_t used;
+		uint32_t free_slots;
+
+		for (unsigned i = 0; i < 20; i++)
+			assert_int_equal(give(w, 400), 0);
+		write_all(w);
+		reopen(w);
+		page = pfs_pager_find(w->pager, 1);
+		slot.off = senseless ? 8 : PFS_PAGE_HEADER_LEN;
+		pfs_slot_encode(&disk, &slot);
+		assert_int_equal(pfs_page_write(page, &disk, sizeof(disk), pfs_slot_offset(3)), 0);
+		assert_int_equal(pfs_page_recount(page, &used, &free_slots),
+				 senseless ? -EUCLEAN : 0);
+		assert_int_equal(pfs_pager_load(w->pager, page), 0);
+		assert_true(page->unusable);
+		assert_int_equal(give(w, 400), 0);
+		assert_int_equal(w->given[w->count - 1].at.page, 2);
+		free_world(w);
+	}
+}
+
+/* Proves: numbers of pages end: then there is no room, and nothing stays of the attempt. */
+static void numbers_of_pages_end(void **state)
+{
+	struct world *w = new_world(64 * PFS_KIB, 16);
+	uint64_t creates = pfs_sim_count(w->sim, PFS_SIM_CREATE);
+
+	(void)state;
+	w->pager->skip_to = PFS_PAGE_NUMBER_MAX;
+	assert_int_equal(give(w, 400), -ENOSPC);
+	assert_int_equal(pfs_sim_count(w->sim, PFS_SIM_CREATE), creates);
+	assert_null(pfs_pager_find(w->pager, PFS_PAGE_NUMBER_MAX + 1));
+	w->pager->skip_to = 0;
+	assert_int_equal(give(w, 400), 0);
+	free_world(w);
+}
+
+static int fail_usage(struct pfs_file *file, uint64_t *bytes)
+{
+	(void)file;
+	(void)bytes;
+	return -EIO;
+}
+
+/* Proves: who goes through the pages while one is being taken out, which is in the list still and
+ * not in the table any more, goes on with the others; where a file does not tell what it takes of
+ * the disk, nobody is told a sum. */
+static void pages_that_leave_are_left_out(void **state)
+{
+	struct world *w = new_world(64 * PFS_KIB, 16);
+	struct pfs_page **place, *page;
+	struct pfs_pager_stat stat;
+	const struct pfs_io_ops *ops;
+	struct pfs_io_ops failing;
+
+	(void)state;
+	for (unsigned i = 0; i < 300; i++)
+		assert_int_equal(give(w, 400), 0);
+	assert_true(pfs_pager_last(w->pager) > 1);
+	place = &w->pager->chunks[0]->pages[1];
+	page = *place;
+	*place = NULL;
+	assert_int_equal(pfs_pager_stat(w->pager, &stat), 0);
+	assert_int_equal(stat.pages, pfs_pager_last(w->pager) - 1);
+	assert_int_equal(pfs_pager_give_birth(w->pager, &w->set, no_lock, NULL), 0);
+	*place = page;
+	assert_int_equal(w->set.count, pfs_pager_last(w->pager) - 1);
+	ops = page->file->ops;
+	failing = *ops;
+	failing.disk_usage = fail_usage;
+	page->file->ops = &failing;
+	assert_int_equal(pfs_pager_stat(w->pager, &stat), -EIO);
+	page->file->ops = ops;
+	free_world(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -687,6 +774,9 @@ int main(void)
 		cmocka_unit_test(asking_for_room_leaves_all_as_it_was),
 		cmocka_unit_test(a_hole_next_to_the_gap_stays_one),
 		cmocka_unit_test(growing_takes_back_disk_space),
+		cmocka_unit_test(pages_with_damaged_slots_take_nothing),
+		cmocka_unit_test(numbers_of_pages_end),
+		cmocka_unit_test(pages_that_leave_are_left_out),
 	};
 
 	return cmocka_run_group_tests_name("pager", tests, NULL, NULL);

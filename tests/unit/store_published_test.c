@@ -533,6 +533,7 @@ static void numbers_begin_anew(void **state)
 	struct pfs_sim *sim = published(20);
 	const struct pfs_published_options options = {.io = pfs_sim_io(sim), .logger = no_log};
 	struct pfs_refreshed refreshed;
+	struct pfs_published_doc doc;
 	struct pfs_published *p;
 	struct pfs_reason reason;
 	uint32_t before;
@@ -564,6 +565,8 @@ static void numbers_begin_anew(void **state)
 	p->newest->m.points = 23;
 	assert_int_equal(pfs_published_refresh(p, &refreshed), 0);
 	assert_int_equal(refreshed.generation, 5);
+	assert_int_equal(pfs_published_at(p, p->newest, p->newest->m.points - 1, &doc), 0);
+	assert_int_equal(pfs_published_at(p, p->newest, p->newest->m.points, &doc), -ENOENT);
 	pfs_published_close(p);
 	pfs_published_close(NULL);
 	pfs_sim_free(sim);
