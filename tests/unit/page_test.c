@@ -291,7 +291,8 @@ static void make(struct made *m, uint64_t len, uint64_t min)
 	m->bytes = calloc(1, m->len + 1);
 	m->header_len = pfs_container_header_encode(m->bytes, &m->c, &m->base, m->len);
 	assert_true(m->header_len <= PFS_CONTAINER_HEADER_MAX);
-	assert_true(m->header_len <= pfs_container_header_bound(&m->c, m->base.kind));
+	assert_in_range(pfs_container_header_bound(&m->c, m->base.kind), m->header_len,
+			PFS_CONTAINER_HEADER_MAX);
 	assert_true(m->header_len + m->c.body_len <= m->len);
 	memset(m->bytes + m->header_len, 0xab, m->c.body_len);
 	pfs_container_seal(m->bytes, m->header_len, m->c.body_len, m->bytes[4], m->c.seq, &m->base);

@@ -75,6 +75,7 @@ static inline struct found *check_store(struct pfs_sim *sim)
 		fail_msg("check: %d %s", err, reason.text);
 	assert_int_equal(found->result.findings, found->count);
 	assert_int_equal(found->done, found->total);
+	assert_true(found->total < UINT64_C(1) << 40); /* no store of a test is so large */
 	return found;
 }
 
