@@ -376,7 +376,6 @@ void pfs_options_help(const char *program)
 	       "\n"
 	       "Options of libfuse:\n",
 	       program);
-	fflush(stdout);
 	fuse_lowlevel_help();
 	printf("\n%s", PFS_EXIT_HELP);
 }

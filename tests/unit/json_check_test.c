@@ -239,6 +239,49 @@ static void many_lines_become_a_number(void **state)
 	assert_int_equal(f->lines, PFS_JSON_LOGGED_MAX + 2);
 }
 
+/* So many more than may be logged, in a window of their own. */
+static void change_beyond_the_bound(struct fixture *f, unsigned more)
+{
+	f->lines = 0;
+	look(f, f->now + 2 * PFS_JSON_LOG_WINDOW_NS);
+	for (unsigned i = 0; i < PFS_JSON_LOGGED_MAX + more; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "%u", i);
+		change(f, name, "{]");
+	}
+	look(f, f->now + 3 * SECOND);
+	look(f, f->now + PFS_JSON_LOG_WINDOW_NS);
+	assert_int_equal(f->lines, PFS_JSON_LOGGED_MAX + 1);
+}
+
+static void the_number_is_worded(void **state)
+{
+	struct fixture *f = *state;
+
+	change_beyond_the_bound(f, 1);
+	assert_true(logged(f, "1 more payload was found that is not valid JSON (`payloadctl check "
+			      "--json-payloads` names them)"));
+	change_beyond_the_bound(f, 2);
+	assert_true(logged(f, "2 more payloads were found that are not valid JSON (`payloadctl "
+			      "check --json-payloads` names them)"));
+}
+
+/* What is noted when the end comes is looked at, and what was left out of the log is told. */
+static void the_end_looks_at_what_is_noted(void **state)
+{
+	struct fixture *f = *state;
+	struct pfs_json_stat stat;
+
+	change(f, "1", "{");
+	change(f, "2", "{}");
+	finish(f->check);
+	pfs_json_check_stat(f->check, &stat);
+	assert_int_equal(stat.checked, 2);
+	assert_int_equal(stat.invalid, 1);
+	assert_int_equal(f->lines, 1);
+}
+
 /* More changes than are remembered: those that were not are found all the same, each is told once,
  * and what had been told before is not repeated. */
 static void beyond_its_bounds_the_store_is_gone_through(void **state)
@@ -248,18 +291,20 @@ static void beyond_its_bounds_the_store_is_gone_through(void **state)
 	struct pfs_json_stat stat;
 	uint32_t object;
 
+	change(f, "6", "{\"one\":");
 	change(f, "7", "{\"told\":");
 	change(f, "8", "{\"mended\":");
 	change(f, "9", "{\"removed\":");
 	look(f, 3 * SECOND);
-	assert_int_equal(f->lines, 3);
+	assert_int_equal(f->lines, 4);
+	put(f, "6", "{\"two\":"); /* which nobody has noted */
 	f->check->pending.max = 4;
-	/* 7, 8 and 10 to 71 are listed in the first step: 72 begins the second. */
+	/* 6 to 8 and 10 to 70 are listed in the first step: 71 begins the second. */
 	for (int i = 10; i < 300; i++) {
 		char name[32];
 
 		snprintf(name, sizeof(name), "%d", i);
-		change(f, name, i == 11 || i == 72 || i == 222 || i == 299 ? "{\"broken\":" : "{}");
+		change(f, name, i == 11 || i == 71 || i == 222 || i == 299 ? "{\"broken\":" : "{}");
 	}
 	change(f, "8", "{}");
 	assert_int_equal(pfs_remove(f->store, &key, &object), 0);
@@ -270,9 +315,9 @@ static void beyond_its_bounds_the_store_is_gone_through(void **state)
 	look(f, 3 * SECOND);
 	stat = look(f, 6 * SECOND); /* what was noted by it has been quiet */
 	assert_false(has_work(f->check));
-	assert_int_equal(stat.invalid_seen, 7);
-	assert_int_equal(stat.invalid, 5); /* 7, 11, 72, 222, 299 */
-	assert_int_equal(f->lines, 7);
+	assert_int_equal(stat.invalid_seen, 9);
+	assert_int_equal(stat.invalid, 6); /* 6, 7, 11, 71, 222, 299 */
+	assert_int_equal(f->lines, 9);
 	assert_true(logged(f, "222: not valid JSON at byte 10: it ends before its value does"));
 	assert_true(logged(f, "299: not valid JSON at byte 10: it ends before its value does"));
 }
@@ -467,6 +512,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_change_during_the_look_waits_for_the_next, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(many_lines_become_a_number, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_number_is_worded, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_end_looks_at_what_is_noted, setup, teardown),
 		cmocka_unit_test_setup_teardown(beyond_its_bounds_the_store_is_gone_through, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(the_thread_looks_at_all_before_it_ends, setup,

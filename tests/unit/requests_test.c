@@ -44,6 +44,7 @@ static void mount_end(struct mount *m)
 	kernel_forget_all(&m->req);
 	if (!m->cut_off)
 		expect_forgotten(&m->fs);
+	pfs_fs_leave(&m->fs);
 	pfs_fs_stop(&m->fs);
 	for (unsigned i = 0; i < PFS_CONTROL_BUCKETS; i++)
 		assert_null(m->fs.control->buckets[i]);
@@ -372,10 +373,16 @@ static void listings_fit_any_room(void **state)
 static void entries_that_nobody_takes_are_not_referenced(void **state)
 {
 	struct mount *m = *state;
+	struct pfs_inodes_stat stat;
 
 	put(m, 1, "{}");
+	put(m, 3, "{}");
+	document(m, "3");
 	m->req.undeliverable = true;
 	assert_int_equal(ask(&m->req, lookup, PFS_INODE_ROOT, "1"), 0);
+	assert_int_equal(ask(&m->req, lookup, PFS_INODE_ROOT, "3"), 0);
+	pfs_inodes_stat(m->fs.inodes, &stat);
+	assert_int_equal(stat.referenced, 1); /* once, as the kernel knows */
 	assert_int_equal(ask(&m->req, mknod, PFS_INODE_ROOT, "2", S_IFREG | 0600, 0), 0);
 	assert_int_equal(ask(&m->req, lookup, PFS_CONTROL_DIR, "stats.json"), 0);
 	assert_int_equal(ask(&m->req, lookup, PFS_CONTROL_DIR, "points.ndjson"), 0);
