@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "storage/store.h"
+#include "storage/wire.h"
 
 #define LARGE (2 * PFS_MIB + 5) /* more than one piece, and than a socket holds */
 
@@ -34,7 +35,8 @@ static struct {
 	/* The daemon is told to end when so many calls of the store have been made. */
 	atomic_int calls_to_the_end;
 	atomic_int stop_fd;
-	atomic_bool roomy; /* connections hold all that is sent, whether it is taken or not */
+	atomic_bool no_memory; /* for a piece of a document */
+	atomic_bool roomy;     /* connections hold all that is sent, whether it is taken or not */
 } fake;
 
 static void count_call(void)
@@ -146,6 +148,11 @@ static size_t fake_put_many(struct pfs_store *store, struct pfs_put_item *items,
 
 /* ---- the system ---- */
 
+static uint8_t *fake_reserve(struct pfs_wire_out *out, size_t len)
+{
+	return fake.no_memory ? NULL : pfs_wire_reserve(out, len);
+}
+
 static int fake_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
 	errno = fake.peer_err;
@@ -207,7 +214,9 @@ static int fake_thread(pthread_t *thread, const pthread_attr_t *attr, void *(*fn
 #define pfs_read fake_read
 #define pfs_place(store, key, out) fake_place(store, key, out)
 #define pfs_list fake_list
+#define pfs_wire_reserve fake_reserve
 #include "fs/serve_export.c"
+#undef pfs_wire_reserve
 #undef pfs_place
 #undef pfs_list
 #undef pfs_read
@@ -483,6 +492,26 @@ static void documents_that_change_are_begun_again(void **state)
 	is_alive_and_well(f);
 }
 
+/* Proves: a document for which there is no memory ends its connection, whatever was asked for, and
+ * nothing looks like its end. */
+static void documents_need_memory(void **state)
+{
+	static const enum pfs_wire_type types[] = {PFS_WIRE_EXPORT_KEYS, PFS_WIRE_GET};
+	struct fixture *f = *state;
+
+	put(f, 1, 'x', LARGE);
+	for (size_t i = 0; i < pfs_array_len(types); i++) {
+		struct parts parts = {0};
+
+		fake.no_memory = true;
+		assert_true(request(f, types[i], 1, &parts, NULL) < 0);
+		assert_int_equal(parts.ended, 0);
+		assert_int_equal(parts.data, 0);
+		fake.no_memory = false;
+		is_alive_and_well(f);
+	}
+}
+
 static int import_three(struct fixture *f, uint32_t *done, uint32_t *refused, uint32_t *index,
 			int *status)
 {
@@ -666,6 +695,7 @@ int main(void)
 		TEST(long_work_that_fails_is_said),
 		TEST(long_work_ends_with_its_client),
 		TEST(documents_that_change_are_begun_again),
+		TEST(documents_need_memory),
 		TEST(refused_documents_are_named),
 		TEST(listings_that_fail_are_errors),
 		TEST(the_end_does_not_wait_for_answers),
