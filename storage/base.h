@@ -150,7 +150,8 @@ static inline size_t pfs_get_varint(const uint8_t *p, const uint8_t *end, uint64
 {
 	uint64_t out = 0;
 
-	for (size_t n = 0; n < PFS_VARINT_MAX && p + n < end; n++) {
+	/* The last byte that there may be ends it, or is too much. */
+	for (size_t n = 0; p + n < end; n++) {
 		if (n == PFS_VARINT_MAX - 1 && p[n] > 1)
 			return 0;
 		out |= (uint64_t)(p[n] & 0x7f) << (7 * n);

@@ -18,7 +18,8 @@ static int write_page(struct pfs_gather *g, struct pfs_page *page, const void *b
 {
 	int err = pfs_page_write(page, bytes, len, off);
 
-	g->failed = g->failed || err;
+	if (err)
+		g->failed = true;
 	return err;
 }
 

@@ -194,10 +194,10 @@ int pfs_current(struct pfs_store *store, uint32_t object, struct pfs_current *cu
 	struct pfs_page *page;
 	int err;
 
-	*current = (struct pfs_current){.word = object ? pfs_index_word(store->index, object) : 0};
+	*current = (struct pfs_current){.word = pfs_index_word(store->index, object)};
 	current->base_word = current->word;
 	/* It is going to be changed. */
-	err = object ? pfs_index_touch(store->index, object) : 0;
+	err = pfs_index_touch(store->index, object);
 	if (err)
 		return err;
 	v = pfs_word_is_version(current->word) ? pfs_word_to_version(current->word) : NULL;
@@ -354,10 +354,14 @@ static bool place_at_unused(struct pfs_store *store, struct pfs_change *change,
 {
 	const struct pfs_extent_at *unused = &change->current.unused;
 	struct pfs_version *v = change->version;
-	struct pfs_page *page = pfs_pager_find(store->pager, unused->page);
+	struct pfs_page *page;
 	uint64_t len;
 
-	if (!unused->page || !page || page->closed)
+	if (!unused->page)
+		return false;
+	/* What is given out of it keeps the page. */
+	page = pfs_pager_find(store->pager, unused->page);
+	if (page->closed)
 		return false;
 	len = pfs_pager_len(store->pager, page, need);
 	if (len > unused->len)

@@ -237,7 +237,7 @@ static void repoint(struct pfs_store *store, struct pfs_version *v, uint64_t wor
 	struct pfs_version *copy;
 	struct pfs_source now, former;
 
-	if (!newer || newer == v || newer->removed)
+	if (!newer)
 		return;
 	if (newer->held) {
 		if (newer->under == pfs_word_version(v))
@@ -273,7 +273,7 @@ static void repoint(struct pfs_store *store, struct pfs_version *v, uint64_t wor
  * gone. */
 static struct pfs_version *current_version(struct pfs_store *store, uint32_t object)
 {
-	uint64_t word = object ? pfs_index_word(store->index, object) : 0;
+	uint64_t word = pfs_index_word(store->index, object);
 	struct pfs_version *v = pfs_word_is_version(word) ? pfs_word_to_version(word) : NULL;
 
 	if (v && v->held)
@@ -310,7 +310,7 @@ static void settle_tail(struct pfs_store *store, struct pfs_version *v, bool is_
 /* Makes the pages what readers see. */
 static void flip_one(struct pfs_store *store, struct pfs_version *v)
 {
-	uint64_t word = v->object ? pfs_index_word(store->index, v->object) : 0;
+	uint64_t word = pfs_index_word(store->index, v->object);
 	uint64_t place = pfs_word_page(v->target.page, v->target.slot);
 	bool is_current = word == pfs_word_version(v);
 
@@ -323,7 +323,7 @@ static void flip_one(struct pfs_store *store, struct pfs_version *v)
 		return;
 	if (is_current) {
 		pfs_index_set_word(store->index, v->object, place);
-	} else if (v->object) {
+	} else {
 		repoint(store, v, word);
 		is_current = is_under_held(word, place);
 	}

@@ -94,7 +94,7 @@ void pfs_want_checkpoint(struct pfs_store *store, bool force)
 		return;
 	pthread_mutex_lock(&store->wake_lock);
 	__atomic_store_n(&store->checkpoint_wanted, true, __ATOMIC_RELEASE);
-	store->force_wanted = store->force_wanted || force;
+	store->force_wanted |= force;
 	pthread_cond_broadcast(&store->wake);
 	pthread_mutex_unlock(&store->wake_lock);
 }

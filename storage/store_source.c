@@ -449,8 +449,8 @@ ssize_t pfs_stage_read(struct pfs_store *store, struct pfs_stage *stage, uint64_
 int pfs_source_read(struct pfs_store *store, const struct pfs_source *source, uint64_t off,
 		    void *buf, size_t len)
 {
-	int err = -EUCLEAN;
 	ssize_t n;
+	int err;
 
 	if (len == 0)
 		return 0;
@@ -466,7 +466,7 @@ int pfs_source_read(struct pfs_store *store, const struct pfs_source *source, ui
 		return -EIO;
 	if (source->kind == PFS_SOURCE_RECORD)
 		err = read_record(store, source, off, buf, len);
-	else if (source->kind == PFS_SOURCE_CONTAINER)
+	else
 		err = read_container(store, source, off, buf, len);
 	return err == -EUCLEAN || err == -EIO ? source_damaged(store, source, err) : err;
 }

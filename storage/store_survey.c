@@ -82,7 +82,7 @@ static int sample(struct pfs_repacker *r, struct look *look, uint32_t number,
 		return err;
 	look->sampled += repacked.len;
 	look->gain += repacked.gain;
-	look->old_dict = look->old_dict || repacked.old_dict;
+	look->old_dict |= repacked.old_dict;
 	if (repacked.better)
 		pfs_packed_free(&repacked.packed);
 	return 0;

@@ -39,6 +39,26 @@ static uint32_t cookie_of(uint64_t i)
 	return (uint32_t)(i % 3 ? i / 2 + 1 : 0); /* some have none, others one for two */
 }
 
+static void *half_filled(void)
+{
+	struct tables *t = nothing();
+	struct pfs_key key;
+
+	for (; t->added < MANY / 2; t->added++) {
+		struct pfs_former *former;
+
+		key = key_of(t->added);
+		former = pfs_former_new(&key);
+		former->cookie = cookie_of(t->added);
+		pfs_overlay_add(&t->overlay, former);
+	}
+	for (; t->referenced < MANY / 2; t->referenced++)
+		assert_int_equal(pfs_pins_ref(&t->pins, (uint32_t)t->referenced % 7,
+					      (uint32_t)t->referenced),
+				 0);
+	return t;
+}
+
 static int fill(void *state)
 {
 	struct tables *t = state;
@@ -129,6 +149,9 @@ static void empty_pins(struct tables *t)
 		assert_int_equal(gone.len, i % 2 ? 0 : 10);
 		assert_false(pfs_pins_unref(&t->pins, i % 7, i, &gone));
 	}
+	assert_int_equal(pfs_pins_of_page(&t->pins, 0), 0);
+	pfs_pins_each_freed(&t->pins, count_freed, &each);
+	assert_int_equal(each, freed);
 	pfs_pins_trim(&t->pins);
 	assert_true(t->pins.size == 0 && t->pins.freed_bytes == 0);
 	assert_int_equal(pfs_pins_of_page(&t->pins, 0), 0);
@@ -169,10 +192,51 @@ static void tables_that_cannot_grow_go_on(void **state)
 {
 	static const struct scenario filling = {"tables are filled", nothing, fill,
 						expect_found,	     end,     NULL};
+	static const struct scenario going_on = {
+		"tables are filled further", half_filled, fill, expect_found, end, NULL};
 	const struct fault memory = {.kind = FAULT_MEMORY};
 
 	(void)state;
 	scenario_try(&filling, &memory, 1);
+	scenario_try(&going_on, &memory, 1);
+}
+
+/* Proves: keys of one tag are told apart, by their kind and by what is not in the tag. */
+static void keys_of_one_tag_are_apart(void **state)
+{
+	static const char *const uuids[] = {"01234567-89ab-cdef-0123-456789000001",
+					    "01234567-89ab-cdef-0123-456789000002"};
+	struct pfs_overlay overlay = {0};
+	struct pfs_key keys[4];
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(pfs_key_parse(&keys[i], uuids[i], strlen(uuids[i])), 0);
+	keys[2] = pfs_key_num(pfs_key_tag(&keys[0]));
+	assert_int_equal(pfs_key_parse(&keys[3], ".swp", 4), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		struct pfs_former *former = pfs_former_new(&keys[i]);
+
+		assert_null(pfs_overlay_find(&overlay, &keys[i]));
+		pfs_overlay_add(&overlay, former);
+		for (unsigned k = 0; k < 4; k++) {
+			struct pfs_key found;
+
+			former = pfs_overlay_find(&overlay, &keys[k]);
+			assert_int_equal(former != NULL, k <= i);
+			if (!former)
+				continue;
+			pfs_former_key(former, &found);
+			assert_true(pfs_key_equal(&found, &keys[k]));
+		}
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		struct pfs_former *former = pfs_overlay_find(&overlay, &keys[i]);
+
+		pfs_overlay_remove(&overlay, former);
+		free(former);
+	}
+	pfs_overlay_free(&overlay);
 }
 
 /* ---- records ---- */
@@ -249,6 +313,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tables_that_cannot_grow_go_on),
+		cmocka_unit_test(keys_of_one_tag_are_apart),
 		cmocka_unit_test(records_need_memory),
 	};
 

@@ -120,6 +120,7 @@ static void packing_as_long_as_the_document_is_refused(void **state)
 static void packing_respects_its_room(void **state)
 {
 	uint8_t raw[1000], packed[1000 + CANARY_LEN];
+	struct pfs_codec_hc *hc;
 	size_t need;
 
 	(void)state;
@@ -127,6 +128,13 @@ static void packing_respects_its_room(void **state)
 	fill_random(raw + 500, 300, 2);
 	need = pfs_codec_pack(packed, 1000, raw, sizeof(raw), NULL);
 	assert_in_range(need, 300, 999);
+	assert_int_equal(pfs_codec_pack(packed, 1000, raw, (size_t)PFS_GIB + 1, NULL), 0);
+	assert_int_equal(pfs_codec_hc_new(&hc), 0);
+	assert_true(pfs_codec_pack_hc(hc, packed, 1000, raw, sizeof(raw), NULL) > 0);
+	assert_int_equal(pfs_codec_pack_hc(hc, packed, 0, raw, sizeof(raw), NULL), 0);
+	assert_int_equal(pfs_codec_pack_hc(hc, packed, 1000, raw, 1, NULL), 0);
+	assert_int_equal(pfs_codec_pack_hc(hc, packed, 1000, raw, (size_t)PFS_GIB + 1, NULL), 0);
+	pfs_codec_hc_free(hc);
 	for (size_t cap = 0; cap < 1000; cap++) {
 		size_t n;
 

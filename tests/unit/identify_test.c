@@ -426,6 +426,20 @@ static void what_a_damaged_patch_says(void **state)
 				assert_true(!exact && pfs_key_equal(&keys[0], &key));
 		}
 	}
+	/* What is nothing yet is something; the padding of the key is; an odd length. */
+	for (unsigned wrong = 0; wrong < 4; wrong++) {
+		size_t len = patch_of(record, 77, 2000, 0);
+		struct pfs_record_disk *head = (struct pfs_record_disk *)record;
+		bool exact;
+
+		memset(record + PFS_RECORD_HEADER_LEN, 0xa5, 8);
+		if (wrong == 1)
+			memset(head->zero, 0xff, sizeof(head->zero));
+		if (wrong == 2)
+			record[PFS_RECORD_HEADER_LEN + sizeof(struct pfs_patch_disk) + 10] = 0xff;
+		assert_int_equal(salvage(record, wrong == 3 ? len - 4 : len, 500, keys, &exact),
+				 wrong ? 0 : 1);
+	}
 	free(record);
 }
 

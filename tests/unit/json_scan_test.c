@@ -275,6 +275,12 @@ static void strings_are_decoded(void **state)
 	assert_int_equal(pfs_json_string_decode(slice("\"\\ud83d\""), text, sizeof(text)), -1);
 	assert_int_equal(pfs_json_string_decode(slice("\"\\ud83dxxxxxx\""), text, sizeof(text)),
 			 -1);
+	assert_int_equal(pfs_json_string_decode(slice("\"\\ud83d\\xxxxx\""), text, sizeof(text)),
+			 -1);
+	assert_int_equal(pfs_json_string_decode(slice("\"\\ud83d\\ue000\""), text, sizeof(text)),
+			 -1);
+	assert_false(pfs_json_string_is(slice("\"\\ud83d\""), "id"));
+	assert_false(pfs_json_string_is(slice("\"i\\u0065\""), "id"));
 	assert_int_equal(pfs_json_string_decode(slice("\"\\ud83d\\u0041\""), text, sizeof(text)),
 			 -1);
 	assert_int_equal(pfs_json_string_decode(slice("\"\\ude00\\ud83d\""), text, sizeof(text)),

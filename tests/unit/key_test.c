@@ -97,6 +97,7 @@ static void other_spellings_of_ids_are_refused(void **state)
 		"100000000000000000000000000000",
 		"550E8400-E29B-41D4-A716-446655440000",
 		"550e8400-e29b-41d4-a716-44665544000A",
+		"550e8400-e29b-41d4-a716-44665544000F",
 		"550e8400e29b41d4a716446655440000",
 		"550E8400E29B41D4A716446655440000",
 		"12345678123412341234123456789012",
@@ -123,6 +124,7 @@ static void other_names_are_scratch_names(void **state)
 {
 	static const char *const names[] = {
 		"sedXXXXXX",
+		"550e8400-e29b-41d4-a716-44665544000G",
 		".42.swp",
 		"42~",
 		".42.Xb3k9a",

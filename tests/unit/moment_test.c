@@ -39,6 +39,8 @@ static struct {
 	struct pfs_store *store;
 	uint32_t object;
 	bool cut_before_lock, put_after_checkpoint, grow_after_packing;
+	bool over_and_over; /* cut, and made longer again */
+	uint64_t size;
 } moment;
 
 static int pack_then(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
@@ -61,7 +63,10 @@ static void before_lock(const pthread_mutex_t *mutex)
 	if (!moment.cut_before_lock)
 		return;
 	moment.cut_before_lock = false;
+	if (moment.over_and_over)
+		attr.size = moment.size = moment.size == HALF ? WHOLE : HALF;
 	assert_int_equal(pfs_setattr(moment.store, moment.object, PFS_ATTR_SIZE, &attr, NULL), 0);
+	moment.cut_before_lock = moment.over_and_over;
 }
 
 static void after_unlock(const pthread_mutex_t *mutex)
@@ -115,6 +120,36 @@ static void a_read_is_of_one_length(void **state)
 	assert_int_equal(have[0], want[HALF - 1]);
 	free(want);
 	free(have);
+	end(sim);
+}
+
+/* Proves: a whole document that gets another length while it is got is got again; one that gets
+ * another one each time is not to be had. */
+static void a_document_is_of_one_length(void **state)
+{
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_sim *sim;
+	size_t len;
+	void *got;
+
+	(void)state;
+	begin(&sim);
+	put_document(moment.store, &key, WHOLE, 1);
+	assert_int_equal(pfs_lookup(moment.store, &key, &moment.object, NULL), 0);
+	assert_int_equal(pfs_write(moment.store, moment.object, 10, "abc", 3, 5), 0);
+	moment.cut_before_lock = true;
+	assert_int_equal(pfs_get(moment.store, &key, &got, &len, NULL), 0);
+	assert_false(moment.cut_before_lock);
+	assert_int_equal(len, HALF);
+	free(got);
+	moment.size = HALF;
+	moment.over_and_over = moment.cut_before_lock = true;
+	assert_int_equal(pfs_get(moment.store, &key, &got, &len, NULL), -EAGAIN);
+	moment.over_and_over = moment.cut_before_lock = false;
+	assert_true(got == NULL && len == 0);
+	assert_int_equal(pfs_get(moment.store, &key, &got, &len, NULL), 0);
+	assert_int_equal(len, moment.size);
+	free(got);
 	end(sim);
 }
 
@@ -234,6 +269,7 @@ static int no_room_in_pages(void *arg, const struct pfs_sim_step *step)
 static void a_failed_snapshot_is_not_written_to(void **state)
 {
 	struct pfs_key key = pfs_key_num(1);
+	struct pfs_check_result checked;
 	struct pfs_snapshot *snapshot;
 	struct pfs_sim *sim;
 	unsigned taken = 0;
@@ -254,6 +290,9 @@ static void a_failed_snapshot_is_not_written_to(void **state)
 		taken++;
 	}
 	assert_int_equal(taken, 1);
+	/* What is in the pages in part can't be counted. */
+	assert_int_equal(pfs_store_check(moment.store, NULL, NULL, NULL, NULL, &checked), 0);
+	assert_int_equal(checked.findings, 0);
 	assert_int_equal(pfs_store_checkpoint(moment.store), 0);
 	assert_int_equal(pfs_snapshot_open(moment.store, &snapshot), 0);
 	pfs_snapshot_close(snapshot);
@@ -264,6 +303,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_read_is_of_one_length),
+		cmocka_unit_test(a_document_is_of_one_length),
 		cmocka_unit_test(what_grows_meanwhile_stays),
 		cmocka_unit_test(damage_before_it_is_shown),
 		cmocka_unit_test(a_failed_snapshot_is_not_written_to),

@@ -89,6 +89,7 @@ static void disks_that_tell_nothing(void **state)
 	struct pfs_page_stat *pages;
 	struct pfs_store *store;
 	struct pfs_page *page;
+	char text[8192];
 	size_t count;
 
 	(void)state;
@@ -118,6 +119,12 @@ static void disks_that_tell_nothing(void **state)
 	page->file->ops = store->dir->ops = usual;
 	assert_int_equal(pfs_store_stat(store, &stat), 0);
 	assert_int_equal(stat.points, 100);
+	/* Without room the length is told all the same. */
+	memset(text, 'x', sizeof(text));
+	assert_int_equal(pfs_store_stat_json(text, 10, &stat),
+			 pfs_store_stat_json(text + 20, sizeof(text) - 20, &stat));
+	assert_true(text[9] == '\0' && text[10] == 'x');
+	assert_memory_equal(text, text + 20, 9);
 	assert_int_equal(pfs_store_close(store), 0);
 	expect_healthy(sim);
 	pfs_sim_free(sim);

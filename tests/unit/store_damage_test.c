@@ -192,6 +192,13 @@ static void checks_count_the_space_again(void **state)
 	free(found);
 	assert_int_equal(pfs_store_check(store, NULL, NULL, NULL, NULL, &result), 0);
 	assert_true(result.findings >= 1);
+	/* Of a page whose space could not be noted nothing is said. */
+	pfs_pager_find(store->pager, place.page)->inexact = true;
+	found = check_open(store);
+	for (size_t i = 0; i < found->count; i++)
+		assert_string_not_equal(found->at[i].where, page_name(place.page));
+	free(found);
+	pfs_pager_find(store->pager, place.page)->inexact = false;
 	expect_others(store, 3);
 	end(store, sim);
 }
@@ -211,6 +218,8 @@ static void checks_count_what_is_open_without_a_name(void **state)
 		uint32_t object;
 
 		assert_int_equal(pfs_remove(store, &key, &object), 0);
+		assert_int_equal(pfs_object_key(store, object, &key), -ENOENT);
+		assert_int_equal(pfs_tidy(store, object), -EALREADY);
 		assert_int_equal(pfs_store_checkpoint(store), 0);
 		if (i == 3)
 			assert_int_equal(pfs_setattr(store, object, PFS_ATTR_SIZE, &cut, NULL), 0);
@@ -218,7 +227,13 @@ static void checks_count_what_is_open_without_a_name(void **state)
 		print_found(found);
 		assert_int_equal(found->count, 0);
 		free(found);
+		assert_int_equal(pfs_sync(store), 0);
+		pfs_release(store, object);
 	}
+	/* Who has a name keeps it, and nobody is nobody. */
+	pfs_release(store, object_of(store, 5));
+	pfs_release(store, 99999);
+	assert_true(is_whole(store, 5));
 	end(store, sim);
 }
 
@@ -502,6 +517,7 @@ static void containers_that_make_no_sense(void **state)
 		struct pfs_sim *sim;
 		struct pfs_store *store = ten_documents(&sim);
 		uint32_t object = object_of(store, f->victim);
+		struct pfs_attr attr = {.mode = 0604};
 		struct pfs_compact_result packed;
 		struct pfs_key key;
 		uint8_t byte;
@@ -510,6 +526,12 @@ static void containers_that_make_no_sense(void **state)
 		if (f->nameless) {
 			assert_int_equal(pfs_object_key(store, object, &key), -EIO);
 			assert_int_equal(pfs_read(store, object, 1, &byte, 1), 1);
+			/* A change would be under a name that it may not have. */
+			assert_int_equal(pfs_write(store, object, 1, "abc", 3, 5), -EIO);
+			assert_int_equal(pfs_setattr(store, object, PFS_ATTR_MODE, &attr, NULL),
+					 -EIO);
+			assert_int_equal(pfs_setattr(store, object, PFS_ATTR_SIZE, &attr, NULL),
+					 -EIO);
 		} else {
 			assert_int_equal(pfs_read(store, object, 1, &byte, 1), -EIO);
 		}
@@ -519,6 +541,42 @@ static void containers_that_make_no_sense(void **state)
 		assert_int_equal(pfs_store_compact(store, NULL, NULL, NULL, &packed), 0);
 		assert_int_equal(get_error(store, f->victim), -EIO);
 		expect_others(store, f->victim);
+		end(store, sim);
+	}
+}
+
+/* Proves: a table of blocks that says what can't be leads nowhere: to an error, for each block that
+ * it concerns. */
+static void tables_that_make_no_sense(void **state)
+{
+	/* Where the first block ends, and the second. */
+	static const uint32_t ends[][2] = {{UINT32_MAX, UINT32_MAX},
+					   {PFS_BLOCK_LEN + 1, PFS_BLOCK_LEN + 2},
+					   {PFS_BLOCK_LEN, PFS_BLOCK_LEN - 1},
+					   {0, LARGE}};
+	uint8_t byte;
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(ends); i++) {
+		struct pfs_sim *sim;
+		struct pfs_store *store = ten_documents(&sim);
+		struct pfs_place place = place_in(store, 7);
+		uint32_t object = object_of(store, 7);
+		uint64_t table = place.offset + place.container_len - LARGE -
+				 2 * (uint64_t)PFS_BLOCK_ENTRY_LEN;
+
+		for (unsigned block = 0; block < 2; block++) {
+			uint8_t end_at[4];
+
+			pfs_put_le32(end_at, ends[i][block]);
+			write_at(sim, page_name(place.page),
+				 table + block * (uint64_t)PFS_BLOCK_ENTRY_LEN, end_at, 4);
+		}
+		assert_int_equal(pfs_read(store, object, LARGE - 1, &byte, 1), -EIO);
+		/* That of the first may be right. */
+		assert_int_equal(pfs_read(store, object, 0, &byte, 1),
+				 ends[i][0] == PFS_BLOCK_LEN ? 1 : -EIO);
+		expect_others(store, 7);
 		end(store, sim);
 	}
 }
@@ -658,6 +716,10 @@ static void files_may_end_too_early(void **state)
 	assert_int_equal(
 		pfs_store_create(where, &(struct pfs_create_options){.page_size = PFS_MIB}, NULL),
 		0);
+	assert_int_equal(pfs_store_create(where, NULL, NULL), -EEXIST);
+	/* With threads, and messages where they go by themselves. */
+	assert_int_equal(pfs_store_open(&store, where, NULL, NULL), 0);
+	assert_int_equal(pfs_store_close(store), 0);
 	store = open_files(where);
 	put_document(store, &key, FOUR_BLOCKS, 1);
 	put_document(store, &other, SMALL, 1);
@@ -699,6 +761,7 @@ int main(void)
 		cmocka_unit_test(snapshots_show_damage_as_such),
 		cmocka_unit_test(nothing_is_put_beside_what_may_be_there),
 		cmocka_unit_test(containers_that_make_no_sense),
+		cmocka_unit_test(tables_that_make_no_sense),
 		cmocka_unit_test(what_is_shown_can_be_lost),
 		cmocka_unit_test(another_container_is_not_shown),
 		cmocka_unit_test(lost_pages_are_errors),

@@ -288,6 +288,8 @@ static void directories_of_others_are_left_alone(void **state)
 	assert_int_equal(pfs_store_create(STORE, &options, NULL), -ENOTEMPTY);
 	assert_int_equal(pfs_sim_steps(sim), steps);
 	remove_file(sim, "holiday.jpg");
+	/* What a creation that was cut off has left. */
+	make_file(sim, PFS_SUPER_NAME ".tmp");
 	assert_int_equal(pfs_store_create(STORE, &options, NULL), 0);
 	pfs_sim_free(sim);
 }
@@ -319,6 +321,28 @@ static int try_read_only(struct pfs_sim *sim, struct pfs_store **store)
 		.read_only = true, .defaults = &defaults, .io = pfs_sim_io(sim), .logger = quiet};
 
 	return pfs_store_open(store, STORE, &options, NULL);
+}
+
+static int fail_open(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return step->kind == PFS_SIM_OPEN && !step->name[0] ? -EMFILE : 0;
+}
+
+/* Proves: a directory that can't be opened for a reason of its own is refused with that. */
+static void the_reason_is_the_systems(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_open_options options = {.manual = true, .io = pfs_sim_io(sim), .logger = quiet};
+	struct pfs_reason reason;
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(sim, 0, 0);
+	pfs_sim_on_look(sim, fail_open, NULL);
+	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), -EMFILE);
+	assert_non_null(strstr(reason.text, strerror(EMFILE)));
+	pfs_sim_free(sim);
 }
 
 /* Proves: a store with features that only a reader may leave out of account is read and not
@@ -437,6 +461,7 @@ static void stores_for_reading_have_snapshots(void **state)
 	uint64_t steps;
 	size_t len;
 	void *got;
+	int err;
 
 	(void)state;
 	assert_int_equal(pfs_store_close(store), 0);
@@ -452,6 +477,8 @@ static void stores_for_reading_have_snapshots(void **state)
 	pfs_snapshot_close(snapshot);
 	pfs_snapshot_close(NULL);
 	assert_int_equal(pfs_put(store, &key, "x", 1, NULL, 0, NULL), -EROFS);
+	assert_int_equal(pfs_put_many(store, &(struct pfs_put_item){.key = key}, 1, &err), 0);
+	assert_int_equal(err, -EROFS);
 	key = pfs_key_num(1000);
 	assert_int_equal(pfs_create(store, &key, &attr, NULL), -EROFS);
 	assert_int_equal(pfs_sim_steps(sim), steps);
@@ -475,10 +502,107 @@ static void nothing_is_changed_by_nothing(void **state)
 	assert_int_equal(pfs_setattr(store, object, 0, &attr, &out), 0);
 	assert_true(out.size == 2000 && out.mode == 0644);
 	pfs_put_abort(NULL);
+	/* Whose fault it is that it can't be put. */
+	assert_true(pfs_put_is_own_fault(-EFBIG) && pfs_put_is_own_fault(-EINVAL) &&
+		    pfs_put_is_own_fault(-ENAMETOOLONG) && !pfs_put_is_own_fault(-ENOSPC));
 	pthread_mutex_lock(&store->commit);
 	assert_int_equal(pfs_tidy(store, object), -EAGAIN);
 	pthread_mutex_unlock(&store->commit);
 	assert_int_equal(pfs_store_sequence(store), sequence);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a number that is nobody's is no object, whatever is asked of it. */
+static void numbers_of_nobody(void **state)
+{
+	struct pfs_attr attr = {.mode = 0600};
+	struct pfs_store *store;
+	struct pfs_sim *sim = filled(&store);
+	struct pfs_key key;
+
+	(void)state;
+	for (uint32_t object = 0; object < 100000; object = object * 2 + 2047) {
+		uint8_t byte;
+
+		if (pfs_object_key(store, object, &key) == 0)
+			continue;
+		assert_int_equal(pfs_object_key(store, object, &key), -ENOENT);
+		assert_int_equal(pfs_getattr(store, object, &attr), -ENOENT);
+		assert_int_equal(pfs_read(store, object, 0, &byte, 1), -ENOENT);
+		assert_int_equal(pfs_write(store, object, 0, "x", 1, 5), -ENOENT);
+		assert_int_equal(pfs_zero(store, object, 0, 1, 5), -ENOENT);
+		assert_int_equal(pfs_setattr(store, object, PFS_ATTR_MODE, &attr, NULL), -ENOENT);
+		assert_int_equal(pfs_sync_object(store, object), -ENOENT);
+		assert_int_equal(pfs_tidy(store, object), -EALREADY);
+		pfs_release(store, object);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(sim);
+	pfs_sim_free(sim);
+}
+
+/* Proves: what is only held is in no snapshot, neither counted nor shown: documents that nobody has
+ * written to yet, truncations, what is put in pieces; nor are keys that name nothing. */
+static void what_is_held_is_in_no_snapshot(void **state)
+{
+	const struct pfs_key none = {.kind = PFS_KEY_NONE};
+	struct pfs_key point = pfs_key_num(1000), scratch = key_named(".swp"), cut = pfs_key_num(5);
+	struct pfs_attr attr = {.mode = 0600, .size = 0};
+	struct pfs_snapshot_info info;
+	struct pfs_snapshot *snapshot;
+	struct pfs_store *store;
+	struct pfs_sim *sim = filled(&store);
+	struct pfs_put *put;
+	uint32_t object;
+	uint8_t byte;
+	size_t len;
+	void *got;
+
+	(void)state;
+	assert_int_equal(pfs_create(store, &point, &attr, NULL), 0);
+	assert_int_equal(pfs_create(store, &scratch, &attr, NULL), 0);
+	assert_int_equal(pfs_put_begin(store, &put), 0);
+	assert_int_equal(pfs_lookup(store, &cut, &object, NULL), 0);
+	assert_int_equal(pfs_setattr(store, object, PFS_ATTR_SIZE, &attr, NULL), 0);
+	assert_int_equal(pfs_snapshot_open(store, &snapshot), 0);
+	pfs_snapshot_info(snapshot, &info);
+	assert_true(info.points == 100 && info.scratch == 0);
+	assert_int_equal(pfs_snapshot_lookup(snapshot, &point, NULL), -ENOENT);
+	assert_int_equal(pfs_snapshot_lookup(snapshot, &scratch, NULL), -ENOENT);
+	assert_int_equal(pfs_snapshot_lookup(snapshot, &none, NULL), -ENOENT);
+	assert_int_equal(pfs_snapshot_read(snapshot, &none, 0, &byte, 1), -ENOENT);
+	assert_int_equal(pfs_snapshot_get(snapshot, &none, &got, &len, NULL), -ENOENT);
+	assert_int_equal(pfs_snapshot_lookup(snapshot, &cut, NULL), 0);
+	assert_int_equal(pfs_snapshot_get(snapshot, &cut, &got, &len, NULL), 0);
+	assert_int_equal(len, 2000);
+	free(got);
+	/* What nobody will find needs no record. */
+	assert_int_equal(pfs_sync(store), 0);
+	pfs_put_abort(put);
+	assert_int_equal(pfs_snapshot_lookup(snapshot, &point, NULL), -ENOENT);
+	assert_int_equal(pfs_lookup(store, &point, NULL, NULL), 0);
+	pfs_snapshot_close(snapshot);
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(sim);
+	pfs_sim_free(sim);
+}
+
+/* Proves: zeros over the whole of a document take nothing of what it was. */
+static void zeros_over_all(void **state)
+{
+	struct pfs_key key = pfs_key_num(5);
+	struct pfs_store *store;
+	struct pfs_sim *sim = filled(&store);
+	uint32_t object;
+	uint8_t have[2000];
+
+	(void)state;
+	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	assert_int_equal(pfs_zero(store, object, 0, 5000, 5), 0);
+	assert_int_equal(pfs_read(store, object, 0, have, sizeof(have)), sizeof(have));
+	assert_true(pfs_is_zero(have, sizeof(have)));
+	assert_int_equal(pfs_read(store, object, 2000, have, 1), 0);
 	assert_int_equal(pfs_store_close(store), 0);
 	pfs_sim_free(sim);
 }
@@ -528,7 +652,10 @@ static void packing_is_refused_when_it_can_not_be(void **state)
 	struct pfs_check_result checked;
 	struct pfs_store *store;
 	struct pfs_sim *sim = filled(&store);
+	struct pfs_put_item items[2] = {{.key = pfs_key_num(1), .data = "1", .len = 1},
+					{.key = pfs_key_num(2), .data = "2", .len = 1}};
 	const bool stop = true;
+	int err;
 
 	(void)state;
 	change_all(store);
@@ -541,6 +668,8 @@ static void packing_is_refused_when_it_can_not_be(void **state)
 	store->failed = true;
 	assert_int_equal(pfs_store_compact(store, NULL, NULL, NULL, &result), -EROFS);
 	assert_int_equal(pfs_store_compact_step(store, true), -EROFS);
+	assert_int_equal(pfs_put_many(store, items, 2, &err), 0);
+	assert_int_equal(err, -EROFS);
 	store->compaction.victim = 1;
 	assert_int_equal(pfs_compact_victim_step(store, true), -EROFS);
 	assert_int_equal(store->compaction.victim, 0);
@@ -700,11 +829,15 @@ int main(void)
 		cmocka_unit_test(stores_that_others_hold_are_busy),
 		cmocka_unit_test(stores_need_names_of_their_own),
 		cmocka_unit_test(directories_of_others_are_left_alone),
+		cmocka_unit_test(the_reason_is_the_systems),
 		cmocka_unit_test(features_that_readers_need_not_know),
 		cmocka_unit_test(superblocks_of_the_past_are_refused),
 		cmocka_unit_test(numbers_that_run_out_are_not_given_again),
 		cmocka_unit_test(stores_for_reading_have_snapshots),
 		cmocka_unit_test(nothing_is_changed_by_nothing),
+		cmocka_unit_test(numbers_of_nobody),
+		cmocka_unit_test(what_is_held_is_in_no_snapshot),
+		cmocka_unit_test(zeros_over_all),
 		cmocka_unit_test(pinned_bytes_are_said_of_each_page),
 		cmocka_unit_test(packing_is_refused_when_it_can_not_be),
 		cmocka_unit_test(writers_wait_for_room_in_the_journal),

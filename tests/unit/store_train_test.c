@@ -699,8 +699,9 @@ static void too_little_makes_none(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
 	struct pfs_store *store;
-	size_t lens[] = {4, 4};
-	uint8_t dict[4096];
+	struct pfs_train_result result;
+	size_t lens[] = {4, 4}, tiny[100];
+	uint8_t dict[4096] = {0};
 
 	(void)state;
 	if (pfs_train_version())
@@ -708,6 +709,13 @@ static void too_little_makes_none(void **state)
 				 -ENODATA);
 	create_store(sim, 0, 0);
 	store = open_store(sim);
+	if (pfs_train_version()) {
+		for (size_t i = 0; i < pfs_array_len(tiny); i++)
+			tiny[i] = 4;
+		assert_int_equal(pfs_train_from(store, "fewbytes", tiny, 1, &result), -ENODATA);
+		assert_int_equal(pfs_train_from(store, dict, tiny, pfs_array_len(tiny), &result),
+				 -ENODATA);
+	}
 	store->failed = true;
 	pfs_training_run(store);
 	assert_int_equal(store->dicts->count, 0);

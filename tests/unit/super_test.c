@@ -197,6 +197,10 @@ static void unknown_formats_are_refused(void **state)
 		{offsetof(struct pfs_super_disk, open_epoch), PFS_EPOCH_MAX, 8, 0},
 		{offsetof(struct pfs_super_disk, open_epoch), PFS_EPOCH_MAX + 1, 8, -EUCLEAN},
 		{offsetof(struct pfs_super_disk, clean_epoch), PFS_EPOCH_MAX, 8, -EUCLEAN},
+		{offsetof(struct pfs_super_disk, page_highest), PFS_PAGE_NUMBER_MAX, 4, 0},
+		{offsetof(struct pfs_super_disk, page_highest), PFS_PAGE_NUMBER_MAX + 1, 4,
+		 -EUCLEAN},
+		{offsetof(struct pfs_super_disk, page_count), 8, 4, -EUCLEAN},
 		{offsetof(struct pfs_super_disk, journal_epoch), PFS_EPOCH_MAX, 8, -EUCLEAN},
 	};
 
@@ -218,6 +222,22 @@ static void unknown_formats_are_refused(void **state)
 		dir->ops->close_dir(dir);
 		pfs_sim_free(sim);
 	}
+}
+
+/* Proves: the one page by which two sets differ is told, if it can be one of the first. */
+static void the_page_that_differs_is_told(void **state)
+{
+	struct pfs_page_set set = {.highest = 9}, other;
+
+	(void)state;
+	pfs_page_set_add(&set, 3);
+	pfs_page_set_add(&set, 9);
+	other = set;
+	pfs_page_set_remove(&other, 3);
+	assert_int_equal(pfs_page_set_difference(&set, &other), 3);
+	pfs_page_set_add(&other, 3);
+	pfs_page_set_add(&other, 10);
+	assert_int_equal(pfs_page_set_difference(&set, &other), 0);
 }
 
 struct cutting {
@@ -373,6 +393,7 @@ int main(void)
 		cmocka_unit_test(one_valid_copy_is_enough),
 		cmocka_unit_test(the_newer_copy_holds),
 		cmocka_unit_test(unknown_formats_are_refused),
+		cmocka_unit_test(the_page_that_differs_is_told),
 		cmocka_unit_test(power_cuts_leave_old_or_new),
 		cmocka_unit_test(failed_syncs_are_reported),
 		cmocka_unit_test(spoilt_sectors_leave_a_copy),
