@@ -103,8 +103,7 @@ int pfs_check_body(struct pfs_check *check, struct pfs_check_reader *reader, uin
 	int err;
 
 	if (c->dict) {
-		if (c->dict > check->dict_named)
-			check->dict_named = c->dict;
+		check->dict_named = (uint32_t)pfs_max_u64(check->dict_named, c->dict);
 		dict = pfs_check_find_dict(check, c->dict);
 		value->why = !(c->flags & PFS_CONTAINER_LZ4) ? "it makes no use of its dictionary"
 			     : !dict	    ? "it needs a dictionary that is not there"

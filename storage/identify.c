@@ -46,7 +46,8 @@ static bool load(struct pfs_identify *by, const struct pfs_slot *slot)
  * tag, header, body or checksum is wrong. */
 static enum pfs_identity search_sum(struct pfs_identify *by, struct pfs_identified *out)
 {
-	enum { TAG_AT = 1, SEED_LEN = 17, CRC_LEN = 4 }; /* of what is summed before the flags */
+	/* Of what is summed before the flags; of the tag the bits. */
+	enum { SEED_LEN = 17, CRC_LEN = 4, TAG_BEGIN = 8, TAG_END = TAG_BEGIN + 64 };
 	struct pfs_slot *slot = &out->decoded;
 	struct pfs_container_base base = {slot->kind, slot->tag, by->base_seq, by->base_mtime};
 	size_t have = container_have(slot), covered;
@@ -68,9 +69,8 @@ static enum pfs_identity search_sum(struct pfs_identify *by, struct pfs_identifi
 		bit = (unsigned)__builtin_ctz(difference);
 	else
 		bit = pfs_crc32c_wrong_bit(difference, SEED_LEN + covered);
-	if (!pfs_is_pow2(difference) && bit != UINT64_MAX && bit >= 8 * TAG_AT &&
-	    bit < 8 * (TAG_AT + 8)) {
-		slot->tag ^= UINT64_C(1) << (bit - 8 * TAG_AT);
+	if (!pfs_is_pow2(difference) && bit >= TAG_BEGIN && bit < TAG_END) {
+		slot->tag ^= UINT64_C(1) << (bit - TAG_BEGIN);
 		pfs_put_le64(out->slot.tag.b, slot->tag);
 		return pfs_container_key(&out->key, &c, slot->kind, slot->tag) == 0
 			       ? PFS_IDENTITY_SLOT

@@ -46,8 +46,8 @@ static bool may_be_shown(struct pfs_log_limit *limit, unsigned *hidden)
 
 	*hidden = 0;
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	if (begun == 0 || now.tv_sec - begun >= PFS_LOG_BURST_S) {
-		__atomic_store_n(&limit->begun_s, now.tv_sec ? now.tv_sec : 1, __ATOMIC_RELAXED);
+	if (now.tv_sec - begun >= PFS_LOG_BURST_S) {
+		__atomic_store_n(&limit->begun_s, now.tv_sec, __ATOMIC_RELAXED);
 		__atomic_store_n(&limit->shown, 0, __ATOMIC_RELAXED);
 		*hidden = __atomic_exchange_n(&limit->hidden, 0, __ATOMIC_RELAXED);
 	}

@@ -12,6 +12,8 @@
 #define UNREAD_MAX 64	/* ranges of a part that a line names */
 #define HEAD_MAX 16384	/* of a line, before its bytes */
 
+static const char line_end[] = "\"}\n"; /* behind them */
+
 /* ---- text ---- */
 
 struct line {
@@ -140,7 +142,7 @@ static int open_file(struct pfs_quarantine *q)
 	int err;
 
 	q->bytes = malloc(PFS_QUARANTINE_PART);
-	q->line = malloc(HEAD_MAX + pfs_base64_encoded_len(PFS_QUARANTINE_PART) + 4);
+	q->line = malloc(HEAD_MAX + pfs_base64_encoded_len(PFS_QUARANTINE_PART) + sizeof(line_end));
 	if (!q->bytes || !q->line)
 		return -ENOMEM;
 	err = q->dir->ops->open(q->dir, PFS_QUARANTINE_NAME, PFS_IO_WRITE | PFS_IO_CREATE,
@@ -173,8 +175,8 @@ static int add_part(struct pfs_quarantine *q, const struct pfs_kept *kept, struc
 	add(&line, ",\"bytes\":\"");
 	pfs_base64_encode(line.at + line.len, q->bytes, len);
 	line.len += pfs_base64_encoded_len(len);
-	memcpy(line.at + line.len, "\"}\n", 3);
-	line.len += 3;
+	memcpy(line.at + line.len, line_end, sizeof(line_end) - 1);
+	line.len += sizeof(line_end) - 1;
 	err = q->file->ops->write(q->file, line.at, line.len, q->end);
 	if (!err)
 		q->end += line.len;

@@ -204,13 +204,12 @@ static bool is_whole_now(const struct source *s, const struct pfs_slot_disk *dis
 			 const struct pfs_repair_item *item)
 {
 	struct pfs_check *check = &s->repair->check;
-	uint64_t floor = check->clean ? s->page->header.floor : 0;
 	struct pfs_check_reader reader;
 	struct pfs_check_value value;
 	struct pfs_slot slot;
 	bool whole;
 
-	if (!decode(s, disk, &slot) || slot.off < floor)
+	if (!decode(s, disk, &slot) || (check->clean && slot.off < s->page->header.floor))
 		return false;
 	if (item->fault.kind == PFS_FAULT_SLOT)
 		return true; /* the next round looks at its container */

@@ -322,8 +322,8 @@ int pfs_repair_write_super(struct pfs_repair *repair)
 	int err;
 
 	repair->super.pages = (struct pfs_page_set){0};
-	if (repair->check.dict_named > repair->super.dict_highest)
-		repair->super.dict_highest = repair->check.dict_named;
+	repair->super.dict_highest =
+		(uint32_t)pfs_max_u64(repair->super.dict_highest, repair->check.dict_named);
 	err = repair->dir->ops->list(repair->dir, count_page, repair);
 	return err ? err : pfs_super_write(repair->dir, &repair->super);
 }

@@ -43,7 +43,7 @@ static inline uint64_t roll(struct world *w, uint64_t n)
 	return pfs_mix64(w->random) % n;
 }
 
-static inline void open_pager_as(struct world *w, bool read_only)
+static inline int try_open_pager(struct world *w, bool read_only, const struct pfs_logger *logger)
 {
 	struct pfs_pager_options options = {
 		.dir = w->dir,
@@ -52,10 +52,15 @@ static inline void open_pager_as(struct world *w, bool read_only)
 		.min_value_size = w->min_value_size,
 		.read_only = read_only,
 		.pages = w->set,
-		.logger = &quiet,
+		.logger = logger,
 	};
 
-	assert_int_equal(pfs_pager_open(&w->pager, &options, &w->damaged), 0);
+	return pfs_pager_open(&w->pager, &options, &w->damaged);
+}
+
+static inline void open_pager_as(struct world *w, bool read_only)
+{
+	assert_int_equal(try_open_pager(w, read_only, &quiet), 0);
 }
 
 static inline struct world *new_world(uint64_t page_size, uint32_t min_value_size)

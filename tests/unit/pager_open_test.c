@@ -417,6 +417,201 @@ static void power_cuts_leave_whole_pages(void **state)
 	free_world(w);
 }
 
+/* ---- what is said ---- */
+
+struct said {
+	char text[2048]; /* lines */
+	struct pfs_logger logger;
+};
+
+static void keep_said(void *arg, enum pfs_log_level level, const char *line)
+{
+	struct said *said = arg;
+	size_t len = strlen(said->text);
+
+	assert_true(level <= PFS_LOG_WARNING);
+	assert_true(len + strlen(line) + 2 < sizeof(said->text));
+	snprintf(said->text + len, sizeof(said->text) - len, "%s\n", line);
+}
+
+/* Opens the pager of a world that was closed. Returns the error. */
+static int open_saying(struct world *w, bool read_only, struct said *said)
+{
+	*said = (struct said){.logger = {.fn = keep_said, .arg = said}};
+	return try_open_pager(w, read_only, &said->logger);
+}
+
+struct refusal {
+	enum pfs_sim_kind kind;
+	int err;
+};
+
+static int refuse(void *arg, const struct pfs_sim_step *step)
+{
+	const struct refusal *refusal = arg;
+
+	return step->kind == refusal->kind && strncmp(step->name, "page-", 5) == 0 ? refusal->err
+										   : 0;
+}
+
+/* Proves: of a page that is damaged, or missing, is said which, where, and what follows; it is
+ * counted once. */
+static void damaged_pages_are_named(void **state)
+{
+	static const uint8_t zeros[PFS_PAGE_HEADER_LEN];
+	const uint64_t copy = 64 * PFS_KIB - PFS_PAGE_TRAILER_LEN;
+	struct world *w = written_world(400);
+	uint8_t *bytes = malloc(64 * PFS_KIB);
+	struct pfs_file *file = open_file(w->dir, page_name(2));
+	struct said said;
+
+	(void)state;
+	assert_true(pfs_pager_last(w->pager) >= 2);
+	assert_int_equal(file->ops->read(file, bytes, 64 * PFS_KIB, 0), 64 * PFS_KIB);
+	pfs_pager_close(w->pager);
+	assert_int_equal(open_saying(w, false, &said), 0);
+	assert_string_equal(said.text, "");
+	pfs_pager_close(w->pager);
+
+	poke(w, 2, 0, zeros, sizeof(zeros));
+	assert_int_equal(open_saying(w, false, &said), 0);
+	assert_int_equal(w->damaged, 0);
+	assert_string_equal(said.text, "damage in page-00000002 at byte 0: not a page (magic); the "
+				       "page is opened by the copy of its header\n");
+	pfs_pager_close(w->pager);
+
+	poke(w, 2, copy, zeros, sizeof(zeros));
+	assert_int_equal(open_saying(w, false, &said), 0);
+	assert_int_equal(w->damaged, 1);
+	assert_string_equal(said.text,
+			    "damage in page-00000002 at byte 0: not a page (magic), and "
+			    "so is its copy\npage-00000002 can't be used: Structure needs "
+			    "cleaning; what it holds can't be read\n");
+	pfs_pager_close(w->pager);
+
+	for (unsigned missing = 1; missing < 3; missing++) {
+		poke(w, 2, 0, bytes, 64 * PFS_KIB);
+		assert_int_equal(file->ops->truncate(file, 64 * PFS_KIB - missing), 0);
+		assert_int_equal(open_saying(w, false, &said), 0);
+		assert_int_equal(w->damaged, 1);
+		assert_true(pfs_pager_find(w->pager, 2)->unusable);
+		assert_string_equal(
+			said.text,
+			missing == 1 ? "damage in page-00000002 at byte 65535: it ends early: "
+				       "1 byte is missing\n"
+				     : "damage in page-00000002 at byte 65534: it ends early: "
+				       "2 bytes are missing\n");
+		pfs_pager_close(w->pager);
+	}
+
+	poke(w, 1, 0, bytes, 64 * PFS_KIB);
+	poke(w, 2, 0, bytes, 64 * PFS_KIB);
+	assert_int_equal(open_saying(w, true, &said), 0);
+	assert_int_equal(w->damaged, 1);
+	assert_null(pfs_pager_find(w->pager, 1));
+	assert_string_equal(said.text, "damage in page-00000001 at byte 8: it says it is page 2\n"
+				       "page-00000001 can't be used: Structure needs cleaning; "
+				       "what it holds can't be read\n");
+	pfs_pager_close(w->pager);
+	file->ops->close(file);
+
+	assert_int_equal(w->dir->ops->unlink(w->dir, page_name(1)), 0);
+	assert_int_equal(open_saying(w, false, &said), 0);
+	assert_int_equal(w->damaged, 1);
+	assert_string_equal(said.text, "damage in store at byte 0: page-00000001 is missing\n");
+	pfs_pager_close(w->pager);
+	for (uint32_t number = 2; number <= w->set.highest; number++)
+		assert_int_equal(w->dir->ops->unlink(w->dir, page_name(number)), 0);
+	assert_int_equal(open_saying(w, false, &said), 0);
+	assert_int_equal(w->damaged, w->set.count);
+	snprintf((char *)bytes, 100, "damage in store at byte 0: %u page files are missing\n",
+		 w->set.count);
+	assert_string_equal(said.text, bytes);
+	free(bytes);
+	free_world(w);
+}
+
+/* Proves: a page that might be read at another time ends an opening for writing, with its error;
+ * one that never can be, or that a reader can't read, is left out, and why is said. */
+static void pages_that_can_not_be_opened_are_named(void **state)
+{
+	static const struct {
+		struct refusal refusal;
+		bool read_only, left_out;
+		const char *why;
+	} cases[] = {
+		{{PFS_SIM_OPEN, -EACCES}, false, false, "Permission denied"},
+		{{PFS_SIM_OPEN, -EMFILE}, true, false, "Too many open files"},
+		{{PFS_SIM_OPEN, -EISDIR}, false, true, "Is a directory"},
+		{{PFS_SIM_OPEN, -ELOOP}, false, true, "Too many levels of symbolic links"},
+		{{PFS_SIM_OPEN, -ENXIO}, false, true, "No such device or address"},
+		{{PFS_SIM_READ, -EIO}, false, false, "Input/output error"},
+		{{PFS_SIM_READ, -EIO}, true, true, "Input/output error"},
+		{{PFS_SIM_MAP, -ENOMEM}, true, false, "Cannot allocate memory"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct world *w = written_world(10);
+		char expected[200];
+		struct said said;
+
+		pfs_pager_close(w->pager);
+		pfs_sim_on_look(w->sim, refuse, (void *)(uintptr_t)&cases[i].refusal);
+		assert_int_equal(open_saying(w, cases[i].read_only, &said),
+				 cases[i].left_out ? 0 : cases[i].refusal.err);
+		pfs_sim_on_look(w->sim, NULL, NULL);
+		snprintf(expected, sizeof(expected), "page-00000001 can't be used%s: %s%s\n",
+			 cases[i].left_out ? "" : " now", cases[i].why,
+			 cases[i].left_out ? "; what it holds can't be read" : "");
+		assert_string_equal(said.text, expected);
+		assert_int_equal(w->damaged, cases[i].left_out);
+		assert_true((w->pager != NULL) == cases[i].left_out);
+		if (w->pager) {
+			assert_null(pfs_pager_find(w->pager, 1));
+			pfs_pager_close(w->pager);
+		}
+		open_pager_as(w, false);
+		expect_all_right(w);
+		free_world(w);
+	}
+}
+
+/* Proves: where the file of an empty page can't be removed that is said, once: it does no harm, and
+ * no other is tried. */
+static void pages_that_can_not_be_removed_stay(void **state)
+{
+	const struct refusal refusal = {PFS_SIM_UNLINK, -EACCES};
+	struct world *w = new_world(64 * PFS_KIB, 128);
+	struct pfs_page *page;
+	struct said said;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(give(w, 40000), 0);
+	write_all(w);
+	pfs_pager_close(w->pager);
+	assert_int_equal(open_saying(w, false, &said), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		page = pfs_pager_find(w->pager, w->given[i].at.page);
+		assert_int_equal(pfs_pager_load(w->pager, page), 0);
+		write_tombstone(w, &w->given[i].at, w->given[i].key, 1000);
+		pfs_pager_free(w->pager, &w->given[i].at);
+	}
+	w->count = 0;
+	page = pfs_pager_spare(w->pager, false);
+	assert_non_null(page);
+	assert_int_equal(page->number, 1);
+	pfs_pager_unpublish(w->pager, page);
+	pfs_sim_on_step(w->sim, refuse, (void *)(uintptr_t)&refusal);
+	assert_int_equal(pfs_pager_remove(w->pager, page), 0);
+	pfs_sim_on_step(w->sim, NULL, NULL);
+	assert_string_equal(
+		said.text, "page-00000001 holds nothing and can't be removed: Permission denied\n");
+	assert_null(pfs_pager_spare(w->pager, false));
+	free_world(w);
+}
+
 /* ---- clearing ---- */
 
 /* Proves: clearing zeroes all between the slots and the floor, and not a byte beyond. */
@@ -519,6 +714,9 @@ int main(void)
 		cmocka_unit_test(foreign_pages_are_left_out),
 		cmocka_unit_test(unborn_pages_are_removed),
 		cmocka_unit_test(power_cuts_leave_whole_pages),
+		cmocka_unit_test(damaged_pages_are_named),
+		cmocka_unit_test(pages_that_can_not_be_opened_are_named),
+		cmocka_unit_test(pages_that_can_not_be_removed_stay),
 		cmocka_unit_test(clearing_the_gap_is_exact),
 		cmocka_unit_test(damaged_slots_are_left_alone),
 	};

@@ -44,6 +44,19 @@ static struct pfs_sim *journal_store(uint64_t offs[DOCS + 1])
 	return killed;
 }
 
+/* How many lines of what is set aside are of files whose names begin so. */
+static unsigned kept_of(struct pfs_sim *sim, const char *where)
+{
+	char *text = quarantine_text(sim), head[64];
+	unsigned count = 0;
+
+	snprintf(head, sizeof(head), "{\"where\":\"%s", where);
+	for (const char *at = text; (at = strstr(at, head)); at++)
+		count++;
+	free(text);
+	return count;
+}
+
 static int try_open(struct pfs_sim *sim, struct pfs_reason *reason)
 {
 	struct pfs_open_options options = {.manual = true, .io = pfs_sim_io(sim), .logger = quiet};
@@ -143,16 +156,18 @@ static void records_of_unknown_documents(void **state)
 }
 
 /* Proves (C3): a change is made to the version that it names or to none: where the record of that
- * one is gone, and nobody can tell whose it was, the change is not made to the bytes before it. */
+ * one is gone, and nobody can tell whose it was, the change is not made to the bytes before it.
+ * These are set aside with the change, and nothing of others. */
 static void changes_of_lost_records_find_no_base(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new(), *killed;
-	struct pfs_key key = pfs_key_num(1), other = pfs_key_num(2);
+	struct pfs_key key = pfs_key_num(1), other = pfs_key_num(2), same = pfs_key_num(3);
 	struct pfs_attr attr = {.mode = 0600};
+	struct pfs_place place;
 	struct pfs_reason reason;
 	struct pfs_store *store;
 	struct repaired *done;
-	uint8_t junk[2000], len[4];
+	uint8_t junk[2000], former[2000], len[4];
 	uint32_t object;
 	size_t got_len;
 	void *got;
@@ -161,7 +176,11 @@ static void changes_of_lost_records_find_no_base(void **state)
 	create_store(sim, PFS_PAGE_SIZE_MIN, 64);
 	store = open_store(sim);
 	put_document(store, &key, 900, 3);
+	put_document(store, &same, 900, 9);
 	assert_int_equal(pfs_store_close(store), 0);
+	place = place_of(sim, &key);
+	assert_true(place.container_len <= sizeof(former));
+	read_at(sim, page_name(place.page), place.offset, former, place.container_len);
 	store = open_store(sim);
 	put_document(store, &key, 1000, 5);
 	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
@@ -186,7 +205,14 @@ static void changes_of_lost_records_find_no_base(void **state)
 	assert_int_equal(pfs_get(store, &other, &got, &got_len, NULL), 0);
 	assert_int_equal(got_len, 100);
 	free(got);
+	assert_int_equal(pfs_get(store, &same, &got, &got_len, NULL), 0);
+	assert_int_equal(got_len, 900);
+	free(got);
 	assert_int_equal(pfs_store_close(store), 0);
+	assert_true(is_kept(killed, page_name(place.page), place.offset, &key, former,
+			    place.container_len));
+	assert_int_equal(kept_of(killed, "page-"), 2); /* and what the replay puts in its place */
+	assert_int_equal(kept_of(killed, "journal-"), 2); /* the junk, and the change */
 	free(done);
 	pfs_sim_free(killed);
 }
@@ -293,6 +319,36 @@ static void places_that_can_not_be_read(void **state)
 	}
 }
 
+/* Proves: damage in the journal waits until the pages are right: its records are counted and kept
+ * once, and a segment is set aside once. */
+static void the_journal_comes_after_the_pages(void **state)
+{
+	(void)state;
+	for (unsigned whole = 0; whole < 2; whole++) {
+		uint64_t offs[DOCS + 1];
+		struct pfs_sim *sim = journal_store(offs);
+		uint8_t junk[4096];
+		struct repaired *done;
+
+		fill_document(junk, sizeof(junk), 333);
+		flip_bit(sim, page_name(1), 20, 3);
+		if (whole) {
+			write_at(sim, segment, 0, junk, 64);
+			write_at(sim, segment, PFS_SEGMENT_STRIDE, junk, 64);
+		} else {
+			assert_true(offs[7] - offs[4] <= sizeof(junk));
+			write_at(sim, segment, offs[4], junk, offs[7] - offs[4]);
+		}
+		done = repair_store(sim);
+		assert_int_equal(kept_of(sim, "page-"), 1);
+		assert_int_equal(kept_of(sim, "journal-"), !whole);
+		assert_int_equal(done->result.files, whole);
+		assert_int_equal(done->result.unknown, 1);
+		free(done);
+		pfs_sim_free(sim);
+	}
+}
+
 /* Proves: a missing segment is told, and the store can be used after a repair. */
 static void missing_segments_are_told(void **state)
 {
@@ -321,13 +377,14 @@ static void changes_of_lost_documents_are_kept(void **state)
 	struct pfs_key key = doc_key(14);
 	struct pfs_store *store = open_store(sim);
 	uint8_t *bytes = malloc(place.container_len);
-	char *text;
 	struct repaired *done;
 	uint32_t object;
 
 	(void)state;
 	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	put_doc(store, 3);
 	assert_int_equal(pfs_write(store, object, 70000, "change", 6, 1), 0);
+	put_doc(store, 4);
 	assert_int_equal(pfs_sync(store), 0);
 	killed = pfs_sim_kill(sim);
 	assert_int_equal(pfs_store_close(store), 0);
@@ -336,9 +393,8 @@ static void changes_of_lost_documents_are_kept(void **state)
 	done = repair_but(killed, 14);
 	assert_true(is_kept(killed, page_name(place.page), place.offset, &key, bytes,
 			    place.container_len));
-	text = quarantine_text(killed);
-	assert_non_null(strstr(text, "{\"where\":\"journal-"));
-	free(text);
+	assert_int_equal(kept_of(killed, "page-"), 2); /* and what the replay puts in its place */
+	assert_int_equal(kept_of(killed, "journal-"), 1);
 	free(done);
 	free(bytes);
 	pfs_sim_free(killed);
@@ -354,6 +410,7 @@ int main(void)
 		cmocka_unit_test(changes_of_lost_records_find_no_base),
 		cmocka_unit_test(damaged_segments_are_set_aside),
 		cmocka_unit_test(places_that_can_not_be_read),
+		cmocka_unit_test(the_journal_comes_after_the_pages),
 		cmocka_unit_test(missing_segments_are_told),
 		cmocka_unit_test(changes_of_lost_documents_are_kept),
 	};
