@@ -469,8 +469,9 @@ static const char *deed_text(const struct pfs_repair_item *item)
 {
 	switch (item->deed) {
 	case PFS_DEED_NONE:
-		return item->fault.kind == PFS_FAULT_SMALL ? "the store's smallest is less now"
-							   : "it was to be read at the next try";
+		return item->corrected ? "corrected: the document is there again"
+		       : item->fault.kind == PFS_FAULT_SMALL ? "the store's smallest is less now"
+							     : "it was to be read at the next try";
 	case PFS_DEED_WRITE:
 		return item->corrected ? "corrected: the document is there again" : "corrected";
 	case PFS_DEED_CLEAR: return "it held no document; cleared";
@@ -494,22 +495,6 @@ static void tell(struct pfs_repair *repair, const struct pfs_repair_item *item)
 		       "%s; %s", found->text, deed_text(item));
 }
 
-/* The floor is above a container that verifies. */
-static int lower_floor(struct pfs_file *file, const struct pfs_checked_page *page,
-		       const struct pfs_repair_item *item)
-{
-	struct pfs_page_header header = page->header, now;
-	struct pfs_page_disk disk;
-	const char *why;
-
-	/* Another item may have lowered it already. */
-	if (read_header(file, 0, &disk) == 0 &&
-	    pfs_page_header_decode(&now, &disk, header.uuid, &why) == 0)
-		header.floor = now.floor;
-	header.floor = (uint32_t)pfs_min_u64(header.floor, pfs_get_le32(item->bytes.low.b));
-	return write_header(file, &header, 0);
-}
-
 static int do_item(struct pfs_repair *repair, struct pfs_file *file,
 		   const struct pfs_checked_page *page, struct pfs_repair_item *item)
 {
@@ -524,8 +509,6 @@ static int do_item(struct pfs_repair *repair, struct pfs_file *file,
 	}
 	if (item->deed == PFS_DEED_NONE)
 		return 0;
-	if (item->deed == PFS_DEED_MEND)
-		return lower_floor(file, page, item);
 	return file->ops->write(file, &item->bytes, sizeof(item->bytes),
 				pfs_slot_offset(item->fault.slot));
 }

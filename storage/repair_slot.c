@@ -234,6 +234,7 @@ static int plan_damaged(const struct source *s, const struct pfs_slot_disk *disk
 	};
 	struct pfs_identified is;
 	enum pfs_identity identity;
+	struct pfs_slot slot;
 
 	if (is_whole_now(s, disk, item)) {
 		item->deed = PFS_DEED_NONE;
@@ -242,9 +243,10 @@ static int plan_damaged(const struct source *s, const struct pfs_slot_disk *disk
 	identity = pfs_identify(&by, disk, &is);
 	if (is.key.kind != PFS_KEY_NONE)
 		item->finding.key = is.key;
-	if (identity == PFS_IDENTITY_WHOLE && item->fault.kind == PFS_FAULT_SLOT) {
-		item->bytes = is.slot;
-		item->deed = PFS_DEED_MEND; /* the page's floor is too high */
+	/* The page's floor is too high, which the next opening puts right. */
+	if (identity == PFS_IDENTITY_WHOLE && item->fault.kind == PFS_FAULT_SLOT &&
+	    decode(s, disk, &slot)) {
+		item->deed = PFS_DEED_NONE;
 		item->corrected = true;
 		return 0;
 	}

@@ -320,18 +320,28 @@ static void a_floor_that_is_too_high_is_lowered(void **state)
 static void a_damaged_copy_makes_a_header(void **state)
 {
 	struct pfs_sim *sim = docs_store();
-	struct pfs_page_header before = header_of(sim, 1, 0), after;
+	struct pfs_page_header before, after;
 	uint64_t size = size_at(sim, page_name(1));
+	struct pfs_store *store = open_store(sim);
 	uint8_t junk[PFS_PAGE_HEADER_LEN];
+	struct pfs_key key = pfs_key_num(99);
 	struct repaired *done;
 
 	(void)state;
+	/* Of this one the copy knows nothing. */
+	put_document(store, &key, 10, 1);
+	assert_int_equal(pfs_store_close(store), 0);
+	assert_int_equal(place_of(sim, &key).page, 1);
+	before = header_of(sim, 1, 0);
+	after = header_of(sim, 1, size - PFS_PAGE_TRAILER_LEN);
+	assert_int_equal(before.slot_count, after.slot_count + 1);
 	fill_document(junk, sizeof(junk), 5);
 	write_at(sim, page_name(1), 0, junk, sizeof(junk));
 	flip_bit(sim, page_name(1), size - PFS_PAGE_TRAILER_LEN + 30, 2);
 	done = repair_all(sim);
 	assert_int_equal(done->result.files, 0);
 	free(done);
+	assert_int_equal(place_of(sim, &key).page, 1);
 	after = header_of(sim, 1, 0);
 	assert_int_equal(after.slot_count, before.slot_count);
 	assert_int_equal(after.floor, before.floor);
