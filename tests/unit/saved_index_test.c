@@ -2,7 +2,8 @@
  * makes of it. */
 #include "tests/unit/store_helpers.h"
 
-enum { DOCS = 40 };
+/* Numbered in a row, so that they are saved as runs; but for one, which was put again. */
+enum { DOCS = 200, AGAIN = 80 };
 
 static void keep_warning(void *arg, enum pfs_log_level level, const char *line)
 {
@@ -29,7 +30,7 @@ static const char *open_warnings(struct pfs_sim *sim)
 	assert_int_equal(stat.points, DOCS);
 	for (unsigned i = 0; i < DOCS; i++) {
 		struct pfs_key key = pfs_key_num(i);
-		uint8_t expected[200];
+		uint8_t expected[100 + DOCS];
 		void *bytes;
 		size_t len;
 
@@ -47,6 +48,7 @@ static struct pfs_sim *closed_store(void)
 {
 	struct pfs_sim *sim = pfs_sim_new();
 	struct pfs_store *store;
+	struct pfs_key again;
 
 	create_store(sim, PFS_PAGE_SIZE_MIN, 16);
 	store = open_store(sim);
@@ -55,6 +57,9 @@ static struct pfs_sim *closed_store(void)
 
 		put_document(store, &key, 100 + i, i);
 	}
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	again = pfs_key_num(AGAIN);
+	put_document(store, &again, 100 + AGAIN, AGAIN);
 	assert_int_equal(pfs_store_close(store), 0);
 	return sim;
 }
