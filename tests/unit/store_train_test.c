@@ -693,6 +693,33 @@ static void trains_beside_changes(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: a store with threads of its own trains as soon as there is enough, with nobody asking. */
+static void a_store_trains_by_itself(void **state)
+{
+	struct pfs_open_options options = {.logger = quiet};
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct timespec while_it_trains = {.tv_nsec = 1000000};
+	struct pfs_store_stat stat = {0};
+	struct pfs_store *store;
+	struct pfs_reason reason;
+
+	(void)state;
+	need_trainer();
+	create_store(sim, 16 * PFS_MIB, 16);
+	options.io = pfs_sim_io(sim);
+	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), 0);
+	put_docs(store, 1, 0, PFS_TRAIN_POINTS_MIN, FEW);
+	for (unsigned i = 0; stat.dictionary == 0; i++) {
+		assert_true(i < 60000);
+		nanosleep(&while_it_trains, NULL);
+		assert_int_equal(pfs_store_stat(store, &stat), 0);
+	}
+	put_docs(store, 1, 2000, 2001, FEW);
+	assert_int_equal(where(store, 2000).dictionary, 1);
+	close_healthy(store, sim);
+	pfs_sim_free(sim);
+}
+
 /* Proves: from too little no dictionary is made, which is said, and a store that has failed does
  * not train by itself. */
 static void too_little_makes_none(void **state)
@@ -740,6 +767,7 @@ int main(void)
 		cmocka_unit_test(off_is_off),
 		cmocka_unit_test(train_is_refused_without_trainer),
 		cmocka_unit_test(trains_beside_changes),
+		cmocka_unit_test(a_store_trains_by_itself),
 		cmocka_unit_test(too_little_makes_none),
 	};
 
