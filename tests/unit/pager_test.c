@@ -639,6 +639,33 @@ static void growing_takes_back_disk_space(void **state)
 	free_world(w);
 }
 
+/* Proves: what a container grows into is no room any more, also where it was all there was; where
+ * something lies it can't grow. */
+static void growing_takes_the_room(void **state)
+{
+	struct world *w = new_world(64 * PFS_KIB, 16);
+	struct pfs_extent_at at;
+
+	(void)state;
+	assert_int_equal(give(w, 20000), 0);
+	assert_int_equal(give(w, 20000), 0);
+	assert_int_equal(give(w, 20000), 0);
+	at = w->given[1].at; /* behind it lies the first */
+	assert_int_equal(at.off + at.len, w->given[0].at.off);
+	assert_true(pfs_pager_extend(w->pager, &at, 8) < 0);
+	take_back(w, 0);
+	at.len = 0;
+	for (size_t i = 0; i < w->count; i++)
+		if (w->given[i].at.off == at.off && w->given[i].at.page == at.page) {
+			at = w->given[i].at;
+			assert_int_equal(pfs_pager_extend(w->pager, &at, 12000), 0);
+			w->given[i].at.len += 12000;
+		}
+	assert_int_not_equal(at.len, 0);
+	expect_as_counted(w);
+	free_world(w);
+}
+
 /* Proves: a page is empty when nothing is allocated in it, neither a slot nor a byte, and then
  * only. */
 static void empty_pages_have_neither_slots_nor_bytes(void **state)
@@ -773,6 +800,7 @@ int main(void)
 		cmocka_unit_test(long_free_extents_are_punched),
 		cmocka_unit_test(asking_for_room_leaves_all_as_it_was),
 		cmocka_unit_test(a_hole_next_to_the_gap_stays_one),
+		cmocka_unit_test(growing_takes_the_room),
 		cmocka_unit_test(growing_takes_back_disk_space),
 		cmocka_unit_test(pages_with_damaged_slots_take_nothing),
 		cmocka_unit_test(numbers_of_pages_end),
