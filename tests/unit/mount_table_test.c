@@ -26,6 +26,7 @@ static struct {
 	char arguments[256]; /* of fusermount3 */
 	unsigned dead;	     /* so often statfs says that the connection is dead */
 	int realpath_err;
+	unsigned strings; /* 0: there is memory for any; else not for that one */
 } fake;
 
 static FILE *fake_fopen(const char *path, const char *mode)
@@ -89,7 +90,14 @@ static char *fake_realpath(const char *path, char *resolved)
 	return fake.realpath_err ? NULL : realpath(path, resolved);
 }
 
+static char *fake_strdup(const char *text)
+{
+	return fake.strings && --fake.strings == 0 ? NULL : strdup(text);
+}
+
 #include "fs/paths.c"
+#undef strdup
+#define strdup fake_strdup
 #define fopen fake_fopen
 #define umount2 fake_umount2
 #define posix_spawnp fake_spawn
@@ -142,6 +150,23 @@ static void the_topmost_mount_is_found(void **state)
 	fake.table = NULL;
 	assert_int_equal(pfs_mount_at(&mount, "/mnt/a"), -EMFILE);
 	assert_null(mount.path);
+}
+
+/* Proves: a mount that can't be told whole is an error, not half of it. */
+static void mounts_need_memory(void **state)
+{
+	(void)state;
+	fake.table = "40 27 0:51 / /mnt/a rw shared:1 - fuse.payloadfs /stores/old rw\n";
+	for (unsigned i = 1; i <= 3; i++) {
+		struct pfs_mount mount;
+
+		fake.strings = i;
+		assert_int_equal(pfs_mount_at(&mount, "/mnt/a"), -ENOMEM);
+		fake.strings = 0;
+		assert_int_equal(pfs_mount_at(&mount, "/mnt/a"), 0);
+		assert_string_equal(mount.source, "/stores/old");
+		pfs_mount_free(&mount);
+	}
 }
 
 /* Proves: who may unmount does it himself, and another error than that he may not is what it is. */
@@ -239,6 +264,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(the_topmost_mount_is_found, setup),
+		cmocka_unit_test_setup(mounts_need_memory, setup),
 		cmocka_unit_test_setup(root_unmounts_by_itself, setup),
 		cmocka_unit_test_setup(users_unmount_through_fusermount, setup),
 		cmocka_unit_test_setup(dead_mounts_are_detached, setup),

@@ -181,6 +181,12 @@ static void times_are_the_daemons_without_writeback(void **state)
 			 0);
 	expect_time_is_now(m, ino, before);
 	expect_content(m, 1, "a\0\0\0\0", 5);
+	set_old_time(m, ino);
+	st.st_mode = S_IFREG | 0600;
+	assert_int_equal(ask(&m->req, setattr, ino, &st, FUSE_SET_ATTR_MODE, NULL), 0);
+	assert_int_equal(m->req.attr.st_mode, st.st_mode);
+	assert_int_equal(m->req.attr.st_mtim.tv_sec, 1000); /* its content is as it was */
+	assert_int_equal(m->req.attr.st_size, 5);
 }
 
 /* Proves: with the write-back cache the kernel's times stay as it has set them. */
@@ -491,13 +497,14 @@ static void interrupted_requests_end(void **state)
 	assert_true(pfs_sim_count(m->sim, PFS_SIM_SYNC) > syncs);
 }
 
-static unsigned lines, reads;
+static unsigned lines, reads, forgets;
 
 static void count_line(void *arg, enum pfs_log_level level, const char *line)
 {
 	(void)arg;
 	(void)level;
 	lines++;
+	forgets += strcmp(line, "requests: forget 1") == 0;
 	reads += strcmp(line, "requests: read 1") == 0;
 }
 
@@ -507,14 +514,21 @@ static void counters_are_logged(void **state)
 	const struct pfs_logger counting = {.fn = count_line};
 	struct fuse_file_info fi = {.flags = 0};
 	struct mount *m = *state;
+	struct pfs_inodes_stat stat;
+	fuse_ino_t ino;
 
 	put(m, 1, "{}");
-	assert_int_equal(ask(&m->req, read, document(m, "1"), 10, 0, &fi), 0);
+	ino = document(m, "1");
+	assert_int_equal(ask(&m->req, read, ino, 10, 0, &fi), 0);
+	ask(&m->req, forget, ino, 0); /* of nothing: it stays referenced */
+	pfs_inodes_stat(m->fs.inodes, &stat);
+	assert_int_equal(stat.referenced, 1);
 	m->fs.logger = &counting;
 	pfs_fs_log_counters(&m->fs);
 	m->fs.logger = &quiet;
 	assert_int_equal(reads, 1);
-	assert_int_equal(lines, 3); /* lookup, read, the table of inodes */
+	assert_int_equal(forgets, 1);
+	assert_int_equal(lines, 4); /* lookup, read, forget, the table of inodes */
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

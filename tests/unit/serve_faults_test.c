@@ -35,8 +35,9 @@ static struct {
 	/* The daemon is told to end when so many calls of the store have been made. */
 	atomic_int calls_to_the_end;
 	atomic_int stop_fd;
-	atomic_bool no_memory; /* for a piece of a document */
-	atomic_bool roomy;     /* connections hold all that is sent, whether it is taken or not */
+	atomic_int recv_errs[2]; /* the next ones that are to fail */
+	atomic_bool no_memory;	 /* for a piece of a document */
+	atomic_bool roomy;	 /* connections hold all that is sent, whether it is taken or not */
 } fake;
 
 static void count_call(void)
@@ -153,6 +154,16 @@ static uint8_t *fake_reserve(struct pfs_wire_out *out, size_t len)
 	return fake.no_memory ? NULL : pfs_wire_reserve(out, len);
 }
 
+static ssize_t fake_recv(int fd, void *buf, size_t len, int flags)
+{
+	for (size_t i = 0; i < pfs_array_len(fake.recv_errs); i++) {
+		errno = atomic_exchange(&fake.recv_errs[i], 0);
+		if (errno)
+			return -1;
+	}
+	return recv(fd, buf, len, flags);
+}
+
 static int fake_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
 	errno = fake.peer_err;
@@ -220,7 +231,9 @@ static int fake_thread(pthread_t *thread, const pthread_attr_t *attr, void *(*fn
 #undef pfs_place
 #undef pfs_list
 #undef pfs_read
+#define recv fake_recv
 #include "fs/serve_conn.c"
+#undef recv
 #define pfs_put_many fake_put_many
 #include "fs/serve_session.c"
 #undef pfs_put_many
@@ -492,6 +505,25 @@ static void documents_that_change_are_begun_again(void **state)
 	is_alive_and_well(f);
 }
 
+/* Proves: an interrupted or premature look at what has come is repeated; a connection that fails
+ * ends, and the daemon goes on. */
+static void what_comes_is_looked_for_again(void **state)
+{
+	struct fixture *f = *state;
+	struct client c;
+
+	assert_int_equal(client_connect(&c, f->dirfd), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		fake.recv_errs[0] = i == 0 ? 0 : i == 1 ? EINTR : EIO;
+		fake.recv_errs[1] = i == 1 ? EAGAIN : 0;
+		pfs_wire_begin(&c.out, PFS_WIRE_SYNC, 0);
+		assert_true((client_request(&c, NULL, NULL) == 0) == (i < 2));
+		assert_int_equal(fake.recv_errs[0] + fake.recv_errs[1], 0);
+	}
+	client_close(&c);
+	is_alive_and_well(f);
+}
+
 /* Proves: a document for which there is no memory ends its connection, whatever was asked for, and
  * nothing looks like its end. */
 static void documents_need_memory(void **state)
@@ -695,6 +727,7 @@ int main(void)
 		TEST(long_work_that_fails_is_said),
 		TEST(long_work_ends_with_its_client),
 		TEST(documents_that_change_are_begun_again),
+		TEST(what_comes_is_looked_for_again),
 		TEST(documents_need_memory),
 		TEST(refused_documents_are_named),
 		TEST(listings_that_fail_are_errors),
