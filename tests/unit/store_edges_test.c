@@ -163,6 +163,7 @@ static void values_without_need_of_a_dictionary(void **state)
 		 {KEY(56), [26] = 1, [24] = 5, [40] = 9, [44] = 16}},
 	};
 	struct pfs_key key = pfs_key_num(5), other = pfs_key_num(6);
+	struct forged put;
 
 	(void)state;
 	for (size_t i = 0; i < pfs_array_len(puts); i++) {
@@ -174,7 +175,12 @@ static void values_without_need_of_a_dictionary(void **state)
 		create_store(sim, PFS_PAGE_SIZE_MIN, 16);
 		store = open_store(sim);
 		put_document(store, &other, 100, 1);
-		append_record(store, &puts[i]);
+		put = puts[i];
+		/* Two blocks of zeros, which take nothing. */
+		for (uint32_t b = 0; b < 2 && put.flags; b++)
+			pfs_put_le32(put.body + 72 + b * PFS_BLOCK_ENTRY_LEN + 4,
+				     pfs_block_crc(0, b, 0, put.body, 0));
+		append_record(store, &put);
 		killed = pfs_sim_kill(sim);
 		(void)pfs_store_close(store);
 		pfs_sim_free(sim);
