@@ -8,6 +8,8 @@
 #define UNUSED_RUN \
 	256 /* never-used slots in a row, behind which a page without header is not searched */
 
+#define SECTOR 512u
+
 /* A live slot, to be taken in the order of containers. */
 struct live {
 	struct pfs_slot slot;
@@ -89,11 +91,11 @@ static bool same_page(const struct pfs_page_header *a, const struct pfs_page_hea
 	       a->base_mtime == b->base_mtime;
 }
 
-/* How many slots a page without header has: up to the last one whose container verifies. *unread:
- * there may be more, which can't be read. */
+/* How many slots a page without header has: up to the last one whose container verifies, or that
+ * can't be read. *unread: something can't, so that there may be documents that are not seen. */
 static uint32_t count_slots(struct paging *p, const struct pfs_page_header *header, bool *unread)
 {
-	uint64_t floor = header->page_size - PFS_PAGE_TRAILER_LEN;
+	uint64_t floor = header->page_size - PFS_PAGE_TRAILER_LEN, claimed = floor;
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i <= PFS_SLOT_NUMBER_MAX && pfs_slot_offset(i + 1) <= floor; i++) {
@@ -103,7 +105,12 @@ static uint32_t count_slots(struct paging *p, const struct pfs_page_header *head
 
 		if (pfs_check_read(&p->reader, pfs_slot_offset(i), PFS_SLOT_LEN, &bytes) != 0) {
 			*unread = true;
-			break;
+			/* The others of its sector can't be read either. */
+			while (pfs_slot_offset(i + 1) % SECTOR)
+				i++;
+			if (pfs_slot_offset(i + 1) <= claimed)
+				count = i + 1;
+			continue;
 		}
 		if (pfs_slot_decode(&slot, (const struct pfs_slot_disk *)bytes,
 				    pfs_slot_offset(i + 1), floor) != 0 ||
@@ -111,9 +118,11 @@ static uint32_t count_slots(struct paging *p, const struct pfs_page_header *head
 			continue;
 		if (!pfs_check_header(p->check, p->file, header, &slot, &value)) {
 			*unread = *unread || value.unread;
+			claimed = value.unread ? pfs_min_u64(claimed, slot.off) : claimed;
 			continue;
 		}
 		count = i + 1;
+		claimed = pfs_min_u64(claimed, slot.off);
 		floor = pfs_min_u64(floor, slot.off);
 	}
 	return count;

@@ -100,8 +100,9 @@ bool pfs_repair_is_about_page(enum pfs_fault_kind kind);
 int pfs_repair_plan_pages(struct pfs_repair *repair);
 int pfs_repair_pages(struct pfs_repair *repair);
 
-/* repair_journal.c: writes zeros where the device can't read any more, by the piece around all of
- * [from, end): it then mostly can again. *cleared is where the first of them is, or UINT64_MAX. */
+/* repair_journal.c: writes zeros where the device can't read any more, also when each sector is
+ * tried by itself, in all pieces around [from, end): it then mostly can again. What can be read of
+ * a piece stays. *cleared is where the first of them is, or UINT64_MAX. */
 int pfs_repair_clear_unreadable(struct pfs_file *file, uint64_t from, uint64_t end,
 				uint64_t *cleared);
 /* The same in the segment that the item's records are in, durably. */

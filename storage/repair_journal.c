@@ -2,23 +2,32 @@
  */
 #include "storage/repair.h"
 
+#define SECTOR 512u
+
 /* ---- what can't be read ---- */
 
 int pfs_repair_clear_unreadable(struct pfs_file *file, uint64_t from, uint64_t end,
 				uint64_t *cleared)
 {
-	static const uint8_t zeros[PFS_CHECK_PIECE];
 	int err = 0;
 
 	*cleared = UINT64_MAX;
 	for (uint64_t off = from - from % PFS_CHECK_PIECE; off < end && !err;
 	     off += PFS_CHECK_PIECE) {
-		uint8_t piece[PFS_CHECK_PIECE];
+		uint8_t piece[PFS_CHECK_PIECE] = {0};
+		bool bad = false;
 
 		if (file->ops->read(file, piece, sizeof(piece), off) >= 0)
 			continue;
-		err = file->ops->write(file, zeros, sizeof(zeros), off);
-		*cleared = pfs_min_u64(*cleared, off);
+		for (size_t at = 0; at < sizeof(piece); at += SECTOR) {
+			if (file->ops->read(file, piece + at, SECTOR, off + at) >= 0)
+				continue;
+			memset(piece + at, 0, SECTOR);
+			*cleared = pfs_min_u64(*cleared, off + at);
+			bad = true;
+		}
+		if (bad)
+			err = file->ops->write(file, piece, sizeof(piece), off);
 	}
 	return err;
 }

@@ -121,14 +121,15 @@ static int write_header(struct pfs_file *file, const struct pfs_page_header *hea
 }
 
 /* Slots of a page whose header is lost: all up to the last that verifies, or whose container
- * can't be read, and what follows on it and may be one. Between slots and containers are zeros
- * (O5). -EIO: behind the last some can't be read, so that nobody knows whether it is the last. */
+ * can't be read, and what follows on it and may be one; and those behind it that can't be read, of
+ * which the next round says whether they can be then. Between slots and containers are zeros (O5).
+ */
 static int count_slots(struct pfs_repair *repair, struct pfs_file *file,
 		       struct pfs_page_header *header)
 {
-	uint64_t floor = header->page_size - PFS_PAGE_TRAILER_LEN;
+	uint64_t floor = header->page_size - PFS_PAGE_TRAILER_LEN, claimed = floor;
 	struct pfs_check_reader reader;
-	bool follows = false, unread = false;
+	bool follows = false;
 	int err = pfs_check_reader_new(&reader, file);
 
 	header->slot_count = 0;
@@ -139,7 +140,8 @@ static int count_slots(struct pfs_repair *repair, struct pfs_file *file,
 		struct pfs_slot slot;
 
 		if (pfs_check_read(&reader, pfs_slot_offset(i), PFS_SLOT_LEN, &bytes) != 0) {
-			unread = true;
+			if (pfs_slot_offset(i + 1) <= claimed)
+				header->slot_count = i + 1;
 			continue;
 		}
 		if (pfs_slot_decode(&slot, (const struct pfs_slot_disk *)bytes,
@@ -148,8 +150,8 @@ static int count_slots(struct pfs_repair *repair, struct pfs_file *file,
 		    (pfs_check_header(&repair->check, file, header, &slot, &value) ||
 		     value.unread)) {
 			floor = value.unread ? floor : pfs_min_u64(floor, slot.off);
+			claimed = pfs_min_u64(claimed, slot.off);
 			follows = true;
-			unread = false;
 		} else if (pfs_is_zero(bytes, PFS_SLOT_LEN)) {
 			follows = false;
 		}
@@ -158,7 +160,7 @@ static int count_slots(struct pfs_repair *repair, struct pfs_file *file,
 	}
 	header->floor = (uint32_t)floor;
 	pfs_check_reader_free(&reader);
-	return err ? err : unread ? -EIO : 0;
+	return err;
 }
 
 /* The front header, from its own bytes with a bit turned or from the copy and the slots. *mended:
@@ -279,6 +281,21 @@ static int set_length(struct pfs_file *file, const struct pfs_checked_page *page
 			       : err;
 }
 
+/* Whether all of [from, end) is there now, sector by sector: a device may fail to read what it
+ * reads at the next try. */
+static bool can_be_read(struct pfs_file *file, uint64_t from, uint64_t end)
+{
+	uint8_t sector[SECTOR];
+
+	for (uint64_t off = from; off < end; off += SECTOR - off % SECTOR) {
+		size_t len = pfs_min_u64(SECTOR - off % SECTOR, end - off);
+
+		if (file->ops->read(file, sector, len, off) != (ssize_t)len)
+			return false;
+	}
+	return true;
+}
+
 /* Slots that can't be read become unused ones. */
 static int clear_slots(struct pfs_file *file, const struct pfs_checked_page *page,
 		       const struct pfs_fault *fault)
@@ -314,6 +331,10 @@ static int plan_page(struct pfs_repair *repair, struct pfs_file *file,
 	default: /* PFS_FAULT_UNREADABLE */
 		kept.off = pfs_slot_offset(item->fault.slot);
 		kept.len = item->fault.len * PFS_SLOT_LEN;
+		if (can_be_read(file, kept.off, kept.off + kept.len)) {
+			item->deed = PFS_DEED_NONE;
+			return 0;
+		}
 		return pfs_repair_keep(repair, &kept, file);
 	}
 }
@@ -504,7 +525,9 @@ static int do_item(struct pfs_repair *repair, struct pfs_file *file,
 		return write_header(file, &page->header,
 				    page->header.page_size - PFS_PAGE_TRAILER_LEN);
 	case PFS_FAULT_LENGTH: return set_length(file, page, item->fault.off);
-	case PFS_FAULT_UNREADABLE: item->lost = true; return clear_slots(file, page, &item->fault);
+	case PFS_FAULT_UNREADABLE:
+		item->lost = item->deed != PFS_DEED_NONE;
+		return item->lost ? clear_slots(file, page, &item->fault) : 0;
 	default: break;
 	}
 	if (item->deed == PFS_DEED_NONE)

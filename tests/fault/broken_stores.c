@@ -212,6 +212,13 @@ static struct pfs_sim *damaged_record(void)
 		put_doc(store, i);
 		assert_int_equal(pfs_sync(store), 0);
 	}
+	/* More than an index has room for that is made for none. */
+	for (unsigned i = 0; i < 2 * MANY; i++) {
+		struct pfs_key key = pfs_key_num(5000 + i);
+
+		put_document(store, &key, 4, i);
+	}
+	assert_int_equal(pfs_sync(store), 0);
 	sim = killed(sim, store);
 	assert_true(find_segment(sim, segment));
 	flip_bit(sim, segment, PFS_SEGMENT_DATA + 100000, 3);

@@ -25,8 +25,9 @@ static const struct failing in_checks[] = {
 	{.kind = PFS_SIM_READ, .err = -EIO, .next = true},
 	{.kind = PFS_SIM_READ, .err = -EIO, .all = true},
 	{.kind = PFS_SIM_READ, .err = -EIO, .longs = true, .name = PFS_INDEX_NAME},
-	{.kind = PFS_SIM_READ, .err = -EIO, .longs = true, .name = "page-"},
+	{.kind = PFS_SIM_READ, .err = -EIO, .longs = true, .name = "page-00000002"},
 	{.kind = PFS_SIM_READ, .err = -ENOMEM},
+	{.kind = PFS_SIM_READ, .err = -ENOMEM, .name = "journal-"},
 	{.kind = PFS_SIM_OPEN, .err = -ENOMEM},
 	{.kind = PFS_SIM_OPEN, .err = -EIO},
 };

@@ -92,6 +92,70 @@ static void a_place_that_stays_bad_is_given_up(void **state)
 	pfs_sim_free(sim);
 }
 
+/* A sector that can't be read until it is written. */
+struct bad_sector {
+	struct bad at;
+	bool written;
+};
+
+static int fail_sector(void *arg, const struct pfs_sim_step *step)
+{
+	const struct bad_sector *bad = arg;
+
+	return bad->written ? 0 : fail_bad((void *)(uintptr_t)&bad->at, step);
+}
+
+static int note_write(void *arg, const struct pfs_sim_step *step)
+{
+	struct bad_sector *bad = arg;
+
+	if (step->kind == PFS_SIM_WRITE && strcmp(step->name, bad->at.name) == 0 &&
+	    step->off <= bad->at.from && step->off + step->len >= bad->at.to)
+		bad->written = true;
+	return 0;
+}
+
+/* Proves: a page whose header is lost, and of which the last slots, or some before others, can't be
+ * read any more, comes back with all others; these are told as lost, and then nothing is wrong. */
+static void slots_in_a_bad_sector_are_told(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 4; round++) {
+		struct bad_sector bad = {.at = {.name = "page-00000001"}};
+		struct pfs_sim *sim = small_store(), *killed;
+		struct repaired *done;
+		unsigned gone;
+
+		if (round % 2) {
+			struct pfs_store *store = open_store(sim);
+
+			killed = pfs_sim_kill(sim);
+			assert_int_equal(pfs_store_close(store), 0);
+			pfs_sim_free(sim);
+			sim = killed;
+		}
+		spoil(sim, bad.at.name, 0);
+		bad.at.from = round < 2 ? 1536 : 1024; /* the last slots; others */
+		bad.at.to = bad.at.from + 512;
+		pfs_sim_settle(sim);
+		pfs_sim_on_look(sim, fail_sector, &bad);
+		pfs_sim_on_step(sim, note_write, &bad);
+		done = try_repair(sim);
+		pfs_sim_on_look(sim, NULL, NULL);
+		pfs_sim_on_step(sim, NULL, NULL);
+		if (done->err)
+			fail_msg("round %u: %d %s", round, done->err, done->reason.text);
+		assert_true(bad.written);
+		assert_true(done->result.lost + done->result.unknown > 0);
+		free(done);
+		expect_healthy(sim);
+		gone = small_gone(sim);
+		/* Slots lie across the borders of sectors. */
+		assert_in_range(gone, 1, 512 / PFS_SLOT_LEN + 2);
+		pfs_sim_free(sim);
+	}
+}
+
 /* Reads of a container fail, so many of them; besides these long ones that reach up to it. */
 struct failing_first {
 	const char *name;
@@ -108,6 +172,29 @@ static int fail_first(void *arg, const struct pfs_sim_step *step)
 		return 0;
 	f->left -= step->len < PFS_CHECK_WINDOW;
 	return -EIO;
+}
+
+/* Proves: slots of a page without header that can be read again after some tries stay. */
+static void slots_that_can_be_read_again_stay(void **state)
+{
+	(void)state;
+	for (unsigned n = 1; n < 30; n++) {
+		struct pfs_sim *sim = small_store();
+		struct failing_first f = {"page-00000001", 1536, 2048, n};
+		struct repaired *done;
+
+		spoil(sim, f.name, 0);
+		pfs_sim_on_look(sim, fail_first, &f);
+		done = try_repair(sim);
+		pfs_sim_on_look(sim, NULL, NULL);
+		assert_int_equal(done->err, 0);
+		if (n < 20)
+			assert_int_equal(done->result.lost + done->result.unknown, 0);
+		assert_true(small_gone(sim) <= done->fatal);
+		free(done);
+		expect_healthy(sim);
+		pfs_sim_free(sim);
+	}
 }
 
 /* Proves: a container that can't be read for a while costs its document at most, which is told;
@@ -401,6 +488,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_place_that_stays_bad_is_given_up),
+		cmocka_unit_test(slots_in_a_bad_sector_are_told),
+		cmocka_unit_test(slots_that_can_be_read_again_stay),
 		cmocka_unit_test(a_place_that_recovers_costs_nothing),
 		cmocka_unit_test(a_slot_that_is_read_wrongly_costs_nothing),
 		cmocka_unit_test(files_that_are_aside_stay),
