@@ -225,6 +225,26 @@ static struct pfs_sim *damaged_record(void)
 	return sim;
 }
 
+/* The first record is damaged, and so is the container that it was to replace: only who knows of
+ * the one does not take the other for lost. */
+static struct pfs_sim *replaced_and_damaged(void)
+{
+	struct pfs_sim *sim = docs_store();
+	struct pfs_place place = doc_place(sim, 7);
+	struct pfs_store *store = open_store(sim);
+	char segment[32];
+
+	for (unsigned i = 7; i < 9; i++) {
+		put_doc(store, i);
+		assert_int_equal(pfs_sync(store), 0);
+	}
+	sim = killed(sim, store);
+	write_at(sim, page_name(place.page), place.offset + 1, "xy", 2);
+	assert_true(find_segment(sim, segment));
+	flip_bit(sim, segment, PFS_SEGMENT_DATA + PFS_RECORD_LEN_MIN, 3);
+	return sim;
+}
+
 const struct broken_store broken_stores[] = {
 	{"documents", docs_store, false},
 	{"runs", runs, false},
@@ -235,6 +255,7 @@ const struct broken_store broken_stores[] = {
 	{"changed and damaged", changed_and_damaged, true},
 	{"nameless", nameless, true},
 	{"a damaged record", damaged_record, true},
+	{"replaced and damaged", replaced_and_damaged, true},
 	{"a page's first sector", first_sector, true},
 	{"both headers of a page", both_headers, false},
 	{"a page's header", open_page_header, true},

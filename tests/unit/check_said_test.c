@@ -148,6 +148,40 @@ static void the_check_goes_on_behind_damage(void **state)
 	pfs_sim_free(j.sim);
 }
 
+/* Proves: a segment that ends early although later ones show that it did not is damaged, and
+ * nothing else is said of it; the newest, of which nobody knows where it ended, is missing
+ * something. */
+static void ends_of_segments_are_told(void **state)
+{
+	struct journal j = make_journal();
+	const unsigned newest = SEGMENTS - 1;
+
+	(void)state;
+	for (unsigned i = 0; i < SEGMENTS; i += newest) {
+		struct pfs_sim *copy = pfs_sim_kill(j.sim);
+		struct found *found;
+		struct pfs_file *file;
+		struct pfs_dir *dir;
+
+		file = store_file(copy, j.names[i], &dir);
+		assert_int_equal(file->ops->truncate(file, j.end[i]), 0);
+		store_file_done(dir, file);
+		found = check_store(copy);
+		assert_int_equal(found->count, 1);
+		if (i == newest)
+			expect_said(found, 0, j.names[i], j.end[i],
+				    "the file ends early: whose records are missing can't be told, "
+				    "so that the store can't be opened before a repair");
+		else
+			expect_said(found, 0, j.names[i], j.end[i],
+				    "%llu bytes of durable records are damaged" CLOSED_BY_IT,
+				    (unsigned long long)(PFS_SEGMENT_SIZE - j.end[i]));
+		free(found);
+		pfs_sim_free(copy);
+	}
+	pfs_sim_free(j.sim);
+}
+
 /* ---- files ---- */
 
 /* Proves: a file by the name of what a repair sets aside, or of what is being made, belongs to a
@@ -331,6 +365,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_check_goes_on_behind_damage),
+		cmocka_unit_test(ends_of_segments_are_told),
 		cmocka_unit_test(files_of_others_are_named),
 		cmocka_unit_test(versions_are_compared_up_to_a_bound),
 		cmocka_unit_test(openings_name_damaged_slots),
