@@ -40,6 +40,10 @@ static int told(struct pfs_store *store, int err)
 	return err;
 }
 
+/* What a record is made of, and how many parts that is. */
+#define PARTS(...) \
+	(const struct iovec[]){__VA_ARGS__}, pfs_array_len(((const struct iovec[]){__VA_ARGS__}))
+
 static int append(struct pfs_store *store, unsigned type, unsigned flags, const struct iovec *parts,
 		  unsigned count, bool privileged, struct pfs_journal_pos *pos)
 {
@@ -78,11 +82,10 @@ int pfs_log_put(struct pfs_store *store, struct pfs_version *v, const struct pfs
 	pfs_put_le32(put.body_len.b, packed->body_len);
 	pfs_put_le64(put.displaced.b, displaced);
 	err = append(store, PFS_RECORD_PUT, packed->flags,
-		     (struct iovec[]){{&put, sizeof(put)},
-				      {key_bytes, key_len},
-				      {(void *)(uintptr_t)zeros, pad},
-				      {(void *)(uintptr_t)packed->body, packed->body_len}},
-		     4, privileged, &pos);
+		     PARTS({&put, sizeof(put)}, {key_bytes, key_len},
+			   {(void *)(uintptr_t)zeros, pad},
+			   {(void *)(uintptr_t)packed->body, packed->body_len}),
+		     privileged, &pos);
 	if (err)
 		return err;
 	pfs_training_count(store, packed);
@@ -116,11 +119,10 @@ int pfs_log_patch(struct pfs_store *store, const struct pfs_version *v, uint64_t
 	pfs_put_le64(patch.len.b, len);
 	*data_off = (uint32_t)(head + pad);
 	return append(store, PFS_RECORD_PATCH, data ? 0 : PFS_PATCH_ZERO,
-		      (struct iovec[]){{&patch, sizeof(patch)},
-				       {key_bytes, key_len},
-				       {(void *)(uintptr_t)zeros, pad},
-				       {(void *)(uintptr_t)data, data ? len : 0}},
-		      4, privileged, pos);
+		      PARTS({&patch, sizeof(patch)}, {key_bytes, key_len},
+			    {(void *)(uintptr_t)zeros, pad},
+			    {(void *)(uintptr_t)data, data ? len : 0}),
+		      privileged, pos);
 }
 
 int pfs_log_attr(struct pfs_store *store, const struct pfs_version *v, uint64_t base,
@@ -135,9 +137,8 @@ int pfs_log_attr(struct pfs_store *store, const struct pfs_version *v, uint64_t 
 	encode_attr(&setattr.attr, v);
 	pfs_put_le64(setattr.base.b, base);
 	return append(store, PFS_RECORD_ATTR, 0,
-		      (struct iovec[]){{&setattr, sizeof(setattr)},
-				       {key_bytes, encode_key(key_bytes, &key)}},
-		      2, privileged, &pos);
+		      PARTS({&setattr, sizeof(setattr)}, {key_bytes, encode_key(key_bytes, &key)}),
+		      privileged, &pos);
 }
 
 int pfs_log_remove(struct pfs_store *store, const struct pfs_key *key, uint64_t base)
@@ -147,10 +148,10 @@ int pfs_log_remove(struct pfs_store *store, const struct pfs_key *key, uint64_t 
 	pfs_le64 base_disk;
 
 	pfs_put_le64(base_disk.b, base);
-	return append(store, PFS_RECORD_REMOVE, 0,
-		      (struct iovec[]){{&base_disk, sizeof(base_disk)},
-				       {key_bytes, encode_key(key_bytes, key)}},
-		      2, true, &pos);
+	return append(
+		store, PFS_RECORD_REMOVE, 0,
+		PARTS({&base_disk, sizeof(base_disk)}, {key_bytes, encode_key(key_bytes, key)}),
+		true, &pos);
 }
 
 int pfs_log_move(struct pfs_store *store, const struct pfs_key *from, uint64_t from_base,
@@ -164,8 +165,7 @@ int pfs_log_move(struct pfs_store *store, const struct pfs_key *from, uint64_t f
 	pfs_put_le64(move.to_base.b, to_base);
 	pfs_put_le64(move.displaced.b, displaced);
 	return append(store, PFS_RECORD_MOVE, exchange ? PFS_MOVE_EXCHANGE : 0,
-		      (struct iovec[]){{&move, sizeof(move)},
-				       {from_bytes, encode_key(from_bytes, from)},
-				       {to_bytes, encode_key(to_bytes, to)}},
-		      3, true, &pos);
+		      PARTS({&move, sizeof(move)}, {from_bytes, encode_key(from_bytes, from)},
+			    {to_bytes, encode_key(to_bytes, to)}),
+		      true, &pos);
 }

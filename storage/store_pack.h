@@ -42,8 +42,8 @@ int pfs_train_to_pack(struct pfs_store *store, const bool *stop, bool *made);
 struct pfs_packing_plan {
 	uint64_t total;		    /* bytes of containers in marked pages */
 	uint64_t values;	    /* in them */
-	uint64_t dead, live, pages; /* of those that are marked for nothing but free space */
-	uint64_t untidy;	    /* pages marked for more */
+	uint64_t dead, live, pages; /* all of them */
+	uint64_t untidy;	    /* those that are marked for more than free space */
 };
 
 /* Loads all pages, and marks (packed_run) those that have something to gain: free space, values out

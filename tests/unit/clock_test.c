@@ -52,6 +52,47 @@ static void ticks_come_whatever_the_time_of_day(void **state)
 	pfs_sim_free(sim);
 }
 
+static unsigned spares_of(struct pfs_store *store)
+{
+	unsigned spares;
+
+	pthread_mutex_lock(&store->commit);
+	spares = pfs_journal_spares(store->journal);
+	pthread_mutex_unlock(&store->commit);
+	return spares;
+}
+
+/* Proves: as many segments are made ahead as there are to be, once; where there is hardly room,
+ * none that what must work on a full disk would miss. */
+static void spares_are_made_once(void **state)
+{
+	const uint64_t enough = PFS_SEGMENT_SIZE + PFS_RESERVE_CLOSED;
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store *store;
+	unsigned first;
+
+	(void)state;
+	create_store(sim, PFS_MIB, 128);
+	store = open_store(sim);
+	first = spares_of(store);
+	assert_in_range(first, 0, PFS_SPARES_MADE - 2);
+	store->reserve_dropped = true;
+	pfs_sim_set_capacity(sim, pfs_sim_used(sim) + enough - 4096);
+	make_spares(store);
+	assert_int_equal(spares_of(store), first);
+	pfs_sim_set_capacity(sim, pfs_sim_used(sim) + enough);
+	make_spares(store);
+	assert_int_equal(spares_of(store), first + 1);
+	store->reserve_dropped = false;
+	pfs_sim_set_capacity(sim, UINT64_MAX);
+	for (unsigned i = 0; i < 2; i++) {
+		make_spares(store);
+		assert_int_equal(spares_of(store), PFS_SPARES_MADE);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 /* Proves: a moment that is so many milliseconds ahead is that, counted from now, in seconds and
  * what is less than one. */
 static void moments_are_ahead(void **state)
@@ -77,6 +118,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ticks_come_whatever_the_time_of_day),
 		cmocka_unit_test(moments_are_ahead),
+		cmocka_unit_test(spares_are_made_once),
 	};
 
 	return cmocka_run_group_tests_name("clock", tests, NULL, NULL);

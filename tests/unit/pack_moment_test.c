@@ -228,6 +228,66 @@ static void pages_may_go_meanwhile(void **state)
 	}
 }
 
+/* Proves: a survey counts the values that are to be moved, the pages that they are in, and what is
+ * live and dead there. */
+static void surveys_count_what_is_to_be_moved(void **state)
+{
+	struct pfs_sim *sim = begin();
+	struct pfs_repacker *repacker;
+	struct pfs_packing_plan plan;
+	struct pfs_store_stat stat;
+
+	(void)state;
+	for (unsigned i = 0; i < DOCS; i += 5) {
+		struct pfs_key key = pfs_key_num(i);
+
+		assert_int_equal(pfs_remove(moment.store, &key, NULL), 0);
+	}
+	assert_int_equal(pfs_store_checkpoint(moment.store), 0);
+	assert_int_equal(pfs_store_stat(moment.store, &stat), 0);
+	repacker = pfs_repacker_new(moment.store);
+	moment.store->compaction.run++;
+	assert_int_equal(pfs_pack_survey(repacker, &plan, NULL), 0);
+	assert_int_equal(plan.values, DOCS - DOCS / 5);
+	assert_int_equal(plan.total, stat.container_bytes);
+	assert_int_equal(plan.pages, stat.pages);
+	assert_in_range(plan.untidy, 1, plan.pages);
+	assert_in_range(plan.live, plan.total, plan.total + plan.values * PFS_SLOT_LEN);
+	assert_in_range(plan.dead, DOCS / 5 * LEN, DOCS / 5 * (LEN + 100));
+	pfs_repacker_free(repacker);
+	end(sim);
+}
+
+/* Proves: packing is worth it where pages are untidy, or enough of them is dead, or it takes fewer
+ * pages, to the byte; and only then. */
+static void some_gain_nothing(void **state)
+{
+	struct pfs_sim *sim = begin();
+	const struct pfs_store *store = moment.store;
+	const uint64_t room = store->super.page_size - PFS_PAGE_HEADER_LEN - PFS_PAGE_TRAILER_LEN;
+	const struct {
+		struct pfs_packing_plan plan;
+		bool gains_nothing;
+	} cases[] = {
+		{{.pages = 0}, true},
+		{{.pages = 1, .live = 1, .untidy = 1}, false},
+		{{.pages = 1, .live = 1}, false}, /* no dead ones are not less than a part of it */
+		{{.pages = 1, .live = 2 * DEAD_DIV, .dead = 1}, true},
+		{{.pages = 1, .live = 2 * DEAD_DIV, .dead = 2}, false},
+		{{.pages = 1, .live = room}, true},
+		{{.pages = 2, .live = room}, false},
+		{{.pages = 2, .live = room + 1}, true},
+		{{.pages = 2, .live = 2 * room}, true},
+		{{.pages = 3, .live = 2 * room}, false},
+		{{.pages = 3, .live = 2 * room + 1}, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++)
+		assert_int_equal(gains_nothing(store, &cases[i].plan), cases[i].gains_nothing);
+	end(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,6 +295,8 @@ int main(void)
 		cmocka_unit_test(packing_gives_way),
 		cmocka_unit_test(full_pages_stay),
 		cmocka_unit_test(pages_may_go_meanwhile),
+		cmocka_unit_test(surveys_count_what_is_to_be_moved),
+		cmocka_unit_test(some_gain_nothing),
 	};
 
 	return cmocka_run_group_tests_name("moments of packing", tests, NULL, NULL);

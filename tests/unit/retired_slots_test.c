@@ -167,8 +167,11 @@ static void what_is_adopted_is_synced_first(void **state)
 	for (size_t i = 0; i < again->count; i++) {
 		const struct step *s = &again->steps[i];
 
-		if (is_of(s, PFS_SIM_SYNC, "page-"))
+		if (is_of(s, PFS_SIM_SYNC, "page-")) {
 			synced = adopted > 0;
+			/* Its own slot is written again as well. */
+			assert_true(!adopted || slots > 0);
+		}
 		if (!is_of(s, PFS_SIM_WRITE, "page-"))
 			continue;
 		if (s->len >= 3001 && s->len < 4000)

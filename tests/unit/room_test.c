@@ -104,6 +104,41 @@ static void writers_are_slowed_before_the_limit(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: nobody is slowed by what the last checkpoint could not give back, or what documents under
+ * heavy writing keep: another one would not free it. */
+static void what_is_kept_slows_nobody(void **state)
+{
+	(void)state;
+	for (unsigned staged = 0; staged < 2; staged++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_store *store;
+
+		create_store(sim, 0, 16);
+		store = open_with_threads(sim);
+		slept.of = pthread_self();
+		slept.count = 0;
+		pthread_mutex_lock(&store->checkpoint_lock);
+		pthread_mutex_lock(&store->commit);
+		if (staged)
+			store->staged_bytes = UINT64_MAX / 2;
+		else
+			store->journal_kept = UINT64_MAX / 2;
+		pthread_mutex_unlock(&store->commit);
+		for (unsigned i = 0; i < 44; i++) {
+			struct pfs_key key = pfs_key_num(i);
+
+			put_document(store, &key, PIECE, 2 * i + 1);
+		}
+		assert_int_equal(slept.count, 0);
+		pthread_mutex_lock(&store->commit);
+		store->staged_bytes = store->journal_kept = 0;
+		pthread_mutex_unlock(&store->commit);
+		pthread_mutex_unlock(&store->checkpoint_lock);
+		assert_int_equal(pfs_store_close(store), 0);
+		pfs_sim_free(sim);
+	}
+}
+
 static bool in_journal(struct pfs_store *store, uint64_t id)
 {
 	struct pfs_key key = pfs_key_num(id);
@@ -254,6 +289,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(writers_are_slowed_before_the_limit),
+		cmocka_unit_test(what_is_kept_slows_nobody),
 		cmocka_unit_test(heavy_writing_keeps_a_bound),
 		cmocka_unit_test(segments_made_ahead_must_be_durable),
 		cmocka_unit_test(emptying_a_page_is_no_reason_to_refuse),

@@ -351,6 +351,45 @@ static void power_cuts_never_part_value_and_dictionary(void **state)
 	free(cuts);
 }
 
+static void keep_line(void *arg, enum pfs_log_level level, const char *line)
+{
+	if (level == PFS_LOG_ERROR && strstr(line, "dict-"))
+		snprintf(arg, PFS_LOG_LINE_MAX, "%s", line);
+}
+
+/* Proves: whose value can't be read for want of its dictionary is told which one that is, and
+ * whether it is gone or damaged. */
+static void the_dictionary_that_is_wanted_is_named(void **state)
+{
+	static const struct {
+		enum harm harm;
+		const char *says;
+	} cases[] = {{REMOVE, "damage in dict-00000001 at byte 0: the dictionary is missing"},
+		     {FLIP_BOTH, "damage in dict-00000001 at byte 0: the dictionary is damaged"}};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		char line[PFS_LOG_LINE_MAX] = "";
+		struct pfs_store *store;
+		struct pfs_sim *sim = new_store(&store);
+		const struct pfs_open_options options = {.manual = true,
+							 .io = pfs_sim_io(sim),
+							 .logger = {.fn = keep_line, .arg = line}};
+
+		add_dict(store, 1);
+		put_doc(store, 1, 1);
+		assert_int_equal(pfs_store_close(store), 0);
+		harm(sim, cases[i].harm);
+		assert_int_equal(pfs_store_open(&store, STORE, &options, NULL), 0);
+		line[0] = 0;
+		expect_error(store, 1, -EIO);
+		if (!strstr(line, cases[i].says))
+			fail_msg("%s", line);
+		assert_int_equal(pfs_store_close(store), 0);
+		pfs_sim_free(sim);
+	}
+}
+
 /* Proves: without its dictionary, with a damaged one, or with another under its name, a value is an
  * error and never other bytes; the others are read; check names all that is hit. */
 static void values_without_their_dictionary_are_errors(void **state)
@@ -649,6 +688,7 @@ int main(void)
 		cmocka_unit_test(trained_dictionaries_serve_new_values),
 		cmocka_unit_test(replay_knows_the_dictionary),
 		cmocka_unit_test(power_cuts_never_part_value_and_dictionary),
+		cmocka_unit_test(the_dictionary_that_is_wanted_is_named),
 		cmocka_unit_test(values_without_their_dictionary_are_errors),
 		cmocka_unit_test(one_damaged_copy_is_written_again),
 		cmocka_unit_test(unused_dictionaries_are_dropped),

@@ -196,6 +196,34 @@ static void places_are_told_before_and_after(void **state)
 	}
 }
 
+/* Proves: the mode and owner of documents that say none are those which the first opening for
+ * writing gave, of its mode what a mode is; later ones have no say. */
+static void the_first_opening_gives_the_defaults(void **state)
+{
+	const struct pfs_defaults given[] = {{.mode = 0107604, .uid = 7, .gid = 8},
+					     {.mode = 0600, .uid = 9, .gid = 10}};
+	struct pfs_sim *disk = pfs_sim_new();
+
+	(void)state;
+	create_store(disk, PFS_PAGE_SIZE_MIN, 16);
+	for (unsigned i = 0; i < 3; i++) {
+		const struct pfs_open_options options = {.manual = true,
+							 .io = pfs_sim_io(disk),
+							 .logger = quiet,
+							 .defaults = i < 2 ? &given[i] : NULL};
+		struct pfs_key key = pfs_key_num(i);
+		struct pfs_store *opened;
+		struct pfs_attr attr;
+
+		assert_int_equal(pfs_store_open(&opened, STORE, &options, NULL), 0);
+		assert_int_equal(pfs_put(opened, &key, "x", 1, NULL, 0, NULL), 0);
+		assert_int_equal(pfs_lookup(opened, &key, NULL, &attr), 0);
+		assert_true(attr.mode == 07604 && attr.uid == 7 && attr.gid == 8);
+		assert_int_equal(pfs_store_close(opened), 0);
+	}
+	pfs_sim_free(disk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +231,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(renames_know_their_flags, begin, end),
 		cmocka_unit_test_setup_teardown(what_is_there_is_not_made, begin, end),
 		cmocka_unit_test_setup_teardown(what_is_held_is_logged_in_time, begin, end),
+		cmocka_unit_test(the_first_opening_gives_the_defaults),
 		cmocka_unit_test_setup_teardown(places_are_told_before_and_after, begin, end),
 	};
 
