@@ -224,6 +224,71 @@ static void the_first_opening_gives_the_defaults(void **state)
 	pfs_sim_free(disk);
 }
 
+static uint64_t used_by(struct pfs_store *opened)
+{
+	struct pfs_store_stat stat;
+
+	assert_int_equal(pfs_store_stat(opened, &stat), 0);
+	return stat.used_bytes;
+}
+
+/* Proves: a document that is removed while somebody holds it is read on, and takes no more room for
+ * that, whether it was in a page, changed since, or never got there; let go of, it takes none. */
+static void what_is_held_takes_no_more_room(void **state)
+{
+	enum { IN_PAGE, OTHER_MODE, OTHER_BYTES, IN_JOURNAL, WAYS };
+
+	(void)state;
+	for (unsigned way = 0; way < WAYS; way++) {
+		struct pfs_sim *disk = pfs_sim_new();
+		const struct pfs_open_options options = {.manual = true,
+							 .hold_objects = true,
+							 .io = pfs_sim_io(disk),
+							 .logger = quiet};
+		const struct pfs_attr attr = {.mode = 0600};
+		struct pfs_key key = pfs_key_num(5);
+		struct pfs_store *opened;
+		uint64_t nothing, used;
+		uint32_t object, removed;
+		uint8_t want[3000], got[3000];
+
+		create_store(disk, PFS_PAGE_SIZE_MIN, 16);
+		assert_int_equal(pfs_store_open(&opened, STORE, &options, NULL), 0);
+		nothing = used_by(opened);
+		put_document(opened, &key, sizeof(want), 3);
+		fill_document(want, sizeof(want), 3);
+		if (way != IN_JOURNAL)
+			assert_int_equal(pfs_store_checkpoint(opened), 0);
+		assert_int_equal(pfs_lookup(opened, &key, &object, NULL), 0);
+		if (way == OTHER_MODE)
+			assert_int_equal(pfs_setattr(opened, object, PFS_ATTR_MODE, &attr, NULL),
+					 0);
+		if (way == OTHER_BYTES)
+			assert_int_equal(pfs_write(opened, object, 10, want, 20, 5), 0);
+		if (way == OTHER_BYTES)
+			memmove(want + 10, want, 20);
+		used = used_by(opened);
+		assert_int_equal(pfs_remove(opened, &key, &removed), 0);
+		assert_int_equal(removed, object);
+		/* What its body is in is read where it lies; else its key may take a few bytes
+		 * more. */
+		assert_in_range(used_by(opened), nothing,
+				way == OTHER_MODE ? used - sizeof(want) : used + 16);
+		for (unsigned i = 0; i < 3; i++) {
+			assert_int_equal(pfs_read(opened, object, 0, got, sizeof(got)),
+					 sizeof(got));
+			assert_memory_equal(got, want, sizeof(got));
+			assert_int_equal(pfs_store_checkpoint(opened), 0);
+		}
+		pfs_release(opened, object);
+		assert_int_equal(pfs_store_checkpoint(opened), 0);
+		assert_int_equal(used_by(opened), nothing);
+		assert_int_equal(pfs_store_close(opened), 0);
+		expect_healthy(disk);
+		pfs_sim_free(disk);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +297,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_there_is_not_made, begin, end),
 		cmocka_unit_test_setup_teardown(what_is_held_is_logged_in_time, begin, end),
 		cmocka_unit_test(the_first_opening_gives_the_defaults),
+		cmocka_unit_test(what_is_held_takes_no_more_room),
 		cmocka_unit_test_setup_teardown(places_are_told_before_and_after, begin, end),
 	};
 
