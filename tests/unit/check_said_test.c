@@ -182,6 +182,47 @@ static void ends_of_segments_are_told(void **state)
 	pfs_sim_free(j.sim);
 }
 
+/* Proves: of the oldest and of the newest segment it is told that they are missing, and of one that
+ * is there twice that it is. */
+static void segments_are_counted(void **state)
+{
+	struct journal j = make_journal();
+	uint8_t *bytes = malloc(PFS_SEGMENT_SIZE);
+	struct pfs_sim *copy = pfs_sim_kill(j.sim);
+	struct found *found;
+
+	(void)state;
+	remove_file(copy, j.names[0]);
+	found = check_store(copy);
+	assert_int_equal(found->count, 1);
+	expect_said(found, 0, j.names[1], 0,
+		    "the journal begins with segment 1, but this is 2: what was between is lost");
+	free(found);
+	pfs_sim_free(copy);
+
+	copy = pfs_sim_kill(j.sim);
+	remove_file(copy, j.names[SEGMENTS - 1]);
+	found = check_store(copy);
+	assert_int_equal(found->count, 1);
+	expect_said(found, 0, "journal", 0,
+		    "its newest segment is missing: whose records it had can't be told, so that "
+		    "the store can't be opened before a repair");
+	free(found);
+	pfs_sim_free(copy);
+
+	make_file(j.sim, "journal-00ff");
+	read_at(j.sim, j.names[1], 0, bytes, PFS_SEGMENT_SIZE);
+	write_at(j.sim, "journal-00ff", 0, bytes, PFS_SEGMENT_SIZE);
+	found = check_store(j.sim);
+	assert_true(found->count >= 1);
+	expect_said(found, 0,
+		    strcmp(found->at[0].where, j.names[1]) == 0 ? j.names[1] : "journal-00ff", 16,
+		    "it has the number of another segment, 2");
+	free(found);
+	free(bytes);
+	pfs_sim_free(j.sim);
+}
+
 /* ---- files ---- */
 
 /* Proves: a file by the name of what a repair sets aside, or of what is being made, belongs to a
@@ -366,6 +407,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_check_goes_on_behind_damage),
 		cmocka_unit_test(ends_of_segments_are_told),
+		cmocka_unit_test(segments_are_counted),
 		cmocka_unit_test(files_of_others_are_named),
 		cmocka_unit_test(versions_are_compared_up_to_a_bound),
 		cmocka_unit_test(openings_name_damaged_slots),
