@@ -63,9 +63,13 @@ static int fail_call(void *arg, const struct pfs_sim_step *step)
 
 /* All of the first ones; of thousands, which read slot after slot, fewer and fewer. Where a journal
  * is read each time, which takes long, of all. */
-static unsigned next_of(const struct broken_store *base, unsigned at)
+static unsigned next_of(const struct broken_store *base, const struct failing *f)
 {
-	return at + SCENARIO_STEP + (base->killed ? at / 2 : at > 40 ? at / 8 : 0);
+	unsigned at = f->at, more = base->killed ? at / 2 : at > 40 ? at / 8 : 0;
+
+	if (f->name)
+		more = base->killed ? at / 16 : 0;
+	return at + SCENARIO_STEP + more;
 }
 
 struct tried {
@@ -129,10 +133,12 @@ static void checks_say_what_they_can_not_read(void **state)
 		uint64_t hash = pfs_sim_hash(sim);
 
 		for (size_t w = 0; w < pfs_array_len(in_checks); w++) {
-			for (unsigned at = 1;; at = next_of(&broken_stores[b], at)) {
-				struct failing f = in_checks[w];
+			struct failing f = {.at = 1};
+
+			for (unsigned at = 1;; at = next_of(&broken_stores[b], &f)) {
 				int err;
 
+				f = in_checks[w];
 				f.at = at;
 				pfs_sim_on_look(sim, fail_call, &f);
 				err = check(sim, &with);
@@ -205,9 +211,10 @@ static void repairs_tell_what_they_lose(void **state)
 		look_into(&expected, repaired);
 		pfs_sim_free(repaired);
 		for (size_t w = 0; w < pfs_array_len(in_repairs); w++) {
-			for (unsigned at = 1;; at = next_of(&broken_stores[b], at)) {
-				struct failing f = in_repairs[w];
+			struct failing f = {.at = 1};
 
+			for (unsigned at = 1;; at = next_of(&broken_stores[b], &f)) {
+				f = in_repairs[w];
 				f.at = at;
 				if (!try_repair_with(sim, &f, &expected, broken_stores[b].name))
 					break;
