@@ -563,7 +563,7 @@ struct pfs_place {
 	uint32_t page, slot;
 	uint64_t offset;	/* of the container in its page */
 	uint64_t container_len; /* as allocated */
-	uint64_t packed_len;	/* header and packed bytes in use */
+	uint64_t packed_len;	/* of it header and packed bytes; in the journal the latter alone */
 	uint64_t sequence;
 	uint32_t dictionary; /* 0: none */
 	uint32_t checksum;   /* CRC32C of the container */

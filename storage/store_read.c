@@ -414,7 +414,7 @@ int pfs_own_place(struct pfs_store *store, const struct pfs_key *key, struct pfs
 			view.at.slot,
 			view.at.off,
 			view.at.len,
-			view.source.body_len,
+			err ? 0 : loaded.c.header_len + loaded.c.body_len,
 			view.seq,
 			view.source.dict,
 			err ? 0 : loaded.c.crc,
