@@ -1,5 +1,6 @@
-/* storage/published_read.c: what is asked for in advance, to the byte, of pages that are not there:
- * who reads on is served before he asks, who jumps about costs nothing more than what he reads. */
+/* storage/published_read.c, published_find.c: what is asked for in advance, to the byte, of pages
+ * that are not there: who reads on is served before he asks, who jumps about costs nothing more
+ * than what he reads. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +20,15 @@ static void note_drop(struct pfs_cached *file, uint64_t off, uint64_t len);
 #define pfs_cached_read serve
 #define pfs_cached_drop note_drop
 #include "storage/published_read.c"
+/* What both have a word for. */
+#undef AHEAD
+#define damaged damaged_keys
+#define load load_keys
+#define read_ahead read_keys_ahead
+#include "storage/published_find.c"
+#undef damaged
+#undef load
+#undef read_ahead
 #undef pfs_cached_prefetch
 #undef pfs_cached_read
 #undef pfs_cached_drop
@@ -46,6 +56,8 @@ static struct {
 	struct pfs_cached *files[PAGES + 1];
 	struct range asked[8]; /* in advance */
 	size_t count;
+	struct range dropped;
+	bool garbage;	   /* is what everything has in it */
 	uint64_t read_len; /* of the first read */
 	uint8_t *container, *raw;
 	uint64_t container_len, container_at; /* on page 2; 0: none */
@@ -72,6 +84,10 @@ static ssize_t serve(struct pfs_cached *file, void *buf, size_t len, uint64_t of
 {
 	if (!t.read_len)
 		t.read_len = len;
+	if (t.garbage) {
+		memset(buf, 0xee, len);
+		return (ssize_t)len;
+	}
 	if (page_of(file) != 2 || off < t.container_at ||
 	    off + len > t.container_at + t.container_len)
 		return -EIO;
@@ -81,16 +97,29 @@ static ssize_t serve(struct pfs_cached *file, void *buf, size_t len, uint64_t of
 
 static void note_drop(struct pfs_cached *file, uint64_t off, uint64_t len)
 {
-	(void)file;
-	(void)off;
-	(void)len;
-	fail();
+	assert_true(t.garbage);
+	t.dropped = (struct range){page_of(file), off, off + len};
+}
+
+static void expect_dropped(uint32_t page, uint64_t from, uint64_t to)
+{
+	assert_int_equal(t.dropped.page, page);
+	assert_int_equal(t.dropped.from, from);
+	assert_int_equal(t.dropped.to, to);
+}
+
+static void ignore_message(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)arg;
+	(void)level;
+	(void)line;
 }
 
 static int set_up(void **state)
 {
 	(void)state;
 	memset(&t, 0, sizeof(t));
+	t.p.logger.fn = ignore_message;
 	pthread_mutex_init(&t.p.lock, NULL);
 	for (uint32_t i = 0; i <= PAGES; i++) {
 		t.objects[i] =
@@ -337,13 +366,87 @@ static void blocks_are_read_in_advance(void **state)
 	read_large_at(&doc, 0, BLOCKS * block);
 }
 
+/* Lists one key from a rank on. It can't be had. */
+static void list_from(uint32_t rank)
+{
+	struct pfs_key key;
+
+	t.count = 0;
+	assert_int_equal(pfs_published_list(&t.p, &t.g, rank, &key, 1), -EIO);
+}
+
+/* Of two objects of keys, of 5 MiB and 1, with the blocks that matter, and a page. */
+static void make_keys(void)
+{
+	static const struct pfs_manifest_block blocks[PAGES + 1] = {
+		{.len = 100, .rank = 0},
+		{.len = 100, .off = M + 1, .rank = 10},
+		{.len = 100, .off = 3 * M - 1, .rank = 20},
+		{.len = 100, .off = 3 * M, .rank = 30},
+		{.len = 100, .keys = 1, .rank = 40},
+	};
+
+	memcpy(t.blocks, blocks, sizeof(blocks));
+	t.objects[0].len = 5 * M;
+	t.objects[1] = (struct pfs_manifest_object){.role = PFS_OBJECT_KEYS, .len = M};
+	t.g.m.block_count = PAGES + 1;
+	t.g.m.points = 50;
+}
+
+/* Proves: who lists from where keys begin to be read has 2 MiB of them asked for, and from where
+ * these end an object, as much of the next one, if there are keys in it; who is in the middle of
+ * some has not. */
+static void keys_are_read_in_advance(void **state)
+{
+	struct pfs_key key;
+
+	(void)state;
+	make_keys();
+	list_from(0);
+	expect_one(0, 0, 2 * M);
+	list_from(5);
+	expect_none();
+	list_from(10);
+	expect_one(0, M + 1, 3 * M + 1);
+	list_from(20);
+	expect_one(0, 3 * M - 1, 5 * M - 1);
+	list_from(30);
+	expect_asked(0, 0, 3 * M, 5 * M);
+	expect_asked(1, 1, 0, M);
+	assert_int_equal(t.count, 2);
+	list_from(40);
+	expect_one(1, 0, M);
+	t.g.m.object_count = 2; /* what is behind is none of it */
+	t.objects[2].role = PFS_OBJECT_KEYS;
+	list_from(40);
+	expect_one(1, 0, M);
+	assert_int_equal(pfs_published_list(&t.p, &t.g, 50, &key, 1), 0);
+}
+
+/* Proves: of what verifies and makes no sense nothing is kept. */
+static void what_makes_no_sense_is_dropped(void **state)
+{
+	struct pfs_published_doc doc;
+
+	(void)state;
+	t.garbage = true;
+	read_small_at(3, HEAD + 500, K);
+	expect_dropped(3, HEAD + 500, HEAD + 500 + K);
+	make_keys();
+	assert_int_equal(pfs_published_at(&t.p, &t.g, 35, &doc), -EIO);
+	expect_dropped(0, 3 * M, 3 * M + 100);
+	list_from(40);
+	expect_dropped(1, 0, 100);
+}
+
 int main(void)
 {
 #define ahead(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		ahead(who_reads_on_is_served_in_advance), ahead(who_jumps_asks_for_nothing_more),
 		ahead(the_next_page_is_asked_for),	  ahead(a_next_page_may_come_by_itself),
-		ahead(blocks_are_read_in_advance),
+		ahead(blocks_are_read_in_advance),	  ahead(keys_are_read_in_advance),
+		ahead(what_makes_no_sense_is_dropped),
 	};
 
 	return cmocka_run_group_tests_name("reading ahead", tests, NULL, NULL);
