@@ -296,15 +296,14 @@ static bool can_be_read(struct pfs_file *file, uint64_t from, uint64_t end)
 	return true;
 }
 
-/* Slots that can't be read become unused ones. */
-static int clear_slots(struct pfs_file *file, const struct pfs_checked_page *page,
-		       const struct pfs_fault *fault)
+/* Slots that can't be read become unused ones. Where the header was with them the next round makes
+ * it anew: what the check has by the copy does not say where the containers begin. */
+static int clear_slots(struct pfs_file *file, const struct pfs_fault *fault)
 {
 	uint64_t end = pfs_slot_offset(fault->slot + (uint32_t)fault->len), cleared;
-	int err = pfs_repair_clear_unreadable(file, pfs_slot_offset(fault->slot),
-					      pfs_min_u64(end, file_size(file)), &cleared);
 
-	return !err && cleared == 0 ? write_header(file, &page->header, 0) : err;
+	return pfs_repair_clear_unreadable(file, pfs_slot_offset(fault->slot),
+					   pfs_min_u64(end, file_size(file)), &cleared);
 }
 
 /* ---- planning ---- */
@@ -527,7 +526,7 @@ static int do_item(struct pfs_repair *repair, struct pfs_file *file,
 	case PFS_FAULT_LENGTH: return set_length(file, page, item->fault.off);
 	case PFS_FAULT_UNREADABLE:
 		item->lost = item->deed != PFS_DEED_NONE;
-		return item->lost ? clear_slots(file, page, &item->fault) : 0;
+		return item->lost ? clear_slots(file, &item->fault) : 0;
 	default: break;
 	}
 	if (item->deed == PFS_DEED_NONE)

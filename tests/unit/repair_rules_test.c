@@ -384,7 +384,9 @@ static int clear_there(void *arg, const struct pfs_sim_step *step)
 {
 	struct bad_place *bad = arg;
 
-	bad->cleared |= step->kind == PFS_SIM_WRITE && is_there(bad, step);
+	/* A sector that can't be read can't be written in part. */
+	bad->cleared |=
+		step->kind == PFS_SIM_WRITE && is_there(bad, step) && step->len >= PFS_SIM_SECTOR;
 	return 0;
 }
 
@@ -458,6 +460,65 @@ static void slots_that_can_not_be_read_are_cleared(void **state)
 		assert_int_equal(pfs_store_close(store), 0);
 		pfs_sim_free(sim);
 	}
+}
+
+/* Proves: where the header is in the sector that can't be read it is made anew, with the slots that
+ * are behind it. */
+static void headers_that_can_not_be_read_are_made_anew(void **state)
+{
+	struct pfs_sim *sim = store_of_many();
+	struct bad_place bad = {0, PFS_SIM_SECTOR, 0, UINT_MAX, false};
+	struct pfs_page_header before = header_of(sim, 1, 0), after;
+	unsigned first = (PFS_SIM_SECTOR - PFS_PAGE_HEADER_LEN) / PFS_SLOT_LEN, gone = 0;
+	struct pfs_store *store;
+	struct repaired *done;
+
+	(void)state;
+	pfs_sim_on_look(sim, fail_there, &bad);
+	pfs_sim_on_step(sim, clear_there, &bad);
+	done = repair_store(sim);
+	assert_true(bad.cleared);
+	assert_int_equal(done->result.files + done->result.lost, 0);
+	assert_int_equal(done->result.unknown, 1);
+	free(done);
+	after = header_of(sim, 1, 0);
+	assert_int_equal(after.slot_count, before.slot_count);
+	assert_int_equal(after.floor, before.floor);
+	store = open_store(sim);
+	for (unsigned i = 0; i < MANY; i++) {
+		struct pfs_key key = pfs_key_num(i);
+		uint32_t object;
+
+		gone += pfs_lookup(store, &key, &object, NULL) == -ENOENT;
+	}
+	assert_int_equal(gone, first);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: where all slots of a page were in that sector, too, the page is set aside with its
+ * containers. */
+static void pages_whose_slots_can_not_be_read_are_set_aside(void **state)
+{
+	struct bad_place bad = {0, PFS_SIM_SECTOR, 0, UINT_MAX, false};
+	struct pfs_sim *sim = docs_store();
+	uint64_t size = size_at(sim, page_name(1));
+	unsigned in_page = 0;
+	struct repaired *done;
+
+	(void)state;
+	for (unsigned i = 0; i < DOCS; i++)
+		in_page += doc_place(sim, i).page == 1;
+	pfs_sim_on_look(sim, fail_there, &bad);
+	pfs_sim_on_step(sim, clear_there, &bad);
+	done = repair_store(sim);
+	assert_true(bad.cleared);
+	assert_int_equal(done->result.files, 1);
+	assert_true(done->result.unknown > 0);
+	free(done);
+	assert_int_equal(size_at(sim, "quarantine-page-00000001"), size);
+	assert_int_equal(docs_gone(sim, NULL), in_page);
+	pfs_sim_free(sim);
 }
 
 /* Proves: what the device failed to read, however often, and then reads is left as it is. */
@@ -660,6 +721,8 @@ int main(void)
 		cmocka_unit_test(a_floor_that_is_too_high_is_lowered),
 		cmocka_unit_test(a_damaged_copy_makes_a_header),
 		cmocka_unit_test(slots_that_can_not_be_read_are_cleared),
+		cmocka_unit_test(headers_that_can_not_be_read_are_made_anew),
+		cmocka_unit_test(pages_whose_slots_can_not_be_read_are_set_aside),
 		cmocka_unit_test(what_is_read_at_the_next_try_stays),
 		cmocka_unit_test(superblocks_with_a_wrong_bit_are_read),
 		cmocka_unit_test(a_superblock_that_can_not_be_written_ends_it),
