@@ -298,6 +298,31 @@ static void forget_waits_for_no_writer(void **state)
 	sem_destroy(&let_go);
 }
 
+/* Proves: a single one that is given up is released by the thread, also when nothing follows. */
+static void the_thread_releases_each(void **state)
+{
+	const struct timespec while_it_does = {.tv_nsec = 1000000};
+	uint64_t nodeid;
+
+	(void)state;
+	assert_int_equal(pfs_inodes_start(inodes), 0);
+	for (unsigned done = 0, i = 1; i <= 2; i++) {
+		put(1);
+		nodeid = find(1);
+		pfs_inode_unnamed(inodes, put(1));
+		pfs_inode_forget(inodes, nodeid, 1);
+		for (unsigned waited = 0; done < i; waited++) {
+			assert_true(waited < 60000);
+			nanosleep(&while_it_does, NULL);
+			pthread_mutex_lock(&store.lock);
+			done = (unsigned)store.released;
+			pthread_mutex_unlock(&store.lock);
+		}
+	}
+	pfs_inodes_stop(inodes);
+	assert_int_equal(store.stray, 0);
+}
+
 /* Proves: a number that was given up so often that its generation begins anew has a node id without
  * the highest bit, which says that the control directory is meant. */
 static void generations_wrap(void **state)
@@ -666,6 +691,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(moved_while_a_writer_is_at_work, setup, teardown),
 		cmocka_unit_test_setup_teardown(lookups_during_a_release, setup, teardown),
 		cmocka_unit_test_setup_teardown(forget_waits_for_no_writer, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_thread_releases_each, setup, teardown),
 		cmocka_unit_test_setup_teardown(generations_wrap, setup, teardown),
 		cmocka_unit_test_setup_teardown(released_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(missing_names, setup, teardown),

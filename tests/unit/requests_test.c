@@ -1,5 +1,6 @@
 /* The daemon's answers to requests that the kernel of this machine makes never or hardly ever: of
  * kernels that know less, of programs that are gone, for what is gone meanwhile. */
+#include <dirent.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/fuse.h>
@@ -17,6 +18,7 @@ struct mount {
 	struct pfs_store *store;
 	struct pfs_fs fs;
 	struct fuse_req req;
+	int64_t begun_ns;
 	bool cut_off; /* the kernel forgets nothing more */
 };
 
@@ -28,6 +30,7 @@ static struct mount *mount_new(unsigned capable)
 	struct pfs_reason reason;
 
 	assert_non_null(m);
+	m->begun_ns = pfs_realtime_ns();
 	m->sim = pfs_sim_new();
 	create_store(m->sim, PFS_PAGE_SIZE_MIN, 16);
 	options.io = pfs_sim_io(m->sim);
@@ -308,6 +311,20 @@ static void write_back_that_fails_gives_the_inode_up(void **state)
 	expect_content(m, 1, "{}", 2);
 }
 
+/* Proves: a direct write that fails and leaves the size as it was costs the inode nothing. */
+static void a_direct_write_that_fails_leaves_the_inode(void **state)
+{
+	struct mount *m = *state;
+	struct fuse_file_info fi = {.flags = 0};
+	fuse_ino_t ino;
+
+	put(m, 1, "{}");
+	ino = document(m, "1");
+	assert_int_equal(ask(&m->req, write, ino, "x", 1, 2 * PFS_GIB, &fi), -EFBIG);
+	assert_int_equal(ask(&m->req, getattr, ino, NULL), 0);
+	assert_int_equal(m->req.attr.st_size, 2);
+}
+
 /* ---- reading ---- */
 
 /* Proves: a READ of more than the kernel usually asks for has all of it. */
@@ -326,6 +343,32 @@ static void a_large_read_is_whole(void **state)
 	assert_int_equal(m->req.len, len - 1000);
 	assert_memory_equal(m->req.buf, bytes + 1000, len - 1000);
 	free(bytes);
+}
+
+/* Proves: who may read documents may list and enter the root; the control directory is of the time
+ * of the mount; "." and ".." are directories without a reference. */
+static void directories_have_their_modes_and_times(void **state)
+{
+	struct mount *m = *state;
+	struct fuse_file_info fi = {.flags = 0};
+	size_t at = 0;
+
+	assert_int_equal(ask(&m->req, getattr, PFS_INODE_ROOT, NULL), 0);
+	assert_int_equal(m->req.attr.st_mode, S_IFDIR | 0755);
+	assert_int_equal(ask(&m->req, getattr, PFS_CONTROL_DIR, NULL), 0);
+	assert_true(S_ISDIR(m->req.attr.st_mode));
+	assert_true(pfs_ns_from_timespec(&m->req.attr.st_mtim) >= m->begun_ns &&
+		    pfs_ns_from_timespec(&m->req.attr.st_mtim) <= pfs_realtime_ns());
+	assert_int_equal(ask(&m->req, readdirplus, PFS_INODE_ROOT, 4096, 0, &fi), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct fuse_direntplus *e = (void *)(m->req.buf + at);
+
+		assert_int_equal(e->entry_out.nodeid, 0);
+		assert_int_equal(e->dirent.type, DT_DIR);
+		assert_int_equal(e->dirent.namelen, i + 1);
+		at += FUSE_DIRENTPLUS_SIZE(e);
+	}
+	assert_int_equal(m->req.len, at);
 }
 
 /* The names of a READDIRPLUS reply, which the kernel counts. */
@@ -546,6 +589,8 @@ int main(void)
 		TEST(a_name_that_was_taken_meanwhile_is_stale),
 		TEST(an_inode_that_was_given_up_is_stale),
 		TEST(write_back_that_fails_gives_the_inode_up),
+		TEST(a_direct_write_that_fails_leaves_the_inode),
+		TEST(directories_have_their_modes_and_times),
 		TEST(a_large_read_is_whole),
 		TEST(listings_fit_any_room),
 		TEST(entries_that_nobody_takes_are_not_referenced),
