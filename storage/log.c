@@ -77,16 +77,15 @@ void pfs_logf_limited(struct pfs_log_limit *limit, const struct pfs_logger *logg
 int pfs_corrupt(const struct pfs_logger *logger, const char *where, uint64_t off, const char *fmt,
 		...)
 {
-	char what[PFS_LOG_LINE_MAX], line[PFS_LOG_LINE_MAX];
+	char what[PFS_LOG_LINE_MAX], line[PFS_LOG_LINE_MAX + 192];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
 	/* The place comes first, so that it is never what a long line loses. */
-	if (snprintf(line, sizeof(line), "damage in %.128s at byte %" PRIu64 ": %s", where, off,
-		     what) < 0)
-		line[0] = 0;
+	snprintf(line, sizeof(line), "damage in %.128s at byte %" PRIu64 ": %s", where, off, what);
+	line[PFS_LOG_LINE_MAX - 1] = '\0';
 	emit(logger, PFS_LOG_ERROR, line);
 	return -EUCLEAN;
 }

@@ -671,6 +671,31 @@ static void mappings_follow_the_file(void **state)
 	file->ops->close(file);
 }
 
+/* ---- descriptors ---- */
+
+/* Proves: a standard descriptor that was closed leads to /dev/null, and that it can't is said. */
+static void standard_descriptors_are_kept(void **state)
+{
+	int saved = dup(STDIN_FILENO);
+	struct rlimit limit, none;
+	struct stat null, st;
+
+	(void)state;
+	assert_true(saved >= 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max};
+	assert_int_equal(stat("/dev/null", &null), 0);
+	close(STDIN_FILENO);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(pfs_fd_keep_standard(), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(pfs_fd_keep_standard(), 0);
+	assert_int_equal(fstat(STDIN_FILENO, &st), 0);
+	assert_int_equal(st.st_rdev, null.st_rdev);
+	assert_int_equal(dup2(saved, STDIN_FILENO), STDIN_FILENO);
+	close(saved);
+}
+
 #define WITH_PLACE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -679,6 +704,7 @@ int main(void)
 		WITH_PLACE(directories_are_made_with_their_parents),
 		WITH_PLACE(directories_that_are_not_synced_do_not_stay),
 		WITH_PLACE(relative_directories_are_made),
+		cmocka_unit_test(standard_descriptors_are_kept),
 		WITH_PLACE(short_paths_are_made),
 		WITH_PLACE(what_is_shared_is_for_others),
 		WITH_PLACE(a_file_is_no_directory),

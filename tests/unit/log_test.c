@@ -108,6 +108,7 @@ static void damage_names_its_place(void **state)
 	longer[sizeof(longer) - 1] = 0;
 	assert_int_equal(pfs_corrupt(&logger, "page 8", 1, "%s", longer), -EUCLEAN);
 	assert_non_null(strstr(caught.line, "page 8 at byte 1: lll"));
+	assert_int_equal(strlen(caught.line), PFS_LOG_LINE_MAX - 1);
 }
 
 static void write_all_levels(const struct pfs_logger *logger)

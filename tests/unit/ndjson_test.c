@@ -374,7 +374,8 @@ static void failing_input_ends_with_its_error(void **state)
 					    "{\"result\":{\"points\":[{\"id\":1",
 					    "{\"result\":{\"a\":[1",
 					    "{\"result\":{\"points\":[",
-					    "rubbish"};
+					    "rubbish",
+					    "{\"id\":1,\n]\nrubbish"};
 	struct pfs_ndjson *reader;
 	struct pfs_ndjson_doc doc;
 

@@ -48,11 +48,18 @@ static struct world *new_world(uint64_t page_size, uint64_t random)
 	return w;
 }
 
-/* Every tenth key is a UUID or a scratch name. */
+/* Every tenth key is a UUID, of which half have one tag, or a scratch name. */
 static struct pfs_key key_of(unsigned i)
 {
 	char name[64];
 
+	if (i % 40 == 7) {
+		struct pfs_key key = {.kind = PFS_KEY_UUID};
+
+		pfs_put_le64(key.uuid, 0xf47ac10b58cc4372 ^ pfs_mix64(i));
+		pfs_put_le64(key.uuid + 8, i);
+		return key;
+	}
 	if (i % 20 == 7) {
 		snprintf(name, sizeof(name), "f47ac10b-58cc-4372-a567-%012x", i);
 		return key_named(name);
