@@ -171,6 +171,9 @@ static void the_second_of_two_is_told(void **state)
 	assert_int_equal(pfs_publish_prune(slow, 1, &pruned), 0);
 	assert_int_equal(pruned.generations, 3);
 	expect_published(p, &third, 4);
+	/* Nor does who finds nothing published any more. */
+	assert_int_equal(other->ops->unlink(other, PFS_CURRENT_NAME), 0);
+	assert_int_equal(pfs_publish_prune(slow, 1, &pruned), -EBUSY);
 	pfs_publish_end(quick);
 	pfs_publish_end(slow);
 	one->ops->close_dir(one);
