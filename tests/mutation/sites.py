@@ -50,6 +50,7 @@ INTEGER = re.compile(
 EMPTY = re.compile(r"\s*(/\*.*?\*/\s*)*", re.S)
 COMPARES = "int (const void *, const void *)"  # of what it gives, only the sign counts
 GROWTH = re.compile(r"\bcap = .*\? 2 \* .* : [0-9]+[,;]")
+ALLOCATION = re.compile(r"\b(malloc|calloc|realloc)\([^;]*$")  # of more nobody has less
 EACH_BY_ITSELF = re.compile(r"(free|pfs_put_le(16|32|64))\(")  # what is done to one place is nothing to another
 
 
@@ -200,12 +201,13 @@ class Finder:
             return
         around = self.line_of(span[0])
         grows = bool(GROWTH.search(around))
+        allocates = bool(ALLOCATION.search(self.source[: span[0]].decode().rsplit("\n", 1)[-1]))
         returns_sign = self.type_of_function == COMPARES and around.lstrip().startswith("return")
         self.add(
             span,
             f"({text} + 1)",
             f"{self.shown(span)} becomes {text} + 1",
-            is_idle=grows or returns_sign and text == "1",
+            is_idle=grows or allocates or returns_sign and text == "1",
         )
         if node.get("value") != "0":
             self.add(
