@@ -8,8 +8,6 @@
 #define UNUSED_RUN \
 	256 /* never-used slots in a row, behind which a page without header is not searched */
 
-#define SECTOR 512u
-
 /* A live slot, to be taken in the order of containers. */
 struct live {
 	struct pfs_slot slot;
@@ -106,7 +104,7 @@ static uint32_t count_slots(struct paging *p, const struct pfs_page_header *head
 		if (pfs_check_read(&p->reader, pfs_slot_offset(i), PFS_SLOT_LEN, &bytes) != 0) {
 			*unread = true;
 			/* The others of its sector can't be read either. */
-			while (pfs_slot_offset(i + 1) % SECTOR)
+			while (pfs_slot_offset(i + 1) % PFS_IO_SECTOR)
 				i++;
 			if (pfs_slot_offset(i + 1) <= claimed)
 				count = i + 1;

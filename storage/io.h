@@ -19,6 +19,8 @@
 
 #include "storage/base.h"
 
+#define PFS_IO_SECTOR 512u /* what a disk loses or keeps as a whole */
+
 struct pfs_io_ops;
 
 /* Backends embed these as first member. */

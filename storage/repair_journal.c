@@ -2,8 +2,6 @@
  */
 #include "storage/repair.h"
 
-#define SECTOR 512u
-
 /* ---- what can't be read ---- */
 
 int pfs_repair_clear_unreadable(struct pfs_file *file, uint64_t from, uint64_t end,
@@ -19,10 +17,10 @@ int pfs_repair_clear_unreadable(struct pfs_file *file, uint64_t from, uint64_t e
 
 		if (file->ops->read(file, piece, sizeof(piece), off) >= 0)
 			continue;
-		for (size_t at = 0; at < sizeof(piece); at += SECTOR) {
-			if (file->ops->read(file, piece + at, SECTOR, off + at) >= 0)
+		for (size_t at = 0; at < sizeof(piece); at += PFS_IO_SECTOR) {
+			if (file->ops->read(file, piece + at, PFS_IO_SECTOR, off + at) >= 0)
 				continue;
-			memset(piece + at, 0, SECTOR);
+			memset(piece + at, 0, PFS_IO_SECTOR);
 			*cleared = pfs_min_u64(*cleared, off + at);
 			bad = true;
 		}

@@ -1,8 +1,6 @@
 /* Putting page files right: headers, lengths, slots, names. */
 #include "storage/repair.h"
 
-#define SECTOR 512u
-
 /* ---- which items ---- */
 
 static bool is_about_page(enum pfs_fault_kind kind)
@@ -227,7 +225,8 @@ static int plan_front(struct pfs_repair *repair, struct pfs_file *file,
 		item->deed = PFS_DEED_ASIDE;
 	}
 	/* After a clean close the index has said so. */
-	for (uint32_t i = 0; i < header.slot_count && pfs_slot_offset(i) < SECTOR && !err; i++) {
+	for (uint32_t i = 0; i < header.slot_count && pfs_slot_offset(i) < PFS_IO_SECTOR && !err;
+	     i++) {
 		struct pfs_slot_disk disk;
 
 		if (repair->check.clean)
@@ -285,10 +284,10 @@ static int set_length(struct pfs_file *file, const struct pfs_checked_page *page
  * reads at the next try. */
 static bool can_be_read(struct pfs_file *file, uint64_t from, uint64_t end)
 {
-	uint8_t sector[SECTOR];
+	uint8_t sector[PFS_IO_SECTOR];
 
-	for (uint64_t off = from; off < end; off += SECTOR - off % SECTOR) {
-		size_t len = pfs_min_u64(SECTOR - off % SECTOR, end - off);
+	for (uint64_t off = from; off < end; off += PFS_IO_SECTOR - off % PFS_IO_SECTOR) {
+		size_t len = pfs_min_u64(PFS_IO_SECTOR - off % PFS_IO_SECTOR, end - off);
 
 		if (file->ops->read(file, sector, len, off) != (ssize_t)len)
 			return false;
@@ -320,7 +319,7 @@ static int plan_page(struct pfs_repair *repair, struct pfs_file *file,
 	switch (item->fault.kind) {
 	case PFS_FAULT_LENGTH: return keep_surplus(repair, file, item);
 	case PFS_FAULT_HEADER:
-		kept.len = SECTOR;
+		kept.len = PFS_IO_SECTOR;
 		err = plan_front(repair, file, page, item);
 		return err ? err : pfs_repair_keep(repair, &kept, file);
 	case PFS_FAULT_TRAILER:

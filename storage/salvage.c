@@ -1,12 +1,12 @@
 #include "storage/salvage.h"
 
 #include "storage/crc.h"
+#include "storage/io.h"
 #include "storage/record.h"
 
 /* A record's checksum leaves itself out: what is summed are bytes 0-3 and those from 8 on. */
 #define CRC_AT 4
 #define CRC_LEN 4
-#define SECTOR 512 /* what a disk loses or keeps as a whole */
 
 /* Finds the one wrong bit and turns it back. */
 static bool mend(uint8_t *record, size_t len, uint32_t seed)
@@ -66,7 +66,7 @@ unsigned pfs_salvage_record(uint8_t *record, const struct pfs_salvage *what, str
 	count = pfs_record_keys(record, what->len, keys, &keys_end);
 	if (count > 0 && pfs_get_le32(head->len.b) == what->len &&
 	    pfs_get_le64(head->seq.b) == what->seq &&
-	    (*exact || (what->off / SECTOR == (what->off + keys_end - 1) / SECTOR &&
+	    (*exact || (what->off / PFS_IO_SECTOR == (what->off + keys_end - 1) / PFS_IO_SECTOR &&
 			makes_sense(record, what->len, keys_end))))
 		return (unsigned)count;
 	*exact = false;
