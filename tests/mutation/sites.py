@@ -50,7 +50,8 @@ INTEGER = re.compile(
 EMPTY = re.compile(r"\s*(/\*.*?\*/\s*)*", re.S)
 COMPARES = "int (const void *, const void *)"  # of what it gives, only the sign counts
 GROWTH = re.compile(r"\bcap = .*\? 2 \* .* : [0-9]+[,;]")
-ALLOCATION = re.compile(r"\b(malloc|calloc|realloc)\([^;]*$")  # of more nobody has less
+# What is only added or multiplied up to here, within the size: of more memory nobody has less.
+ALLOCATION = re.compile(r"\b(malloc|calloc|realloc)\((?:[^-/%<>?&|^~!()]|->|\((?:[^()]|->)*\))*$")
 EACH_BY_ITSELF = re.compile(r"(free|pfs_put_le(16|32|64))\(")  # what is done to one place is nothing to another
 
 
