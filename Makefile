@@ -207,7 +207,7 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
 # ---- targets ----
 
-.PHONY: all demo test images check-asan check-tsan check-crash check-kill check-damage fuzz coverage mutate print-compile bench bench-engine bench-mounts bench-quick bench-wait bench-churn bench-space bench-stream tidy format deb check-deb clean \
+.PHONY: all demo test images golden check-asan check-tsan check-crash check-kill check-damage fuzz coverage mutate print-compile bench bench-engine bench-mounts bench-quick bench-wait bench-churn bench-space bench-stream tidy format deb check-deb clean \
 	help FORCE deps-build deps-test deps-demo deps-bench deps-bench-engine deps-bench-mounts deps-bench-space deps-bench-stream deps-tidy deps-fuzz \
 	deps-deb deps-check-deb tour deps-tour pictures deps-pictures deps-mutate
 
@@ -269,6 +269,9 @@ mutate: deps-mutate ## changes the program in small ways and looks whether a tes
 
 print-compile:
 	@printf '%s\n' '$(call compile,debug) $(fuse_cflags)'
+
+golden: build/debug/tests/model/golden_test ## write down anew what the golden histories do to the disk
+	@build/debug/tests/model/golden_test accept >/dev/null
 
 images: build/debug/tests/images/images_test ## make the golden images and the verdicts of the broken ones anew
 	@build/debug/tests/images/images_test make tests/images/golden-v1 >/dev/null
