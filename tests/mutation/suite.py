@@ -21,9 +21,12 @@ def is_bats(test):
 
 
 def in_places(places):
-    """Those of directories, and of bats files."""
+    """Those of directories, and of bats files; or programs."""
     tests = []
     for place in map(Path, places):
+        if place.with_suffix(".c").exists():
+            tests.append(str(place.with_suffix("")))
+            continue
         tests += sorted(str(path.with_suffix("")) for path in place.glob("*_test.c"))
         for path in sorted(place.glob("*.bats")) if place.is_dir() else [place]:
             tests += [f"{path}:{name}" for name in BATS_TEST.findall(path.read_text())]
