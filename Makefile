@@ -270,8 +270,8 @@ mutate: deps-mutate ## changes the program in small ways and looks whether a tes
 print-compile:
 	@printf '%s\n' '$(call compile,debug) $(fuse_cflags)'
 
-golden: build/debug/tests/model/golden_test ## write down anew what the golden histories do to the disk
-	@build/debug/tests/model/golden_test accept >/dev/null
+golden: build/debug/tests/model/golden_test build/debug/tests/model/golden_damage_test ## write down anew what the golden histories do to the disk
+	@set -e; for test in $^; do $$test accept >/dev/null; done
 
 images: build/debug/tests/images/images_test ## make the golden images and the verdicts of the broken ones anew
 	@build/debug/tests/images/images_test make tests/images/golden-v1 >/dev/null

@@ -248,8 +248,7 @@ static void end_it(struct tale *t, bool power_fails)
 	pfs_sim_free(t->sim);
 	t->sim = after;
 	t->store = NULL;
-	memset(t->tallies, 0, sizeof(t->tallies));
-	t->order = HASH_FIRST;
+	forget_calls(t);
 	watch(t, true);
 }
 
@@ -333,7 +332,7 @@ static void publish_it(struct tale *t, uint32_t keep)
 		(unsigned long long)pruned.objects, (unsigned long long)pruned.bytes);
 	tell_calls(t);
 	watch(t, false);
-	tell_files(t, WHERE);
+	tell_files(t, WHERE, NULL);
 	watch(t, true);
 }
 

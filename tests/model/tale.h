@@ -63,12 +63,18 @@ struct tale {
 	char stat[PFS_STAT_JSON_MAX]; /* the last that was told */
 };
 
+/* FNV-1a, of eight bytes at a time. */
 static inline uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t len)
 {
 	const uint8_t *p = bytes;
 
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ p[i]) * UINT64_C(0x100000001b3); /* FNV-1a */
+	for (size_t i = 0; i < len; i += 8) {
+		uint64_t word = 0;
+
+		memcpy(&word, p + i, pfs_min_u64(8, len - i));
+		hash = (hash ^ word) * UINT64_C(0x100000001b3);
+		hash ^= hash >> 29;
+	}
 	return hash;
 }
 
@@ -126,75 +132,131 @@ static inline void tell_log(void *arg, enum pfs_log_level level, const char *lin
 	fprintf(((struct tale *)arg)->out, "log %d: %s\n", (int)level, line);
 }
 
-static inline void tell_calls(struct tale *t)
+/* "12 read (3072), 1 sync"; nothing where nothing was called. */
+static inline bool tell_tally(struct tale *t, const struct tally *c)
 {
-	for (unsigned i = 0; i < TALLIES && t->tallies[i].name[0]; i++) {
-		struct tally *c = &t->tallies[i];
-		const char *between = ": ";
+	const char *between = ": ";
 
-		for (unsigned kind = 0; kind < PFS_SIM_KINDS; kind++) {
-			if (!c->calls[kind])
-				continue;
-			if (*between == ':')
-				fprintf(t->out, "%s", c->name);
-			fprintf(t->out, "%s%llu %s", between, (unsigned long long)c->calls[kind],
-				pfs_sim_kind_name(kind));
-			if (c->bytes[kind])
-				fprintf(t->out, " (%llu)", (unsigned long long)c->bytes[kind]);
-			between = ", ";
-		}
-		if (*between == ',')
-			fprintf(t->out, "\n");
+	for (unsigned kind = 0; kind < PFS_SIM_KINDS; kind++) {
+		if (!c->calls[kind])
+			continue;
+		fprintf(t->out, "%s%s%llu %s", *between == ':' ? c->name : "", between,
+			(unsigned long long)c->calls[kind], pfs_sim_kind_name(kind));
+		if (c->bytes[kind])
+			fprintf(t->out, " (%llu)", (unsigned long long)c->bytes[kind]);
+		between = ", ";
 	}
-	fprintf(t->out, "order %016llx\n", (unsigned long long)t->order);
+	return *between == ',';
+}
+
+static inline void forget_calls(struct tale *t)
+{
 	memset(t->tallies, 0, sizeof(t->tallies));
 	t->order = HASH_FIRST;
 }
 
-struct names {
-	char at[256][64];
+/* Of each kind of file. */
+static inline void tell_calls(struct tale *t)
+{
+	for (unsigned i = 0; i < TALLIES; i++)
+		if (tell_tally(t, &t->tallies[i]))
+			fprintf(t->out, "\n");
+	fprintf(t->out, "order %016llx\n", (unsigned long long)t->order);
+	forget_calls(t);
+}
+
+/* Of all of them together. */
+static inline void tell_calls_in_short(struct tale *t)
+{
+	struct tally all = {.name = "calls"};
+
+	for (unsigned i = 0; i < TALLIES; i++) {
+		for (unsigned kind = 0; kind < PFS_SIM_KINDS; kind++) {
+			all.calls[kind] += t->tallies[i].calls[kind];
+			all.bytes[kind] += t->tallies[i].bytes[kind];
+		}
+	}
+	(void)tell_tally(t, &all);
+	fprintf(t->out, ", order %016llx\n", (unsigned long long)t->order);
+	forget_calls(t);
+}
+
+struct file_told {
+	char name[64];
+	uint64_t size, hash;
+};
+
+struct files_told {
+	struct file_told at[256];
 	size_t count;
 };
 
 static inline int keep_name(void *arg, const char *name)
 {
-	struct names *names = arg;
+	struct files_told *files = arg;
 
-	assert_true(names->count < pfs_array_len(names->at));
-	snprintf(names->at[names->count++], sizeof(names->at[0]), "%s", name);
+	assert_true(files->count < pfs_array_len(files->at));
+	snprintf(files->at[files->count++].name, sizeof(files->at[0].name), "%s", name);
 	return 0;
 }
 
 static inline int by_name(const void *a, const void *b)
 {
-	return strcmp(a, b);
+	return strcmp(((const struct file_told *)a)->name, ((const struct file_told *)b)->name);
 }
 
-static inline void tell_files(struct tale *t, const char *path)
+static inline void look_into(struct pfs_dir *dir, struct file_told *about)
 {
-	const struct pfs_io *io = pfs_sim_io(t->sim);
-	struct names *names = calloc(1, sizeof(*names));
+	struct pfs_file *file;
+	uint8_t *bytes;
+
+	assert_int_equal(dir->ops->open(dir, about->name, PFS_IO_WRITE, &file), 0);
+	assert_int_equal(file->ops->size(file, &about->size), 0);
+	bytes = malloc(about->size + 1);
+	assert_int_equal(file->ops->read(file, bytes, about->size, 0), about->size);
+	about->hash = hash_bytes(HASH_FIRST, bytes, about->size);
+	free(bytes);
+	file->ops->close(file);
+}
+
+/* All files of a directory, in the order of their names. Free with free(). */
+static inline struct files_told *files_of(struct pfs_sim *sim, const char *path)
+{
+	const struct pfs_io *io = pfs_sim_io(sim);
+	struct files_told *files = calloc(1, sizeof(*files));
 	struct pfs_dir *dir;
 
 	assert_int_equal(io->ops->open_dir(io, path, PFS_IO_WRITE, &dir), 0);
-	assert_int_equal(dir->ops->list(dir, keep_name, names), 0);
-	qsort(names->at, names->count, sizeof(names->at[0]), by_name);
-	for (size_t i = 0; i < names->count; i++) {
-		struct pfs_file *file;
-		uint64_t size;
-		uint8_t *bytes;
-
-		assert_int_equal(dir->ops->open(dir, names->at[i], PFS_IO_WRITE, &file), 0);
-		assert_int_equal(file->ops->size(file, &size), 0);
-		bytes = malloc(size + 1);
-		assert_int_equal(file->ops->read(file, bytes, size, 0), size);
-		fprintf(t->out, "%s: %llu bytes, %016llx\n", names->at[i], (unsigned long long)size,
-			(unsigned long long)hash_bytes(HASH_FIRST, bytes, size));
-		free(bytes);
-		file->ops->close(file);
-	}
+	assert_int_equal(dir->ops->list(dir, keep_name, files), 0);
+	qsort(files->at, files->count, sizeof(files->at[0]), by_name);
+	for (size_t i = 0; i < files->count; i++)
+		look_into(dir, &files->at[i]);
 	dir->ops->close_dir(dir);
-	free(names);
+	return files;
+}
+
+static inline bool is_among(const struct files_told *files, const struct file_told *file)
+{
+	for (size_t i = 0; files && i < files->count; i++)
+		if (strcmp(files->at[i].name, file->name) == 0 && files->at[i].size == file->size &&
+		    files->at[i].hash == file->hash)
+			return true;
+	return false;
+}
+
+/* But those that were the same before (may be NULL). */
+static inline void tell_files(struct tale *t, const char *path, const struct files_told *before)
+{
+	struct files_told *files = files_of(t->sim, path);
+
+	for (size_t i = 0; i < files->count; i++) {
+		const struct file_told *file = &files->at[i];
+
+		if (!is_among(before, file))
+			fprintf(t->out, "%s: %llu bytes, %016llx\n", file->name,
+				(unsigned long long)file->size, (unsigned long long)file->hash);
+	}
+	free(files);
 }
 
 /* The members that are others than the last time. */
@@ -294,7 +356,7 @@ static inline void tell(struct tale *t, const char *part)
 	watch(t, false);
 	fprintf(t->out, "\n== %s ==\n", part);
 	tell_calls(t);
-	tell_files(t, STORE);
+	tell_files(t, STORE, NULL);
 	if (t->store) {
 		tell_stat(t);
 		tell_pages(t);
