@@ -52,7 +52,12 @@ COMPARES = "int (const void *, const void *)"  # of what it gives, only the sign
 GROWTH = re.compile(r"\bcap = .*\? 2 \* .* : [0-9]+[,;]")
 # What is only added or multiplied up to here, within the size: of more memory nobody has less.
 ALLOCATION = re.compile(r"\b(malloc|calloc|realloc)\((?:[^-/%<>?&|^~!()]|->|\((?:[^()]|->)*\))*$")
-EACH_BY_ITSELF = re.compile(r"(free|pfs_put_le(16|32|64))\(")  # what is done to one place is nothing to another
+# What is done to one place is nothing to another, unless that is read for it.
+EACH_BY_ITSELF = re.compile(r"((pfs_\w+_)?free|mem(cpy|set)|pfs_put_le(16|32|64))\(")
+HALVING = re.compile(r"\+ \(\w+ - \w+\) / $")  # a search that goes on at a third finds the same
+HINT = re.compile(r"(__builtin_prefetch|pfs_(index|probe)_prefetch\w*|prefetch)\(")
+HINTS = re.compile(r"prefetch|pfs_(index|probe)_prefetch\w*")
+NEVER = re.compile(r"PFS_NEVER\(")
 
 
 @dataclass
@@ -80,6 +85,7 @@ class Finder:
         self.tree = json.loads(dump)
         self.found = []
         self.function = None
+        self.bounds = set()  # places of comparisons that only choose between equal values when they are equal
 
     # ---- places ----
 
@@ -127,6 +133,7 @@ class Finder:
 
     def add(self, span, text, what, form="expression", is_idle=False):
         line = self.source.count(b"\n", 0, span[0]) + 1
+        is_idle = bool(is_idle or self.is_in_never or HINTS.fullmatch(self.function))
         self.found.append(Mutant(*span, text, what, self.function, line, form, is_idle))
 
     @staticmethod
@@ -158,7 +165,20 @@ class Finder:
                 whole,
                 f"({self.text(spans[0])}) {other} ({self.text(spans[1])})",
                 f"{self.shown(whole)}: {op} becomes {other}",
+                is_idle=whole in self.bounds and other in (op + "=", op[:1]),
             )
+
+    def of_two(self, node):
+        """The place of the condition in a < b ? a : b, or the like: of equal ones it does not matter which."""
+        condition, *values = node["inner"]
+        while condition.get("kind") in ("ImplicitCastExpr", "ParenExpr"):
+            condition = condition["inner"][0]
+        if condition.get("kind") != "BinaryOperator" or condition["opcode"] not in ("<", "<=", ">", ">="):
+            return []
+        spans = [self.span(part) for part in condition["inner"] + values]
+        if None in spans or {self.text(span) for span in spans[:2]} != {self.text(span) for span in spans[2:]}:
+            return []
+        return [(spans[0][0], spans[1][1])]
 
     def assignment(self, node):
         left, right = node["inner"]
@@ -208,7 +228,12 @@ class Finder:
             span,
             f"({text} + 1)",
             f"{self.shown(span)} becomes {text} + 1",
-            is_idle=grows or allocates or returns_sign and text == "1",
+            is_idle=grows
+            or allocates
+            or returns_sign
+            and text == "1"
+            or text == "2"
+            and bool(HALVING.search(self.source[: span[0]].decode())),
         )
         if node.get("value") != "0":
             self.add(
@@ -277,7 +302,7 @@ class Finder:
             whole = (spans[0][0], end + 1)
             texts = self.text(spans[0]), self.text(spans[1])
             places = [text.split("(", 1)[1].split(",")[0].rstrip(")") for text in texts]
-            apart = not places[0].startswith(places[1]) and not places[1].startswith(places[0])
+            apart = places[0] not in texts[1] and places[1] not in texts[0]
             self.add(
                 whole,
                 f"{texts[1]}; {texts[0]};",
@@ -291,9 +316,16 @@ class Finder:
     # ---- walking ----
 
     def is_hint(self, node):
-        """A hint to the processor, which wants constants and changes no result."""
+        """A hint to the processor, which changes no result (and often wants constants)."""
         span = node.get("kind") == "CallExpr" and self.span(node)
-        return bool(span) and self.text(span).startswith("__builtin_prefetch")
+        return bool(span) and bool(HINT.match(self.text(span)))
+
+    def is_never(self, node):
+        """A condition that is PFS_NEVER(...): what depends on it is never done."""
+        while node.get("kind") in ("ImplicitCastExpr", "ParenExpr"):
+            node = node["inner"][0]
+        span = self.span(node)
+        return bool(span) and bool(NEVER.match(self.text(span)))
 
     def walk_statement(self, node):
         """A child of a block, or a body: a call here gives a value to nobody."""
@@ -327,8 +359,11 @@ class Finder:
             if kind != "SwitchStmt":
                 self.condition(children[0])
             self.walk(children[0])
-            for child in children[1:]:
+            for i, child in enumerate(children[1:]):
+                is_never = i == 0 and kind == "IfStmt" and self.is_never(children[0])
+                self.is_in_never += is_never
                 self.walk_statement(child)
+                self.is_in_never -= is_never
         elif kind == "DoStmt":
             self.walk_statement(node["inner"][0])
             self.condition(node["inner"][1])
@@ -368,6 +403,7 @@ class Finder:
             self.literal(node)
         elif kind == "ConditionalOperator":
             self.condition(node["inner"][0])
+            self.bounds.update(self.of_two(node))
         elif kind == "CallExpr":
             self.call(node, False)
         elif kind == "ReturnStmt":
@@ -375,6 +411,7 @@ class Finder:
 
     def find(self):
         self.is_in_loop_head = 0
+        self.is_in_never = 0
         for node in self.tree["inner"]:
             area = node.get("range", {}).get("begin", {})
             if node.get("kind") != "FunctionDecl" or "includedFrom" in area or "offset" not in area:
