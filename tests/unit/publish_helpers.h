@@ -423,4 +423,53 @@ static inline void write_file(struct pfs_dir *dir, const char *name, const void 
 	dir->ops->close(file);
 }
 
+static inline void make_file(struct pfs_dir *dir, const char *name)
+{
+	write_file(dir, name, "x", 1);
+}
+
+struct listing {
+	unsigned objects, generations, others;
+};
+
+static inline int count_name(void *arg, const char *name)
+{
+	struct listing *l = arg;
+	uint32_t generation;
+	unsigned role;
+
+	if (pfs_object_is_name(name, &role, NULL))
+		l->objects++;
+	else if (pfs_generation_is_name(name, &generation))
+		l->generations++;
+	else if (strcmp(name, PFS_CURRENT_NAME) && strcmp(name, PFS_PUBLISH_LOCK_NAME))
+		l->others++;
+	return 0;
+}
+
+static inline struct listing list_where(struct pfs_dir *dir)
+{
+	struct listing l = {0};
+
+	assert_int_equal(dir->ops->list(dir, count_name, &l), 0);
+	return l;
+}
+
+/* Of these, how many of a role are not in `before`. */
+static inline unsigned count_new(const struct pfs_manifest *before, const struct pfs_manifest *m,
+				 unsigned role)
+{
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < m->object_count; i++) {
+		bool there = false;
+
+		for (uint32_t k = 0; k < before->object_count; k++)
+			there |= memcmp(before->objects[k].hash, m->objects[i].hash,
+					PFS_HASH_LEN) == 0;
+		count += m->objects[i].role == role && !there;
+	}
+	return count;
+}
+
 #endif

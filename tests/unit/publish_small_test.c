@@ -1,0 +1,975 @@
+/* storage/publish*.c with pages of some kilobytes, so that there are many: where they end, what is
+ * written for a change and what is said of it, to the byte; a generation is the old one or the new
+ * one whatever happens; pruning leaves what is needed. */
+#include "storage/publish_internal.h"
+#undef PUBLISH_PAGE_MIN
+#define PUBLISH_PAGE_MIN 20000
+#undef PUBLISH_PAGE_TARGET
+#define PUBLISH_PAGE_TARGET 60000
+#undef PUBLISH_PAGE_MAX
+#define PUBLISH_PAGE_MAX 150000
+#undef PUBLISH_PAGE_OWN
+#define PUBLISH_PAGE_OWN 30000
+#undef PUBLISH_KEYS_PAGES_MAX
+#define PUBLISH_KEYS_PAGES_MAX 12
+#undef PUBLISH_KEYS_LEN_MAX
+#define PUBLISH_KEYS_LEN_MAX 8000
+#include "storage/publish.c"
+#include "storage/publish_page.c"
+
+#include "tests/unit/publish_helpers.h"
+
+#define NONE UINT64_MAX
+
+/* ---- where pages end ---- */
+
+/* Many that are empty or short, so that pages have more documents than blocks of keys; then longer
+ * ones, of which some have pages of their own; then UUIDs. What is short is not packed. */
+static void mixed_doc(const struct source *s, uint64_t i, struct pfs_key *key,
+		      struct pfs_attr *attr, char **data, size_t *len)
+{
+	uint64_t r = pfs_mix64(i + 1);
+	size_t size = i < 3000	    ? r % 16
+		      : i % 8 < 4   ? 500 + r % 3000
+		      : i % 64 == 4 ? PUBLISH_PAGE_OWN - PUBLISH_WEIGHT_MORE - 2 + r % 4
+				    : r % 8000;
+
+	if (i < 4000)
+		*key = pfs_key_num(i * i * 3);
+	else
+		set_uuid(key, i, r);
+	*attr = (struct pfs_attr){
+		.mode = i % 5 ? 0644 : 0600, .gid = i % 7 ? 0 : 3, .mtime_ns = (int64_t)(i / 3)};
+	*data = malloc(size + 1);
+	memset(*data, 'x', size);
+	if (i == s->changed && size)
+		(*data)[size - 1] = (char)('A' + s->version);
+	*len = size;
+}
+
+static struct source mixed(void)
+{
+	return (struct source){.count = 5000, .doc = mixed_doc, .changed = NONE, .absent = NONE};
+}
+
+/* The hash of a key by which a page or an object of keys ends. */
+static uint64_t hash_of_key(const struct pfs_key *key, const char salt[5])
+{
+	uint8_t bytes[16];
+	uint64_t number = 0;
+
+	for (unsigned i = 0; i < 4; i++)
+		number = number << 8 | (uint8_t)salt[i];
+	pfs_key_to_bytes(bytes, key);
+	return pfs_mix64(pfs_mix64(pfs_get_le64(bytes) ^ number) ^ pfs_get_le64(bytes + 8));
+}
+
+/* Proves: a page ends where the rule says, and so does an object of keys, each for every reason
+ * there is: a publication by another program, which goes by the same rule, has the same pages. */
+static void pages_end_where_the_rule_says(void **state)
+{
+	const struct source s = mixed();
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_publish_result r = publish_ok(pfs_sim_io(sim), &s);
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+	struct pfs_manifest m;
+	uint64_t weight_of_page = 0, keys_len = 0;
+	unsigned in_page = 0, in_block = 0, kind = 0, keys_pages = 0;
+	unsigned by_own = 0, by_max = 0, by_hash = 0, by_count = 0, by_len = 0, by_salt = 0;
+	uint32_t block = 0;
+	bool own = false;
+
+	(void)state;
+	assert_int_equal(read_generation(dir, &m), 1);
+	for (uint64_t i = 0; i < s.count; i++) {
+		struct pfs_attr attr;
+		struct pfs_key key;
+		size_t len;
+		char *data;
+		uint64_t weight;
+		bool page_ends = false, keys_end = false;
+
+		mixed_doc(&s, i, &key, &attr, &data, &len);
+		free(data);
+		weight = len + 64;
+		if (in_page == 0) {
+			page_ends = true;
+		} else if (own || weight >= 30000) {
+			page_ends = true;
+			by_own++;
+		} else if (weight_of_page + weight > 150000) {
+			page_ends = true;
+			by_max++;
+		} else if (weight_of_page >= 20000 &&
+			   hash_of_key(&key, "page") < UINT64_MAX / 60000 * weight) {
+			page_ends = true;
+			by_hash++;
+		}
+		if (page_ends) {
+			if (i == 0 || hash_of_key(&key, "keys") % 8 == 0) {
+				keys_end = true;
+				by_salt += i != 0;
+			} else if (keys_pages == 12) {
+				keys_end = true;
+				by_count++;
+			} else if (keys_len >= 8000) {
+				keys_end = true;
+				by_len++;
+			}
+			in_page = 0;
+			weight_of_page = 0;
+		}
+		if (keys_end)
+			keys_len = keys_pages = 0;
+		if (page_ends || in_block == 1024 || key.kind != kind) {
+			uint8_t first[16];
+
+			assert_true(block < m.block_count);
+			assert_true(block == 0 || m.blocks[block - 1].count == in_block);
+			pfs_key_to_bytes(first, &key);
+			assert_memory_equal(m.blocks[block].key, first, 16);
+			assert_int_equal(m.blocks[block].kind, key.kind);
+			assert_int_equal(m.blocks[block].begins_page, page_ends);
+			assert_int_equal(m.blocks[block].begins_keys, keys_end);
+			keys_len += m.blocks[block].len;
+			block++;
+			in_block = 0;
+			kind = key.kind;
+		}
+		keys_pages += page_ends;
+		in_page++;
+		in_block++;
+		weight_of_page += weight;
+		own = weight >= 30000;
+	}
+	assert_int_equal(m.blocks[block - 1].count, in_block);
+	assert_int_equal(m.block_count, block);
+	assert_true(by_own > 5 && by_max && by_hash > 5 && by_count && by_len && by_salt > 2);
+	assert_int_equal(r.points, s.count);
+	pfs_manifest_free(&m);
+	assert_int_equal(verify_published(dir, &s), 1);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* ---- what is written and said ---- */
+
+struct known_names {
+	char at[1000][PFS_OBJECT_NAME_MAX];
+	size_t count;
+};
+
+static int know_name(void *arg, const char *name)
+{
+	struct known_names *known = arg;
+
+	assert_true(known->count < pfs_array_len(known->at));
+	snprintf(known->at[known->count++], PFS_OBJECT_NAME_MAX, "%s", name);
+	return 0;
+}
+
+static bool is_known(const struct known_names *known, const struct pfs_manifest_object *o)
+{
+	char name[PFS_OBJECT_NAME_MAX];
+	bool found = false;
+
+	pfs_object_name(name, o->role, o->hash);
+	for (size_t i = 0; i < known->count; i++)
+		found |= strcmp(known->at[i], name) == 0;
+	return found;
+}
+
+static bool has_digest(const struct pfs_manifest *m, const uint8_t *digest)
+{
+	bool found = false;
+
+	for (uint32_t i = 0; i < m->object_count; i++)
+		found |= m->objects[i].role == PFS_OBJECT_PAGE &&
+			 memcmp(m->objects[i].digest, digest, PFS_HASH_LEN) == 0;
+	return found;
+}
+
+/* What the result must be of a publication that found these files and that generation. */
+static struct pfs_publish_result expected_result(const struct pfs_manifest *m,
+						 const struct pfs_manifest *before,
+						 const struct known_names *known)
+{
+	struct pfs_publish_result r = {.generation = m->generation,
+				       .unchanged = m->generation == before->generation,
+				       .points = m->points,
+				       .raw_bytes = m->raw_bytes,
+				       .objects = m->object_count};
+
+	for (uint32_t i = 0; i < m->object_count; i++) {
+		const struct pfs_manifest_object *o = &m->objects[i];
+
+		r.bytes += o->len;
+		if (is_known(known, o)) {
+			r.reused++;
+			r.reused_bytes += o->len;
+		} else {
+			r.uploaded++;
+			r.uploaded_bytes += o->len;
+		}
+		r.reused_pages += o->role == PFS_OBJECT_PAGE && has_digest(before, o->digest);
+	}
+	return r;
+}
+
+static void assert_result(const struct pfs_publish_result *r, const struct pfs_publish_result *want)
+{
+	assert_int_equal(r->generation, want->generation);
+	assert_int_equal(r->unchanged, want->unchanged);
+	assert_int_equal(r->trained, want->trained);
+	assert_int_equal(r->points, want->points);
+	assert_int_equal(r->raw_bytes, want->raw_bytes);
+	assert_int_equal(r->objects, want->objects);
+	assert_int_equal(r->bytes, want->bytes);
+	assert_int_equal(r->uploaded, want->uploaded);
+	assert_int_equal(r->uploaded_bytes, want->uploaded_bytes);
+	assert_int_equal(r->reused, want->reused);
+	assert_int_equal(r->reused_bytes, want->reused_bytes);
+	assert_int_equal(r->reused_pages, want->reused_pages);
+}
+
+/* Proves: of documents that change, go and come back, each publication writes what is not there yet
+ * and nothing else, packs no page whose documents are those of before, and its result is exactly
+ * that; what is read is what was given. */
+static void results_are_exact(void **state)
+{
+	static const struct {
+		uint64_t changed, absent;
+		unsigned version;
+	} steps[] = {
+		{NONE, NONE, 0}, {NONE, NONE, 0}, {100, NONE, 1},  {100, NONE, 2},  {NONE, 100, 0},
+		{NONE, 0, 0},	 {4999, 0, 1},	  {4999, 4998, 1}, {4004, NONE, 1}, {NONE, NONE, 0},
+		{3999, 4000, 3}, {3000, 3001, 3}, {NONE, 2999, 0},
+	};
+	struct pfs_sim *sim = pfs_sim_new();
+	struct known_names *known = malloc(sizeof(*known));
+	struct pfs_manifest before = {0};
+	uint32_t generation = 0;
+
+	(void)state;
+	assert_non_null(known);
+	for (size_t i = 0; i < pfs_array_len(steps); i++) {
+		struct source s = mixed();
+		struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+		struct pfs_publish_result r, want;
+		struct pfs_manifest m;
+		uint64_t containers = 0;
+
+		s.changed = steps[i].changed;
+		s.absent = steps[i].absent;
+		s.version = steps[i].version;
+		known->count = 0;
+		assert_int_equal(dir->ops->list(dir, know_name, known), 0);
+		dir->ops->close_dir(dir);
+		r = publish_ok(pfs_sim_io(sim), &s);
+		dir = open_where(pfs_sim_io(sim));
+		generation += i != 1; /* the same once more is no generation */
+		assert_int_equal(read_generation(dir, &m), generation);
+		want = expected_result(&m, &before, known);
+		assert_result(&r, &want);
+		assert_int_equal(m.points, s.count - (s.absent != NONE));
+		for (uint32_t k = 0; k < m.object_count; k++)
+			if (m.objects[k].role == PFS_OBJECT_PAGE)
+				containers += pfs_page_containers_len(&m.objects[k]);
+		assert_int_equal(m.container_bytes, containers);
+		pfs_manifest_free(&before);
+		before = m;
+		if (i % 3 == 1)
+			assert_int_equal(verify_published(dir, &s), generation);
+		dir->ops->close_dir(dir);
+	}
+	pfs_manifest_free(&before);
+	free(known);
+	pfs_sim_free(sim);
+}
+
+/* Proves: the manifest says of the store, its moment and its documents what it was told; the
+ * collection's UUID is that of the store that was published first. */
+static void the_manifest_says_what_it_was_told(void **state)
+{
+	const struct source s = {.count = 10, .doc = odd_doc, .changed = NONE, .absent = NONE};
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_publish_options options = publish_options();
+	uint8_t first[16];
+	struct pfs_manifest m;
+
+	(void)state;
+	memcpy(first, options.source, 16);
+	options.defaults = (struct pfs_defaults){.mode = 0604, .uid = 11, .gid = 12};
+	for (unsigned round = 0; round < 2; round++) {
+		struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+		struct pfs_publish_result r;
+
+		options.sequence = 1000 + round;
+		options.moment_ns = -3 - (int64_t)round;
+		options.adopt = round;
+		options.source[0] += (uint8_t)round;
+		assert_int_equal(publish_to(dir, &s, &options, 0, &r, NULL), 0);
+		assert_int_equal(read_generation(dir, &m), 1 + round);
+		assert_memory_equal(m.uuid, first, 16);
+		assert_memory_equal(m.source, options.source, 16);
+		assert_int_equal(m.sequence, 1000 + round);
+		assert_int_equal(m.published_ns, -3 - (int64_t)round);
+		assert_int_equal(m.mode, 0604);
+		assert_int_equal(m.uid, 11);
+		assert_int_equal(m.gid, 12);
+		assert_int_equal(m.points, 10);
+		assert_int_equal(m.dict_raw, 0);
+		assert_int_equal(m.dict_packed, 0);
+		pfs_manifest_free(&m);
+		dir->ops->close_dir(dir);
+	}
+	pfs_sim_free(sim);
+}
+
+/* ---- refusals ---- */
+
+/* Fails one look: of a name, of a kind. */
+struct blind {
+	const char *name;
+	enum pfs_sim_kind kind;
+	int error;
+};
+
+static int fail_look(void *arg, const struct pfs_sim_step *step)
+{
+	const struct blind *b = arg;
+
+	return step->kind == b->kind && strcmp(step->name, b->name) == 0 ? b->error : 0;
+}
+
+/* What beginning says of what lies there. */
+static void expect_refusal(struct pfs_sim *sim, int err, const char *says)
+{
+	const struct pfs_publish_options options = publish_options();
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+	struct pfs_publish *p = (struct pfs_publish *)&options;
+	struct pfs_reason reason;
+
+	memset(&reason, 'x', sizeof(reason));
+	assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, &reason), err);
+	assert_true(!p == !!err);
+	assert_string_equal(reason.text, says);
+	pfs_publish_end(p);
+	/* Who does not ask why is told the error all the same. */
+	dir->ops->close_dir(dir);
+	dir = open_where(pfs_sim_io(sim));
+	assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, NULL), err);
+	pfs_publish_end(p);
+	dir->ops->close_dir(dir);
+}
+
+/* Proves: in a directory with anything else nothing is published, and the reason names it; what
+ * publishing leaves behind, also of publications that were cut off, is no such thing. */
+static void other_files_are_named(void **state)
+{
+	static const struct {
+		const char *name;
+		bool own;
+	} cases[] = {
+		{"page-00112233445566778899aabbccddeeff.pfp", true},
+		{"keys-00112233445566778899aabbccddeeff.pfk", true},
+		{"dict-00112233445566778899aabbccddeeff.pfd", true},
+		{"generation-00000003", true},
+		{"publish.lock", true},
+		{"x.tmp", true},
+		{"current.tmp", true},
+		{"page-00112233445566778899aabbccddeeff.pfk", false},
+		{"generation-3", false},
+		{"lock", false},
+		{".tmp", false},
+		{"tmp", false},
+		{"x.tmp~", false},
+		{"xtmp", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+		char says[256] = "";
+
+		make_file(dir, cases[i].name);
+		dir->ops->close_dir(dir);
+		if (!cases[i].own)
+			snprintf(says, sizeof(says),
+				 "published: holds other files (%s); give an empty directory, or "
+				 "one that was published to",
+				 cases[i].name);
+		expect_refusal(sim, cases[i].own ? 0 : -ENOTEMPTY, says);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Proves: whatever is wrong with what was published before, or keeps it from being read, beginning
+ * fails with that error and says exactly what it is. */
+static void what_was_published_is_judged(void **state)
+{
+	static const struct {
+		const char *file; /* written anew, or if text is NULL removed */
+		const char *text;
+		struct blind blind;
+		int err;
+		const char *says;
+	} cases[] = {
+		{NULL, NULL, {"", PFS_SIM_KINDS, 0}, 0, ""},
+		{"current", "rubbish", {"", PFS_SIM_KINDS, 0}, -EUCLEAN, "`current` is damaged"},
+		{"current",
+		 "payloadfs collection 2\n",
+		 {"", PFS_SIM_KINDS, 0},
+		 -EPROTONOSUPPORT,
+		 "made by a newer version of this program"},
+		{"generation-00000001",
+		 NULL,
+		 {"", PFS_SIM_KINDS, 0},
+		 -EUCLEAN,
+		 "the manifest of its current generation is missing or can't be read"},
+		{"generation-00000001",
+		 "too short",
+		 {"", PFS_SIM_KINDS, 0},
+		 -EUCLEAN,
+		 "the manifest of its current generation is missing or can't be read"},
+		{"current",
+		 "payloadfs collection 1\ngeneration 00000001\nlength 192\ncrc32c 00000001\n",
+		 {"", PFS_SIM_KINDS, 0},
+		 -EUCLEAN,
+		 "the manifest of its current generation is missing or can't be read"},
+		{NULL,
+		 NULL,
+		 {"current", PFS_SIM_OPEN, -EACCES},
+		 -EACCES,
+		 "`current` can't be read: Permission denied"},
+		{NULL,
+		 NULL,
+		 {"current", PFS_SIM_READ, -EIO},
+		 -EIO,
+		 "`current` can't be read: Input/output error"},
+		{NULL,
+		 NULL,
+		 {"generation-00000001", PFS_SIM_READ, -EIO},
+		 -EIO,
+		 "the manifest of its current generation is missing or can't be read: "
+		 "Input/output error"},
+		{"current",
+		 NULL,
+		 {"", PFS_SIM_READ, -EIO},
+		 -EIO,
+		 "can't be listed: Input/output error"},
+	};
+	const struct source s = {.count = 3, .doc = odd_doc, .changed = NONE, .absent = NONE};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct blind blind = cases[i].blind;
+		struct pfs_dir *dir;
+		char says[256] = "";
+
+		publish_ok(pfs_sim_io(sim), &s);
+		dir = open_where(pfs_sim_io(sim));
+		if (cases[i].text)
+			write_file(dir, cases[i].file, cases[i].text, strlen(cases[i].text));
+		else if (cases[i].file)
+			assert_int_equal(dir->ops->unlink(dir, cases[i].file), 0);
+		dir->ops->close_dir(dir);
+		if (*cases[i].says)
+			snprintf(says, sizeof(says), "published: %s", cases[i].says);
+		pfs_sim_on_look(sim, fail_look, &blind);
+		expect_refusal(sim, cases[i].err, says);
+		pfs_sim_on_look(sim, NULL, NULL);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Rewrites the manifest of generation 1 with its checksums as they must be, after a change. */
+static void rewrite_manifest(struct pfs_dir *dir, uint32_t generation, uint32_t crc_more)
+{
+	struct pfs_current_generation current = {.generation = 1};
+	char text[PFS_CURRENT_LEN_MAX];
+	struct pfs_manifest m;
+	uint8_t *bytes;
+	size_t len;
+
+	assert_int_equal(read_generation(dir, &m), 1);
+	m.generation = generation;
+	assert_int_equal(pfs_manifest_encode(&m, &bytes, &len), 0);
+	write_file(dir, "generation-00000001", bytes, len);
+	current.len = len;
+	current.crc = pfs_crc32c(0, bytes, len) + crc_more;
+	write_file(dir, PFS_CURRENT_NAME, text, pfs_current_encode(text, &current));
+	free(bytes);
+	pfs_manifest_free(&m);
+}
+
+/* Proves: a manifest that is not the one `current` speaks of, by its bytes or its number, is
+ * refused, and so is the store's when it is another's, unless it is adopted. */
+static void other_manifests_are_refused(void **state)
+{
+	const struct source s = {.count = 3, .doc = odd_doc, .changed = NONE, .absent = NONE};
+	static const char says[] =
+		"published: the manifest is not the one that `current` speaks of";
+
+	(void)state;
+	for (unsigned way = 0; way < 3; way++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_dir *dir;
+
+		publish_ok(pfs_sim_io(sim), &s);
+		dir = open_where(pfs_sim_io(sim));
+		rewrite_manifest(dir, way == 1 ? 2 : 1, way == 2);
+		dir->ops->close_dir(dir);
+		if (way == 1) {
+			const struct pfs_publish_options options = publish_options();
+			struct pfs_publish *p;
+
+			dir = open_where(pfs_sim_io(sim));
+			assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, NULL),
+					 -EUCLEAN);
+			dir->ops->close_dir(dir);
+		} else {
+			expect_refusal(sim, way ? -EUCLEAN : 0, way ? says : "");
+		}
+		pfs_sim_free(sim);
+	}
+}
+
+static int deny_lock(struct pfs_dir *dir, const char *name, bool create)
+{
+	(void)dir;
+	assert_string_equal(name, "publish.lock");
+	assert_true(create);
+	return -EACCES;
+}
+
+/* Proves: while another one publishes, and where the lock can't be had, beginning fails and says
+ * so; what was unfinished is removed by who has the lock, and nothing else is. */
+static void the_lock_is_needed(void **state)
+{
+	const struct pfs_publish_options options = publish_options();
+	const struct source s = {.count = 3, .doc = odd_doc, .changed = NONE, .absent = NONE};
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_reason reason;
+	struct pfs_publish *p;
+	struct pfs_io_ops ops;
+	struct pfs_dir *dir;
+	struct listing l;
+
+	(void)state;
+	publish_ok(pfs_sim_io(sim), &s);
+	dir = open_where(pfs_sim_io(sim));
+	assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, NULL), 0);
+	make_file(dir, "a.tmp");
+	expect_refusal(sim, -EBUSY, "published: somebody else is publishing there");
+	assert_int_equal(list_where(dir).others, 1);
+	pfs_publish_end(p);
+	dir->ops->close_dir(dir);
+	dir = open_where(pfs_sim_io(sim));
+	ops = *dir->ops;
+	ops.lock = deny_lock;
+	dir->ops = &ops;
+	assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, &reason), -EACCES);
+	assert_string_equal(reason.text, "published: can't be locked: Permission denied");
+	make_file(dir, ".tmp");
+	make_file(dir, "b.tmp");
+	make_file(dir, "atmp");
+	dir->ops->close_dir(dir);
+	expect_refusal(sim, 0, "");
+	dir = open_where(pfs_sim_io(sim));
+	l = list_where(dir);
+	assert_int_equal(l.others, 2);
+	assert_int_equal(l.objects, 2);
+	assert_int_equal(l.generations, 1);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* Proves: from another store nothing is published over this one's, and the reason tells how it is
+ * done all the same; with that it is done. */
+static void another_store_is_adopted_only_when_told(void **state)
+{
+	const struct source s = {.count = 3, .doc = odd_doc, .changed = NONE, .absent = NONE};
+
+	(void)state;
+	for (unsigned at = 0; at < 16; at++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_publish_options options = publish_options();
+		struct pfs_reason reason;
+		struct pfs_publish *p;
+		struct pfs_dir *dir;
+
+		publish_ok(pfs_sim_io(sim), &s);
+		dir = open_where(pfs_sim_io(sim));
+		options.source[at] ^= 1;
+		assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, &reason), -EEXIST);
+		assert_string_equal(
+			reason.text,
+			"published: was published from another store; --adopt publishes "
+			"this one there all the same (as after restoring a backup)");
+		options.adopt = true;
+		assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, &reason), 0);
+		assert_string_equal(reason.text, "");
+		pfs_publish_end(p);
+		dir->ops->close_dir(dir);
+		pfs_sim_free(sim);
+	}
+}
+
+/* ---- crashes and faults ---- */
+
+/* Documents with a page each, so that there are several objects, and little to pack. */
+static void large_doc(const struct source *s, uint64_t i, struct pfs_key *key,
+		      struct pfs_attr *attr, char **data, size_t *len)
+{
+	*len = PUBLISH_PAGE_OWN;
+	*data = malloc(*len);
+	memset(*data, (int)(i == s->changed ? 'a' + s->version : 'A'), *len);
+	*key = pfs_key_num(i);
+	*attr = (struct pfs_attr){.mode = 0644, .mtime_ns = 7};
+}
+
+struct cut {
+	struct pfs_sim *sim;
+	const struct source *before, *after;
+	struct pfs_publish *now;
+	unsigned seen[3]; /* images that show no generation, the first, the second */
+	uint64_t fail_at; /* 0: cuts */
+	bool pruning;	  /* only once the first generation's manifest is to be removed */
+	uint64_t steps;
+	int error;
+};
+
+/* A manifest that is there, whole, names nothing that is not (U1). */
+static void look_at_manifests(struct pfs_dir *dir)
+{
+	for (uint32_t generation = 1; generation <= 2; generation++) {
+		char name[PFS_OBJECT_NAME_MAX];
+		struct pfs_manifest m;
+		const char *why;
+		uint8_t *bytes;
+		size_t len;
+
+		pfs_generation_name(name, generation);
+		bytes = read_file(dir, name, &len);
+		if (!bytes || pfs_manifest_decode(&m, bytes, len, &why) != 0) {
+			free(bytes);
+			continue;
+		}
+		for (uint32_t i = 0; i < m.object_count; i++)
+			free(read_object(dir, &m, i));
+		pfs_manifest_free(&m);
+		free(bytes);
+	}
+}
+
+/* A power cut shows what was before, or what comes, whole. */
+static void look_at_image(struct cut *cut, struct pfs_sim *image)
+{
+	struct pfs_dir *dir = open_where(pfs_sim_io(image));
+	struct pfs_manifest m;
+	uint32_t generation = read_generation(dir, &m);
+
+	if (generation) {
+		pfs_manifest_free(&m);
+		assert_int_equal(verify_published(dir, generation == 1 ? cut->before : cut->after),
+				 generation);
+	}
+	look_at_manifests(dir);
+	assert_in_range(generation, 0, 2);
+	cut->seen[generation]++;
+	dir->ops->close_dir(dir);
+	pfs_sim_free(image);
+}
+
+static int on_step(void *arg, const struct pfs_sim_step *step)
+{
+	struct cut *cut = arg;
+
+	if (cut->pruning && cut->steps == 0 && strcmp(step->name, "generation-00000001") != 0)
+		return 0;
+	cut->steps++;
+	if (cut->fail_at)
+		return cut->steps == cut->fail_at ? cut->error : 0;
+	look_at_image(cut, pfs_sim_crash_index(cut->sim, 0));
+	/* Before names are made durable there are the most ways. */
+	for (uint64_t seed = 0; seed < (step->kind == PFS_SIM_SYNC_DIR ? 40 : 4); seed++)
+		look_at_image(cut, pfs_sim_crash_seed(cut->sim, 100 * cut->steps + seed));
+	return 0;
+}
+
+/* Proves: a power cut at any moment leaves the generation from before or the new one, readable to
+ * the last byte; when publishing has returned it is the new one. */
+static void a_power_cut_leaves_old_or_new(void **state)
+{
+	struct source before = {.count = 3, .doc = large_doc, .changed = NONE, .absent = NONE};
+	struct source after = {
+		.count = 3, .doc = large_doc, .changed = 1, .absent = NONE, .version = 1};
+	struct pfs_sim *sim = pfs_sim_new();
+	struct cut cut = {.sim = sim, .before = &before, .after = &after};
+
+	(void)state;
+	pfs_sim_on_step(sim, on_step, &cut);
+	publish_ok(pfs_sim_io(sim), &before);
+	assert_true(cut.seen[0] && !cut.seen[2]);
+	look_at_image(&cut, pfs_sim_crash_index(sim, 0));
+	assert_true(cut.seen[1]);
+	cut.seen[0] = cut.seen[1] = 0;
+	publish_ok(pfs_sim_io(sim), &after);
+	assert_true(!cut.seen[0] && cut.seen[1] && cut.seen[2]);
+	cut.seen[1] = 0;
+	look_at_image(&cut, pfs_sim_crash_index(sim, 0));
+	assert_int_equal(cut.seen[1], 0);
+	pfs_sim_on_step(sim, NULL, NULL);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a power cut while older generations are removed leaves no manifest that names what is
+ * gone; when pruning has returned they are gone for good. */
+static void a_power_cut_while_pruning_leaves_whole_generations(void **state)
+{
+	struct source before = {.count = 3, .doc = large_doc, .changed = NONE, .absent = NONE};
+	struct source after = {
+		.count = 3, .doc = large_doc, .changed = 1, .absent = NONE, .version = 1};
+	struct pfs_publish_options options = publish_options();
+	struct pfs_sim *sim = pfs_sim_new(), *image;
+	struct cut cut = {.sim = sim, .before = &before, .after = &after, .pruning = true};
+	struct pfs_publish_result r;
+	struct pfs_prune_result pruned;
+	struct pfs_dir *dir;
+	struct listing l;
+
+	(void)state;
+	publish_ok(pfs_sim_io(sim), &before);
+	dir = open_where(pfs_sim_io(sim));
+	pfs_sim_on_step(sim, on_step, &cut);
+	assert_int_equal(publish_to(dir, &after, &options, 1, &r, &pruned), 0);
+	pfs_sim_on_step(sim, NULL, NULL);
+	dir->ops->close_dir(dir);
+	assert_int_equal(pruned.generations, 1);
+	assert_true(cut.seen[2] && !cut.seen[0] && !cut.seen[1]);
+	image = pfs_sim_crash_index(sim, 0);
+	dir = open_where(pfs_sim_io(image));
+	l = list_where(dir);
+	assert_int_equal(l.generations, 1);
+	assert_int_equal(l.others, 0);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(image);
+	pfs_sim_free(sim);
+}
+
+/* Proves: whichever step fails, the generation from before is there (or, when it was the very last
+ * sync, either), the error is told, and publishing again works. */
+static void a_failing_step_changes_nothing(void **state)
+{
+	static const int errors[] = {-ENOSPC, -EIO};
+	struct source before = {.count = 2, .doc = large_doc, .changed = NONE, .absent = NONE};
+	struct source after = {
+		.count = 3, .doc = large_doc, .changed = 1, .absent = NONE, .version = 1};
+	struct pfs_publish_options options = publish_options();
+	bool failed = true;
+
+	(void)state;
+	for (uint64_t at = 1; failed; at += publish_takes_samples() ? 5 : 1) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct cut cut = {.fail_at = at, .error = errors[at % 2]};
+		struct pfs_publish_result r;
+		struct pfs_dir *dir;
+		uint32_t generation;
+		struct pfs_manifest m;
+		int err;
+
+		publish_ok(pfs_sim_io(sim), &before);
+		dir = open_where(pfs_sim_io(sim));
+		pfs_sim_on_step(sim, on_step, &cut);
+		err = publish_to(dir, &after, &options, 0, &r, NULL);
+		pfs_sim_on_step(sim, NULL, NULL);
+		failed = cut.steps >= at;
+		assert_int_equal(err != 0, failed);
+		generation = read_generation(dir, &m);
+		pfs_manifest_free(&m);
+		if (failed && generation == 2)
+			assert_int_equal(cut.steps, at); /* nothing comes behind it */
+		assert_int_equal(verify_published(dir, generation == 1 ? &before : &after),
+				 generation);
+		dir->ops->close_dir(dir);
+		r = publish_ok(pfs_sim_io(sim), &after);
+		assert_int_equal(r.generation, 2);
+		assert_int_equal(verify_in(pfs_sim_io(sim), &after), 2);
+		pfs_sim_free(sim);
+		assert_true(at < 200);
+	}
+}
+
+/* ---- pruning ---- */
+
+/* Proves: of five generations the two newest stay, with every object that they name, and nothing
+ * else: neither the older ones, nor what nobody named, nor unfinished files. */
+static void pruning_leaves_what_is_needed(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct source s = {.count = 3, .doc = large_doc, .changed = 0, .absent = NONE};
+	struct pfs_publish_options options = publish_options();
+	struct pfs_publish_result r;
+	struct pfs_prune_result pruned;
+	struct pfs_dir *dir;
+	struct listing l;
+
+	(void)state;
+	for (s.version = 1; s.version <= 4; s.version++)
+		publish_ok(pfs_sim_io(sim), &s);
+	dir = open_where(pfs_sim_io(sim));
+	l = list_where(dir);
+	assert_int_equal(l.generations, 4);
+	/* Of each generation a page and the keys are its own. */
+	make_file(dir, "page-00112233445566778899aabbccddeeff.pfp");
+	make_file(dir, "keys-00112233445566778899aabbccddeeff.pfk.tmp");
+	make_file(dir, "generation-00000009");
+	assert_int_equal(publish_to(dir, &s, &options, 2, &r, &pruned), 0);
+	assert_int_equal(r.generation, 5);
+	assert_int_equal(pruned.generations, 4);
+	assert_true(pruned.bytes > 0);
+	l = list_where(dir);
+	assert_int_equal(l.generations, 2);
+	assert_int_equal(l.others, 0);
+	assert_int_equal(verify_published(dir, &s), 5);
+	/* The other one that stays is whole, too. */
+	{
+		struct pfs_manifest m, older;
+		const char *why;
+		size_t len;
+		uint8_t *bytes = read_file(dir, "generation-00000004", &len);
+		unsigned named = 0;
+
+		assert_int_equal(pfs_manifest_decode(&older, bytes, len, &why), 0);
+		for (uint32_t i = 0; i < older.object_count; i++)
+			free(read_object(dir, &older, i));
+		assert_int_equal(read_generation(dir, &m), 5);
+		for (unsigned role = PFS_OBJECT_DICT; role <= PFS_OBJECT_PAGE; role++)
+			named += count_new(&older, &m, role);
+		assert_int_equal(l.objects, older.object_count + named);
+		pfs_manifest_free(&m);
+		pfs_manifest_free(&older);
+		free(bytes);
+	}
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* Proves: when the manifest of a generation that is to stay can't be read, nothing is removed. */
+static void pruning_needs_to_know(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct source s = {.count = 2, .doc = large_doc, .changed = 0, .absent = NONE};
+	struct pfs_publish_options options = publish_options();
+	struct pfs_publish_result r;
+	struct pfs_prune_result pruned;
+	struct pfs_dir *dir;
+	struct pfs_file *file;
+	struct listing before, after;
+
+	(void)state;
+	for (s.version = 1; s.version <= 3; s.version++)
+		publish_ok(pfs_sim_io(sim), &s);
+	dir = open_where(pfs_sim_io(sim));
+	assert_int_equal(dir->ops->open(dir, "generation-00000003", PFS_IO_WRITE, &file), 0);
+	s.version = 3;
+	before = list_where(dir);
+	dir->ops->close(file);
+	assert_int_equal(dir->ops->open(dir, "generation-00000002", PFS_IO_WRITE, &file), 0);
+	assert_int_equal(dir->ops->write(file, "x", 1, 100), 0);
+	dir->ops->close(file);
+	assert_int_equal(publish_to(dir, &s, &options, 2, &r, &pruned), -EUCLEAN);
+	assert_true(r.unchanged);
+	after = list_where(dir);
+	assert_int_equal(before.objects, after.objects);
+	assert_int_equal(before.generations, after.generations);
+	dir->ops->close_dir(dir); /* with it goes the lock */
+	dir = open_where(pfs_sim_io(sim));
+	assert_int_equal(publish_to(dir, &s, &options, 1, &r, &pruned), 0);
+	assert_int_equal(pruned.generations, 2);
+	assert_int_equal(verify_published(dir, &s), 3);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* The directory's own operation, and the names that come of it but for one. */
+static int (*list_all)(struct pfs_dir *dir, pfs_io_list_fn *fn, void *arg);
+
+struct partly {
+	pfs_io_list_fn *fn;
+	void *arg;
+};
+
+static int give_others(void *arg, const char *name)
+{
+	const struct partly *p = arg;
+
+	return strcmp(name, "generation-00000003") == 0 ? 0 : p->fn(p->arg, name);
+}
+
+static int list_others(struct pfs_dir *dir, pfs_io_list_fn *fn, void *arg)
+{
+	struct partly p = {fn, arg};
+
+	return list_all(dir, give_others, &p);
+}
+
+/* Proves: the current generation stays, and counts, also where the list lacks its manifest. */
+static void pruning_keeps_the_current_one(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct source s = {.count = 2, .doc = large_doc, .changed = 0, .absent = NONE};
+	struct pfs_publish_options options = publish_options();
+	struct pfs_publish_result r;
+	struct pfs_prune_result pruned;
+	struct pfs_io_ops ops;
+	struct pfs_dir *dir;
+	struct listing l;
+
+	(void)state;
+	for (s.version = 1; s.version <= 2; s.version++)
+		publish_ok(pfs_sim_io(sim), &s);
+	dir = open_where(pfs_sim_io(sim));
+	ops = *dir->ops;
+	list_all = ops.list;
+	ops.list = list_others;
+	dir->ops = &ops;
+	assert_int_equal(publish_to(dir, &s, &options, 1, &r, &pruned), 0);
+	assert_int_equal(r.generation, 3);
+	assert_int_equal(pruned.generations, 2);
+	ops.list = list_all;
+	assert_int_equal(verify_published(dir, &s), 3);
+	l = list_where(dir);
+	assert_int_equal(l.generations, 1);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pages_end_where_the_rule_says),
+		cmocka_unit_test(results_are_exact),
+		cmocka_unit_test(the_manifest_says_what_it_was_told),
+		cmocka_unit_test(other_files_are_named),
+		cmocka_unit_test(what_was_published_is_judged),
+		cmocka_unit_test(other_manifests_are_refused),
+		cmocka_unit_test(the_lock_is_needed),
+		cmocka_unit_test(another_store_is_adopted_only_when_told),
+		cmocka_unit_test(a_power_cut_leaves_old_or_new),
+		cmocka_unit_test(a_power_cut_while_pruning_leaves_whole_generations),
+		cmocka_unit_test(a_failing_step_changes_nothing),
+		cmocka_unit_test(pruning_leaves_what_is_needed),
+		cmocka_unit_test(pruning_needs_to_know),
+		cmocka_unit_test(pruning_keeps_the_current_one),
+	};
+
+	if (!pfs_hash_version()) {
+		print_message("NOT TESTED: this build has no libcrypto, so it publishes nothing\n");
+		return 0;
+	}
+	return cmocka_run_group_tests_name("publishing in small pages", tests, NULL, NULL);
+}
