@@ -156,6 +156,349 @@ static void scanner_refuses_what_is_not_json(void **state)
 	}
 }
 
+/* What the scanner says, from a second scanner that is written to be plain: one byte at a time,
+ * tables for numbers and UTF-8, and recursion. */
+struct plain {
+	const uint8_t *text;
+	size_t len, at;
+	bool final;
+	unsigned depth;
+	const char *why;
+};
+
+static enum pfs_json_status plain_value(struct plain *s);
+
+static int plain_peek(const struct plain *s)
+{
+	return s->at < s->len ? s->text[s->at] : -1;
+}
+
+static enum pfs_json_status plain_bad(struct plain *s, const char *why)
+{
+	s->why = why;
+	return PFS_JSON_BAD;
+}
+
+static enum pfs_json_status plain_more(struct plain *s)
+{
+	s->at = s->len;
+	s->why = "the text ends inside a value";
+	return PFS_JSON_MORE;
+}
+
+static void plain_space(struct plain *s)
+{
+	while (plain_peek(s) == 0x20 || plain_peek(s) == 0x09 || plain_peek(s) == 0x0a ||
+	       plain_peek(s) == 0x0d)
+		s->at++;
+}
+
+static bool is_digit(int c)
+{
+	return c >= 0x30 && c <= 0x39;
+}
+
+/* The states are named by what has been read: a sign, a zero, digits, a point, digits behind it, an
+ * e, its sign, its digits. */
+static enum pfs_json_status plain_number(struct plain *s)
+{
+	enum { BEGIN, SIGN, ZERO, WHOLE, POINT, PART, E, E_SIGN, POWER } state = BEGIN;
+	static const bool may_end[] = {
+		[ZERO] = true, [WHOLE] = true, [PART] = true, [POWER] = true};
+
+	for (;; s->at++) {
+		int c = plain_peek(s);
+
+		if (c < 0)
+			return s->final && may_end[state] ? PFS_JSON_OK : plain_more(s);
+		if (state == BEGIN && c == '-')
+			state = SIGN;
+		else if (state == E && (c == '+' || c == '-'))
+			state = E_SIGN;
+		else if (is_digit(c) && state == ZERO)
+			return plain_bad(s, "a number has a leading zero");
+		else if (is_digit(c) && state <= SIGN)
+			state = c == '0' ? ZERO : WHOLE;
+		else if (is_digit(c))
+			state = state <= WHOLE ? WHOLE : state <= PART ? PART : POWER;
+		else if (!may_end[state])
+			return plain_bad(s, "a digit is expected");
+		else if (c == '.' && state <= WHOLE)
+			state = POINT;
+		else if ((c == 'e' || c == 'E') && state <= PART)
+			state = E;
+		else
+			return PFS_JSON_OK;
+	}
+}
+
+/* RFC 3629, section 4. */
+static int plain_utf8_len(const uint8_t *p, size_t len)
+{
+	static const struct {
+		uint8_t first, last, from, to;
+		int len;
+	} rows[] = {
+		{0x00, 0x7f, 0, 0, 1},	     {0xc2, 0xdf, 0x80, 0xbf, 2},
+		{0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+		{0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+		{0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
+		{0xf4, 0xf4, 0x80, 0x8f, 4},
+	};
+
+	for (size_t row = 0; row < pfs_array_len(rows); row++) {
+		if (p[0] < rows[row].first || p[0] > rows[row].last)
+			continue;
+		for (size_t i = 1; i < (size_t)rows[row].len; i++) {
+			if (i == len)
+				return -1;
+			if (p[i] < (i == 1 ? rows[row].from : 0x80) ||
+			    p[i] > (i == 1 ? rows[row].to : 0xbf))
+				return 0;
+		}
+		return rows[row].len;
+	}
+	return 0;
+}
+
+static enum pfs_json_status plain_string(struct plain *s)
+{
+	for (s->at++;;) {
+		int c = plain_peek(s), len;
+
+		if (c < 0)
+			return plain_more(s);
+		if (c == '"') {
+			s->at++;
+			return PFS_JSON_OK;
+		}
+		if (c == '\n')
+			return plain_bad(s, "a string is not closed in its line");
+		if (c < 0x20)
+			return plain_bad(s, "unescaped control character in a string");
+		if (c != '\\') {
+			len = plain_utf8_len(s->text + s->at, s->len - s->at);
+			if (len < 0)
+				return plain_more(s);
+			if (!len)
+				return plain_bad(s, "invalid UTF-8 in a string");
+			s->at += (size_t)len;
+			continue;
+		}
+		s->at++;
+		c = plain_peek(s);
+		if (c < 0)
+			return plain_more(s);
+		if (!c || !strchr("\"\\/bfnrtu", c))
+			return plain_bad(s, "unknown escape in a string");
+		s->at++;
+		for (int i = 0; c == 'u' && i < 4; i++, s->at++) {
+			int digit = plain_peek(s);
+
+			if (digit < 0)
+				return plain_more(s);
+			if (!digit || !strchr("0123456789abcdefABCDEF", digit))
+				return plain_bad(s, "\\u needs four hexadecimal digits");
+		}
+	}
+}
+
+static enum pfs_json_status plain_word(struct plain *s, const char *word)
+{
+	size_t begin = s->at;
+
+	for (; *word; word++, s->at++) {
+		if (plain_peek(s) < 0)
+			return plain_more(s);
+		if (plain_peek(s) != *word) {
+			s->at = begin;
+			return plain_bad(s, "a JSON value is expected");
+		}
+	}
+	return PFS_JSON_OK;
+}
+
+static enum pfs_json_status plain_member_name(struct plain *s)
+{
+	enum pfs_json_status status;
+
+	if (plain_peek(s) < 0)
+		return plain_more(s);
+	if (plain_peek(s) != '"')
+		return plain_bad(s, "a member name in quotes is expected");
+	status = plain_string(s);
+	if (status != PFS_JSON_OK)
+		return status;
+	plain_space(s);
+	if (plain_peek(s) < 0)
+		return plain_more(s);
+	if (plain_peek(s) != ':')
+		return plain_bad(s, "a colon is expected");
+	s->at++;
+	plain_space(s);
+	return PFS_JSON_OK;
+}
+
+static enum pfs_json_status plain_brackets(struct plain *s, bool is_object)
+{
+	const int close = is_object ? '}' : ']';
+	enum pfs_json_status status;
+
+	if (s->depth++ == PFS_JSON_DEPTH_MAX)
+		return plain_bad(s, "nested too deeply");
+	s->at++;
+	plain_space(s);
+	if (plain_peek(s) < 0)
+		return plain_more(s);
+	for (bool is_first = true; !is_first || plain_peek(s) != close; is_first = false) {
+		status = is_object ? plain_member_name(s) : PFS_JSON_OK;
+		if (status == PFS_JSON_OK)
+			status = plain_value(s);
+		if (status != PFS_JSON_OK)
+			return status;
+		plain_space(s);
+		if (plain_peek(s) < 0)
+			return plain_more(s);
+		if (plain_peek(s) == close)
+			break;
+		if (plain_peek(s) != ',')
+			return plain_bad(s, is_object ? "a comma or a closing brace is expected"
+						      : "a comma or a closing bracket is expected");
+		s->at++;
+		plain_space(s);
+	}
+	s->depth--;
+	s->at++;
+	return PFS_JSON_OK;
+}
+
+static enum pfs_json_status plain_value(struct plain *s)
+{
+	int c = plain_peek(s);
+
+	if (c < 0)
+		return plain_more(s);
+	if (c == '{' || c == '[')
+		return plain_brackets(s, c == '{');
+	if (c == '"')
+		return plain_string(s);
+	if (c == '-' || is_digit(c))
+		return plain_number(s);
+	return plain_word(s, c == 't' ? "true" : c == 'f' ? "false" : "null");
+}
+
+/* Scans the text with both and compares what they say. */
+static void scan_like_plain(const uint8_t *text, size_t len)
+{
+	for (int final = 0; final < 2; final++) {
+		struct plain plain = {.text = text, .len = len, .final = final};
+		enum pfs_json_status want = plain_value(&plain);
+		struct pfs_json_scan scan;
+		enum pfs_json_status status = pfs_json_scan_value(&scan, text, text + len, final);
+
+		if (status != want || scan.at != text + plain.at || !scan.why != !plain.why ||
+		    (scan.why && strcmp(scan.why, plain.why) != 0))
+			fail_msg("%.*s: %d at %td: %s; not %d at %zu: %s", (int)len,
+				 (const char *)text, status, scan.at - text, scan.why, want,
+				 plain.at, plain.why);
+	}
+}
+
+/* Scans every sequence of up to count_max of the pieces. */
+static void scan_sequences(const char *const *pieces, size_t piece_count, unsigned count_max)
+{
+	unsigned chosen[8] = {0}, count = 1;
+
+	assert_true(count_max <= pfs_array_len(chosen));
+	while (count <= count_max) {
+		uint8_t text[64];
+		size_t len = 0;
+		unsigned i;
+
+		for (i = 0; i < count; i++) {
+			const char *piece = pieces[chosen[i]];
+
+			memcpy(text + len, piece, strlen(piece));
+			len += strlen(piece);
+		}
+		scan_like_plain(text, len);
+		for (i = 0; i < count && ++chosen[i] == piece_count; i++)
+			chosen[i] = 0;
+		count += i == count;
+	}
+}
+
+/* Proves: of every short sequence of brackets, commas, colons, names, values and space, of digits
+ * and what stands between them, and of pieces of strings, the scanner says exactly what a plain one
+ * does: whether it is a value, where it ends or where the fault is, and which. */
+static void short_texts_are_scanned_as_by_a_plain_scanner(void **state)
+{
+	static const char *const brackets[] = {"{", "}", "[", "]", ",", ":", "\"a\"", " ", "7"};
+	static const char *const numbers[] = {"-", "+", ".", "e", "E", "0", "1", "9", ",", "["};
+	static const char *const strings[] = {"\"", "\\", "u", "n", "0", "aF", "g", "\xc3", "\xa9"};
+
+	(void)state;
+	scan_sequences(brackets, pfs_array_len(brackets), 5);
+	scan_sequences(numbers, pfs_array_len(numbers), 5);
+	scan_sequences(strings, pfs_array_len(strings), 5);
+}
+
+/* Proves: the same of texts in which one byte is another, whichever, and of each of their
+ * beginnings. */
+static void changed_texts_are_scanned_as_by_a_plain_scanner(void **state)
+{
+	static const char *const texts[] = {
+		"{ \"a\" : [ 1 , { } , [ ] ] , \"b\" : { \"c\" : null } }",
+		"[[{\"a\":[true,false]},-0.5e+10],20]",
+		"\"plain text of 17 \\u12aF \\n\"",
+		"\"\xc3\xa9 \xe2\x82\xac \xed\x9f\xbf \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf\"",
+		"-10.25E-3",
+		"0",
+	};
+	uint8_t text[64];
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(texts); i++) {
+		size_t len = strlen(texts[i]);
+
+		assert_true(len <= sizeof(text));
+		memcpy(text, texts[i], len);
+		for (size_t at = 0; at < len; at++) {
+			scan_like_plain(text, at);
+			for (unsigned byte = 0; byte < 256; byte++) {
+				text[at] = (uint8_t)byte;
+				scan_like_plain(text, len);
+			}
+			text[at] = (uint8_t)texts[i][at];
+		}
+	}
+}
+
+/* Proves: the length of a UTF-8 sequence is that of RFC 3629, or 0, or -1 where the text ends in
+ * it, for every two bytes and every kind of byte behind these. */
+static void utf8_lengths_are_those_of_the_rfc(void **state)
+{
+	static const uint8_t tails[] = {0x00, 0x22, 0x7f, 0x80, 0x81, 0xbe, 0xbf, 0xc0, 0xff};
+	uint8_t text[4];
+
+	(void)state;
+	for (unsigned two = 0; two < 65536; two++) {
+		text[0] = (uint8_t)(two >> 8);
+		text[1] = (uint8_t)two;
+		for (size_t i = 0; i < pfs_array_len(tails) * pfs_array_len(tails); i++) {
+			text[2] = tails[i % pfs_array_len(tails)];
+			text[3] = tails[i / pfs_array_len(tails)];
+			for (size_t len = i ? 4 : 1; len <= sizeof(text); len++)
+				if (pfs_json_utf8_len(text, text + len) !=
+				    plain_utf8_len(text, len))
+					fail_msg("%02x%02x%02x%02x, %zu bytes", text[0], text[1],
+						 text[2], text[3], len);
+			if (text[0] < 0xc2 || text[0] > 0xf4)
+				break;
+		}
+	}
+}
+
 /* Proves: PFS_JSON_DEPTH_MAX levels are accepted, one more is refused, in arrays and in objects;
  * and each level keeps its kind. */
 static void scanner_limits_nesting(void **state)
@@ -226,6 +569,11 @@ static void faults_are_told_with_their_place(void **state)
 		{"1 2", 2, "something follows the value"},
 		{"{}\n\n{}", 4, "something follows the value"},
 		{" [1,]", 4, "a JSON value is expected"},
+		{"\t\n\r 7\v", 5, "something follows the value"},
+		{"\v7", 0, "a JSON value is expected"},
+		{" ", 1, "nothing but white space"},
+		{"-", 1, "it ends before its value does"},
+		{" {\"a\":1,\"b\":[2,3}", 16, "a comma or a closing bracket is expected"},
 	};
 	size_t off;
 
@@ -245,6 +593,29 @@ static void faults_are_told_with_their_place(void **state)
 		assert_null(pfs_json_fault(valid[i], strlen(valid[i]), &off));
 	assert_non_null(pfs_json_fault("1\0", 2, &off));
 	assert_int_equal(off, 1);
+}
+
+/* Proves: a member's name comes with its quotes, and the scan ends behind the space around the
+ * colon, where the value begins; every cut is told as one. */
+static void names_are_delimited(void **state)
+{
+	static const char text[] = "\"n\\u0061me\" \t:\r\n 7";
+	struct pfs_json_slice name = {NULL, 0};
+	struct pfs_json_scan scan;
+	const uint8_t *p = (const uint8_t *)text;
+	size_t len = sizeof(text) - 1;
+
+	(void)state;
+	for (size_t cut = 0; cut <= len; cut++) {
+		enum pfs_json_status status = pfs_json_scan_name(&scan, p, p + cut, &name);
+
+		assert_ptr_equal(scan.at, p + pfs_min_u64(cut, len - 1));
+		assert_int_equal(status, cut < 14 ? PFS_JSON_MORE : PFS_JSON_OK);
+	}
+	assert_null(scan.why);
+	assert_ptr_equal(name.p, p);
+	assert_int_equal(name.len, 11);
+	assert_true(pfs_json_string_is(name, "name"));
 }
 
 static struct pfs_json_slice slice(const char *text)
@@ -296,6 +667,132 @@ static void strings_are_decoded(void **state)
 	assert_false(pfs_json_string_is(slice("\"ids\""), "id"));
 	assert_false(pfs_json_string_is(slice("\"i\""), "id"));
 	assert_false(pfs_json_string_is(slice("\"i\\u0064s\""), "id"));
+}
+
+/* The UTF-8 of a code point, the bits from the last one on. */
+static size_t plain_utf8(char out[4], uint32_t c)
+{
+	static const uint8_t heads[] = {0, 0xc0, 0xe0, 0xf0};
+	size_t more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+
+	for (size_t i = more; i; i--, c /= 64)
+		out[i] = (char)(0x80 + c % 64);
+	out[0] = (char)(heads[more] + c);
+	return more + 1;
+}
+
+/* Proves: every code point that is escaped is decoded, and stands in the string as it is, too; the
+ * digits may be large or small. Two halves of a pair in another order, or one alone, are not. */
+static void escapes_are_decoded_to_their_code_points(void **state)
+{
+	static const uint16_t units[] = {0x0000, 0x0041, 0xd7ff, 0xd800, 0xd801, 0xdaaa,
+					 0xdbff, 0xdc00, 0xdc01, 0xdfff, 0xe000, 0xffff};
+	char want[4], got[8], text[32];
+
+	(void)state;
+	for (uint32_t c = 0; c <= 0x10ffff; c += c < 0x11000 || c >= 0x10ff00 ? 1 : 61) {
+		uint32_t high = 0xd800 + (c - 0x10000) / 1024, low = 0xdc00 + c % 1024;
+		struct pfs_json_slice string = {(const uint8_t *)text, 0};
+		size_t len = plain_utf8(want, c);
+
+		if (c >= 0xd800 && c < 0xe000)
+			continue;
+		if (c < 0x10000)
+			string.len =
+				(size_t)sprintf(text, c % 2 ? "\"\\u%04x\"" : "\"\\u%04X\"", c);
+		else
+			string.len = (size_t)sprintf(text, "\"\\u%x\\u%X\"", high, low);
+		assert_int_equal(pfs_json_string_decode(string, got, len), len);
+		assert_memory_equal(got, want, len);
+		assert_int_equal(pfs_json_string_decode(string, got, len - 1), -1);
+		assert_int_equal(pfs_json_utf8_len((uint8_t *)want, (uint8_t *)want + len), len);
+	}
+	for (size_t i = 0; i < pfs_array_len(units) * pfs_array_len(units); i++) {
+		uint16_t first = units[i / pfs_array_len(units)],
+			 second = units[i % pfs_array_len(units)];
+		bool is_pair = first >> 10 == 0x36 && second >> 10 == 0x37;
+		bool is_good = is_pair || (first >> 11 != 0x1b && second >> 11 != 0x1b);
+		struct pfs_json_slice string = {
+			(const uint8_t *)text,
+			(size_t)sprintf(text, "\"\\u%04x\\u%04x\"", first, second)};
+
+		assert_int_equal(pfs_json_string_decode(string, got, sizeof(got)) > 0, is_good);
+	}
+}
+
+/* Proves: what stands around escapes is kept, each short escape means its character, and room for
+ * exactly the result is enough, at every step of it. */
+static void decoded_strings_take_exactly_their_room(void **state)
+{
+	static const char string[] =
+		"\"one\\\"two\\\\three\\/\\b\\f\\n\\r\\t\\u00E9 \\ud83d\\ude00\xc3\xa9 end\"";
+	static const char want[] =
+		"one\"two\\three/\b\f\n\r\t\xc3\xa9 \xf0\x9f\x98\x80\xc3\xa9 end";
+	char text[64];
+
+	(void)state;
+	for (size_t cap = 0; cap <= sizeof(text); cap++) {
+		memset(text, '#', sizeof(text));
+		if (cap < sizeof(want) - 1) {
+			assert_int_equal(pfs_json_string_decode(slice(string), text, cap), -1);
+			assert_int_equal(text[cap], '#');
+			continue;
+		}
+		assert_int_equal(pfs_json_string_decode(slice(string), text, cap),
+				 sizeof(want) - 1);
+		assert_memory_equal(text, want, sizeof(want) - 1);
+		assert_int_equal(text[sizeof(want) - 1], '#');
+	}
+	assert_int_equal(pfs_json_string_decode(slice("\"\""), text, 0), 0);
+	assert_true(pfs_json_string_is(slice(string), want));
+	assert_true(pfs_json_string_is(slice("\"\""), ""));
+	assert_false(pfs_json_string_is(slice("\"a\""), ""));
+	assert_false(pfs_json_string_is(slice("\"ab\""), "ac"));
+	assert_false(pfs_json_string_is(slice("\"ab\""), "bb"));
+	assert_false(pfs_json_string_is(slice("\"a\\u0062\""), "ac"));
+	assert_false(pfs_json_string_is(slice("\"a\\u0062\""), "bb"));
+	assert_false(pfs_json_string_is(slice("\"a\\u0000\""), "a"));
+	/* What is compared is less than 64 bytes; what it is compared with may be longer. */
+	memset(text, 'x', 63);
+	text[63] = '\0';
+	for (int more = 0; more < 3; more++) {
+		char longer[80];
+
+		sprintf(longer, "\"\\u0078%s%.*s\"", text + 1, more, "xx");
+		assert_int_equal(pfs_json_string_is(slice(longer), text), more == 0);
+	}
+}
+
+/* Proves: each byte in a string that is made gets what its kind asks for, alone and between others,
+ * and where a sequence is cut off. */
+static void bytes_are_encoded_by_their_kind(void **state)
+{
+	char out[64], want[64], text[8];
+
+	(void)state;
+	for (unsigned byte = 0; byte < 256; byte++) {
+		const char *form = byte < 0x20			 ? "\"x\\u%04xz\""
+				   : byte == '"' || byte == '\\' ? "\"x\\%cz\""
+				   : byte < 0x80		 ? "\"x%cz\""
+								 : "\"x\xef\xbf\xbdz\"";
+		size_t want_len = (size_t)sprintf(want, form, byte);
+
+		sprintf(text, "x%cz", (int)byte);
+		assert_int_equal(pfs_json_string_encode(out, text, 3), want_len);
+		assert_memory_equal(out, want, want_len);
+	}
+	assert_int_equal(pfs_json_string_encode(out, "", 0), 2);
+	assert_memory_equal(out, "\"\"", 2);
+	/* Cut off behind each of its bytes: one sign for each byte that is left. */
+	for (size_t len = 1; len <= 4; len++) {
+		static const char *const cut[] = {
+			"\"\xef\xbf\xbd\"", "\"\xef\xbf\xbd\xef\xbf\xbd\"",
+			"\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"", "\"\xf0\x9f\x98\x80\""};
+
+		assert_int_equal(pfs_json_string_encode(out, "\xf0\x9f\x98\x80", len),
+				 strlen(cut[len - 1]));
+		assert_memory_equal(out, cut[len - 1], strlen(cut[len - 1]));
+	}
 }
 
 /* Proves: any bytes become a valid JSON string, and text survives. */
@@ -362,10 +859,17 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(scanner_accepts_values_and_refuses_their_prefixes),
 		cmocka_unit_test(scanner_refuses_what_is_not_json),
+		cmocka_unit_test(short_texts_are_scanned_as_by_a_plain_scanner),
+		cmocka_unit_test(changed_texts_are_scanned_as_by_a_plain_scanner),
+		cmocka_unit_test(utf8_lengths_are_those_of_the_rfc),
 		cmocka_unit_test(scanner_limits_nesting),
 		cmocka_unit_test(line_values_are_told_from_others),
 		cmocka_unit_test(faults_are_told_with_their_place),
+		cmocka_unit_test(names_are_delimited),
 		cmocka_unit_test(strings_are_decoded),
+		cmocka_unit_test(escapes_are_decoded_to_their_code_points),
+		cmocka_unit_test(decoded_strings_take_exactly_their_room),
+		cmocka_unit_test(bytes_are_encoded_by_their_kind),
 		cmocka_unit_test(strings_are_encoded),
 		cmocka_unit_test(base64_round_trips_and_is_strict),
 	};

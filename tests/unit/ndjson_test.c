@@ -86,18 +86,26 @@ static char *transcript(const char *text, size_t len, size_t piece)
 	return out;
 }
 
-static void expect(const char *text, const char *wanted)
+static void expect_of(const char *text, size_t len, const char *wanted)
 {
 	static const size_t pieces[] = {1, 2, 3, 7, 32, 4096};
 
 	for (size_t i = 0; i < pfs_array_len(pieces); i++) {
-		char *got = transcript(text, strlen(text), pieces[i]);
+		char *got = transcript(text, len, pieces[i]);
 
 		if (strcmp(got, wanted) != 0)
 			fail_msg("in pieces of %zu:\n%s\ninstead of\n%s", pieces[i], got, wanted);
 		free(got);
 	}
 }
+
+static void expect(const char *text, const char *wanted)
+{
+	expect_of(text, strlen(text), wanted);
+}
+
+/* Of a text that may have any bytes. */
+#define EXPECT_BYTES(text, wanted) expect_of(text, sizeof(text) - 1, wanted)
 
 /* Proves: payloads come out byte for byte, whatever is around them, and each id has its text forms.
  */
@@ -157,6 +165,39 @@ static void records_that_are_no_documents_are_refused(void **state)
 	       "10.0! id \"C0FFEE00-0000-4000-8000-000000000001\"" NO_ID "11.0 9=9\n");
 }
 
+/* Proves: of an id that is none, so much is said as tells it, and no more. */
+static void long_ids_are_cut_in_messages(void **state)
+{
+	char text[2 * PFS_NAME_MAX], wanted[256], id[PFS_NAME_MAX + 8];
+
+	(void)state;
+	for (int len = 46; len < 52; len++) {
+		memset(id, '9', sizeof(id));
+		snprintf(text, sizeof(text), "{\"id\":%.*s,\"payload\":1}", len, id);
+		snprintf(wanted, sizeof(wanted), "1.0! id %.*s%s" NO_ID, len < 48 ? len : 48, id,
+			 len > 48 ? "..." : "");
+		expect(text, wanted);
+		/* As a string its quotes count. */
+		snprintf(text, sizeof(text), "{\"id\":\"%.*s\",\"payload\":1}", len - 2, id);
+		snprintf(wanted, sizeof(wanted), "1.0! id \"%.*s%s" NO_ID, len <= 48 ? len - 2 : 47,
+			 id, len <= 48 ? "\"" : "...");
+		expect(text, wanted);
+	}
+	for (int len = PFS_NAME_MAX - 2; len < PFS_NAME_MAX + 4; len++) {
+		memset(id, '9', sizeof(id));
+		snprintf(text, sizeof(text), "{\"id\":%.*s,\"payload\":1}", len, id);
+		snprintf(wanted, sizeof(wanted), "1.0! id %.*s%s" NO_ID, len < 48 ? len : 48, id,
+			 len > 48 ? "..." : "");
+		expect(text, wanted);
+	}
+	/* Digits and what stands next to them. */
+	expect("{\"id\":\"/\",\"payload\":1}{\"id\":\":\",\"payload\":1}"
+	       "{\"id\":9,\"payload\":1}{\"id\":0,\"payload\":1}{\"id\":\"" UUID "\",\"payload\":1}"
+	       "{\"id\":\"" UUID "0\",\"payload\":1}{\"id\":\"scratch\",\"payload\":1}",
+	       "1.0! id \"/\"" NO_ID "1.0! id \":\"" NO_ID "1.0 9=1\n1.0 0=1\n1.0 " UUID
+	       "=1\n1.0! id \"" UUID "0\"" NO_ID "1.0! id \"scratch\"" NO_ID);
+}
+
 #define WANTED \
 	"a record {\"id\":..., \"payload\":...} or the body of a scroll response is expected\n"
 
@@ -181,6 +222,49 @@ static void broken_lines_are_refused_and_the_next_is_read(void **state)
 	       "1.0 1=1\n1.0! column 22: " WANTED "2.0 2=2\n");
 	expect("{\"id\":1,\"payload\":{\"a\":1",
 	       "1.0! column 25: the input ends inside a record\n");
+	/* The same behind one that is good. */
+	expect("{\"id\":1,\"payload\":1}\n{\n\"id\":2,\noops\n}\nrubbish\n{\"id\":3,\"payload\":3}"
+	       "\n",
+	       "1.0 1=1\n2.0! at line 4, column 1: a member name in quotes is expected\n7.0 3=3\n");
+	expect("{\"id\":1,\"payload\":1}\n{\"id\":}\nrubbish\n{\"id\":3,\"payload\":3}\n",
+	       "1.0 1=1\n2.0! column 7: a JSON value is expected\n3.0! column 1: " WANTED
+	       "4.0 3=3\n");
+	expect("{\"id\":1,\"payload\":1} {\"id\":}\nrubbish\n{\"id\":3,\"payload\":3}\n",
+	       "1.0 1=1\n1.0! column 28: a JSON value is expected\n2.0! column 1: " WANTED
+	       "3.0 3=3\n");
+	/* Bytes that text has none of. */
+	EXPECT_BYTES("\0{}\n{\"id\":1\0}\n{\"id\":2,\"payload\":2}",
+		     "1.0! column 1: " WANTED
+		     "2.0! column 8: a comma or a closing brace is expected\n3.0 2=2\n");
+	expect("{\"id\":1,}\n{\"id\":1 \"payload\":2}\n{,}\n{\"id\" 1}\n{ }\n{",
+	       "1.0! column 9: a member name in quotes is expected\n"
+	       "2.0! column 9: a comma or a closing brace is expected\n"
+	       "3.0! column 2: a member name in quotes is expected\n"
+	       "4.0! column 7: a colon is expected\n"
+	       "5.0! no id: a record is {\"id\":..., \"payload\":...}\n"
+	       "6.0! column 2: the input ends inside a record\n");
+}
+
+/* Proves: a byte order mark is none of the input's first line, and stands at its very beginning or
+ * is a fault; inputs that are shorter than one are read, too. */
+static void a_byte_order_mark_begins_the_input(void **state)
+{
+	(void)state;
+	expect("\xef\xbb\xbf", "");
+	expect("\xef\xbb\xbf"
+	       "rubbish\n{\"id\":1,\"payload\":1}",
+	       "1.0! column 1: " WANTED "2.0 1=1\n");
+	expect("\xef\xbb\xbf{\"id\":1,\"payload\":?}",
+	       "1.0! column 19: a JSON value is expected\n");
+	expect("\xef\xbb\xbf\xef\xbb\xbf{}", "1.0! column 1: " WANTED);
+	expect("{\"id\":1,\"payload\":1}\n\xef\xbb\xbf{\"id\":2,\"payload\":2}",
+	       "1.0 1=1\n2.0! column 1: " WANTED);
+	expect("\xef\xbb{}", "1.0! column 1: " WANTED);
+	expect("\xef\xbb", "1.0! column 1: " WANTED);
+	expect("\xef", "1.0! column 1: " WANTED);
+	expect("{}", "1.0! no id: a record is {\"id\":..., \"payload\":...}\n");
+	expect("x", "1.0! column 1: " WANTED);
+	expect("\n", "");
 }
 
 #define BODY_1                                                    \
@@ -250,6 +334,65 @@ static void faults_in_scroll_bodies_are_refused(void **state)
 	       "6.0 5=5\n");
 	expect("{\"result\":{\"points\":{}}}\n{\"id\":5,\"payload\":5}",
 	       "1.0! \"result\" holds no \"points\"\n2.0 5=5\n");
+	/* The fault is where "result" ends, not the body. */
+	expect("{\"result\":{\"a\":1\n}\n,\"status\":\"ok\"\n}\n{\"id\":5,\"payload\":5}",
+	       "2.0! \"result\" holds no \"points\"\n5.0 5=5\n");
+	/* Other arrays are no points, also of that name. */
+	expect("{\"result\":{\"x\":[{\"id\":1,\"payload\":1}],\"points\":[{\"id\":2,\"payload\":2}]"
+	       "},"
+	       "\"points\":[{\"id\":3,\"payload\":3}]}",
+	       "1.1 2=2\n");
+	/* Payloads as long as null are others. */
+	expect("{\"result\":{\"points\":[{\"id\":1,\"payload\":true},{\"id\":2,\"payload\":1234},"
+	       "{\"id\":3,\"payload\":\"ab\"},{\"id\":4,\"payload\":[ ]}]}}",
+	       "1.1 1=true\n1.2 2=1234\n1.3 3=\"ab\"\n1.4 4=[ ]\n");
+	/* Bytes that text has none of, at each place. */
+	EXPECT_BYTES(
+		"{\"result\":{\"points\":[\0]}}\n{\"id\":5,\"payload\":5}",
+		"1.1! column 22: a point is expected: {\"id\":..., \"payload\":...}\n2.0 5=5\n");
+	EXPECT_BYTES("{\"result\":{\"points\":[{\"id\":1,\"payload\":1}\0]}}\n",
+		     "1.1 1=1\n1.1! column 42: a comma or a closing bracket is expected\n");
+	EXPECT_BYTES(
+		"{\"result\":{\"points\":[{\"id\":1,\"payload\":1},\0]}}\n",
+		"1.1 1=1\n1.2! column 43: a point is expected: {\"id\":..., \"payload\":...}\n");
+	expect("{\"result\":{\"points\":[,{\"id\":1,\"payload\":1}]}}\n",
+	       "1.1! column 22: a point is expected: {\"id\":..., \"payload\":...}\n");
+	expect("{\"result\":{\"points\":[{\"id\":1,\"payload\":1},]}}\n",
+	       "1.1 1=1\n1.2! column 43: a point is expected: {\"id\":..., \"payload\":...}\n");
+	expect("{\"result\":{\"points\":[],}}\n",
+	       "1.0! column 24: a member name in quotes is expected\n");
+	expect("{\"result\":{,}}\n", "1.0! column 12: a member name in quotes is expected\n");
+	/* A point that is broken in its third line: what is left begins behind that line. */
+	expect("{\"result\":{\"points\":[{\"id\":1,\"payload\":\n{\"a\":\n{\"b\": oops\n}}}]}}\n"
+	       "{\"id\":5,\"payload\":5}",
+	       "1.1! at line 3, column 7: a JSON value is expected\n5.0 5=5\n");
+	/* A body that is broken where a line ends is left with that line. */
+	expect("{\"result\":{\"points\":[{\"id\":1,\"payload\":1},\n?\n{\"id\":5,\"payload\":5}",
+	       "1.1 1=1\n2.2! column 1: a point is expected: {\"id\":..., \"payload\":...}\n"
+	       "3.0 5=5\n");
+	expect("{\"result\":{\"points\":[]},\"x\":1,\"result\":7}\n{\"id\":5,\"payload\":5}",
+	       "1.0! column 31: a second \"result\" in a scroll body\n2.0 5=5\n");
+	/* What comes before "result" decides whether it is a body. */
+	expect("{\"id\":1,\"result\":{\"points\":[{\"id\":2,\"payload\":2}]}}\n"
+	       "{\"payload_base64\":\"\",\"result\":{\"points\":[]},\"id\":3}\n"
+	       "{\"result\":7,\"id\":4,\"payload\":4}\n{\"other\":{\"points\":[]},\"id\":5,"
+	       "\"payload\":5}",
+	       "1.0! no payload\n2.0 3=\n3.0 4=4\n4.0 5=5\n");
+}
+
+/* Proves: buffers for base64 grow from record to record, and each has its own bytes. */
+static void payloads_in_base64_may_grow(void **state)
+{
+	(void)state;
+	expect("{\"id\":1,\"payload_base64\":\"YQ==\"}{\"id\":2,\"payload_base64\":\"YWE=\"}"
+	       "{\"id\":3,\"payload_base64\":\"YWFhYWFh\"}{\"id\":4,\"payload_base64\":\"Yg==\"}"
+	       "{\"id\":5,\"payload_base64\":\"YWFhYWFhYWFhYWFh\"}"
+	       "{\"id\":6,\"payload_base64\":\"\\u0059\\u0067==\"}"
+	       "{\"id\":7,\"payload_base64\":\"Y\"}{\"id\":8,\"payload_base64\":\"\\ud800\"}"
+	       "{\"id\":9,\"payload_base64\":null}",
+	       "1.0 1=a\n1.0 2=aa\n1.0 3=aaaaaa\n1.0 4=b\n1.0 5=aaaaaaaaaaaa\n1.0 6=b\n"
+	       "1.0! payload_base64 is not base64\n1.0! payload_base64 is not base64\n"
+	       "1.0! payload_base64 is not a string\n");
 }
 
 /* Proves: a record that is larger than the window, and many small ones around it, come out whole,
@@ -375,7 +518,8 @@ static void failing_input_ends_with_its_error(void **state)
 					    "{\"result\":{\"a\":[1",
 					    "{\"result\":{\"points\":[",
 					    "rubbish",
-					    "{\"id\":1,\n]\nrubbish"};
+					    "{\"id\":1,\n]\nrubbish",
+					    "{\"id\":1,\n]\n"};
 	struct pfs_ndjson *reader;
 	struct pfs_ndjson_doc doc;
 
@@ -627,9 +771,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(records_are_read_exactly),
 		cmocka_unit_test(records_that_are_no_documents_are_refused),
+		cmocka_unit_test(long_ids_are_cut_in_messages),
 		cmocka_unit_test(broken_lines_are_refused_and_the_next_is_read),
+		cmocka_unit_test(a_byte_order_mark_begins_the_input),
 		cmocka_unit_test(scroll_bodies_are_read),
 		cmocka_unit_test(faults_in_scroll_bodies_are_refused),
+		cmocka_unit_test(payloads_in_base64_may_grow),
 		cmocka_unit_test(large_records_pass_and_the_window_shrinks),
 		cmocka_unit_test(records_that_are_too_large_are_refused),
 		cmocka_unit_test(payloads_that_are_too_large_are_refused),
