@@ -6,6 +6,7 @@ everything outside of functions, in static initialisers and in constants that th
 Some changes change nothing by their form, whatever the program is: they are found, and marked.
 """
 import json
+import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ class Finder:
         language = ["-x", "c"] if path.endswith(".h") else []
         dump = subprocess.run(
             ["clang", "-fsyntax-only", "-w", "-Xclang", "-ast-dump=json", *flags, *language, path],
+            env={**os.environ, "CCACHE_DISABLE": "1"},  # its clang reads the preprocessed file, with other offsets
             check=True,
             stdout=subprocess.PIPE,
         ).stdout
