@@ -286,7 +286,8 @@ class Finder:
         while inner.get("kind") in ("ImplicitCastExpr", "ParenExpr"):
             inner = inner["inner"][0]
         if inner.get("kind") != "CallExpr":
-            self.add(span, other, f"return {self.shown(span)}: returns {other}")
+            is_zero = other == "0" and self.enumerators.get(inner.get("referencedDecl", {}).get("id")) == 0
+            self.add(span, other, f"return {self.shown(span)}: returns {other}", is_idle=is_zero)
 
     def shown(self, span):
         text = " ".join(self.text(span).split())
@@ -311,7 +312,7 @@ class Finder:
                 f"{self.shown(spans[0])}; {self.shown(spans[1])}: in the other order",
                 "statements",
                 is_idle=apart
-                and all(EACH_BY_ITSELF.match(text) and "crc" not in text for text in texts)
+                and all(EACH_BY_ITSELF.match(text) and not CHECKSUM.search(text) for text in texts)
                 or texts[1].startswith(("va_end(", "va_copy(")),
             )
 
@@ -411,7 +412,20 @@ class Finder:
         elif kind == "ReturnStmt":
             self.returned(node)
 
+    def values_of_enumerators(self):
+        """{id: value}"""
+        values = {}
+        for enum in self.tree["inner"]:
+            value = -1
+            for node in enum.get("inner", []) if enum.get("kind") == "EnumDecl" else []:
+                if node.get("kind") == "EnumConstantDecl":
+                    given = [int(child["value"]) for child in node.get("inner", []) if "value" in child]
+                    value = given[0] if given else value + 1
+                    values[node["id"]] = value
+        return values
+
     def find(self):
+        self.enumerators = self.values_of_enumerators()
         self.is_in_loop_head = 0
         self.is_in_never = 0
         for node in self.tree["inner"]:
