@@ -13,6 +13,25 @@
 #include "storage/http_client_internal.h"
 
 #ifdef PFS_HAVE_CURL
+/* What libcurl would know of an answer. */
+static long answered_status;
+static curl_off_t answered_len;
+
+static CURLcode know(CURLINFO what, void *out)
+{
+	if (what == CURLINFO_RESPONSE_CODE)
+		*(long *)out = answered_status;
+	else if (what == CURLINFO_CONTENT_LENGTH_DOWNLOAD_T)
+		*(curl_off_t *)out = answered_len;
+	else
+		fail();
+	return CURLE_OK;
+}
+
+#undef curl_easy_getinfo
+#define curl_easy_getinfo(easy, what, out) ((void)(easy), know(what, out))
+#include "storage/http_client_answer.c"
+
 struct answer {
 	struct pfs_http_request request;
 	struct pfs_http_attempt attempt;
@@ -23,6 +42,8 @@ static int set_up(void **state)
 {
 	struct answer *a = calloc(1, sizeof(*a));
 
+	answered_status = 0;
+	answered_len = -1;
 	a->request = (struct pfs_http_request){
 		.method = PFS_HTTP_GET, .url = "http://host/file", .len = 10, .buf = a->buf};
 	a->attempt.request = &a->request;
@@ -78,6 +99,21 @@ static void ranges_are_read_exactly(void **state)
 		{"bytes", false, 0, 0, 0},
 		{"bytes *", false, 0, 0, 0},
 		{"lines 0-9/10", false, 0, 0, 0},
+		{"bytex 0-9/10", false, 0, 0, 0},
+		{"bytes 0-0/1", true, 0, 0, 1},
+		{"bytes 0-9/:", false, 0, 0, 0},
+		{"bytes 0-/9", false, 0, 0, 0},
+		{"bytes 0-:/99", false, 0, 0, 0},
+		{"bytes 18446744073709551609-18446744073709551609/18446744073709551610", false, 0,
+		 0, 0},
+		{"bytes 1844674407370955160-1844674407370955161/18446744073709551609", true,
+		 UINT64_C(1844674407370955160), UINT64_C(1844674407370955161), UINT64_MAX - 6},
+		{"bytes 9-10/11", true, 9, 10, 11},
+		{"bytes 10-9/11", false, 0, 0, 0},
+		{"bytes */", false, 0, 0, 0},
+		{"bytes */x", false, 0, 0, 0},
+		{"bytes *-9/10", false, 0, 0, 0},
+		{"bytes0-9/10", true, 0, 9, 10},
 		{"", false, 0, 0, 0},
 	};
 	struct answer *a = *state;
@@ -121,6 +157,25 @@ static void headers_are_told_apart(void **state)
 	memcpy(p + 600, "\r\n", 3);
 	give_header(a, line);
 	assert_int_equal(strlen(a->attempt.etag), PFS_HTTP_ETAG_MAX - 1);
+	for (size_t n = PFS_HTTP_ETAG_MAX - 2; n <= PFS_HTTP_ETAG_MAX; n++) {
+		snprintf(line, sizeof(line), "ETag:%0*d\r\n", (int)n, 0);
+		give_header(a, line);
+		assert_int_equal(strlen(a->attempt.etag), pfs_min_u64(n, PFS_HTTP_ETAG_MAX - 1));
+	}
+	give_header(a, "ETag:\"v 4\"");
+	assert_string_equal(a->attempt.etag, "\"v 4\"");
+	give_header(a, "ETag:");
+	assert_string_equal(a->attempt.etag, "");
+	give_header(a, "ETag:5");
+	give_header(a, "HTTP");
+	give_header(a, "HTTX/1.1 200 OK\r\n");
+	assert_string_equal(a->attempt.etag, "5");
+	assert_true(a->attempt.moved_ns > 0);
+	give_header(a, "Content-Range: rubbish\r\n");
+	assert_true(a->attempt.range_seen && a->attempt.range_unreadable);
+	give_header(a, "HTTP/");
+	assert_false(a->attempt.range_seen || a->attempt.range_unreadable);
+	give_header(a, "ETag: \"v5\"\r\n");
 	a->attempt.error_len = 5;
 	give_header(a, "HTTP/1.1 200 OK\r\n");
 	assert_string_equal(a->attempt.etag, "");
@@ -185,26 +240,28 @@ static void failures_are_judged_by_their_kind(void **state)
 		enum pfs_http_verdict verdict;
 		const char *says;
 	} cases[] = {
-		{CURLE_PEER_FAILED_VERIFICATION, PFS_HTTP_DONE, "not to be trusted"},
-		{CURLE_SSL_CACERT_BADFILE, PFS_HTTP_DONE, "not to be trusted"},
-		{CURLE_SSL_ISSUER_ERROR, PFS_HTTP_DONE, "not to be trusted"},
-		{CURLE_SSL_CERTPROBLEM, PFS_HTTP_DONE, "not to be trusted"},
-		{CURLE_SSL_PINNEDPUBKEYNOTMATCH, PFS_HTTP_DONE, "not to be trusted"},
-		{CURLE_URL_MALFORMAT, PFS_HTTP_DONE, "URL"},
-		{CURLE_TOO_MANY_REDIRECTS, PFS_HTTP_DONE, ""},
-		{CURLE_FAILED_INIT, PFS_HTTP_DONE, ""},
-		{CURLE_NOT_BUILT_IN, PFS_HTTP_DONE, ""},
-		{CURLE_BAD_FUNCTION_ARGUMENT, PFS_HTTP_DONE, ""},
-		{CURLE_ABORTED_BY_CALLBACK, PFS_HTTP_DONE, ""},
-		{CURLE_OUT_OF_MEMORY, PFS_HTTP_TWICE, "no memory"},
-		{CURLE_UNSUPPORTED_PROTOCOL, PFS_HTTP_TWICE, ""},
-		{CURLE_WEIRD_SERVER_REPLY, PFS_HTTP_TWICE, ""},
-		{CURLE_PARTIAL_FILE, PFS_HTTP_AGAIN, "cut off"},
-		{CURLE_COULDNT_CONNECT, PFS_HTTP_AGAIN, ""},
-		{CURLE_SEND_ERROR, PFS_HTTP_AGAIN, ""},
+		{CURLE_PEER_FAILED_VERIFICATION, PFS_HTTP_DONE,
+		 "the server is not to be trusted: %s"},
+		{CURLE_SSL_CACERT_BADFILE, PFS_HTTP_DONE, "the server is not to be trusted: %s"},
+		{CURLE_SSL_ISSUER_ERROR, PFS_HTTP_DONE, "the server is not to be trusted: %s"},
+		{CURLE_SSL_CERTPROBLEM, PFS_HTTP_DONE, "the server is not to be trusted: %s"},
+		{CURLE_SSL_PINNEDPUBKEYNOTMATCH, PFS_HTTP_DONE,
+		 "the server is not to be trusted: %s"},
+		{CURLE_URL_MALFORMAT, PFS_HTTP_DONE, "%s"},
+		{CURLE_TOO_MANY_REDIRECTS, PFS_HTTP_DONE, "%s"},
+		{CURLE_FAILED_INIT, PFS_HTTP_DONE, "%s"},
+		{CURLE_NOT_BUILT_IN, PFS_HTTP_DONE, "%s"},
+		{CURLE_BAD_FUNCTION_ARGUMENT, PFS_HTTP_DONE, "%s"},
+		{CURLE_ABORTED_BY_CALLBACK, PFS_HTTP_DONE, "%s"},
+		{CURLE_OUT_OF_MEMORY, PFS_HTTP_TWICE, "no memory, or a header that is too long"},
+		{CURLE_UNSUPPORTED_PROTOCOL, PFS_HTTP_TWICE, "%s"},
+		{CURLE_WEIRD_SERVER_REPLY, PFS_HTTP_TWICE, "%s"},
+		{CURLE_PARTIAL_FILE, PFS_HTTP_AGAIN, "the answer was cut off: %s"},
+		{CURLE_COULDNT_CONNECT, PFS_HTTP_AGAIN, "%s"},
+		{CURLE_SEND_ERROR, PFS_HTTP_AGAIN, "%s"},
 	};
 	struct answer *a = *state;
-	char why[PFS_HTTP_WHY_MAX];
+	char why[PFS_HTTP_WHY_MAX], want[PFS_HTTP_WHY_MAX];
 
 	for (size_t i = 0; i < pfs_array_len(cases); i++) {
 		int err = 0;
@@ -212,8 +269,8 @@ static void failures_are_judged_by_their_kind(void **state)
 		a->attempt.code = cases[i].code;
 		assert_int_equal(pfs_http_judge(&a->attempt, &err, why), cases[i].verdict);
 		assert_int_equal(err, -EIO);
-		assert_true(why[0]);
-		assert_non_null(strstr(why, cases[i].says));
+		snprintf(want, sizeof(want), cases[i].says, curl_easy_strerror(cases[i].code));
+		assert_string_equal(why, want);
 	}
 	a->attempt.code = CURLE_COULDNT_CONNECT;
 	snprintf(a->attempt.error, sizeof(a->attempt.error), "in the library's own words");
@@ -222,6 +279,277 @@ static void failures_are_judged_by_their_kind(void **state)
 	a->attempt.ended = "the time was over";
 	assert_int_equal(pfs_http_judge(&a->attempt, &(int){0}, why), PFS_HTTP_AGAIN);
 	assert_string_equal(why, "the time was over");
+}
+
+/* Proves: each status has its meaning: what is tried again, which error it is with which condition,
+ * and what is said. */
+static void refusals_are_judged_by_their_status(void **state)
+{
+	static const struct {
+		long status;
+		enum pfs_http_verdict verdict;
+		int err, err_new, err_match; /* without conditions, and with each */
+		const char *says;
+	} cases[] = {
+		{100, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server does not understand"},
+		{199, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server does not understand"},
+		{300, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server sends us elsewhere"},
+		{301, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server sends us elsewhere"},
+		{399, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server sends us elsewhere"},
+		{400, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server does not understand"},
+		{401, PFS_HTTP_DONE, -EACCES, -EACCES, -EACCES, "the server refuses"},
+		{402, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server does not understand"},
+		{403, PFS_HTTP_DONE, -EACCES, -EACCES, -EACCES, "the server refuses"},
+		{404, PFS_HTTP_DONE, -ENOENT, -ENOENT, -ESTALE, "not there"},
+		{405, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server does not understand"},
+		{408, PFS_HTTP_AGAIN, -EIO, -EIO, -EIO, "the server asks to wait"},
+		{409, PFS_HTTP_AGAIN, -EIO, -EIO, -EIO, "the server asks to wait"},
+		{410, PFS_HTTP_DONE, -ENOENT, -ENOENT, -ESTALE, "not there"},
+		{411, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server does not understand"},
+		{412, PFS_HTTP_DONE, -EIO, -EEXIST, -ESTALE, "there already, or another one"},
+		{416, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server does not understand"},
+		{425, PFS_HTTP_AGAIN, -EIO, -EIO, -EIO, "the server asks to wait"},
+		{429, PFS_HTTP_AGAIN, -EIO, -EIO, -EIO, "the server asks to wait"},
+		{499, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server does not understand"},
+		{500, PFS_HTTP_AGAIN, -EIO, -EIO, -EIO, "the server has failed"},
+		{501, PFS_HTTP_DONE, -EIO, -EOPNOTSUPP, -EOPNOTSUPP,
+		 "the server does not know how"},
+		{503, PFS_HTTP_AGAIN, -EIO, -EIO, -EIO, "the server has failed"},
+		{504, PFS_HTTP_AGAIN, -EIO, -EIO, -EIO, "the server has failed"},
+		{505, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server does not understand"},
+		{506, PFS_HTTP_AGAIN, -EIO, -EIO, -EIO, "the server has failed"},
+		{599, PFS_HTTP_AGAIN, -EIO, -EIO, -EIO, "the server has failed"},
+	};
+	static const enum pfs_http_method methods[] = {PFS_HTTP_GET, PFS_HTTP_HEAD, PFS_HTTP_PUT,
+						       PFS_HTTP_DELETE};
+	struct answer *a = *state;
+	char why[PFS_HTTP_WHY_MAX], want[PFS_HTTP_WHY_MAX];
+
+	for (size_t i = 0; i < pfs_array_len(cases) * 3 * 4; i++) {
+		const size_t of = i / 12;
+		int err = 77, want_err = cases[of].err;
+
+		a->request.method = methods[i % 4];
+		a->request.only_new = i % 12 / 4 == 1;
+		a->request.match = i % 12 / 4 == 2 ? "\"v1\"" : NULL;
+		if (a->request.only_new)
+			want_err = cases[of].err_new;
+		if (a->request.match)
+			want_err = cases[of].err_match;
+		answered_status = cases[of].status;
+		snprintf(want, sizeof(want), "%s (HTTP %ld)", cases[of].says, answered_status);
+		assert_int_equal(pfs_http_judge(&a->attempt, &err, why), cases[of].verdict);
+		assert_int_equal(err, want_err);
+		assert_string_equal(why, want);
+	}
+}
+
+/* Proves: what S3 says in words is repeated, so much of it as is sure to be a word. */
+static void words_of_the_server_are_repeated(void **state)
+{
+	static const struct {
+		const char *body, *says;
+	} cases[] = {
+		{"", "the server has failed (HTTP 503)"},
+		{"<html>sorry</html>", "the server has failed (HTTP 503)"},
+		{"<Error><Code>SlowDown</Code><Message>x",
+		 "the server has failed (HTTP 503, SlowDown)"},
+		{"<Code></Code>", "the server has failed (HTTP 503)"},
+		{"<Code>S", "the server has failed (HTTP 503, S)"},
+		{"<Code>"
+		 "123456789-123456789-123456789-123456789-123456789-123456789-1234</Code>",
+		 "the server has failed (HTTP 503, "
+		 "123456789-123456789-123456789-123456789-123456789-123456789-1234)"},
+		{"<Code>"
+		 "123456789-123456789-123456789-123456789-123456789-123456789-12345</Code>",
+		 "the server has failed (HTTP 503, "
+		 "123456789-123456789-123456789-123456789-123456789-123456789-1234)"},
+	};
+	struct answer *a = *state;
+	char why[PFS_HTTP_WHY_MAX], body[256];
+
+	answered_status = 503;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		size_t len = strlen(cases[i].body);
+		int err;
+
+		strcpy(body, cases[i].body);
+		a->attempt.error_len = 0;
+		/* In two pieces. */
+		assert_int_equal(pfs_http_take_body(body, 1, len / 2, &a->attempt), len / 2);
+		assert_int_equal(pfs_http_take_body(body + len / 2, 1, len - len / 2, &a->attempt),
+				 len - len / 2);
+		assert_int_equal(a->attempt.error_len, len);
+		assert_int_equal(pfs_http_judge(&a->attempt, &err, why), PFS_HTTP_AGAIN);
+		assert_string_equal(why, cases[i].says);
+	}
+	assert_int_equal(a->request.got, 0);
+}
+
+/* Proves: of a file, exactly the bytes that were asked for are taken, or all that there are up to
+ * its end; whatever else comes is told from that, and said. */
+static void parts_are_judged_to_the_byte(void **state)
+{
+	static const char no_ranges[] = "asked for a part, the server sends the whole (HTTP 200): "
+					"it does not serve ranges";
+	static const char unsaid[] = "a part came, but the server did not say which";
+	static const struct {
+		long status;
+		const char *range; /* NULL: not said */
+		bool whole;
+		uint64_t off;
+		size_t sent; /* of ten that there is room for */
+		enum pfs_http_verdict verdict;
+		int err;
+		uint64_t total;
+		const char *says;
+	} cases[] = {
+		{206, "bytes 5-14/100", false, 5, 10, PFS_HTTP_DONE, 0, 100, ""},
+		{206, "bytes 5-14/*", false, 5, 10, PFS_HTTP_DONE, 0, SAID, ""},
+		{206, "bytes 5-14/15", false, 5, 10, PFS_HTTP_DONE, 0, 15, ""},
+		{206, "bytes 0-9/10", false, 0, 10, PFS_HTTP_DONE, 0, 10, ""},
+		{206, "bytes 5-13/14", false, 5, 9, PFS_HTTP_DONE, 0, 14, ""},
+		{206, "bytes 5-5/6", false, 5, 1, PFS_HTTP_DONE, 0, 6, ""},
+		{206, NULL, false, 5, 10, PFS_HTTP_TWICE, -EIO, 0, unsaid},
+		{206, "bytes x", false, 5, 10, PFS_HTTP_TWICE, -EIO, 0, unsaid},
+		{206, "bytes */100", false, 5, 10, PFS_HTTP_TWICE, -EIO, 0, unsaid},
+		{206, "bytes 5-13/100", false, 5, 9, PFS_HTTP_TWICE, -EIO, 0,
+		 "asked for bytes 5-14, the server sent only 5-13"},
+		{206, "bytes 5-13/*", false, 5, 9, PFS_HTTP_TWICE, -EIO, 0,
+		 "asked for bytes 5-14, the server sent only 5-13"},
+		{206, "bytes 5-13/15", false, 5, 9, PFS_HTTP_TWICE, -EIO, 0,
+		 "asked for bytes 5-14, the server sent only 5-13"},
+		{206, "bytes 4-13/100", false, 5, 10, PFS_HTTP_TWICE, -EIO, 0,
+		 "asked for bytes 5-14, the server sent 4-13"},
+		{206, "bytes 6-14/100", false, 5, 9, PFS_HTTP_TWICE, -EIO, 0,
+		 "asked for bytes 5-14, the server sent 6-14"},
+		{206, "bytes 5-15/100", false, 5, 10, PFS_HTTP_TWICE, -EIO, 0,
+		 "asked for bytes 5-14, the server sent 5-15"},
+		{206, "bytes 5-14/100", false, 5, 11, PFS_HTTP_TWICE, -EIO, 0,
+		 "asked for bytes 5-14, the server sent 5-14 and more"},
+		{206, "bytes 5-14/100", false, 5, 9, PFS_HTTP_AGAIN, -EIO, 0,
+		 "the server announced bytes 5-14 and sent 9"},
+		{206, "bytes 5-12/13", false, 5, 9, PFS_HTTP_AGAIN, -EIO, 0,
+		 "the server announced bytes 5-12 and sent 9"},
+		{206, "bytes 0-9/10", true, 0, 10, PFS_HTTP_DONE, -EIO, 0,
+		 "the server does not understand (HTTP 206)"},
+		{416, "bytes */5", false, 5, 0, PFS_HTTP_DONE, 0, 5, ""},
+		{416, "bytes */4", false, 5, 7, PFS_HTTP_DONE, 0, 4, ""},
+		{416, "bytes */6", false, 5, 0, PFS_HTTP_DONE, -EIO, 0,
+		 "the server does not understand (HTTP 416)"},
+		{416, "bytes */*", false, 5, 0, PFS_HTTP_DONE, -EIO, 0,
+		 "the server does not understand (HTTP 416)"},
+		{416, "rubbish", false, 5, 0, PFS_HTTP_DONE, -EIO, 0,
+		 "the server does not understand (HTTP 416)"},
+		{416, NULL, false, 5, 0, PFS_HTTP_DONE, -EIO, 0,
+		 "the server does not understand (HTTP 416)"},
+		{416, "bytes */0", true, 0, 0, PFS_HTTP_DONE, -EIO, 0,
+		 "the server does not understand (HTTP 416)"},
+		{200, NULL, false, 0, 10, PFS_HTTP_DONE, 0, 10, ""},
+		{200, NULL, false, 0, 3, PFS_HTTP_DONE, 0, 3, ""},
+		{200, NULL, false, 0, 0, PFS_HTTP_DONE, 0, 0, ""},
+		{200, NULL, false, 0, 11, PFS_HTTP_TWICE, -EIO, 0, no_ranges},
+		{200, NULL, false, 5, 3, PFS_HTTP_TWICE, -EIO, 0, no_ranges},
+		{200, NULL, false, 1, 1, PFS_HTTP_TWICE, -EIO, 0, no_ranges},
+		{200, NULL, true, 0, 10, PFS_HTTP_DONE, 0, 10, ""},
+		{200, NULL, true, 0, 0, PFS_HTTP_DONE, 0, 0, ""},
+		{200, NULL, true, 0, 11, PFS_HTTP_DONE, -EIO, 0,
+		 "the answer is longer than 10 bytes"},
+		{201, NULL, true, 0, 10, PFS_HTTP_DONE, -EIO, 0,
+		 "the server does not understand (HTTP 201)"},
+		{204, NULL, false, 0, 0, PFS_HTTP_DONE, -EIO, 0,
+		 "the server does not understand (HTTP 204)"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases) * 2; i++) {
+		const size_t of = i / 2;
+		char sent[] = "abcdefghijklmnop", why[PFS_HTTP_WHY_MAX], line[128];
+		size_t first = i % 2 ? cases[of].sent / 2 : cases[of].sent, taken;
+		bool is_file = cases[of].status == 200 || cases[of].status == 206;
+		bool cut = false;
+		struct answer *a;
+		int err = 77;
+		void *own;
+
+		assert_int_equal(set_up(&own), 0);
+		a = own;
+		a->request.whole = cases[of].whole;
+		a->request.off = cases[of].off;
+		answered_status = cases[of].status;
+		give_header(a, "HTTP/1.1 000 as it is\r\n");
+		if (cases[of].range) {
+			snprintf(line, sizeof(line), "Content-Range: %s\r\n", cases[of].range);
+			give_header(a, line);
+		}
+		/* In one piece, or in two. */
+		taken = pfs_http_take_body(sent, 1, first, &a->attempt);
+		cut = taken != first;
+		if (i % 2 && !cut) {
+			taken = pfs_http_take_body(sent + first, 1, cases[of].sent - first,
+						   &a->attempt);
+			cut = taken != cases[of].sent - first;
+		}
+		if (cut) {
+			assert_int_equal(taken, 0);
+			a->attempt.code = CURLE_WRITE_ERROR;
+		}
+		assert_int_equal(cut, is_file && cases[of].sent &&
+					      (cases[of].sent > 10 ||
+					       (cases[of].status == 200 && cases[of].off)));
+		if (pfs_http_judge(&a->attempt, &err, why) != cases[of].verdict ||
+		    err != cases[of].err || strcmp(why, cases[of].says) != 0)
+			fail_msg("%zu: %d, %s", of, err, why);
+		if (!err) {
+			size_t got = is_file ? cases[of].sent : 0;
+
+			assert_true(a->request.total == cases[of].total);
+			assert_int_equal(a->request.got, got);
+			assert_memory_equal(a->buf, sent, got);
+		}
+		assert_int_equal(a->buf[10], 0);
+		tear_down(&own);
+	}
+}
+
+/* Proves: of a HEAD the length counts, which must be said; of what changes something each 2xx is a
+ * success; the ETag comes with each answer that came whole. */
+static void other_requests_are_judged(void **state)
+{
+	static const long good[] = {200, 201, 204, 206, 299};
+	struct answer *a = *state;
+	char why[PFS_HTTP_WHY_MAX];
+	int err;
+
+	a->request.method = PFS_HTTP_HEAD;
+	answered_status = 200;
+	answered_len = -1;
+	assert_int_equal(pfs_http_judge(&a->attempt, &err, why), PFS_HTTP_TWICE);
+	assert_int_equal(err, -EIO);
+	assert_string_equal(why, "the server does not say how long it is");
+	for (answered_len = 0; answered_len < 2; answered_len++) {
+		a->request.total = 77;
+		assert_int_equal(pfs_http_judge(&a->attempt, &err, why), PFS_HTTP_DONE);
+		assert_int_equal(err, 0);
+		assert_string_equal(why, "");
+		assert_int_equal(a->request.total, answered_len);
+	}
+	answered_status = 206;
+	assert_int_equal(pfs_http_judge(&a->attempt, &err, why), PFS_HTTP_DONE);
+	assert_int_equal(err, -EIO);
+	for (size_t i = 0; i < pfs_array_len(good); i++) {
+		a->request.method = i % 2 ? PFS_HTTP_PUT : PFS_HTTP_DELETE;
+		answered_status = good[i];
+		give_header(a, "HTTP/2 200\r\n");
+		if (i % 2)
+			give_header(a, "ETag: \"v7\"\r\n");
+		memset(a->request.etag, 'x', 5);
+		err = 77;
+		assert_int_equal(pfs_http_judge(&a->attempt, &err, why), PFS_HTTP_DONE);
+		assert_int_equal(err, 0);
+		assert_string_equal(why, "");
+		assert_string_equal(a->request.etag, i % 2 ? "\"v7\"" : "");
+	}
 }
 #endif
 
@@ -235,6 +563,10 @@ int main(void)
 		answered(reasons_are_cut_off),
 		answered(bodies_are_given_from_their_file),
 		answered(failures_are_judged_by_their_kind),
+		answered(refusals_are_judged_by_their_status),
+		answered(words_of_the_server_are_repeated),
+		answered(parts_are_judged_to_the_byte),
+		answered(other_requests_are_judged),
 	};
 
 	return cmocka_run_group_tests_name("answers", tests, NULL, NULL);

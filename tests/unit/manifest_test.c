@@ -651,6 +651,49 @@ static void keys_ascend(void **state)
 		}
 		expect(&m, cases[i].says, (int)i);
 	}
+	/* They are compared to their last byte. */
+	for (unsigned last = 0; last < 3; last++) {
+		struct pfs_manifest m = make();
+
+		memcpy(m.blocks[10].key, m.blocks[9].key, 16);
+		m.blocks[10].key[15] = (uint8_t)(m.blocks[9].key[15] + last - 1);
+		expect_as_it_is(&m, last == 2 ? FITS : TABLE, __LINE__);
+	}
+}
+
+/* Proves: one block more than the objects have, wherever, whatever it says it begins, is refused,
+ * also when everything else adds up; and so is an object more than the blocks have. */
+static void nothing_is_left_over(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i <= BLOCK_COUNT * 4 + 3; i++) {
+		struct pfs_manifest m = make();
+		unsigned at = i / 4;
+
+		m.blocks = realloc(m.blocks, (BLOCK_COUNT + 1) * sizeof(*m.blocks));
+		memmove(&m.blocks[at + 1], &m.blocks[at],
+			(BLOCK_COUNT - at) * sizeof(*m.blocks));
+		if (at == BLOCK_COUNT)
+			m.blocks[at] = m.blocks[at - 1];
+		m.blocks[at].begins_page = i & 1;
+		m.blocks[at].begins_keys = i & 2;
+		m.blocks[at].key[7] = (uint8_t)(m.blocks[at].key[7] + (at == BLOCK_COUNT ? 1 : -1));
+		if (at == 0) {
+			m.blocks[0].key[7] = 0;
+			m.blocks[1].key[7] = 1;
+		}
+		m.block_count++;
+		expect_as_it_is(&m, TABLE, (int)i);
+	}
+	for (unsigned at = 3; at <= OBJECTS; at += OBJECTS - 3) {
+		struct pfs_manifest m = make();
+
+		m.objects = realloc(m.objects, (OBJECTS + 1) * sizeof(*m.objects));
+		memmove(&m.objects[at + 1], &m.objects[at], (OBJECTS - at) * sizeof(*m.objects));
+		m.objects[at] = m.objects[at - 1];
+		m.object_count++;
+		expect(&m, TABLE, (int)at);
+	}
 }
 
 static void names_are_canonical(void **state)
@@ -908,6 +951,7 @@ int main(void)
 		cmocka_unit_test(a_page_has_no_more_documents_than_slots),
 		cmocka_unit_test(bytes_that_are_never_written_are_refused),
 		cmocka_unit_test(keys_ascend),
+		cmocka_unit_test(nothing_is_left_over),
 		cmocka_unit_test(names_are_canonical),
 		cmocka_unit_test(other_names_are_those_of_others),
 		cmocka_unit_test(current_is_written_so),

@@ -423,7 +423,7 @@ static inline void write_file(struct pfs_dir *dir, const char *name, const void 
 	dir->ops->close(file);
 }
 
-static inline void make_file(struct pfs_dir *dir, const char *name)
+static inline void put_file(struct pfs_dir *dir, const char *name)
 {
 	write_file(dir, name, "x", 1);
 }

@@ -393,7 +393,7 @@ static void other_files_are_named(void **state)
 		struct pfs_dir *dir = open_where(pfs_sim_io(sim));
 		char says[256] = "";
 
-		make_file(dir, cases[i].name);
+		put_file(dir, cases[i].name);
 		dir->ops->close_dir(dir);
 		if (!cases[i].own)
 			snprintf(says, sizeof(says),
@@ -562,7 +562,7 @@ static void the_lock_is_needed(void **state)
 	publish_ok(pfs_sim_io(sim), &s);
 	dir = open_where(pfs_sim_io(sim));
 	assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, NULL), 0);
-	make_file(dir, "a.tmp");
+	put_file(dir, "a.tmp");
 	expect_refusal(sim, -EBUSY, "published: somebody else is publishing there");
 	assert_int_equal(list_where(dir).others, 1);
 	pfs_publish_end(p);
@@ -573,9 +573,9 @@ static void the_lock_is_needed(void **state)
 	dir->ops = &ops;
 	assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, &reason), -EACCES);
 	assert_string_equal(reason.text, "published: can't be locked: Permission denied");
-	make_file(dir, ".tmp");
-	make_file(dir, "b.tmp");
-	make_file(dir, "atmp");
+	put_file(dir, ".tmp");
+	put_file(dir, "b.tmp");
+	put_file(dir, "atmp");
 	dir->ops->close_dir(dir);
 	expect_refusal(sim, 0, "");
 	dir = open_where(pfs_sim_io(sim));
@@ -824,9 +824,9 @@ static void pruning_leaves_what_is_needed(void **state)
 	l = list_where(dir);
 	assert_int_equal(l.generations, 4);
 	/* Of each generation a page and the keys are its own. */
-	make_file(dir, "page-00112233445566778899aabbccddeeff.pfp");
-	make_file(dir, "keys-00112233445566778899aabbccddeeff.pfk.tmp");
-	make_file(dir, "generation-00000009");
+	put_file(dir, "page-00112233445566778899aabbccddeeff.pfp");
+	put_file(dir, "keys-00112233445566778899aabbccddeeff.pfk.tmp");
+	put_file(dir, "generation-00000009");
 	assert_int_equal(publish_to(dir, &s, &options, 2, &r, &pruned), 0);
 	assert_int_equal(r.generation, 5);
 	assert_int_equal(pruned.generations, 4);

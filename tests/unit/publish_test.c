@@ -161,7 +161,7 @@ static void other_defaults_are_kept(void **state)
 
 	(void)state;
 	dir = open_where(pfs_sim_io(sim));
-	make_file(dir, "page-00112233445566778899aabbccddeeff.pfp.tmp");
+	put_file(dir, "page-00112233445566778899aabbccddeeff.pfp.tmp");
 	dir->ops->close_dir(dir);
 	publish_ok(pfs_sim_io(sim), &s);
 	dir = open_where(pfs_sim_io(sim));
@@ -268,7 +268,7 @@ static void what_is_not_meant_is_refused(void **state)
 	struct pfs_reason reason;
 
 	(void)state;
-	make_file(dir, "superblock");
+	put_file(dir, "superblock");
 	assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, &reason), -ENOTEMPTY);
 	assert_non_null(strstr(reason.text, "superblock"));
 	assert_null(p);
