@@ -671,8 +671,7 @@ static void nothing_is_left_over(void **state)
 		unsigned at = i / 4;
 
 		m.blocks = realloc(m.blocks, (BLOCK_COUNT + 1) * sizeof(*m.blocks));
-		memmove(&m.blocks[at + 1], &m.blocks[at],
-			(BLOCK_COUNT - at) * sizeof(*m.blocks));
+		memmove(&m.blocks[at + 1], &m.blocks[at], (BLOCK_COUNT - at) * sizeof(*m.blocks));
 		if (at == BLOCK_COUNT)
 			m.blocks[at] = m.blocks[at - 1];
 		m.blocks[at].begins_page = i & 1;
