@@ -372,11 +372,218 @@ static void a_list_can_be_stopped(void **state)
 	assert_string_equal(names.all, "aMM;");
 }
 
+/* Proves: each refusal says what is wrong with what, in these words. */
+static void refusals_say_why(void **state)
+{
+	static const char blanks[] = ": blanks, '?', '#' and other than ASCII can't be in it "
+				     "(percent-encode them)";
+	static const char no_bucket[] = ": that is no bucket";
+	static const char dots[] = ": has empty parts, or dots for names";
+	static const struct {
+		const char *variable, *value, *location, *says; /* NULL: it is taken */
+		bool of_location;				/* which comes first */
+	} cases[] = {
+		{NULL, NULL, "http://", ": there is no host in it", true},
+		{NULL, NULL, "https:///x", ": there is no host in it", true},
+		{NULL, NULL, "http://a@b",
+		 "a URL with user or password would show them in the list of mounts: ~/.netrc is "
+		 "for "
+		 "them",
+		 false},
+		{NULL, NULL, "http://a/b@c", NULL, false},
+		{NULL, NULL, "http://a?b", blanks, true},
+		{NULL, NULL, "http://a#b", blanks, true},
+		{NULL, NULL, "http://a b", blanks, true},
+		{NULL, NULL, "http://a!b", NULL, false},
+		{NULL, NULL, "http://a~b", NULL, false},
+		{NULL, NULL, "http://a\x7f", blanks, true},
+		{NULL, NULL, "http://a\x80", blanks, true},
+		{NULL, NULL, "http:/a", ": URLs begin with http://, https:// or s3://", true},
+		{NULL, NULL, "s3:/a", ": URLs begin with http://, https:// or s3://", true},
+		{NULL, NULL, "", ": URLs begin with http://, https:// or s3://", true},
+		{NULL, NULL, "s3://", no_bucket, true},
+		{NULL, NULL, "s3:///a", no_bucket, true},
+		{NULL, NULL, "s3://a*b", no_bucket, true},
+		{NULL, NULL, "s3://b-1/.", dots, true},
+		{NULL, NULL, "s3://b-1/..", dots, true},
+		{NULL, NULL, "s3://b-1/a/.", dots, true},
+		{NULL, NULL, "s3://b-1/a/..", dots, true},
+		{NULL, NULL, "s3://b-1/./a", dots, true},
+		{NULL, NULL, "s3://b-1/../a", dots, true},
+		{NULL, NULL, "s3://b-1/a//b", dots, true},
+		{NULL, NULL, "s3://b-1/.a/b./...", NULL, false},
+		{"AWS_ACCESS_KEY_ID", "K", "s3://b-1",
+		 "AWS_ACCESS_KEY_ID is set, AWS_SECRET_ACCESS_KEY is not: both are needed, or "
+		 "neither",
+		 false},
+		{"AWS_SECRET_ACCESS_KEY", "K", "s3://b-1",
+		 "AWS_SECRET_ACCESS_KEY is set, AWS_ACCESS_KEY_ID is not: both are needed, or "
+		 "neither",
+		 false},
+		{"AWS_ACCESS_KEY_ID", "", "s3://b-1", NULL, false},
+		{"AWS_SESSION_TOKEN", "\n", "s3://b-1", NULL, false}, /* nobody signs */
+		{"AWS_REGION", "a b", "s3://b-1", "AWS_REGION is not one", false},
+		{"AWS_REGION", "a:b", "s3://b-1", "AWS_REGION is not one", false},
+		{"AWS_REGION", "a/b", "s3://b-1", "AWS_REGION is not one", false},
+		{"AWS_DEFAULT_REGION", "a\x7f", "s3://b-1", "AWS_REGION is not one", false},
+		{"AWS_REGION", "a/b", "http://h", NULL, false},
+		{"AWS_S3_ADDRESSING_STYLE", "virtua", "s3://b-1",
+		 "AWS_S3_ADDRESSING_STYLE: path, virtual or auto is expected", false},
+		{"AWS_S3_ADDRESSING_STYLE", "", "s3://b-1", NULL, false},
+		{"AWS_S3_ADDRESSING_STYLE", "virtual", "s3://b.1",
+		 "b.1: can't be a part of a host's name", false},
+		{"AWS_S3_ADDRESSING_STYLE", "path", "s3://b.1", NULL, false},
+		{"AWS_ENDPOINT_URL", "h:80", "s3://b-1", "AWS_ENDPOINT_URL: h:80 is no http(s) URL",
+		 false},
+		{"AWS_ENDPOINT_URL_S3", "s3://h", "s3://b-1",
+		 "AWS_ENDPOINT_URL: s3://h is no http(s) URL", false},
+		{"AWS_ENDPOINT_URL", "http://a?b", "s3://b-1",
+		 "http://a?b: blanks, '?', '#' and other than ASCII can't be in it "
+		 "(percent-encode them)",
+		 false},
+		{"AWS_ENDPOINT_URL", "https://", "s3://b-1", "https://: there is no host in it",
+		 false},
+	};
+
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_reason reason = {.text = ""};
+		struct pfs_http_place place;
+		char want[512] = "";
+		int err;
+
+		clear_environment(state);
+		if (cases[i].variable)
+			setenv(cases[i].variable, cases[i].value, 1);
+		err = pfs_http_place_parse(&place, cases[i].location, &reason);
+		if (cases[i].says)
+			snprintf(want, sizeof(want), "%s%s",
+				 cases[i].of_location ? cases[i].location : "", cases[i].says);
+		assert_int_equal(err, cases[i].says ? -EINVAL : 0);
+		assert_string_equal(reason.text, want);
+	}
+	clear_environment(state);
+}
+
+/* Sets a variable to so many letters behind a beginning. */
+static void set_long(const char *variable, const char *begin, size_t len)
+{
+	char *text = malloc(len + 1);
+
+	memset(text, 'a', len);
+	text[len] = '\0';
+	memcpy(text, begin, strlen(begin));
+	setenv(variable, text, 1);
+	free(text);
+}
+
+/* Proves: each text may be as long as there is room for it, to the byte. */
+static void lengths_are_exact(void **state)
+{
+	static const struct {
+		const char *variable, *begin;
+		size_t max; /* of the text */
+		const char *says;
+	} cases[] = {
+		{"AWS_REGION", "", 63, "AWS_REGION is not one"},
+		{"AWS_SECRET_ACCESS_KEY", "", 507, "AWS_ACCESS_KEY_ID or the secret is not one"},
+		{"AWS_SESSION_TOKEN", "", 4095, "AWS_SESSION_TOKEN is not one"},
+		{"AWS_ENDPOINT_URL", "http://", PFS_HTTP_URL_MAX - 1 - 7, "the URL is too long"},
+		{"LOCATION", "http://", PFS_HTTP_URL_MAX - 2, "the URL is too long"},
+		{"LOCATION", "s3://", 260, NULL},
+	};
+
+	for (size_t i = 0; i < pfs_array_len(cases) * 2; i++) {
+		const size_t of = i / 2, len = cases[of].max + i % 2;
+		struct pfs_reason reason = {.text = ""};
+		struct pfs_http_place place;
+		const char *location;
+		int err;
+
+		clear_environment(state);
+		setenv("AWS_ACCESS_KEY_ID", "KEY", 1);
+		setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
+		set_long(cases[of].variable, cases[of].begin, len);
+		location = getenv("LOCATION");
+		err = pfs_http_place_parse(&place, location ? location : "s3://b-1/p", &reason);
+		assert_int_equal(err, i % 2 ? -EINVAL : 0);
+		if (i % 2 && cases[of].says)
+			assert_string_equal(reason.text, cases[of].says);
+		if (!err && location)
+			assert_int_equal(strlen(place.url),
+					 location[0] == 'h' ? len + 1 : 255 + 36);
+		unsetenv("LOCATION");
+	}
+	clear_environment(state);
+}
+
+/* Proves: each byte stands for itself or is encoded, and there is room for exactly so much. */
+static void bytes_are_encoded_by_their_kind(void **state)
+{
+	char out[16], want[16], text[4];
+
+	(void)state;
+	for (unsigned c = 1; c < 256; c++) {
+		for (int slashes = 0; slashes < 2; slashes++) {
+			bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+				     (c >= 'A' && c <= 'Z') || c == '-' || c == '.' || c == '_' ||
+				     c == '~' || (slashes && c == '/');
+
+			sprintf(text, "x%cy", (int)c);
+			sprintf(want, plain ? "x%cy" : "x%%%02Xy", (int)c);
+			assert_true(pfs_http_encode(out, sizeof(out), text, slashes));
+			assert_string_equal(out, want);
+			/* A character may need three bytes, and the end one. */
+			for (size_t size = 0; size < 10; size++)
+				assert_int_equal(pfs_http_encode(out, size, text, slashes),
+						 size >= strlen(want) + 3);
+		}
+	}
+	assert_true(pfs_http_encode(out, 1, "", false));
+	assert_string_equal(out, "");
+}
+
+/* Proves: buckets of 3 to 63 fit in front of a host, and what stands around them is kept. */
+static void buckets_that_are_hosts(void **state)
+{
+	static const char *const names[] = {
+		"abc", "a-9", "0z0",
+		"a12345678901234567890123456789012345678901234567890123456789012"};
+
+	for (size_t i = 0; i < pfs_array_len(names); i++) {
+		struct pfs_http_place place;
+		char location[128], url[256];
+
+		clear_environment(state);
+		snprintf(location, sizeof(location), "s3://%s/p", names[i]);
+		snprintf(url, sizeof(url), "https://%s.s3.us-east-1.amazonaws.com/p/", names[i]);
+		assert_int_equal(pfs_http_place_parse(&place, location, NULL), 0);
+		assert_string_equal(place.url, url);
+		assert_true(place.tls && place.s3);
+		assert_null(place.ca_file);
+		setenv("AWS_ENDPOINT_URL", "http://h:1/x/", 1);
+		assert_int_equal(pfs_http_place_parse(&place, location, NULL), 0);
+		snprintf(url, sizeof(url), "http://h:1/x/%s/p/", names[i]);
+		assert_string_equal(place.url, url);
+		assert_false(place.tls);
+		setenv("AWS_S3_ADDRESSING_STYLE", "virtual", 1);
+		assert_int_equal(pfs_http_place_parse(&place, location, NULL), 0);
+		snprintf(url, sizeof(url), "http://%s.h:1/x/p/", names[i]);
+		assert_string_equal(place.url, url);
+		snprintf(url, sizeof(url), "http://%s.h:1/x/", names[i]);
+		assert_string_equal(place.bucket, url);
+	}
+	clear_environment(state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_does_not_fit_is_refused),
 		cmocka_unit_test(buckets_that_are_no_hosts),
+		cmocka_unit_test(buckets_that_are_hosts),
+		cmocka_unit_test(refusals_say_why),
+		cmocka_unit_test(lengths_are_exact),
+		cmocka_unit_test(bytes_are_encoded_by_their_kind),
 		cmocka_unit_test(a_list_can_be_stopped),
 		cmocka_unit_test_setup(plain_urls, clear_environment),
 		cmocka_unit_test(buckets),

@@ -854,6 +854,77 @@ static void base64_round_trips_and_is_strict(void **state)
 	}
 }
 
+static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/* Bit by bit. Returns the length, or -1. */
+static int plain_base64(uint8_t *out, const char *text, size_t len)
+{
+	size_t padding = len && text[len - 1] == '=' ? 1 + (text[len - 2] == '=') : 0, bits = 0;
+
+	if (len % 4)
+		return -1;
+	memset(out, 0, len);
+	for (size_t i = 0; i < len - padding; i++) {
+		const char *place = text[i] ? strchr(base64, text[i]) : NULL;
+
+		if (!place)
+			return -1;
+		for (int bit = 5; bit >= 0; bit--, bits++)
+			out[bits / 8] |= (uint8_t)(((place - base64) >> bit & 1) << (7 - bits % 8));
+	}
+	if (bits % 8 && out[bits / 8])
+		return -1;
+	return (int)(bits / 8);
+}
+
+/* Proves: every four characters of all kinds, alone, before and behind four good ones, decode to
+ * what their bits say, or not at all; every byte is encoded as its bits say. */
+static void base64_is_read_bit_by_bit(void **state)
+{
+	static const char kinds[] = "AQgwZabz019+/=-_ \n";
+	const size_t count = sizeof(kinds); /* and zero */
+	uint8_t got[16], want[16];
+	char text[16], all[] = "AAAA";
+
+	(void)state;
+	for (size_t i = 0; i < count * count * count * count; i++) {
+		for (unsigned way = 0; way < 3; way++) {
+			size_t len = way ? 8 : 4, rest = i;
+			int n;
+
+			memcpy(text, "q7+Zq7+Z", 8);
+			for (unsigned at = 0; at < 4; at++, rest /= count)
+				text[(way == 2 ? 4 : 0) + at] = kinds[rest % count];
+			n = plain_base64(want, text, len);
+			assert_int_equal(pfs_base64_decode(got, text, len), n);
+			if (n > 0)
+				assert_memory_equal(got, want, (size_t)n);
+		}
+	}
+	for (unsigned c = 0; c < 256; c++) {
+		int n;
+
+		all[2] = (char)c;
+		n = plain_base64(want, all, 4);
+		assert_int_equal(pfs_base64_decode(got, all, 4), n);
+		if (n > 0)
+			assert_memory_equal(got, want, (size_t)n);
+	}
+	for (size_t i = 0; i < 3 * 65536; i++) {
+		uint8_t bytes[4] = {(uint8_t)i, (uint8_t)(i >> 8), (uint8_t)(i * 7), (uint8_t)i};
+		size_t len = 1 + i % 4, chars = pfs_base64_encoded_len(len);
+
+		assert_int_equal(chars, len == 4 ? 8 : 4);
+		memset(text, '#', sizeof(text));
+		pfs_base64_encode(text, bytes, len);
+		assert_int_equal(text[chars], '#');
+		assert_int_equal(plain_base64(want, text, chars), len);
+		assert_memory_equal(want, bytes, len);
+		for (size_t at = len + 1 + (len > 3); at < chars; at++)
+			assert_int_equal(text[at] == '=', at >= (len * 8 + 5) / 6);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -872,6 +943,7 @@ int main(void)
 		cmocka_unit_test(bytes_are_encoded_by_their_kind),
 		cmocka_unit_test(strings_are_encoded),
 		cmocka_unit_test(base64_round_trips_and_is_strict),
+		cmocka_unit_test(base64_is_read_bit_by_bit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

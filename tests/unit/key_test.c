@@ -3,7 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -291,6 +293,165 @@ static void tags_are_those_of_the_format(void **state)
 	assert_true(pfs_key_tag(&key) == UINT64_C(0x1915a56308b37f70));
 }
 
+/* ---- compared with what is plain ---- */
+
+static bool consists_of(const char *text, size_t len, const char *characters)
+{
+	for (size_t i = 0; i < len; i++)
+		if (!text[i] || !strchr(characters, text[i]))
+			return false;
+	return len > 0;
+}
+
+#define DIGITS "0123456789"
+#define LOWER DIGITS "abcdef"
+#define HEX LOWER "ABCDEF"
+
+/* What kind of name it is; PFS_KEY_NONE: none. */
+static unsigned plain_kind(const char *name, size_t len)
+{
+	static const size_t lengths[] = {8, 4, 4, 4, 12};
+	char again[32];
+	bool is_uuid = len == 36, is_lower = true;
+
+	if (!len || memchr(name, '/', len) || memchr(name, '\0', len) ||
+	    (name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.'))))
+		return PFS_KEY_NONE;
+	if (consists_of(name, len, DIGITS)) {
+		errno = 0;
+		snprintf(again, sizeof(again), "%llu", strtoull(name, NULL, 10));
+		return !errno && strcmp(again, name) == 0 ? PFS_KEY_NUM : PFS_KEY_NONE;
+	}
+	if (strchr("+-", name[0]) && consists_of(name + 1, len - 1, DIGITS))
+		return PFS_KEY_NONE;
+	for (size_t group = 0, at = 0; group < 5 && is_uuid; group++) {
+		is_uuid = consists_of(name + at, lengths[group], HEX) &&
+			  (group == 4 || name[at + lengths[group]] == '-');
+		is_lower &= consists_of(name + at, lengths[group], LOWER);
+		at += lengths[group] + 1;
+	}
+	if (is_uuid)
+		return is_lower ? PFS_KEY_UUID : PFS_KEY_NONE;
+	return len == 32 && consists_of(name, len, HEX) ? PFS_KEY_NONE : PFS_KEY_SCRATCH;
+}
+
+static void expect_kind(const char *name, size_t len)
+{
+	struct pfs_key key;
+	char text[PFS_NAME_MAX + 1];
+	unsigned kind = plain_kind(name, len);
+
+	memset(&key, 0xee, sizeof(key));
+	if (pfs_key_parse(&key, name, len) != (kind ? 0 : -EINVAL) || key.kind != kind)
+		fail_msg("'%s' is a name of kind %u, not %u", name, key.kind, kind);
+	if (!kind)
+		return;
+	memset(text, 'x', sizeof(text));
+	assert_int_equal(pfs_key_format(text, &key), len);
+	assert_memory_equal(text, name, len + 1);
+}
+
+/* Proves: of names that are points', or nearly, with any byte at any place, cut off anywhere, each
+ * is what it is by the rules, and is written back as it was. */
+static void names_are_told_apart_by_each_byte(void **state)
+{
+	static const char *const names[] = {
+		"550e8400-e29b-41d4-a716-446655440000",
+		"ABCDEF00-e29b-41d4-a716-446655440000",
+		"550e8400e29b41d4a716446655440000",
+		"550E8400E29B41D4A71644665544000F",
+		"18446744073709551615",
+		"18446744073709551616",
+		"9999999999999999999",
+		"10000000000000000000",
+		"-12",
+		"+",
+		"..x",
+		"4",
+	};
+	char name[64];
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(names); i++) {
+		size_t len = strlen(names[i]);
+
+		for (size_t at = 0; at < len; at++) {
+			for (int c = 0; c < 256; c++) {
+				strcpy(name, names[i]);
+				name[at] = (char)c;
+				expect_kind(name, len);
+			}
+			strcpy(name, names[i]);
+			name[at] = '\0';
+			expect_kind(name, at);
+			/* A byte more. */
+			snprintf(name, sizeof(name), "%.*s%c%s", (int)at, names[i], names[i][at],
+				 names[i] + at);
+			expect_kind(name, len + 1);
+		}
+	}
+}
+
+/* Proves: numbers of every length are written as printf does it. */
+static void numbers_are_written_in_decimal(void **state)
+{
+	uint64_t power = 1;
+
+	(void)state;
+	for (unsigned digits = 0; digits < 20; digits++, power *= 10) {
+		for (unsigned i = 0; i < 20; i++) {
+			struct pfs_key key =
+				pfs_key_num(i < 3 ? power + i - 1 : pfs_mix64(i) % power);
+			char text[PFS_NAME_MAX + 1], want[32];
+
+			snprintf(want, sizeof(want), "%llu", (unsigned long long)key.num);
+			assert_int_equal(pfs_key_format(text, &key), strlen(want));
+			assert_string_equal(text, want);
+			assert_int_equal(parse(&key, want), 0);
+		}
+	}
+}
+
+/* Proves: UUIDs and names differ by any byte of theirs, and by length; tags too. */
+static void each_byte_counts(void **state)
+{
+	struct pfs_key a = key_of("550e8400-e29b-41d4-a716-446655440000"), b, name, other;
+	char text[] = "abcdefgh";
+
+	(void)state;
+	for (unsigned at = 0; at < 16; at++) {
+		b = a;
+		b.uuid[at]++;
+		assert_true(pfs_key_compare(&a, &b) < 0 && pfs_key_compare(&b, &a) > 0);
+		assert_false(pfs_key_equal(&a, &b));
+		assert_true(pfs_key_tag(&a) != pfs_key_tag(&b));
+	}
+	name = key_of(text);
+	for (unsigned at = 0; at < 8; at++) {
+		text[at]++;
+		other = key_of(text);
+		text[at]--;
+		assert_true(pfs_key_compare(&name, &other) < 0);
+		assert_true(pfs_key_compare(&other, &name) > 0);
+		assert_true(pfs_key_tag(&name) != pfs_key_tag(&other));
+		assert_int_equal(pfs_key_parse(&other, text, at + 1), 0);
+		assert_int_equal(pfs_key_compare(&name, &other) > 0, at < 7);
+		assert_int_equal(pfs_key_compare(&other, &name) < 0, at < 7);
+		assert_int_equal(pfs_key_equal(&other, &name), at == 7);
+	}
+	a = (struct pfs_key){.kind = PFS_KEY_TEMP};
+	b = a;
+	a.num = 1;
+	b.num = 2;
+	assert_true(pfs_key_compare(&a, &b) < 0 && pfs_key_compare(&b, &a) > 0);
+	assert_int_equal(pfs_key_compare(&a, &a), 0);
+	b = pfs_key_num(0);
+	assert_true(pfs_key_compare(&b, &a) < 0 && pfs_key_compare(&a, &b) > 0);
+	a = (struct pfs_key){.kind = PFS_KEY_NONE};
+	assert_int_equal(pfs_key_tag(&a), 0);
+	assert_true(pfs_key_compare(&a, &b) < 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +463,9 @@ int main(void)
 		cmocka_unit_test(equality_ignores_unused_bytes),
 		cmocka_unit_test(temporary_keys_are_apart),
 		cmocka_unit_test(tags_are_those_of_the_format),
+		cmocka_unit_test(names_are_told_apart_by_each_byte),
+		cmocka_unit_test(numbers_are_written_in_decimal),
+		cmocka_unit_test(each_byte_counts),
 	};
 
 	return cmocka_run_group_tests_name("key", tests, NULL, NULL);
