@@ -55,6 +55,7 @@ GROWTH = re.compile(r"\bcap = .*\? 2 \* .* : [0-9]+[,;]")
 ALLOCATION = re.compile(r"\b(malloc|calloc|realloc)\((?:[^-/%<>?&|^~!()]|->|\((?:[^()]|->)*\))*$")
 # What is done to one place is nothing to another, unless that is read for it.
 EACH_BY_ITSELF = re.compile(r"((pfs_\w+_)?free|mem(cpy|set)|pfs_put_le(16|32|64))\(")
+CHECKSUM = re.compile(r"crc\w*\(")  # but this, which is of several
 HALVING = re.compile(r"\+ \(\w+ - \w+\) / $")  # a search that goes on at a third finds the same
 HINT = re.compile(r"(__builtin_prefetch|pfs_(index|probe)_prefetch\w*|prefetch)\(")
 HINTS = re.compile(r"prefetch|pfs_(index|probe)_prefetch\w*")
