@@ -18,7 +18,18 @@
 #include "tests/unit/store_helpers.h"
 
 #define KERNEL_IDS_MAX 1024
+#define KERNEL_TOLD_MAX 256
 #define KERNEL_WAIT_S 60
+
+/* What the daemon has told by itself: an entry is to be dropped, is gone for good, or of an inode
+ * what lies from `off` on (`off` < 0: the attributes alone). */
+struct kernel_told {
+	enum { TOLD_ENTRY, TOLD_DELETE, TOLD_INODE } what;
+	uint64_t ino; /* the directory of an entry */
+	uint64_t child;
+	char name[PFS_NAME_MAX + 1];
+	off_t off, len;
+};
 
 /* What libfuse leaves to us. Valid until the next request is made with it. */
 struct fuse_req {
@@ -32,6 +43,7 @@ struct fuse_req {
 	int err; /* 0 or a negative errno */
 	struct fuse_entry_param entry;
 	struct stat attr;
+	double attr_timeout;
 	struct fuse_file_info open;
 	struct statvfs statfs;
 	size_t len; /* written, or of buf */
@@ -45,6 +57,9 @@ static struct {
 	} ids[KERNEL_IDS_MAX];
 	size_t count;
 	unsigned dropped; /* entries that it was told to drop */
+	struct kernel_told told[KERNEL_TOLD_MAX];
+	size_t told_count; /* what comes behind KERNEL_TOLD_MAX is only counted */
+	int tell_err;	   /* what it says to that */
 } kernel = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- what libfuse would do ---- */
@@ -98,8 +113,8 @@ int fuse_reply_entry(fuse_req_t req, const struct fuse_entry_param *e)
 
 int fuse_reply_attr(fuse_req_t req, const struct stat *attr, double timeout)
 {
-	(void)timeout;
 	req->attr = *attr;
+	req->attr_timeout = timeout;
 	return kernel_reply(req, 0);
 }
 
@@ -151,30 +166,48 @@ void fuse_req_interrupt_func(fuse_req_t req, fuse_interrupt_func_t func, void *d
 		func(req, data);
 }
 
+static inline int kernel_keep_told(const struct kernel_told *told)
+{
+	int err;
+
+	pthread_mutex_lock(&kernel.lock);
+	if (kernel.told_count < KERNEL_TOLD_MAX)
+		kernel.told[kernel.told_count] = *told;
+	kernel.told_count++;
+	err = kernel.tell_err;
+	pthread_mutex_unlock(&kernel.lock);
+	return err;
+}
+
+static inline int kernel_drop(struct kernel_told told, const char *name, size_t len)
+{
+	assert_true(len <= PFS_NAME_MAX);
+	assert_int_equal(strlen(name), len);
+	memcpy(told.name, name, len);
+	__atomic_fetch_add(&kernel.dropped, 1, __ATOMIC_SEQ_CST);
+	return kernel_keep_told(&told);
+}
+
 int fuse_lowlevel_notify_inval_entry(struct fuse_session *se, fuse_ino_t parent, const char *name,
 				     size_t namelen)
 {
 	(void)se;
-	(void)parent;
-	assert_int_equal(strlen(name), namelen);
-	__atomic_fetch_add(&kernel.dropped, 1, __ATOMIC_SEQ_CST);
-	return 0;
+	return kernel_drop((struct kernel_told){.what = TOLD_ENTRY, .ino = parent}, name, namelen);
 }
 
 int fuse_lowlevel_notify_delete(struct fuse_session *se, fuse_ino_t parent, fuse_ino_t child,
 				const char *name, size_t namelen)
 {
-	(void)child;
-	return fuse_lowlevel_notify_inval_entry(se, parent, name, namelen);
+	(void)se;
+	return kernel_drop((struct kernel_told){.what = TOLD_DELETE, .ino = parent, .child = child},
+			   name, namelen);
 }
 
 int fuse_lowlevel_notify_inval_inode(struct fuse_session *se, fuse_ino_t ino, off_t off, off_t len)
 {
 	(void)se;
-	(void)ino;
-	(void)off;
-	(void)len;
-	return 0;
+	return kernel_keep_told(
+		&(struct kernel_told){.what = TOLD_INODE, .ino = ino, .off = off, .len = len});
 }
 
 /* ---- for tests ---- */
