@@ -15,18 +15,30 @@
 
 /* A record that is too long need not be so very long. */
 #undef PFS_NDJSON_RECORD_MAX
-#define PFS_NDJSON_RECORD_MAX PFS_MIB
+#define PFS_NDJSON_RECORD_MAX (2 * PFS_MIB)
 
-#include "storage/store.h"
+#include "fs/importer.h"
+#include "tests/unit/store_helpers.h"
+
+/* Nor is waited for what is missing so very long, in tests of that. */
+static unsigned gap_ms;
+#undef PFS_IMPORT_GAP_MS
+#define PFS_IMPORT_GAP_MS gap_ms
+
+#define PUTS_MAX 64
 
 static int put_err;	   /* of the next put of several, for its second document; taken once */
 static bool put_err_stays; /* not only once */
+static size_t put_lens[PUTS_MAX], put_count; /* documents of each put */
 
 static size_t put_or_fail(struct pfs_store *store, struct pfs_put_item *items, size_t count,
 			  int *err)
 {
 	int failing = put_err;
 	size_t put;
+
+	if (put_count < PUTS_MAX)
+		put_lens[put_count++] = count;
 
 	if (!failing || count < 2)
 		return pfs_put_many(store, items, count, err);
@@ -37,13 +49,57 @@ static size_t put_or_fail(struct pfs_store *store, struct pfs_put_item *items, s
 	return put;
 }
 
+/* What the store says of dictionaries, and what it was given to train one from. */
+static struct {
+	struct pfs_store_stat stat;
+	int stat_err;
+	unsigned calls;
+	size_t count, used;
+	uint64_t hash; /* of the samples and their lengths */
+} trained;
+
+static uint64_t mix_bytes(uint64_t hash, const void *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		hash = pfs_mix64(hash + ((const uint8_t *)data)[i]);
+	return pfs_mix64(hash + len);
+}
+
+static int stat_as_told(struct pfs_store *store, struct pfs_store_stat *out)
+{
+	(void)store;
+	*out = trained.stat;
+	return trained.stat_err;
+}
+
+static int train_as_told(struct pfs_store *store, const void *data, const size_t *lens,
+			 size_t count, struct pfs_train_result *result)
+{
+	(void)store;
+	(void)result;
+	trained.calls++;
+	trained.count = count;
+	trained.used = 0;
+	trained.hash = 0;
+	for (size_t i = 0; i < count; i++) {
+		trained.hash = mix_bytes(trained.hash, (const uint8_t *)data + trained.used,
+					 lens[i]);
+		trained.used += lens[i];
+	}
+	return -ENODATA;
+}
+
+#define pfs_store_stat(store, out) stat_as_told(store, out)
+#define pfs_train_from train_as_told
 #include "fs/import_sample.c"
+#undef pfs_train_from
+#undef pfs_store_stat
 #define pfs_put_many put_or_fail
 #include "fs/importer.c"
 #include "fs/jobs.c"
 
 struct fixture {
-	char dir[64];
+	struct pfs_sim *sim;
 	struct pfs_store *store;
 	struct pfs_jobs *jobs;
 	struct pfs_import_totals totals;
@@ -51,6 +107,11 @@ struct fixture {
 	struct pfs_import *import;
 	uint64_t off; /* where the next piece belongs */
 	bool held;    /* changed waits for let_go, once */
+	struct pfs_logger logger;
+	char log[32][512]; /* the first lines */
+	unsigned log_count;
+	struct pfs_serve_change told[256]; /* the first changes */
+	size_t told_count, told_max;	   /* told_max: in one call */
 	sem_t is_held, let_go;
 };
 
@@ -58,9 +119,13 @@ static void changed(void *arg, const struct pfs_serve_change *changes, size_t co
 {
 	struct fixture *f = arg;
 
-	for (size_t i = 0; i < count; i++)
+	f->told_max = pfs_max_u64(f->told_max, count);
+	for (size_t i = 0; i < count; i++) {
+		if (f->told_count < pfs_array_len(f->told))
+			f->told[f->told_count++] = changes[i];
 		if (changes[i].replaced)
 			pfs_release(f->store, changes[i].replaced);
+	}
 	if (!f->held)
 		return;
 	f->held = false;
@@ -68,33 +133,53 @@ static void changed(void *arg, const struct pfs_serve_change *changes, size_t co
 	sem_wait(&f->let_go);
 }
 
-static int setup(void **state)
+static void keep_line(void *arg, enum pfs_log_level level, const char *line)
 {
-	const struct pfs_create_options create = {.page_size = PFS_PAGE_SIZE_MIN, .dict_off = true};
-	const struct pfs_open_options options = {.hold_objects = true};
-	struct fixture *f = calloc(1, sizeof(*f));
-	struct pfs_import_env env;
-	struct pfs_reason reason;
+	struct fixture *f = arg;
 
-	assert_non_null(f);
-	strcpy(f->dir, "/tmp/payloadfs-importer.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	assert_int_equal(pfs_store_create(f->dir, &create, &reason), 0);
-	assert_int_equal(pfs_store_open(&f->store, f->dir, &options, &reason), 0);
-	assert_int_equal(pfs_jobs_new(&f->jobs, 2), 0);
-	pthread_mutex_init(&f->totals.lock, NULL);
-	sem_init(&f->is_held, 0, 0);
-	sem_init(&f->let_go, 0, 0);
-	env = (struct pfs_import_env){
+	if (level == PFS_LOG_WARNING && f->log_count < pfs_array_len(f->log))
+		snprintf(f->log[f->log_count++], sizeof(f->log[0]), "%s", line);
+}
+
+/* A stream of its own, in place of the one that is there. */
+static void begin_stream(struct fixture *f)
+{
+	const struct pfs_import_env env = {
 		.store = f->store,
 		.jobs = f->jobs,
-		.logger = pfs_store_logger(f->store),
+		.logger = &f->logger,
 		.totals = &f->totals,
 		.stopping = &f->stopping,
 		.changed = changed,
 		.arg = f,
 	};
+
+	pfs_import_free(f->import);
 	assert_int_equal(pfs_import_new(&f->import, &env), 0);
+	f->off = 0;
+}
+
+static int setup(void **state)
+{
+	struct pfs_open_options options = {.manual = true, .hold_objects = true, .logger = quiet};
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct pfs_reason reason;
+
+	assert_non_null(f);
+	memset(&trained, 0, sizeof(trained));
+	put_count = 0;
+	put_err = 0;
+	gap_ms = 10000;
+	f->sim = pfs_sim_new();
+	create_store(f->sim, PFS_PAGE_SIZE_MIN, 16);
+	options.io = pfs_sim_io(f->sim);
+	assert_int_equal(pfs_store_open(&f->store, STORE, &options, &reason), 0);
+	assert_int_equal(pfs_jobs_new(&f->jobs, 2), 0);
+	pthread_mutex_init(&f->totals.lock, NULL);
+	sem_init(&f->is_held, 0, 0);
+	sem_init(&f->let_go, 0, 0);
+	f->logger = (struct pfs_logger){.fn = keep_line, .arg = f};
+	begin_stream(f);
 	*state = f;
 	return 0;
 }
@@ -102,7 +187,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	char command[128];
 
 	pfs_jobs_free(f->jobs);
 	pfs_import_free(f->import);
@@ -110,8 +194,7 @@ static int teardown(void **state)
 	sem_destroy(&f->let_go);
 	sem_destroy(&f->is_held);
 	pthread_mutex_destroy(&f->totals.lock);
-	snprintf(command, sizeof(command), "rm -rf %s", f->dir);
-	assert_int_equal(system(command), 0);
+	pfs_sim_free(f->sim);
 	free(f);
 	return 0;
 }
@@ -144,7 +227,7 @@ static int end(struct answered *a)
 	return a->err;
 }
 
-static int write_at(struct fixture *f, uint64_t off, const void *data, size_t len)
+static int write_piece(struct fixture *f, uint64_t off, const void *data, size_t len)
 {
 	struct answered a;
 
@@ -155,7 +238,7 @@ static int write_at(struct fixture *f, uint64_t off, const void *data, size_t le
 /* Behind what was written last. */
 static int append(struct fixture *f, const char *text)
 {
-	int err = write_at(f, f->off, text, strlen(text));
+	int err = write_piece(f, f->off, text, strlen(text));
 
 	f->off += strlen(text);
 	return err;
@@ -169,7 +252,7 @@ static int append_many(struct fixture *f, char c, size_t len)
 
 	assert_non_null(data);
 	memset(data, c, len);
-	err = write_at(f, f->off, data, len);
+	err = write_piece(f, f->off, data, len);
 	free(data);
 	f->off += len;
 	return err;
@@ -219,22 +302,22 @@ static void what_comes_again_must_be_the_same(void **state)
 
 	assert_non_null(spaces);
 	memset(spaces, '\n', KEPT + 2);
-	assert_int_equal(write_at(f, 0, first, len), 0);
-	assert_int_equal(write_at(f, 0, first, len), 0);
-	assert_int_equal(write_at(f, 0, other, len), -EINVAL);
-	assert_int_equal(write_at(f, 5, first + 5, len - 5), 0);
+	assert_int_equal(write_piece(f, 0, first, len), 0);
+	assert_int_equal(write_piece(f, 0, first, len), 0);
+	assert_int_equal(write_piece(f, 0, other, len), -EINVAL);
+	assert_int_equal(write_piece(f, 5, first + 5, len - 5), 0);
 	/* Together with what is new. */
-	assert_int_equal(write_at(f, len - 1, "\n{\"id\":2,\"payload\":2}\n", 22), 0);
+	assert_int_equal(write_piece(f, len - 1, "\n{\"id\":2,\"payload\":2}\n", 22), 0);
 	assert_true(is_there(f, 2, "2") && is_there(f, 9, NULL));
 	assert_int_equal(f->totals.documents, 2);
 	/* Over the end of the ring. */
 	f->off = len + 21;
-	assert_int_equal(write_at(f, f->off, spaces, KEPT - len - 21), 0);
-	assert_int_equal(write_at(f, 0, first, len), 0);
-	assert_int_equal(write_at(f, KEPT, spaces, 1), 0);
-	assert_int_equal(write_at(f, 0, first, len), -EINVAL);
-	assert_int_equal(write_at(f, 1, first + 1, len - 1), 0);
-	assert_int_equal(write_at(f, 0, spaces, KEPT + 2), -EINVAL);
+	assert_int_equal(write_piece(f, f->off, spaces, KEPT - len - 21), 0);
+	assert_int_equal(write_piece(f, 0, first, len), 0);
+	assert_int_equal(write_piece(f, KEPT, spaces, 1), 0);
+	assert_int_equal(write_piece(f, 0, first, len), -EINVAL);
+	assert_int_equal(write_piece(f, 1, first + 1, len - 1), 0);
+	assert_int_equal(write_piece(f, 0, spaces, KEPT + 2), -EINVAL);
 	free(spaces);
 }
 
@@ -363,6 +446,446 @@ static void a_last_line_needs_no_newline(void **state)
 	assert_int_equal(pfs_import_check(f->import), 0);
 }
 
+/* Proves: wherever a stream is cut into three pieces, which may begin with the end of the one before
+ * them again: its documents are imported, each once, what is wrong is refused once, with its line;
+ * after each piece it is known whether the stream may end there. */
+static void every_cut_gives_the_same(void **state)
+{
+	/* Each part is complete at its end; also before its last `open` bytes. */
+	static const struct {
+		const char *text;
+		size_t open;
+	} parts[] = {
+		{"{\"id\":1,\"payload\":{\"a\":1}}\r\n", 2},
+		{"\n", 0},
+		{"{\"id\":2,\"payload\":\n [2]}\n", 0},
+		{"{\"id\":x}\n", 0},
+		{"{\"result\":{\"points\":[{\"id\":3,\"payload\":{}},\n", 0},
+		{"{\"id\":4,\"payload\":{\"b\":0}}]}}\n", 0},
+		{"{\"id\":5,\"payload\":5}  \n", 0},
+	};
+	static const char *const payloads[] = {"{\"a\":1}", "[2]", "{}", "{\"b\":0}", "5"};
+	struct fixture *f = *state;
+	bool complete[256] = {[0] = true};
+	char text[256];
+	size_t len = 0;
+	uint64_t random = 1;
+
+	for (size_t i = 0; i < pfs_array_len(parts); i++) {
+		len += strlen(strcpy(text + len, parts[i].text));
+		for (size_t k = 0; k <= parts[i].open; k++)
+			complete[len - k] = i != 4; /* a body of a scroll, in two lines */
+	}
+	for (size_t round = 0; round < 3 * len; round++) {
+		size_t cuts[4] = {0, round % len, len, len}, again = 0, wrong = 0;
+		uint64_t documents = f->totals.documents, bytes = f->totals.bytes;
+
+		begin_stream(f);
+		random = pfs_mix64(random);
+		if (round >= len)
+			cuts[2] = cuts[1] + random % (len - cuts[1] + 1);
+		f->totals.refused = 0;
+		for (size_t i = 0; i < 3; i++) {
+			int err = write_piece(f, cuts[i] - again, text + cuts[i] - again,
+					   cuts[i + 1] - cuts[i] + again);
+
+			assert_true(err == 0 || err == -EINVAL);
+			wrong += err != 0;
+			int check = pfs_import_check(f->import);
+
+			if (cuts[i + 1] < len - 3 || cuts[i + 1] == len)
+				assert_int_equal(check, complete[cuts[i + 1]] ? 0 : -EINVAL);
+			again = round < 2 * len ? 0 : pfs_min_u64(cuts[i + 1], random % 50);
+		}
+		assert_int_equal(wrong, 1);
+		assert_int_equal(f->totals.refused, 1);
+		assert_memory_equal(f->totals.last_error, "line 5: ", 8);
+		assert_int_equal(f->totals.documents - documents, 5);
+		assert_int_equal(f->totals.bytes - bytes, 7 + 3 + 2 + 7 + 1);
+		for (uint64_t id = 1; id <= 5; id++) {
+			struct pfs_key key = pfs_key_num(id);
+			uint32_t object;
+
+			assert_true(is_there(f, id, payloads[id - 1]));
+			assert_int_equal(pfs_remove(f->store, &key, &object), 0);
+			pfs_release(f->store, object);
+		}
+	}
+}
+
+/* Bytes of which nothing comes, and which are not alike anywhere. */
+static char *blanks(size_t len)
+{
+	char *text = malloc(len);
+
+	assert_non_null(text);
+	for (size_t i = 0; i < len; i++)
+		text[i] = " \t\r\n"[pfs_mix64(i) % 4];
+	text[len - 1] = '\n';
+	return text;
+}
+
+/* Proves: whatever length the pieces have, of what was written last so much as is kept can come
+ * again, at any place, and not a byte before it; any other byte in it is refused, and the log says
+ * which piece. */
+static void exactly_what_is_kept_may_come_again(void **state)
+{
+	static const size_t lens[] = {1, 1000, KEPT - 1, KEPT, KEPT + 1, 2 * KEPT + 77};
+	const size_t most = 4 * KEPT;
+	struct fixture *f = *state;
+	char *text = blanks(2 * most), want[512];
+	uint64_t random = 1;
+
+	for (size_t i = 0; i < pfs_array_len(lens); i++) {
+		size_t end = 0;
+
+		begin_stream(f);
+		for (unsigned piece = 0; piece < 4 && end + lens[i] <= most; piece++) {
+			assert_int_equal(write_piece(f, end, text + end, lens[i]), 0);
+			end += lens[i];
+		}
+		for (unsigned k = 0; k < 12; k++) {
+			size_t kept = pfs_min_u64(end, KEPT), len;
+			size_t off = k < 4 ? end - kept : end - 1 - random % kept;
+			char *at = text + off + (k % 2 ? 0 : random % (end - off)), was;
+
+			random = pfs_mix64(random);
+			/* Also with what is new. */
+			len = end - off + (k % 3 == 2 ? random % 100 : 0);
+			if (k % 4 == 3)
+				len = 1 + random % len;
+			assert_int_equal(write_piece(f, off, text + off, len), 0);
+			end = pfs_max_u64(end, off + len);
+			if (end - off > KEPT)
+				continue;
+			len = pfs_min_u64(end - off, (size_t)(at - text - off) + 1 + random % 9);
+			was = *at;
+			*at = 'x';
+			f->log_count = 0;
+			assert_int_equal(write_piece(f, off, text + off, len), -EINVAL);
+			*at = was;
+			assert_int_equal(f->log_count, 1);
+			snprintf(want, sizeof(want),
+				 ".payloadfs/import: bytes %zu to %zu were written once more, with "
+				 "others: what comes with or behind them is not imported; write it "
+				 "as one stream",
+				 off, off + len);
+			assert_string_equal(f->log[0], want);
+		}
+		if (end > KEPT)
+			assert_int_equal(write_piece(f, end - KEPT - 1, text + end - KEPT - 1, 1),
+					 -EINVAL);
+	}
+	assert_int_equal(f->totals.refused, 0);
+	free(text);
+}
+
+/* Proves: a piece before which others are missing is refused when none comes for some time, and the
+ * log says what is missing; while others come it is waited for them. */
+static void what_is_missing_is_waited_for(void **state)
+{
+	const char *text = "{\"id\":1,\"payload\":1}\n";
+	const size_t len = strlen(text);
+	struct fixture *f = *state;
+	struct answered late, more;
+
+	gap_ms = 2 * WAIT_STEP_MS;
+	begin(f, &late, 20, text + 20, len - 20);
+	begin(f, &more, 10, text + 10, 10);
+	assert_int_equal(end(&more), -EINVAL);
+	assert_int_equal(end(&late), -EINVAL);
+	assert_int_equal(f->log_count, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		char want[128];
+
+		snprintf(want, sizeof(want), ".payloadfs/import: bytes 0 to %d were not written: ",
+			 i ? 20 : 10);
+		assert_memory_equal(f->log[i], want, strlen(want));
+	}
+	assert_int_equal(f->totals.refused, 0);
+	/* The stream can go on where it was. */
+	gap_ms = 10000;
+	begin(f, &late, 20, text + 20, len - 20);
+	assert_int_equal(write_piece(f, 0, text, 20), 0);
+	assert_int_equal(end(&late), 0);
+	assert_true(is_there(f, 1, "1"));
+}
+
+/* Proves: pieces that come while others are imported are taken in their order, and answered in it;
+ * of two at the same place the first one first. */
+static void pieces_wait_their_turn(void **state)
+{
+	const char text[] = "{\"id\":1,\"payload\":1}\n{\"id\":2,\"payload\":2}\n{\"id\":3,\"payl"
+			    "oad\":3}\n";
+	const size_t line = (sizeof(text) - 1) / 3;
+	struct fixture *f = *state;
+	struct answered a[5];
+
+	f->held = true;
+	begin(f, &a[0], 0, text, line);
+	sem_wait(&f->is_held);
+	begin(f, &a[3], 2 * line, text + 2 * line, line);
+	begin(f, &a[1], line, text + line, line);
+	begin(f, &a[4], 2 * line, "xxxx", 4);
+	begin(f, &a[2], line, text + line, 5);
+	sem_post(&f->let_go);
+	for (size_t i = 0; i < pfs_array_len(a); i++)
+		assert_int_equal(end(&a[i]), i == 4 ? -EINVAL : 0);
+	assert_int_equal(f->told_count, 3);
+	for (uint64_t i = 0; i < 3; i++)
+		assert_int_equal(f->told[i].key.num, i + 1);
+	assert_true(is_there(f, 1, "1") && is_there(f, 2, "2") && is_there(f, 3, "3"));
+}
+
+/* Proves: the first refused lines of a stream are logged one by one, with what to do; the rest is
+ * counted; the next stream begins anew. */
+static void refused_lines_are_logged(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned stream = 0; stream < 2; stream++) {
+		int64_t before = pfs_realtime_ns();
+
+		begin_stream(f);
+		f->log_count = 0;
+		for (unsigned i = 0; i < LOGGED_MAX + 5; i++)
+			assert_int_equal(append(f, "{\"id\":1}\n"), -EINVAL);
+		assert_int_equal(f->totals.refused, (stream + 1) * (LOGGED_MAX + 5));
+		assert_true(f->totals.changed_ns >= before);
+		assert_int_equal(f->log_count, LOGGED_MAX);
+		for (unsigned i = 0; i < LOGGED_MAX; i++) {
+			char head[64], *tail;
+
+			snprintf(head, sizeof(head), ".payloadfs/import: line %u: ", i + 1);
+			assert_memory_equal(f->log[i], head, strlen(head));
+			tail = strstr(f->log[i], ": not imported; mend the line and write it again");
+			assert_non_null(tail);
+			assert_string_equal(tail, i + 1 == LOGGED_MAX
+							  ? ": not imported; mend the line and "
+							    "write it again (more are only counted)"
+							  : ": not imported; mend the line and "
+							    "write it again");
+		}
+	}
+}
+
+/* A line of a document whose payload is a string of so many bytes, quotes included. */
+static size_t add_line(char *text, uint64_t id, size_t len)
+{
+	int n = sprintf(text, "{\"id\":%llu,\"payload\":\"", (unsigned long long)id);
+
+	memset(text + n, 'p', len - 2);
+	memcpy(text + n + len - 2, "\"}\n", 3);
+	return (size_t)n + len + 1;
+}
+
+/* Proves: documents are put together, so many at once, or so many bytes; each is told, with what it
+ * has replaced, and all of one stream have one time. */
+static void documents_are_put_together(void **state)
+{
+	struct fixture *f = *state;
+	char *text = malloc(4 * PFS_MIB);
+	struct pfs_attr attr[2];
+	size_t len = 0, bytes = 0;
+
+	assert_non_null(text);
+	for (uint64_t id = 0; id < 2 * ITEMS + 3; id++)
+		len += add_line(text + len, id, 10);
+	assert_int_equal(write_piece(f, 0, text, len), 0);
+	assert_int_equal(put_count, 3);
+	assert_true(put_lens[0] == ITEMS && put_lens[1] == ITEMS && put_lens[2] == 3);
+	assert_int_equal(f->told_max, ITEMS);
+	assert_int_equal(f->told_count, 2 * ITEMS + 3);
+	for (uint64_t id = 0; id < f->told_count; id++) {
+		assert_true(pfs_key_equal(&f->told[id].key, &(struct pfs_key){.kind = PFS_KEY_NUM,
+									      .num = id}));
+		assert_int_equal(f->told[id].replaced, 0);
+	}
+	assert_int_equal(f->totals.documents, 2 * ITEMS + 3);
+	assert_int_equal(f->totals.bytes, 10 * (2 * ITEMS + 3));
+	f->off = len;
+	put_count = f->told_count = 0;
+	bytes = f->totals.bytes;
+	/* One byte below, the whole of, and one above what is put at once. */
+	for (unsigned i = 0; i < 3; i++) {
+		size_t large = ITEMS_BYTES - 100 - 1 + i;
+
+		len = add_line(text, 1, 100);
+		len += add_line(text + len, 2, large);
+		len += add_line(text + len, 3, 100);
+		assert_int_equal(write_piece(f, f->off, text, len), 0);
+		f->off += len;
+		bytes += large + 200;
+	}
+	assert_int_equal(f->totals.bytes, bytes);
+	assert_int_equal(put_count, 5);
+	assert_true(put_lens[0] == 3 && put_lens[1] == 2 && put_lens[2] == 1 && put_lens[3] == 2 && put_lens[4] == 1);
+	assert_int_equal(f->told_count, 9);
+	for (unsigned i = 0; i < 9; i++)
+		assert_true(f->told[i].replaced >= PFS_OBJECT_FIRST);
+	for (uint64_t i = 0; i < 2; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		assert_int_equal(pfs_lookup(f->store, &key, NULL, &attr[i]), 0);
+	}
+	assert_int_equal(attr[0].mtime_ns, f->import->time_ns);
+	assert_int_equal(attr[1].mtime_ns, f->import->time_ns);
+	free(text);
+}
+
+/* Proves: the first error of a piece is its answer; behind one that stops all, lines are still
+ * looked at. */
+static void the_first_error_is_the_answer(void **state)
+{
+	struct fixture *f = *state;
+
+	put_err = -EFBIG;
+	assert_int_equal(append(f, "{}\n" THREE), -EINVAL);
+	assert_string_equal(f->totals.last_error, "line 3: larger than 1 GiB");
+	put_err = -EFBIG;
+	assert_int_equal(append(f, THREE "{}\n"), -EINVAL);
+	assert_int_equal(f->totals.refused, 4);
+	assert_int_equal(f->totals.documents, 4);
+	put_err = -EROFS;
+	assert_int_equal(append(f, THREE), -EROFS);
+	assert_string_equal(f->totals.last_error, "line 10: the store is read-only");
+	assert_int_equal(f->totals.refused, 5);
+	f->stopping = true;
+	assert_int_equal(append(f, "{}\n" THREE), -EINVAL);
+	assert_int_equal(append(f, THREE "{}\n"), -ESHUTDOWN);
+	assert_int_equal(f->totals.refused, 7);
+	assert_int_equal(f->totals.documents, 5);
+}
+
+/* Proves: what stops all while many are put stops the piece there; what comes behind it is looked
+ * at, and not put. */
+static void nothing_is_put_behind_what_stops_all(void **state)
+{
+	struct fixture *f = *state;
+	char *text = malloc(PFS_MIB);
+	size_t len = 0;
+
+	assert_non_null(text);
+	for (uint64_t id = 0; id < 3 * ITEMS; id++)
+		len += add_line(text + len, id, 10);
+	memcpy(text + len, "{}\n", 3);
+	put_err = -ENOSPC;
+	assert_int_equal(write_piece(f, 0, text, len + 3), -ENOSPC);
+	assert_int_equal(put_count, 1);
+	assert_int_equal(f->totals.documents, 1);
+	assert_int_equal(f->totals.refused, 2);
+	assert_int_equal(f->log_count, 2);
+	assert_memory_equal(f->log[0], ".payloadfs/import: line 2: no space left", 40);
+	assert_memory_equal(f->log[1], ".payloadfs/import: line 193: ", 29);
+	free(text);
+}
+
+/* Proves: what the stream ends with is refused when it is no record, and logged with its line. */
+static void an_end_inside_a_line_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(append(f, "{\"id\":1,\"payload\":1}\n{\"id\":2,"), 0);
+	assert_int_equal(pfs_import_check(f->import), -EINVAL);
+	assert_int_equal(f->log_count, 1);
+	assert_string_equal(f->log[0], ".payloadfs/import: line 2: what was written so far ends "
+				       "inside it: it is not imported yet");
+	begin_stream(f);
+	assert_int_equal(f->log_count, 2);
+	assert_memory_equal(f->log[1], ".payloadfs/import: line 2: ", 27);
+	assert_int_equal(f->totals.refused, 1);
+	assert_int_equal(f->totals.documents, 1);
+}
+
+/* Proves: a store that has no dictionary is offered the first documents for one, as soon as they
+ * are enough, once, before they are put; one that has one, wants none, is only read, or can't make
+ * one, is not. */
+static void a_dictionary_is_offered_the_first_documents(void **state)
+{
+	const size_t count = PFS_TRAIN_POINTS_MIN + 10, size = PFS_TRAIN_RAW_MIN / count + 20;
+	struct fixture *f = *state;
+	char *text = malloc(count * (size + 64));
+	char *payload = malloc(size);
+	uint64_t hash = 0;
+	size_t len = 0;
+
+	assert_non_null(text);
+	assert_non_null(payload);
+	memset(payload, 'p', size);
+	payload[0] = payload[size - 1] = '"';
+	for (size_t i = 0; i < count; i++) {
+		len += add_line(text + len, i, size);
+		hash = mix_bytes(hash, payload, size);
+	}
+	for (unsigned i = 0; i < 6; i++) {
+		trained.stat = (struct pfs_store_stat){.dictionary_trainer = i != 1,
+						       .dictionary = i == 2,
+						       .dictionary_off = i == 3,
+						       .read_only = i == 4};
+		trained.stat_err = i == 5 ? -EIO : 0;
+		trained.calls = 0;
+		put_count = 0;
+		begin_stream(f);
+		assert_int_equal(append_many(f, '\n', 1), 0);
+		assert_int_equal(write_piece(f, 1, text, len), 0);
+		assert_int_equal(trained.calls, i == 0);
+		assert_int_equal(put_count, (count + ITEMS - 1) / ITEMS);
+		if (i > 0)
+			continue;
+		assert_int_equal(trained.count, count);
+		assert_int_equal(trained.used, count * size);
+		assert_true(trained.hash == hash);
+		/* Not again, also not of as many. */
+		f->off = 1 + len;
+		assert_int_equal(write_piece(f, f->off, text, len), 0);
+		assert_int_equal(trained.calls, 1);
+	}
+	free(payload);
+	free(text);
+}
+
+/* Proves: too few documents, or too small ones, are no sample; they are kept for one while they
+ * come together. */
+static void a_dictionary_needs_enough(void **state)
+{
+	struct fixture *f = *state;
+	char *text = malloc(PFS_MIB);
+	size_t len = 0;
+
+	assert_non_null(text);
+	trained.stat.dictionary_trainer = true;
+	begin_stream(f);
+	/* Many, but small. */
+	for (uint64_t id = 0; id < PFS_TRAIN_POINTS_MIN; id++)
+		len += add_line(text + len, id, PFS_TRAIN_RAW_MIN / PFS_TRAIN_POINTS_MIN);
+	assert_int_equal(write_piece(f, 0, text, len), 0);
+	assert_int_equal(trained.calls, 0);
+	/* Enough together. */
+	f->off = len;
+	len = add_line(text, 1, PFS_TRAIN_RAW_MIN % PFS_TRAIN_POINTS_MIN);
+	assert_int_equal(write_piece(f, f->off, text, len), 0);
+	assert_int_equal(trained.calls, 1);
+	assert_int_equal(trained.count, PFS_TRAIN_POINTS_MIN + 1);
+	assert_int_equal(trained.used, PFS_TRAIN_RAW_MIN);
+	/* Large, but few. */
+	begin_stream(f);
+	len = 0;
+	for (uint64_t id = 0; id + 1 < PFS_TRAIN_POINTS_MIN; id++)
+		len += add_line(text + len, id, PFS_TRAIN_RAW_MIN / PFS_TRAIN_POINTS_MIN + 2);
+	assert_int_equal(write_piece(f, 0, text, len), 0);
+	assert_int_equal(trained.calls, 1);
+	f->off = len;
+	f->stopping = true;
+	len = add_line(text, 1, 1000);
+	assert_int_equal(write_piece(f, f->off, text, len), -ESHUTDOWN);
+	assert_int_equal(trained.calls, 1);
+	f->stopping = false;
+	f->off += len;
+	assert_int_equal(write_piece(f, f->off, text, len), 0);
+	assert_int_equal(trained.calls, 2);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -375,6 +898,20 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nothing_is_waited_for_at_the_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_the_store_refuses_is_named, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_last_line_needs_no_newline, setup, teardown),
+		cmocka_unit_test_setup_teardown(every_cut_gives_the_same, setup, teardown),
+		cmocka_unit_test_setup_teardown(exactly_what_is_kept_may_come_again, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(what_is_missing_is_waited_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(pieces_wait_their_turn, setup, teardown),
+		cmocka_unit_test_setup_teardown(refused_lines_are_logged, setup, teardown),
+		cmocka_unit_test_setup_teardown(documents_are_put_together, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_first_error_is_the_answer, setup, teardown),
+		cmocka_unit_test_setup_teardown(nothing_is_put_behind_what_stops_all, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(an_end_inside_a_line_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_dictionary_is_offered_the_first_documents, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_dictionary_needs_enough, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("importer", tests, NULL, NULL);

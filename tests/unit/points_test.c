@@ -9,62 +9,98 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "storage/store.h"
+#include "tests/unit/store_helpers.h"
 
-/* What the snapshot says from now on. */
+/* What the snapshot says from now on, and how often it was asked. */
 static struct {
 	bool failing;
 	ssize_t result;
-} reads, lists, lookups;
+	uint64_t id; /* of reading whole: only this one fails */
+	unsigned calls;
+} reads, lists, lookups, gets, opens;
 
 static ssize_t read_or_fail(struct pfs_snapshot *snapshot, const struct pfs_key *key, uint64_t off,
 			    void *buf, size_t len)
 {
+	reads.calls++;
 	return reads.failing ? reads.result : pfs_snapshot_read(snapshot, key, off, buf, len);
 }
 
 static ssize_t list_or_fail(struct pfs_snapshot *snapshot, uint64_t after,
 			    struct pfs_snapshot_name *names, size_t max)
 {
+	lists.calls++;
 	return lists.failing ? lists.result : pfs_snapshot_list(snapshot, after, names, max);
 }
 
 static int look_up_or_fail(struct pfs_snapshot *snapshot, const struct pfs_key *key,
 			   struct pfs_attr *attr)
 {
+	lookups.calls++;
 	return lookups.failing ? (int)lookups.result : pfs_snapshot_lookup(snapshot, key, attr);
+}
+
+static int get_or_fail(struct pfs_snapshot *snapshot, const struct pfs_key *key, void **data,
+		       size_t *len, struct pfs_attr *attr)
+{
+	gets.calls++;
+	return gets.failing && key->num == gets.id
+		       ? (int)gets.result
+		       : pfs_snapshot_get(snapshot, key, data, len, attr);
+}
+
+static int open_or_fail(struct pfs_store *store, struct pfs_snapshot **out)
+{
+	*out = NULL;
+	return opens.failing ? (int)opens.result : pfs_snapshot_open(store, out);
 }
 
 /* The daemon's objects are not in the library. */
 #define pfs_snapshot_read read_or_fail
 #define pfs_snapshot_list list_or_fail
 #define pfs_snapshot_lookup look_up_or_fail
+#define pfs_snapshot_get get_or_fail
+#define pfs_snapshot_open open_or_fail
 #include "fs/points.c"
+#undef pfs_snapshot_open
+#undef pfs_snapshot_get
 #undef pfs_snapshot_lookup
 #undef pfs_snapshot_list
 #undef pfs_snapshot_read
 
 struct fixture {
-	char dir[64];
+	struct pfs_sim *sim;
 	struct pfs_store *store;
 	struct pfs_points *points;
+	struct pfs_logger logger;
+	char line[256]; /* the last that was logged */
+	unsigned logged;
 	unsigned looks; /* how often a look asked whether to stop */
 	unsigned stop_at;
 };
 
+static void keep_line(void *arg, enum pfs_log_level level, const char *line)
+{
+	struct fixture *f = arg;
+
+	assert_int_equal(level, PFS_LOG_WARNING);
+	snprintf(f->line, sizeof(f->line), "%s", line);
+	f->logged++;
+}
+
 static int setup(void **state)
 {
-	const struct pfs_create_options create = {.page_size = PFS_PAGE_SIZE_MIN};
-	const struct pfs_open_options options = {.hold_objects = true};
+	struct pfs_open_options options = {.manual = true, .hold_objects = true, .logger = quiet};
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct pfs_reason reason;
 
 	assert_non_null(f);
-	strcpy(f->dir, "/tmp/payloadfs-points.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	assert_int_equal(pfs_store_create(f->dir, &create, &reason), 0);
-	assert_int_equal(pfs_store_open(&f->store, f->dir, &options, &reason), 0);
-	assert_int_equal(pfs_points_new(&f->points, f->store, pfs_store_logger(f->store)), 0);
+	f->sim = pfs_sim_new();
+	create_store(f->sim, PFS_PAGE_SIZE_MIN, 16);
+	options.io = pfs_sim_io(f->sim);
+	assert_int_equal(pfs_store_open(&f->store, STORE, &options, &reason), 0);
+	f->logger = (struct pfs_logger){.fn = keep_line, .arg = f};
+	assert_int_equal(pfs_points_new(&f->points, f->store, &f->logger), 0);
 	*state = f;
 	return 0;
 }
@@ -72,12 +108,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	char command[128];
 
 	pfs_points_free(f->points);
 	assert_int_equal(pfs_store_close(f->store), 0);
-	snprintf(command, sizeof(command), "rm -rf %s", f->dir);
-	assert_int_equal(system(command), 0);
+	pfs_sim_free(f->sim);
 	free(f);
 	return 0;
 }
@@ -162,6 +196,10 @@ static char *expected(struct fixture *f, size_t *len)
 		if (!pfs_key_is_point(&name.key))
 			continue;
 		pfs_key_format(text, &name.key);
+		if (gets.failing && name.key.num == gets.id) {
+			fprintf(stream, "{\"id\":%s,\"error\":\"damaged\"}\n", text);
+			continue;
+		}
 		assert_int_equal(pfs_snapshot_get(snapshot, &name.key, &data, &size, NULL), 0);
 		if (pfs_json_is_line_value(data, size)) {
 			fprintf(stream, "{\"id\":%s%s%s,\"payload\":%.*s}\n", quote, text, quote,
@@ -205,7 +243,7 @@ static void check_range(struct pfs_moment *moment, const char *want, uint64_t of
  * random, of one byte around each end of a line. */
 static void every_range_is_right(void **state)
 {
-	static const size_t steps[] = {1000, 4096, 131072, 1000000};
+	static const size_t steps[] = {2500, 4096, 131072, 1000000};
 	struct fixture *f = *state;
 	struct pfs_moment *moment;
 	uint64_t random = 1;
@@ -221,15 +259,15 @@ static void every_range_is_right(void **state)
 	for (size_t s = 0; s < pfs_array_len(steps); s++)
 		for (uint64_t off = 0; off < len; off += steps[s])
 			check_range(moment, want, off, pfs_min_u64(steps[s], len - off));
-	for (uint64_t off = len; off > 4096; off -= 4096)
-		check_range(moment, want, off - 4096, 4096);
+	for (uint64_t off = len; off > 4000; off -= 4000)
+		check_range(moment, want, off - 4000, 4000);
 	for (uint64_t i = 0; i < len; i++) {
 		if (want[i] != '\n' && want[i] != '}')
 			continue;
 		check_range(moment, want, i, 1);
 		check_range(moment, want, i > 0 ? i - 1 : 0, pfs_min_u64(3, len - i));
 	}
-	for (int i = 0; i < 3000; i++) {
+	for (int i = 0; i < 1000; i++) {
 		uint64_t off;
 
 		random = pfs_mix64(random);
@@ -383,21 +421,210 @@ static void what_can_not_be_read_is_an_error(void **state)
 static void a_store_that_has_grown_is_looked_at(void **state)
 {
 	struct fixture *f = *state;
+	struct pfs_put_item items[64];
 	struct pfs_moment *moment;
 	uint64_t before;
 	size_t len;
 	char *want;
+	int err;
 
 	put(f, "1", "{}", 2);
 	moment = take(f);
 	before = moment->sums->kinds_len * 4;
 	pfs_moment_release(f->points, moment);
-	for (uint64_t i = 2; i < before + 10; i++)
-		put_num(f, i, i % 1000 ? "{}" : "{", i % 1000 ? 2 : 1);
+	for (uint64_t i = 2; i < before + 10; i += pfs_array_len(items)) {
+		for (uint64_t k = 0; k < pfs_array_len(items); k++)
+			items[k] = (struct pfs_put_item){.key = pfs_key_num(i + k),
+							 .data = "{}",
+							 .len = (i + k) % 1000 ? 2 : 1};
+		assert_int_equal(pfs_put_many(f->store, items, pfs_array_len(items), &err),
+				 pfs_array_len(items));
+	}
 	want = expected(f, &len);
 	moment = take(f);
 	assert_int_equal(pfs_moment_size(moment), len);
 	check_range(moment, want, 0, len);
+	pfs_moment_release(f->points, moment);
+	free(want);
+}
+
+/* Proves: a point whose payload can't be read has a line that says so, which is of the size and any
+ * range like the others, and is logged; it is looked at again when anything was changed. */
+static void damaged_points_have_a_line(void **state)
+{
+	static const int errs[] = {-EIO, -EUCLEAN};
+	struct fixture *f = *state;
+	struct pfs_moment *moment;
+	size_t len;
+	char *want;
+
+	for (uint64_t id = 1; id <= 6; id++)
+		put_num(f, id, id % 2 ? "{\"a\":1}" : "no json", 7);
+	for (size_t i = 0; i < pfs_array_len(errs); i++) {
+		gets.id = 3 + i; /* plain, and in base64 */
+		gets.failing = true;
+		gets.result = errs[i];
+		f->logged = 0;
+		put(f, "scratch", "changed", 7);
+		want = expected(f, &len);
+		assert_non_null(strstr(want, i ? "{\"id\":4,\"error\":\"damaged\"}\n"
+					       : "{\"id\":3,\"error\":\"damaged\"}\n"));
+		if (i == 0)
+			put_num(f, 3, "{\"a\":1}", 7);
+		else
+			put_num(f, 4, "no json", 7);
+		moment = take(f);
+		assert_int_equal(f->logged, 1);
+		assert_string_equal(f->line,
+				    i ? "points.ndjson: 4 is damaged: its line says so "
+					"(`payloadctl check` says where)"
+				      : "points.ndjson: 3 is damaged: its line says so "
+					"(`payloadctl check` says where)");
+		assert_int_equal(pfs_moment_size(moment), len);
+		for (size_t from = 0; from < len; from++)
+			for (size_t n = 0; from + n <= len; n += 3)
+				check_range(moment, want, from, n);
+		pfs_moment_release(f->points, moment);
+		free(want);
+		/* It is better now. */
+		gets.failing = false;
+		put(f, "scratch", "changed", 7);
+		f->logged = 0;
+		want = expected(f, &len);
+		moment = take(f);
+		assert_int_equal(f->logged, 0);
+		assert_int_equal(pfs_moment_size(moment), len);
+		check_range(moment, want, 0, len);
+		pfs_moment_release(f->points, moment);
+		free(want);
+	}
+}
+
+/* Proves: what a look can't be made for is its error, whatever it is, and leaves no snapshot; what
+ * was known stays known. */
+static void a_look_that_fails_leaves_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct pfs_moment *moment;
+	struct pfs_store_stat stat;
+
+	for (uint64_t id = 1; id <= 6; id++)
+		put_num(f, id, "{}", 2);
+	for (unsigned i = 0; i < 4; i++) {
+		if (i == 1)
+			pfs_moment_release(f->points, take(f));
+		if (i > 0)
+			put_num(f, 4, "[]", 2);
+		f->stop_at = 0;
+		gets.failing = i < 2;
+		gets.result = -ENOMEM;
+		gets.id = 4;
+		lists.failing = i == 2;
+		lists.result = -EIO;
+		opens.failing = i == 3;
+		opens.result = -EROFS;
+		assert_int_equal(pfs_moment_take(f->points, &moment, count_looks, f),
+				 i < 2 ? -ENOMEM : i == 2 ? -EIO : -EROFS);
+		gets.failing = lists.failing = opens.failing = false;
+		assert_null(moment);
+		assert_int_equal(pfs_store_stat(f->store, &stat), 0);
+		assert_int_equal(stat.snapshots, 0);
+	}
+	gets.calls = 0;
+	moment = take(f);
+	assert_int_equal(gets.calls, 1); /* the others were known */
+	pfs_moment_release(f->points, moment);
+}
+
+/* Proves: after a first look only the bytes of what has changed are looked at, whatever it was and
+ * is; a moment is of when it was taken. */
+static void only_what_has_changed_is_looked_at(void **state)
+{
+	struct fixture *f = *state;
+	struct pfs_key key = pfs_key_num(3), to = pfs_key_num(1000);
+	struct pfs_moment *moment;
+	struct timespec t;
+	int64_t before;
+
+	for (uint64_t id = 1; id <= 300; id++)
+		put_num(f, id, id % 3 ? "{}" : "{", id % 3 ? 2 : 1);
+	put(f, "scratch", "{}", 2);
+	for (unsigned i = 0; i < 6; i++) {
+		static const unsigned looked_at[] = {300, 0, 1, 2, 0, 1};
+		uint32_t object = 0;
+		size_t len;
+		char *want;
+
+		if (i == 1)
+			put(f, "scratch", "{", 1);
+		if (i == 2)
+			put_num(f, 5, "{\"longer\":1}", 12); /* plain before and now */
+		if (i == 3)
+			put_num(f, 6, "{}", 2), put_num(f, 7, "{", 1);
+		if (i == 4)
+			assert_int_equal(pfs_remove(f->store, &key, &object), 0);
+		if (i == 5)
+			assert_int_equal(pfs_rename(f->store, &(struct pfs_key){.kind = PFS_KEY_NUM,
+										.num = 9},
+						    &to, 0, &object),
+					 0);
+		if (i == 4)
+			pfs_release(f->store, object);
+		want = expected(f, &len);
+		clock_gettime(CLOCK_REALTIME, &t);
+		before = (int64_t)t.tv_sec * PFS_NSEC_PER_SEC + t.tv_nsec;
+		gets.calls = 0;
+		moment = take(f);
+		assert_int_equal(gets.calls, looked_at[i]);
+		assert_int_equal(pfs_moment_size(moment), len);
+		check_range(moment, want, 0, len);
+		clock_gettime(CLOCK_REALTIME, &t);
+		assert_true(pfs_moment_time(moment) >= before &&
+			    pfs_moment_time(moment) <=
+				    (int64_t)t.tv_sec * PFS_NSEC_PER_SEC + t.tv_nsec);
+		pfs_moment_release(f->points, moment);
+		free(want);
+	}
+}
+
+/* Proves: a reader begins near what it wants: anywhere no more lines are passed over than stand
+ * between two marks; and each of several who read on goes on where it was. */
+static void readers_begin_near_their_place(void **state)
+{
+	struct fixture *f = *state;
+	struct pfs_moment *moment;
+	size_t at[CURSORS], len, line;
+	char *want;
+
+	for (uint64_t id = 10000; id < 10000 + 20 * LIST_STEP; id++)
+		put_num(f, id, "{}", 2);
+	want = expected(f, &len);
+	line = len / ((size_t)20 * LIST_STEP);
+	for (unsigned round = 0; round < 2; round++) {
+		moment = take(f);
+		/* Of the line behind each: the last one before the next mark is the farthest. */
+		for (size_t i = 0; i < (size_t)20 * LIST_STEP - 1; i += 7) {
+			lookups.calls = lists.calls = 0;
+			check_range(moment, want, i * line + 5, line);
+			assert_true(lookups.calls <= LIST_STEP + 1);
+			assert_true(lists.calls <= 2);
+			i += lookups.calls > 40 ? 11 : 0;
+		}
+		pfs_moment_release(f->points, moment);
+		put(f, "scratch", "changed", 7);
+	}
+	moment = take(f);
+	for (size_t i = 0; i < CURSORS; i++)
+		at[i] = i * 4 * LIST_STEP * line;
+	for (size_t n = 0; n < 3 * LIST_STEP; n++) {
+		for (size_t i = 0; i < CURSORS; i++) {
+			lookups.calls = lists.calls = 0;
+			check_range(moment, want, at[i], line);
+			at[i] += line;
+			assert_true(lookups.calls <= 1);
+			assert_true(lists.calls <= 2);
+		}
+	}
 	pfs_moment_release(f->points, moment);
 	free(want);
 }
@@ -414,6 +641,10 @@ int main(void)
 		WITH_STORE(an_empty_store_is_an_empty_stream),
 		WITH_STORE(what_can_not_be_read_is_an_error),
 		WITH_STORE(a_store_that_has_grown_is_looked_at),
+		WITH_STORE(damaged_points_have_a_line),
+		WITH_STORE(a_look_that_fails_leaves_nothing),
+		WITH_STORE(only_what_has_changed_is_looked_at),
+		WITH_STORE(readers_begin_near_their_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
