@@ -10,15 +10,55 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "storage/monotonic.h"
+#include "tests/unit/store_helpers.h"
+
+/* The time that is told instead of the true one, unless 0, and by how much it goes on with every
+ * look at it. */
+static _Atomic int64_t clock_ns, clock_step;
+
+static int64_t told_now(void)
+{
+	return clock_ns ? (clock_ns += clock_step) : pfs_now_monotonic();
+}
+
+/* What the store says of a document besides what it is, and of its names. */
+static struct {
+	uint64_t id;
+	int err;
+	unsigned calls;
+} gets, lists;
+
+static int get_or_fail(struct pfs_store *store, const struct pfs_key *key, void **data, size_t *len,
+		       struct pfs_attr *attr)
+{
+	gets.calls++;
+	return gets.err && key->num == gets.id ? gets.err : pfs_get(store, key, data, len, attr);
+}
+
+static ssize_t list_or_fail(struct pfs_store *store, uint64_t after, struct pfs_listed *out,
+			    size_t max)
+{
+	lists.calls++;
+	return lists.err ? lists.err : pfs_list(store, after, out, max);
+}
+
 /* The daemon's objects are not in the library. */
+#define pfs_now_monotonic() told_now()
+#define pfs_get get_or_fail
+#define pfs_list list_or_fail
 #include "fs/json_check.c"
+#undef pfs_list
+#undef pfs_get
+#define place_of place_in_set
 #include "fs/point_set.c"
+#undef place_of
 
 #define SECOND PFS_NSEC_PER_SEC
 #define LINES_MAX 64
 
 struct fixture {
-	char dir[64];
+	struct pfs_sim *sim;
 	struct pfs_store *store;
 	struct pfs_json_check *check;
 	int64_t now; /* what the steps are told, always ahead of the notes */
@@ -42,18 +82,20 @@ static void keep_line(void *arg, enum pfs_log_level level, const char *line)
 
 static int setup(void **state)
 {
-	const struct pfs_create_options create = {.page_size = PFS_PAGE_SIZE_MIN};
-	const struct pfs_open_options options = {.hold_objects = true};
+	struct pfs_open_options options = {.manual = true, .hold_objects = true, .logger = quiet};
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct pfs_reason reason;
 
 	assert_non_null(f);
 	f->logger = (struct pfs_logger){.fn = keep_line, .arg = f};
 	pthread_mutex_init(&f->lock, NULL);
-	strcpy(f->dir, "/tmp/payloadfs-json.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	assert_int_equal(pfs_store_create(f->dir, &create, &reason), 0);
-	assert_int_equal(pfs_store_open(&f->store, f->dir, &options, &reason), 0);
+	clock_ns = clock_step = 0;
+	memset(&gets, 0, sizeof(gets));
+	memset(&lists, 0, sizeof(lists));
+	f->sim = pfs_sim_new();
+	create_store(f->sim, PFS_PAGE_SIZE_MIN, 16);
+	options.io = pfs_sim_io(f->sim);
+	assert_int_equal(pfs_store_open(&f->store, STORE, &options, &reason), 0);
 	assert_int_equal(pfs_json_check_new(&f->check, f->store, &f->logger), 0);
 	*state = f;
 	return 0;
@@ -62,29 +104,19 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	char command[128];
 
 	pfs_json_check_stop(f->check);
 	pfs_json_check_free(f->check);
 	assert_int_equal(pfs_store_close(f->store), 0);
-	snprintf(command, sizeof(command), "rm -rf %s", f->dir);
-	assert_int_equal(system(command), 0);
+	pfs_sim_free(f->sim);
 	pthread_mutex_destroy(&f->lock);
 	free(f);
 	return 0;
 }
 
-static struct pfs_key key_of(const char *name)
-{
-	struct pfs_key key;
-
-	assert_int_equal(pfs_key_parse(&key, name, strlen(name)), 0);
-	return key;
-}
-
 static void put(struct fixture *f, const char *name, const char *text)
 {
-	struct pfs_key key = key_of(name);
+	struct pfs_key key = key_named(name);
 
 	assert_int_equal(pfs_put(f->store, &key, text, strlen(text), NULL, 0, NULL), 0);
 }
@@ -92,7 +124,7 @@ static void put(struct fixture *f, const char *name, const char *text)
 /* A document, and its note. */
 static void change(struct fixture *f, const char *name, const char *text)
 {
-	struct pfs_key key = key_of(name);
+	struct pfs_key key = key_named(name);
 
 	put(f, name, text);
 	pfs_json_check_note(f->check, &key);
@@ -153,7 +185,7 @@ static void a_change_is_told_once_with_place_and_reason(void **state)
 	assert_int_equal(stat.invalid_seen, 5);
 	assert_int_equal(stat.invalid, 4);
 	assert_int_equal(f->lines, 5);
-	last = key_of("2");
+	last = key_named("2");
 	assert_true(pfs_key_equal(&stat.last, &last));
 	assert_int_equal(stat.last_off, 8);
 	assert_string_equal(stat.last_why, "something follows the value");
@@ -179,7 +211,7 @@ static void one_that_was_changed_just_now_is_left_alone(void **state)
 static void what_is_mended_or_removed_counts_no_more(void **state)
 {
 	struct fixture *f = *state;
-	struct pfs_key key = key_of("2");
+	struct pfs_key key = key_named("2");
 	struct pfs_json_stat stat;
 	uint32_t object;
 
@@ -203,7 +235,7 @@ static void a_change_during_the_look_waits_for_the_next(void **state)
 {
 	struct fixture *f = *state;
 	struct look found;
-	struct pfs_key key = key_of("1");
+	struct pfs_key key = key_named("1");
 
 	put(f, "1", "{");
 	assert_int_equal(look_at(f->check, &key, &found), 0);
@@ -287,7 +319,7 @@ static void the_end_looks_at_what_is_noted(void **state)
 static void beyond_its_bounds_the_store_is_gone_through(void **state)
 {
 	struct fixture *f = *state;
-	struct pfs_key key = key_of("9");
+	struct pfs_key key = key_named("9");
 	struct pfs_json_stat stat;
 	uint32_t object;
 
@@ -500,6 +532,316 @@ static void what_was_found_outlives_an_interrupted_step(void **state)
 	assert_int_equal(f->lines, 1);
 }
 
+/* ---- by the clock ---- */
+
+/* From here on time stands still. */
+static void stop_the_clock(void)
+{
+	clock_ns = 1000 * SECOND;
+}
+
+static struct pfs_json_stat stat_of(struct fixture *f)
+{
+	struct pfs_json_stat stat;
+
+	pfs_json_check_stat(f->check, &stat);
+	return stat;
+}
+
+static void change_nth(struct fixture *f, unsigned n, const char *text)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%u", n);
+	change(f, name, text);
+}
+
+/* Proves: a point is looked at as soon as it has not been changed for that long, and not a moment
+ * before, however often it was changed. */
+static void quiet_is_measured_exactly(void **state)
+{
+	struct fixture *f = *state;
+
+	stop_the_clock();
+	change(f, "1", "{");
+	clock_ns += SECOND;
+	change(f, "1", "{]");
+	assert_false(pfs_json_check_step(f->check, clock_ns + PFS_JSON_QUIET_NS - 1));
+	assert_int_equal(stat_of(f).checked, 0);
+	assert_int_equal(gets.calls, 0);
+	assert_false(pfs_json_check_step(f->check, clock_ns + PFS_JSON_QUIET_NS));
+	assert_int_equal(stat_of(f).checked, 1);
+	assert_int_equal(f->lines, 1);
+	assert_false(pfs_json_check_step(f->check, clock_ns + 60 * SECOND));
+	assert_int_equal(gets.calls, 1);
+	assert_int_equal(lists.calls, 0); /* the store is not gone through for that */
+}
+
+/* Proves: a step looks at so many points, and says when there may be more. */
+static void steps_are_bounded(void **state)
+{
+	struct fixture *f = *state;
+
+	stop_the_clock();
+	for (unsigned n = 0; n < 2 * BATCH + 1; n++)
+		change_nth(f, n, n == 2 * BATCH ? "{" : "{}");
+	clock_ns += PFS_JSON_QUIET_NS;
+	for (unsigned i = 1; i <= 2; i++) {
+		assert_true(pfs_json_check_step(f->check, clock_ns));
+		assert_int_equal(stat_of(f).checked, i * BATCH);
+	}
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(stat_of(f).checked, 2 * BATCH + 1);
+	assert_int_equal(stat_of(f).invalid, 1);
+	assert_int_equal(stat_of(f).invalid_seen, 1);
+}
+
+/* Proves: what was left out of the log is told when its window has passed, to the nanosecond; the
+ * next window has its own lines. */
+static void windows_turn_on_time(void **state)
+{
+	struct fixture *f = *state;
+	int64_t begun;
+
+	stop_the_clock();
+	begun = clock_ns;
+	pfs_json_check_step(f->check, begun); /* a window begins */
+	for (unsigned n = 0; n < PFS_JSON_LOGGED_MAX + 7; n++)
+		change_nth(f, n, "{");
+	clock_ns += PFS_JSON_QUIET_NS;
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(f->lines, PFS_JSON_LOGGED_MAX);
+	pfs_json_check_step(f->check, begun + PFS_JSON_LOG_WINDOW_NS - 1);
+	assert_int_equal(f->lines, PFS_JSON_LOGGED_MAX);
+	pfs_json_check_step(f->check, begun + PFS_JSON_LOG_WINDOW_NS);
+	assert_int_equal(f->lines, PFS_JSON_LOGGED_MAX + 1);
+	assert_true(logged(f, "7 more payloads were found that are not valid JSON (`payloadctl "
+			      "check --json-payloads` names them)"));
+	f->lines = 0;
+	for (unsigned n = 0; n < PFS_JSON_LOGGED_MAX; n++)
+		change_nth(f, n, "{");
+	clock_ns = begun + 2 * PFS_JSON_LOG_WINDOW_NS - 1;
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(f->lines, PFS_JSON_LOGGED_MAX);
+	pfs_json_check_step(f->check, begun + 10 * PFS_JSON_LOG_WINDOW_NS);
+	assert_int_equal(f->lines, PFS_JSON_LOGGED_MAX);
+}
+
+/* Proves: the end looks at what is noted, whenever it was changed, for as long as it may, and says
+ * of how many it has not; and what was left out of the log. */
+static void the_end_is_in_time(void **state)
+{
+	struct fixture *f = *state;
+
+	stop_the_clock();
+	for (unsigned n = 0; n < 100; n++)
+		change_nth(f, n, n < PFS_JSON_LOGGED_MAX + 5 ? "{" : "{}");
+	clock_step = 1;
+	finish(f->check);
+	assert_int_equal(stat_of(f).checked, 100);
+	assert_int_equal(f->lines, PFS_JSON_LOGGED_MAX + 1);
+	assert_memory_equal(f->text[PFS_JSON_LOGGED_MAX], "5 more payloads were ", 21);
+	f->lines = 0;
+	for (unsigned n = 0; n < 100; n++)
+		change_nth(f, n, "{}");
+	clock_step = SECOND / 50;
+	finish(f->check);
+	/* A look at the clock before, two for each round, one before each point. */
+	assert_in_range(stat_of(f).checked, 100 + 45, 100 + 50);
+	assert_int_equal(f->check->pending.count, 200 - stat_of(f).checked);
+	assert_int_equal(f->lines, 1);
+	{
+		char want[128];
+
+		snprintf(want, sizeof(want), "json=check: %zu changed payloads were not looked at ",
+			 f->check->pending.count);
+		assert_memory_equal(f->text[0], want, strlen(want));
+	}
+	/* Those that were not even noted. */
+	clock_step = 1;
+	finish(f->check);
+	assert_int_equal(f->lines, 1);
+	f->check->overflowed = true;
+	finish(f->check);
+	assert_int_equal(f->lines, 2);
+	assert_memory_equal(f->text[1], "json=check: more than 0 changed payloads were not ", 50);
+}
+
+/* Proves: a document for which there is no memory is looked at later, as what it was noted for; one
+ * that can't be read counts as one that is not there. */
+static void what_can_not_be_looked_at(void **state)
+{
+	struct fixture *f = *state;
+
+	stop_the_clock();
+	change(f, "1", "{");
+	change(f, "2", "{");
+	clock_ns += PFS_JSON_QUIET_NS;
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(stat_of(f).invalid, 2);
+	change(f, "1", "{");
+	gets.id = 1;
+	gets.err = -ENOMEM;
+	clock_ns += PFS_JSON_QUIET_NS;
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(stat_of(f).checked, 2);
+	assert_int_equal(f->check->pending.count, 1);
+	gets.err = 0;
+	assert_false(pfs_json_check_step(f->check, clock_ns)); /* as if it were changed now */
+	assert_int_equal(stat_of(f).checked, 2);
+	clock_ns += PFS_JSON_QUIET_NS;
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(stat_of(f).checked, 3);
+	assert_int_equal(stat_of(f).invalid_seen, 3);
+	change(f, "1", "{");
+	gets.err = -EIO;
+	clock_ns += PFS_JSON_QUIET_NS;
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(stat_of(f).checked, 3);
+	assert_int_equal(stat_of(f).invalid, 1);
+	assert_int_equal(f->check->pending.count, 0);
+}
+
+/* Proves: the store is gone through in bounded steps, from its beginning to its end, when a change
+ * could not be noted, and not again; what is found is told when it has been quiet, unless it was
+ * told with these bytes before. */
+static void going_through_has_steps(void **state)
+{
+	struct fixture *f = *state;
+
+	stop_the_clock();
+	for (unsigned n = 0; n < 2 * BATCH + 1; n++)
+		change_nth(f, n, n == 5 ? "{" : "{}");
+	clock_ns += PFS_JSON_QUIET_NS;
+	while (pfs_json_check_step(f->check, clock_ns))
+		;
+	assert_int_equal(f->lines, 1);
+	put(f, "6", "["); /* nobody has noted these two */
+	put(f, "100", "{");
+	f->check->pending.max = 0;
+	change(f, "70", "{");
+	f->check->pending.max = PFS_JSON_PENDING_MAX;
+	gets.calls = 0;
+	assert_true(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(gets.calls, BATCH);
+	/* As many as are more than half full are looked at first. */
+	f->check->pending.max = 10 * BATCH;
+	assert_true(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(gets.calls, 2 * BATCH);
+	assert_true(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(gets.calls, 2 * BATCH + 1);
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(lists.calls, 4);
+	assert_int_equal(f->check->pending.count, 4); /* 5, 6, 70, 100 */
+	assert_int_equal(f->lines, 1);
+	clock_ns += PFS_JSON_QUIET_NS + 1; /* what was found counts as a moment later */
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(lists.calls, 4);
+	assert_int_equal(f->lines, 4);
+	assert_int_equal(stat_of(f).invalid, 4);
+	assert_false(has_work(f->check));
+}
+
+/* Proves: where a listing can't be had the store has been gone through; where a document can't be
+ * looked at it goes on with it. */
+static void going_through_meets_errors(void **state)
+{
+	struct fixture *f = *state;
+
+	stop_the_clock();
+	for (unsigned n = 0; n < 10; n++)
+		put(f, (char[]){(char)('0' + n), '\0'}, n == 3 || n == 7 ? "{" : "{}");
+	f->check->overflowed = true;
+	lists.err = -EIO;
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_false(has_work(f->check));
+	lists.err = 0;
+	f->check->overflowed = true;
+	gets.id = 5;
+	gets.err = -ENOMEM;
+	assert_true(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(gets.calls, 6);
+	gets.err = 0;
+	assert_true(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(gets.calls, 6 + 5);
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(f->check->pending.count, 2);
+}
+
+/* Proves: a change that is noted is not made less by going through the store: to the same bytes, it
+ * is told anew. */
+static void a_change_outweighs_what_is_found(void **state)
+{
+	struct fixture *f = *state;
+
+	stop_the_clock();
+	change(f, "1", "{");
+	clock_ns += PFS_JSON_QUIET_NS;
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(f->lines, 1);
+	change(f, "1", "{");
+	f->check->overflowed = true;
+	while (pfs_json_check_step(f->check, clock_ns))
+		;
+	clock_ns += PFS_JSON_QUIET_NS + 1;
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(f->lines, 2);
+	/* Found alone, it is not; and with other bytes it is. */
+	f->check->overflowed = true;
+	while (pfs_json_check_step(f->check, clock_ns))
+		;
+	clock_ns += PFS_JSON_QUIET_NS + 1;
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(f->lines, 2);
+	put(f, "1", "[");
+	f->check->overflowed = true;
+	while (pfs_json_check_step(f->check, clock_ns))
+		;
+	clock_ns += PFS_JSON_QUIET_NS + 1;
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(f->lines, 3);
+}
+
+/* Proves: of what is invalid so many are remembered, and all are told. */
+static void invalid_ones_are_bounded(void **state)
+{
+	struct fixture *f = *state;
+
+	stop_the_clock();
+	f->check->invalid.max = 3;
+	for (unsigned n = 0; n < 5; n++)
+		change_nth(f, n, "{");
+	clock_ns += PFS_JSON_QUIET_NS;
+	assert_false(pfs_json_check_step(f->check, clock_ns));
+	assert_int_equal(stat_of(f).invalid, 3);
+	assert_int_equal(stat_of(f).invalid_seen, 5);
+	assert_int_equal(f->lines, 5);
+	assert_int_equal(f->check->pending.count, 0);
+}
+
+/* Proves: the thread looks at what is noted when its time has come, sleeps when there is nothing,
+ * and wakes up for the next. */
+static void the_thread_looks_when_it_is_time(void **state)
+{
+	const struct timespec while_it_looks = {.tv_nsec = 1000000};
+	struct fixture *f = *state;
+
+	clock_ns = SECOND; /* long ago: it does not sleep in between */
+	assert_int_equal(pfs_json_check_start(f->check), 0);
+	for (unsigned n = 1; n <= 3; n++) {
+		change_nth(f, n, "{");
+		clock_ns += PFS_JSON_QUIET_NS;
+		for (unsigned i = 0; stat_of(f).checked < n; i++) {
+			assert_true(i < 60000);
+			nanosleep(&while_it_looks, NULL);
+		}
+		assert_int_equal(stat_of(f).invalid, n);
+	}
+	pfs_json_check_stop(f->check);
+	assert_int_equal(stat_of(f).checked, 3);
+	assert_int_equal(f->lines, 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -520,6 +862,16 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(what_was_found_outlives_an_interrupted_step, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(quiet_is_measured_exactly, setup, teardown),
+		cmocka_unit_test_setup_teardown(steps_are_bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(windows_turn_on_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_end_is_in_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_can_not_be_looked_at, setup, teardown),
+		cmocka_unit_test_setup_teardown(going_through_has_steps, setup, teardown),
+		cmocka_unit_test_setup_teardown(going_through_meets_errors, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_change_outweighs_what_is_found, setup, teardown),
+		cmocka_unit_test_setup_teardown(invalid_ones_are_bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_thread_looks_when_it_is_time, setup, teardown),
 		cmocka_unit_test(the_set_holds_what_a_plain_table_does),
 		cmocka_unit_test(a_copy_has_every_point_once),
 	};
