@@ -82,8 +82,8 @@ static int train_as_told(struct pfs_store *store, const void *data, const size_t
 	trained.used = 0;
 	trained.hash = 0;
 	for (size_t i = 0; i < count; i++) {
-		trained.hash = mix_bytes(trained.hash, (const uint8_t *)data + trained.used,
-					 lens[i]);
+		trained.hash =
+			mix_bytes(trained.hash, (const uint8_t *)data + trained.used, lens[i]);
 		trained.used += lens[i];
 	}
 	return -ENODATA;
@@ -446,9 +446,9 @@ static void a_last_line_needs_no_newline(void **state)
 	assert_int_equal(pfs_import_check(f->import), 0);
 }
 
-/* Proves: wherever a stream is cut into three pieces, which may begin with the end of the one before
- * them again: its documents are imported, each once, what is wrong is refused once, with its line;
- * after each piece it is known whether the stream may end there. */
+/* Proves: wherever a stream is cut into three pieces, which may begin with the end of the one
+ * before them again: its documents are imported, each once, what is wrong is refused once, with its
+ * line; after each piece it is known whether the stream may end there. */
 static void every_cut_gives_the_same(void **state)
 {
 	/* Each part is complete at its end; also before its last `open` bytes. */
@@ -487,7 +487,7 @@ static void every_cut_gives_the_same(void **state)
 		f->totals.refused = 0;
 		for (size_t i = 0; i < 3; i++) {
 			int err = write_piece(f, cuts[i] - again, text + cuts[i] - again,
-					   cuts[i + 1] - cuts[i] + again);
+					      cuts[i + 1] - cuts[i] + again);
 
 			assert_true(err == 0 || err == -EINVAL);
 			wrong += err != 0;
@@ -598,8 +598,8 @@ static void what_is_missing_is_waited_for(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		char want[128];
 
-		snprintf(want, sizeof(want), ".payloadfs/import: bytes 0 to %d were not written: ",
-			 i ? 20 : 10);
+		snprintf(want, sizeof(want),
+			 ".payloadfs/import: bytes 0 to %d were not written: ", i ? 20 : 10);
 		assert_memory_equal(f->log[i], want, strlen(want));
 	}
 	assert_int_equal(f->totals.refused, 0);
@@ -658,7 +658,8 @@ static void refused_lines_are_logged(void **state)
 
 			snprintf(head, sizeof(head), ".payloadfs/import: line %u: ", i + 1);
 			assert_memory_equal(f->log[i], head, strlen(head));
-			tail = strstr(f->log[i], ": not imported; mend the line and write it again");
+			tail = strstr(f->log[i],
+				      ": not imported; mend the line and write it again");
 			assert_non_null(tail);
 			assert_string_equal(tail, i + 1 == LOGGED_MAX
 							  ? ": not imported; mend the line and "
@@ -697,8 +698,8 @@ static void documents_are_put_together(void **state)
 	assert_int_equal(f->told_max, ITEMS);
 	assert_int_equal(f->told_count, 2 * ITEMS + 3);
 	for (uint64_t id = 0; id < f->told_count; id++) {
-		assert_true(pfs_key_equal(&f->told[id].key, &(struct pfs_key){.kind = PFS_KEY_NUM,
-									      .num = id}));
+		assert_true(pfs_key_equal(&f->told[id].key,
+					  &(struct pfs_key){.kind = PFS_KEY_NUM, .num = id}));
 		assert_int_equal(f->told[id].replaced, 0);
 	}
 	assert_int_equal(f->totals.documents, 2 * ITEMS + 3);
@@ -719,7 +720,8 @@ static void documents_are_put_together(void **state)
 	}
 	assert_int_equal(f->totals.bytes, bytes);
 	assert_int_equal(put_count, 5);
-	assert_true(put_lens[0] == 3 && put_lens[1] == 2 && put_lens[2] == 1 && put_lens[3] == 2 && put_lens[4] == 1);
+	assert_true(put_lens[0] == 3 && put_lens[1] == 2 && put_lens[2] == 1 && put_lens[3] == 2 &&
+		    put_lens[4] == 1);
 	assert_int_equal(f->told_count, 9);
 	for (unsigned i = 0; i < 9; i++)
 		assert_true(f->told[i].replaced >= PFS_OBJECT_FIRST);

@@ -475,11 +475,10 @@ static void damaged_points_have_a_line(void **state)
 			put_num(f, 4, "no json", 7);
 		moment = take(f);
 		assert_int_equal(f->logged, 1);
-		assert_string_equal(f->line,
-				    i ? "points.ndjson: 4 is damaged: its line says so "
-					"(`payloadctl check` says where)"
-				      : "points.ndjson: 3 is damaged: its line says so "
-					"(`payloadctl check` says where)");
+		assert_string_equal(f->line, i ? "points.ndjson: 4 is damaged: its line says so "
+						 "(`payloadctl check` says where)"
+					       : "points.ndjson: 3 is damaged: its line says so "
+						 "(`payloadctl check` says where)");
 		assert_int_equal(pfs_moment_size(moment), len);
 		for (size_t from = 0; from < len; from++)
 			for (size_t n = 0; from + n <= len; n += 3)
@@ -524,7 +523,9 @@ static void a_look_that_fails_leaves_nothing(void **state)
 		opens.failing = i == 3;
 		opens.result = -EROFS;
 		assert_int_equal(pfs_moment_take(f->points, &moment, count_looks, f),
-				 i < 2 ? -ENOMEM : i == 2 ? -EIO : -EROFS);
+				 i < 2	  ? -ENOMEM
+				 : i == 2 ? -EIO
+					  : -EROFS);
 		gets.failing = lists.failing = opens.failing = false;
 		assert_null(moment);
 		assert_int_equal(pfs_store_stat(f->store, &stat), 0);
@@ -564,10 +565,11 @@ static void only_what_has_changed_is_looked_at(void **state)
 		if (i == 4)
 			assert_int_equal(pfs_remove(f->store, &key, &object), 0);
 		if (i == 5)
-			assert_int_equal(pfs_rename(f->store, &(struct pfs_key){.kind = PFS_KEY_NUM,
-										.num = 9},
-						    &to, 0, &object),
-					 0);
+			assert_int_equal(
+				pfs_rename(f->store,
+					   &(struct pfs_key){.kind = PFS_KEY_NUM, .num = 9}, &to, 0,
+					   &object),
+				0);
 		if (i == 4)
 			pfs_release(f->store, object);
 		want = expected(f, &len);
