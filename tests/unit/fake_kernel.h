@@ -134,7 +134,8 @@ int fuse_reply_write(fuse_req_t req, size_t count)
 int fuse_reply_buf(fuse_req_t req, const char *buf, size_t size)
 {
 	assert_true(size <= PFS_MIB);
-	memcpy(req->buf, buf, size);
+	if (size)
+		memcpy(req->buf, buf, size);
 	req->len = size;
 	return kernel_reply(req, 0);
 }

@@ -339,7 +339,7 @@ static void documents_have_attributes(void **state)
 		assert_memory_equal(&m->req.attr, &want, sizeof(want));
 		assert_true(m->req.attr_timeout >= FOREVER);
 	}
-	assert_int_equal(ask(&m->req, getattr, 3, NULL), -ENOENT);
+	assert_int_equal(ask(&m->req, getattr, 0, NULL), -ENOENT);
 	assert_int_equal(ask(&m->req, getattr, 4711, NULL), -ENOENT);
 }
 

@@ -131,7 +131,8 @@ static int pages_as_told(struct pfs_store *store, struct pfs_page_stat **out, si
 	*count = fake.page_count;
 	*out = malloc((*count + 1) * sizeof(**out));
 	assert_non_null(*out);
-	memcpy(*out, fake.pages, *count * sizeof(**out));
+	if (*count)
+		memcpy(*out, fake.pages, *count * sizeof(**out));
 	return 0;
 }
 
