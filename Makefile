@@ -273,7 +273,7 @@ print-compile:
 golden: build/debug/tests/model/golden_test build/debug/tests/model/golden_damage_test ## write down anew what the golden histories do to the disk
 	@set -e; for test in $^; do $$test accept >/dev/null; done
 
-images: build/debug/tests/images/images_test ## make the golden images and the verdicts of the broken ones anew
+images: $(patsubst %.c,build/debug/%,$(wildcard tests/images/*_test.c)) ## make the golden images and the verdicts of the broken ones anew
 	@build/debug/tests/images/images_test make tests/images/golden-v1 >/dev/null
 	@tests/images/accept
 

@@ -51,6 +51,15 @@ def sources_of(path):
     return frozenset(found)
 
 
+def data_of(test):
+    """What tests of broken images and golden ones read."""
+    if test.name == "images_test":
+        return test.parent.glob("*/recipe")
+    if test.name.startswith("golden"):
+        return test.parent.glob("golden/*")
+    return test.parent.glob("cases/" + test.name.removesuffix("_cases_test"))
+
+
 @functools.cache
 def hash_of(test):
     """Another one when the test is another one, or anything that it is made of."""
@@ -59,7 +68,7 @@ def hash_of(test):
         beside = [path for path in file.parent.iterdir() if path.is_file() and path.suffix != ".bats"]
         paths = [file, Path("tests/common.bash"), *beside]
     else:
-        paths = [*sources_of(file.with_suffix(".c")), *Path("tests/sim").glob("*.[ch]")]
+        paths = [*sources_of(file.with_suffix(".c")), *Path("tests/sim").glob("*.[ch]"), *data_of(file)]
     digest = hashlib.sha256(test.encode())
     for path in sorted(paths):
         digest.update(str(path).encode() + b"\0" + path.read_bytes())
