@@ -173,10 +173,65 @@ static void tell_repair(struct tale *t, const struct files_told *before)
 	tell_files(t, STORE, before);
 }
 
-/* Bytes are cut to what the file has. */
+/* Every document that can be listed, whether it can be read or not. */
+static void tell_what_is_there(struct tale *t)
+{
+	uint64_t after = 0, what = HASH_FIRST;
+	unsigned count = 0, damaged = 0;
+	struct pfs_listed listed[64];
+	ssize_t n;
+
+	while ((n = pfs_list(t->store, after, listed, pfs_array_len(listed))) > 0) {
+		for (ssize_t i = 0; i < n; i++) {
+			struct pfs_attr attr = {0};
+			char name[PFS_NAME_MAX + 1];
+			void *data = NULL;
+			size_t len = 0;
+			int err = pfs_get(t->store, &listed[i].key, &data, &len, &attr);
+
+			after = listed[i].cookie;
+			pfs_key_format(name, &listed[i].key);
+			what = hash_bytes(hash_number(what, (uint64_t)err), name, strlen(name));
+			what = hash_number(hash_bytes(what, data, len), (uint64_t)attr.mtime_ns);
+			free(data);
+			damaged += err != 0;
+			count++;
+		}
+	}
+	fprintf(t->out, "listing: %d; %u documents, %u of them can't be read, %016llx\n", (int)n,
+		count, damaged, (unsigned long long)what);
+}
+
+/* What it is without a repair: opened for reading and for writing, and closed again. */
+static void tell_opening(struct tale *t, bool read_only, const struct files_told *before)
+{
+	struct pfs_sim *damaged = t->sim;
+	struct pfs_open_options options = {
+		.manual = true, .read_only = read_only, .logger = {.fn = tell_log, .arg = t}};
+	struct pfs_reason reason = {0};
+	int err;
+
+	t->sim = pfs_sim_kill(damaged);
+	options.io = pfs_sim_io(t->sim);
+	watch(t, true);
+	err = pfs_store_open(&t->store, STORE, &options, &reason);
+	fprintf(t->out, "opened for %s: %d %s\n", read_only ? "reading" : "writing", err,
+		err ? reason.text : "");
+	if (!err) {
+		tell_what_is_there(t);
+		fprintf(t->out, "closed: %d\n", pfs_store_close(t->store));
+	}
+	tell_calls_in_short(t);
+	watch(t, false);
+	if (!read_only)
+		tell_files(t, STORE, before);
+	pfs_sim_free(t->sim);
+	t->sim = damaged;
+}
+
 static void turn_bit(struct tale *t, const char *name, uint64_t off)
 {
-	fprintf(t->out, "\n-- %s: a bit at %llu\n", name, (unsigned long long)off);
+	fprintf(t->out, "-- %s: a bit at %llu\n", name, (unsigned long long)off);
 	flip_bit(t->sim, name, off, (unsigned)(off % 7));
 }
 
@@ -184,7 +239,7 @@ static void clear(struct tale *t, const char *name, uint64_t off, uint64_t len)
 {
 	uint8_t *zeros = calloc(1, len);
 
-	fprintf(t->out, "\n-- %s: zeros, %llu from %llu\n", name, (unsigned long long)len,
+	fprintf(t->out, "-- %s: zeros, %llu from %llu\n", name, (unsigned long long)len,
 		(unsigned long long)off);
 	write_at(t->sim, name, off, zeros, len);
 	free(zeros);
@@ -195,73 +250,98 @@ static void cut(struct tale *t, const char *name, uint64_t size)
 	struct pfs_dir *dir;
 	struct pfs_file *file = store_file(t->sim, name, &dir);
 
-	fprintf(t->out, "\n-- %s: cut to %llu\n", name, (unsigned long long)size);
+	fprintf(t->out, "-- %s: cut to %llu\n", name, (unsigned long long)size);
 	assert_int_equal(file->ops->truncate(file, size), 0);
 	store_file_done(dir, file);
 }
 
-/* Ways to damage a file; false: no more. */
-static bool damage(struct tale *t, const char *name, unsigned way)
-{
-	static const uint64_t offsets[] = {2,	40,   70,   90,	  150,	300,
-					   600, 1100, 2090, 2500, 4200, 9000};
-	uint64_t size = size_at(t->sim, name);
-	bool is_empty = size == 0;
+static const uint64_t offsets[] = {2, 40, 70, 90, 150, 300, 600, 1100, 2090, 2500, 4200, 9000};
 
-	if (way < pfs_array_len(offsets)) {
-		if (offsets[way] < size)
-			turn_bit(t, name, offsets[way]);
-		return true;
-	}
-	way -= (unsigned)pfs_array_len(offsets);
-	if (way == 0)
-		remove_file(t->sim, name);
-	else if (way == 1 && !is_empty)
-		turn_bit(t, name, size - 20);
-	else if (way == 2 && !is_empty)
-		turn_bit(t, name, size / 2);
-	else if (way == 3 && !is_empty)
-		clear(t, name, 0, pfs_min_u64(size, 512));
-	else if (way == 4 && !is_empty)
-		clear(t, name, size / 3, pfs_min_u64(size - size / 3, 4096));
-	else if (way == 5 && !is_empty)
-		cut(t, name, size - size / 8);
-	else if (way == 6 && !is_empty)
-		cut(t, name, 0);
-	if (way == 0)
-		fprintf(t->out, "\n-- %s: removed\n", name);
-	return way < 7;
+#define WAYS (pfs_array_len(offsets) + 7)
+
+static bool can_be_damaged(uint64_t size, unsigned way)
+{
+	return way < pfs_array_len(offsets) ? offsets[way] < size
+					    : size > 0 || way == pfs_array_len(offsets);
 }
 
+static void damage(struct tale *t, const char *name, unsigned way)
+{
+	uint64_t size = size_at(t->sim, name);
+
+	if (way < pfs_array_len(offsets)) {
+		turn_bit(t, name, offsets[way]);
+		return;
+	}
+	switch (way - pfs_array_len(offsets)) {
+	case 0:
+		remove_file(t->sim, name);
+		fprintf(t->out, "-- %s: removed\n", name);
+		break;
+	case 1: turn_bit(t, name, size - 20); break;
+	case 2: turn_bit(t, name, size / 2); break;
+	case 3: clear(t, name, 0, pfs_min_u64(size, 512)); break;
+	case 4: clear(t, name, size / 3, pfs_min_u64(size - size / 3, 4096)); break;
+	case 5: cut(t, name, size - size / 8); break;
+	default: cut(t, name, 0);
+	}
+}
+
+/* All that is to be told of what t->sim is now. Free with free(). */
+static char *all_of(struct tale *t, const struct files_told *before)
+{
+	FILE *out = t->out;
+	char *text;
+	size_t len;
+
+	t->out = open_memstream(&text, &len);
+	tell_opening(t, true, before);
+	tell_opening(t, false, before);
+	watch(t, true);
+	tell_check(t);
+	tell_repair(t, before);
+	fclose(t->out);
+	t->out = out;
+	return text;
+}
+
+/* Of what is the same as for the case before, or for the whole store, only that is said. */
 static void damage_each(struct tale *t, const char *what)
 {
 	struct files_told *files = files_of(t->sim, STORE);
-	struct pfs_sim *whole = t->sim;
+	struct pfs_sim *store = t->sim;
+	char *whole, *last = NULL;
 
-	fprintf(t->out, "\n== %s ==\n", what);
-	for (size_t i = 0; i < files->count; i++) {
-		for (unsigned way = 0;; way++) {
-			bool more;
-			long before = ftell(t->out);
+	t->sim = pfs_sim_kill(store);
+	whole = all_of(t, files);
+	pfs_sim_free(t->sim);
+	fprintf(t->out, "\n== %s ==\n%s", what, whole);
+	for (size_t n = 0; n < files->count * WAYS; n++) {
+		const struct file_told *file = &files->at[n / WAYS];
+		unsigned way = (unsigned)(n % WAYS);
+		char *text;
 
-			t->sim = pfs_sim_kill(whole);
-			more = damage(t, files->at[i].name, way);
-			if (ftell(t->out) != before) {
-				watch(t, true);
-				tell_check(t);
-				tell_repair(t, files);
-			}
-			pfs_sim_free(t->sim);
-			if (!more)
-				break;
-		}
+		if (!can_be_damaged(file->size, way))
+			continue;
+		t->sim = pfs_sim_kill(store);
+		damage(t, file->name, way);
+		text = all_of(t, files);
+		fprintf(t->out, "%s",
+			strcmp(text, whole) == 0	  ? "as if whole\n"
+			: last && strcmp(text, last) == 0 ? "as the one before\n"
+							  : text);
+		free(last);
+		last = text;
+		pfs_sim_free(t->sim);
 	}
-	t->sim = whole;
+	t->sim = store;
+	free(last);
+	free(whole);
 	free(files);
 }
 
-/* Proves: what is found in a damaged store, what a repair makes of it, and what that costs, is what
- * it was. */
+/* Proves: what is found in a damaged store, what it shows without a repair, what one makes of it,
+ * and what all of that costs, is what it was. */
 static void damaged_stores(void **state)
 {
 	struct tale t = {.min_value_size = 16, .packs = true};

@@ -132,35 +132,31 @@ static inline void tell_log(void *arg, enum pfs_log_level level, const char *lin
 	fprintf(((struct tale *)arg)->out, "log %d: %s\n", (int)level, line);
 }
 
-/* "12 read (3072), 1 sync"; nothing where nothing was called. */
-static inline bool tell_tally(struct tale *t, const struct tally *c)
-{
-	const char *between = ": ";
-
-	for (unsigned kind = 0; kind < PFS_SIM_KINDS; kind++) {
-		if (!c->calls[kind])
-			continue;
-		fprintf(t->out, "%s%s%llu %s", *between == ':' ? c->name : "", between,
-			(unsigned long long)c->calls[kind], pfs_sim_kind_name(kind));
-		if (c->bytes[kind])
-			fprintf(t->out, " (%llu)", (unsigned long long)c->bytes[kind]);
-		between = ", ";
-	}
-	return *between == ',';
-}
-
 static inline void forget_calls(struct tale *t)
 {
 	memset(t->tallies, 0, sizeof(t->tallies));
 	t->order = HASH_FIRST;
 }
 
-/* Of each kind of file. */
+/* Of each kind of file: "page-#: 12 read (3072), 1 sync". */
 static inline void tell_calls(struct tale *t)
 {
-	for (unsigned i = 0; i < TALLIES; i++)
-		if (tell_tally(t, &t->tallies[i]))
+	for (unsigned i = 0; i < TALLIES; i++) {
+		const struct tally *c = &t->tallies[i];
+		const char *between = ": ";
+
+		for (unsigned kind = 0; kind < PFS_SIM_KINDS; kind++) {
+			if (!c->calls[kind])
+				continue;
+			fprintf(t->out, "%s%s%llu %s", *between == ':' ? c->name : "", between,
+				(unsigned long long)c->calls[kind], pfs_sim_kind_name(kind));
+			if (c->bytes[kind])
+				fprintf(t->out, " (%llu)", (unsigned long long)c->bytes[kind]);
+			between = ", ";
+		}
+		if (*between == ',')
 			fprintf(t->out, "\n");
+	}
 	fprintf(t->out, "order %016llx\n", (unsigned long long)t->order);
 	forget_calls(t);
 }
@@ -168,16 +164,13 @@ static inline void tell_calls(struct tale *t)
 /* Of all of them together. */
 static inline void tell_calls_in_short(struct tale *t)
 {
-	struct tally all = {.name = "calls"};
+	uint64_t calls = 0;
 
-	for (unsigned i = 0; i < TALLIES; i++) {
-		for (unsigned kind = 0; kind < PFS_SIM_KINDS; kind++) {
-			all.calls[kind] += t->tallies[i].calls[kind];
-			all.bytes[kind] += t->tallies[i].bytes[kind];
-		}
-	}
-	(void)tell_tally(t, &all);
-	fprintf(t->out, ", order %016llx\n", (unsigned long long)t->order);
+	for (unsigned i = 0; i < TALLIES; i++)
+		for (unsigned kind = 0; kind < PFS_SIM_KINDS; kind++)
+			calls += t->tallies[i].calls[kind];
+	fprintf(t->out, "%llu calls, order %016llx\n", (unsigned long long)calls,
+		(unsigned long long)t->order);
 	forget_calls(t);
 }
 
