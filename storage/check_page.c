@@ -77,8 +77,11 @@ static void read_headers(struct paging *p, struct headers *h)
 	    p->file->ops->read(p->file, &back, sizeof(back), size - PFS_PAGE_TRAILER_LEN) ==
 		    (ssize_t)sizeof(back)) {
 		h->back_zero = pfs_is_zero(&back, sizeof(back));
-		h->back_ok = pfs_page_header_decode(&h->back, &back, uuid, &h->back_why) == 0 &&
-			     h->back.page_size == size;
+		h->back_ok = pfs_page_header_decode(&h->back, &back, uuid, &h->back_why) == 0;
+		if (h->back_ok && h->back.page_size != size) {
+			h->back_ok = false;
+			h->back_why = "it is another page's";
+		}
 	}
 }
 

@@ -164,7 +164,8 @@ static void judge(struct pfs_check *check, const struct version *at, size_t coun
 		return;
 	snprintf(where, sizeof(where), PFS_PAGE_NAME_FMT, at[0].page);
 	check->result->damaged++;
-	check->fault = (struct pfs_fault){PFS_FAULT_DUPLICATE, at[0].page, at[0].slot, 0, 0};
+	check->fault = (struct pfs_fault){
+		.kind = PFS_FAULT_DUPLICATE, .number = at[0].page, .slot = at[0].slot};
 	pfs_check_say(check, true, where, pfs_slot_offset(at[0].slot), &at[0].key,
 		      "it is there %zu times: slot %u here, and newest (sequence %llu) in page %u, "
 		      "slot %u",

@@ -205,30 +205,38 @@ static int work_out(struct pfs_repair *repair, bool has_file)
 
 /* ---- the whole ---- */
 
+/* What there was of it. */
+enum state {
+	WHOLE,
+	MENDED, /* in memory: each copy has a wrong bit at least, and one no other */
+	LOST,	/* it was worked out from the other files */
+	MISSING /* the same, and there is no such file */
+};
+
 /* Reads it, or makes repair->super what it is to be. */
-static int find(struct pfs_repair *repair, bool *rebuilt, bool *has_file)
+static int find(struct pfs_repair *repair, enum state *state)
 {
 	struct pfs_super *super = &repair->super;
 	int err = pfs_super_read(repair->dir, super, repair->logger);
 	struct pfs_file *file;
 
-	*rebuilt = false;
-	*has_file = err != -ENOENT;
+	*state = WHOLE;
 	if (err != -EUCLEAN && err != -ENOENT)
 		return err;
-	*rebuilt = true;
-	if (*has_file) {
+	*state = err == -ENOENT ? MISSING : LOST;
+	if (*state == LOST) {
 		err = repair->dir->ops->open(repair->dir, PFS_SUPER_NAME, 0, &file);
 		if (err)
 			return err;
 		if (mend_copies(repair, file) && super->version == PFS_FORMAT_VERSION &&
 		    pfs_super_is_plausible(super)) {
 			file->ops->close(file);
+			*state = MENDED;
 			return super->incompat & ~PFS_FEATURES_INCOMPAT ? -EPROTONOSUPPORT : 0;
 		}
 		file->ops->close(file);
 	}
-	return work_out(repair, *has_file);
+	return work_out(repair, *state == LOST);
 }
 
 static int refuse(struct pfs_repair *repair, int err)
@@ -243,8 +251,8 @@ static int refuse(struct pfs_repair *repair, int err)
 
 int pfs_repair_find_super(struct pfs_repair *repair)
 {
-	bool rebuilt, has_file;
-	int err = find(repair, &rebuilt, &has_file);
+	enum state state;
+	int err = find(repair, &state);
 
 	if (!err && (repair->super.ro_compat & ~PFS_FEATURES_RO_COMPAT)) {
 		refuse(repair, -EPROTONOSUPPORT);
@@ -275,22 +283,27 @@ static int keep_copies(struct pfs_repair *repair)
 	return err ? err : pfs_quarantine_sync(&repair->quarantine);
 }
 
-int pfs_repair_super(struct pfs_repair *repair)
+/* All that it said is known. */
+static int write_mended(struct pfs_repair *repair)
 {
-	bool rebuilt, has_file;
-	int err = find(repair, &rebuilt, &has_file);
+	int err = pfs_super_write(repair->dir, &repair->super);
 
-	if (err)
-		return refuse(repair, err);
-	if (!rebuilt)
-		return 0;
-	err = has_file ? keep_copies(repair) : 0;
+	if (!err)
+		pfs_repair_say(
+			repair, false, PFS_SUPER_NAME, 0, NULL,
+			"no copy of the superblock is valid; the bit that is wrong in one of "
+			"them is corrected");
+	return err;
+}
+
+static int write_made(struct pfs_repair *repair, bool has_file)
+{
+	int err;
+
 	repair->super.doubt = true;
 	repair->rebuilt = true;
-	repair->result->faults++;
-	if (!err)
-		err = has_file ? pfs_repair_write_super(repair)
-			       : pfs_super_create(repair->dir, &repair->super);
+	err = has_file ? pfs_repair_write_super(repair)
+		       : pfs_super_create(repair->dir, &repair->super);
 	if (!err)
 		pfs_repair_say(repair, false, PFS_SUPER_NAME, 0, NULL,
 			       "the superblock is lost; made anew from what the other files say. "
@@ -298,6 +311,22 @@ int pfs_repair_super(struct pfs_repair *repair)
 			       "owner %u, group %u",
 			       repair->super.mode, repair->super.uid, repair->super.gid);
 	return err;
+}
+
+int pfs_repair_super(struct pfs_repair *repair)
+{
+	enum state state;
+	int err = find(repair, &state);
+
+	if (err)
+		return refuse(repair, err);
+	if (state == WHOLE)
+		return 0;
+	repair->result->faults++;
+	err = state == MISSING ? 0 : keep_copies(repair);
+	if (err)
+		return err;
+	return state == MENDED ? write_mended(repair) : write_made(repair, state == LOST);
 }
 
 /* ---- the page set ---- */
