@@ -63,11 +63,14 @@ static int tear_down(void **state)
 
 static void give_header(struct answer *a, const char *line)
 {
+	size_t len = strlen(line);
 	char copy[1024];
 
 	a->attempt.range_seen = a->attempt.range_unreadable = false;
-	snprintf(copy, sizeof(copy), "%s", line);
-	assert_int_equal(pfs_http_take_header(copy, 1, strlen(copy), &a->attempt), strlen(copy));
+	/* It ends with its length, and with nothing else. */
+	memset(copy, 'x', sizeof(copy));
+	memcpy(copy, line, len);
+	assert_int_equal(pfs_http_take_header(copy, 1, len, &a->attempt), len);
 }
 
 #define SAID UINT64_MAX
@@ -169,6 +172,12 @@ static void headers_are_told_apart(void **state)
 	give_header(a, "ETag:5");
 	give_header(a, "HTTP");
 	give_header(a, "HTTX/1.1 200 OK\r\n");
+	give_header(a, "HTTP: 200 OK\r\n");
+	give_header(a, "Date: \"v5\"\r\n");
+	give_header(a, "XTag: \"v5\"\r\n");
+	give_header(a, "ETaX: \"v5\"\r\n");
+	give_header(a, "Cache-Control: bytes 0-9/10\r\n");
+	assert_false(a->attempt.range_seen);
 	assert_string_equal(a->attempt.etag, "5");
 	assert_true(a->attempt.moved_ns > 0);
 	give_header(a, "Content-Range: rubbish\r\n");
@@ -293,6 +302,7 @@ static void refusals_are_judged_by_their_status(void **state)
 	} cases[] = {
 		{100, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server does not understand"},
 		{199, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server does not understand"},
+		{0, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server does not understand"},
 		{300, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server sends us elsewhere"},
 		{301, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server sends us elsewhere"},
 		{399, PFS_HTTP_DONE, -EIO, -EIO, -EIO, "the server sends us elsewhere"},
