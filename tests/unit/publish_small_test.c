@@ -19,6 +19,8 @@
 
 #include "tests/unit/publish_helpers.h"
 
+#include <limits.h>
+
 #define NONE UINT64_MAX
 
 /* ---- where pages end ---- */
@@ -618,8 +620,6 @@ static void another_store_is_adopted_only_when_told(void **state)
 	}
 }
 
-/* ---- crashes and faults ---- */
-
 /* Documents with a page each, so that there are several objects, and little to pack. */
 static void large_doc(const struct source *s, uint64_t i, struct pfs_key *key,
 		      struct pfs_attr *attr, char **data, size_t *len)
@@ -630,6 +630,317 @@ static void large_doc(const struct source *s, uint64_t i, struct pfs_key *key,
 	*key = pfs_key_num(i);
 	*attr = (struct pfs_attr){.mode = 0644, .mtime_ns = 7};
 }
+
+/* ---- what pages are made of ---- */
+
+/* The hash of what the only page of these documents is made of, worked out here. */
+static void digest_of(uint8_t digest[PFS_HASH_LEN], const struct pfs_publish_options *o,
+		      const struct source *s)
+{
+	struct pfs_hash *hash;
+	uint8_t head[52] = {1};
+
+	assert_int_equal(pfs_hash_new(&hash), 0);
+	pfs_hash_begin(hash);
+	pfs_put_le32(head + 4, o->defaults.mode);
+	pfs_put_le32(head + 8, o->defaults.uid);
+	pfs_put_le32(head + 12, o->defaults.gid);
+	memcpy(head + 20, o->source, 16);
+	pfs_hash_add(hash, head, 52); /* no dictionary: its number and hash are 0 */
+	for (uint64_t i = 0; i < s->count; i++) {
+		struct pfs_attr attr = {0};
+		uint8_t about[49] = {0};
+		struct pfs_key key;
+		char *data;
+		size_t len;
+
+		s->doc(s, i, &key, &attr, &data, &len);
+		pfs_key_to_bytes(about, &key);
+		about[16] = key.kind;
+		pfs_put_le64(about + 17, (uint64_t)attr.mtime_ns);
+		if (attr.mode != o->defaults.mode || attr.uid != o->defaults.uid ||
+		    attr.gid != o->defaults.gid) {
+			pfs_put_le32(about + 25, attr.mode);
+			pfs_put_le32(about + 29, attr.uid);
+			pfs_put_le32(about + 33, attr.gid);
+			about[37] = 1;
+		}
+		pfs_put_le64(about + 41, len);
+		pfs_hash_add(hash, about, sizeof(about));
+		pfs_hash_add(hash, data, len);
+		free(data);
+	}
+	assert_int_equal(pfs_hash_end(hash, digest), 0);
+	pfs_hash_free(hash);
+}
+
+/* Attributes with a bit in each of their bytes; version says which of them is the default. */
+static void attribute_doc(const struct source *s, uint64_t i, struct pfs_key *key,
+			  struct pfs_attr *attr, char **data, size_t *len)
+{
+	(void)s;
+	if (i < 4)
+		*key = pfs_key_num(i * UINT64_C(0x0102030405060708));
+	else
+		set_uuid(key, i, ~i);
+	*attr = (struct pfs_attr){.mode = i & 1 ? 06753 : 0644,
+				  .uid = i & 2 ? 0x81828384 : 0,
+				  .gid = i & 4 ? 0x91929394 : 0,
+				  .mtime_ns = (int64_t)(i * UINT64_C(0x8877665544332211))};
+	*len = 20 * i;
+	*data = malloc(*len + 1);
+	memset(*data, (int)i, *len);
+}
+
+/* Proves: a page is found again by all that it was made of, in an order that stays what it is: with
+ * another one every page of every collection would be written anew. */
+static void pages_are_known_by_what_they_are_made_of(void **state)
+{
+	static const struct pfs_defaults defaults[] = {
+		{.mode = 0644},
+		{.mode = 06753},
+		{.mode = 0644, .uid = 0x81828384},
+		{.mode = 0644, .gid = 0x91929394},
+		{.mode = 06753, .uid = 0x81828384, .gid = 0x91929394},
+	};
+	const struct source s = {.count = 8, .doc = attribute_doc, .changed = NONE, .absent = NONE};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(defaults); i++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_publish_options options = publish_options();
+		struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+		struct pfs_publish_result r;
+		uint8_t digest[PFS_HASH_LEN];
+		struct pfs_manifest m;
+
+		options.defaults = defaults[i];
+		for (unsigned k = 0; k < 16; k++)
+			options.source[k] = (uint8_t)(0x11 * k + i);
+		assert_int_equal(publish_to(dir, &s, &options, 0, &r, NULL), 0);
+		assert_int_equal(read_generation(dir, &m), 1);
+		assert_int_equal(m.object_count, 2);
+		digest_of(digest, &options, &s);
+		assert_memory_equal(m.objects[1].digest, digest, PFS_HASH_LEN);
+		pfs_manifest_free(&m);
+		assert_int_equal(verify_published(dir, &s), 1);
+		dir->ops->close_dir(dir);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Proves: modes count with the bits that a file has, and no others. */
+static void modes_have_twelve_bits(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct pfs_publish_options options = publish_options();
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+	struct pfs_key_block *block = malloc(sizeof(*block));
+	struct pfs_publish_result r;
+	struct pfs_publish *p;
+	struct pfs_manifest m;
+	uint8_t *keys;
+
+	(void)state;
+	assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, NULL), 0);
+	for (unsigned bit = 0; bit < 32; bit++) {
+		const struct pfs_attr attr = {.mode = 0644 ^ 1u << bit};
+		const struct pfs_key key = pfs_key_num(bit);
+
+		assert_int_equal(pfs_publish_add(p, &key, &attr, "x", 1), 0);
+	}
+	assert_int_equal(pfs_publish_commit(p, &r), 0);
+	pfs_publish_end(p);
+	assert_int_equal(read_generation(dir, &m), 1);
+	keys = read_object(dir, &m, 0);
+	assert_int_equal(pfs_key_block_decode(block, keys, m.blocks[0].len), 0);
+	assert_int_equal(block->count, 32);
+	for (unsigned bit = 0; bit < 32; bit++) {
+		assert_int_equal(block->entries[bit].own_attr, bit < 12);
+		if (bit < 12)
+			assert_int_equal(block->entries[bit].mode, 0644 ^ 1u << bit);
+	}
+	free(keys);
+	free(block);
+	pfs_manifest_free(&m);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* Proves: whatever the number of threads that pack, the bytes are the same; there may be more than
+ * are used. */
+static void threads_change_nothing(void **state)
+{
+	static const unsigned counts[] = {
+		1, 2, 3, PUBLISH_THREADS_MAX, PUBLISH_THREADS_MAX + 1, UINT_MAX, 0};
+	struct pfs_sim *sim = pfs_sim_new();
+	struct source s = {.count = 6, .doc = large_doc, .changed = NONE, .absent = NONE};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(counts); i++) {
+		struct pfs_publish_options options = publish_options();
+		struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+		struct pfs_publish_result r;
+
+		options.threads = counts[i];
+		assert_int_equal(publish_to(dir, &s, &options, 0, &r, NULL), 0);
+		assert_int_equal(r.unchanged, i > 0);
+		assert_int_equal(verify_published(dir, &s), 1);
+		dir->ops->close_dir(dir);
+	}
+	pfs_sim_free(sim);
+}
+
+/* ---- dictionaries ---- */
+
+#define SAMPLES 1203
+
+/* A sample of a kind: records, or a text of all samples in which nothing comes twice. */
+static void sample_of(unsigned kind, uint64_t i, char **data, size_t *len)
+{
+	const struct source s = {.size = 300, .changed = NONE};
+	struct pfs_attr attr;
+	struct pfs_key key;
+
+	record_doc(&s, i, &key, &attr, data, len);
+	for (size_t at = 0; kind && at + 8 < *len - 20; at += 8)
+		pfs_put_le64((uint8_t *)*data + at, pfs_mix64(at));
+}
+
+/* Publishes few documents, with samples of that kind before them. */
+static struct pfs_publish_result publish_samples(struct pfs_sim *sim, unsigned kind)
+{
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim)); /* which holds the lock */
+	const struct pfs_publish_options options = publish_options();
+	struct pfs_publish_result r;
+	struct pfs_publish *p;
+
+	assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, NULL), 0);
+	for (unsigned adding = 0; adding < 2; adding++) {
+		for (uint64_t i = 0; i < (adding ? 20 : SAMPLES); i++) {
+			const struct pfs_attr attr = {.mode = 0644};
+			const struct pfs_key key = pfs_key_num(i);
+			size_t len;
+			char *data;
+
+			sample_of(kind, i, &data, &len);
+			assert_int_equal(adding ? pfs_publish_add(p, &key, &attr, data, len)
+						: pfs_publish_sample(p, data, len),
+					 0);
+			free(data);
+		}
+	}
+	assert_int_equal(pfs_publish_commit(p, &r), 0);
+	pfs_publish_end(p);
+	dir->ops->close_dir(dir);
+	return r;
+}
+
+/* What every eighth sample takes, raw and packed with the dictionary of the current generation. */
+static void try_samples(struct pfs_dir *dir, unsigned kind, uint64_t *raw, uint64_t *packed)
+{
+	struct pfs_codec_dict *dict;
+	struct pfs_codec_hc *hc;
+	struct pfs_manifest m;
+	uint8_t out[1000], *bytes;
+
+	assert_true(read_generation(dir, &m) > 0);
+	assert_int_equal(m.objects[0].role, PFS_OBJECT_DICT);
+	bytes = read_object(dir, &m, 0);
+	assert_int_equal(pfs_codec_dict_new(&dict, bytes, m.objects[0].len), 0);
+	assert_int_equal(pfs_codec_hc_new(&hc), 0);
+	*raw = *packed = 0;
+	for (uint64_t i = 7; i < SAMPLES; i += 8) {
+		size_t len, n;
+		char *data;
+
+		sample_of(kind, i, &data, &len);
+		*raw += len;
+		n = pfs_codec_pack_hc(hc, out, len, (uint8_t *)data, len, dict);
+		*packed += n ? n : len;
+		free(data);
+	}
+	pfs_codec_hc_free(hc);
+	pfs_codec_dict_free(dict);
+	pfs_manifest_free(&m);
+	free(bytes);
+}
+
+/* Makes the current generation say that its dictionary has promised that. */
+static void promise(struct pfs_dir *dir, uint64_t raw, uint64_t packed)
+{
+	struct pfs_current_generation current = {0};
+	char text[PFS_CURRENT_LEN_MAX], name[PFS_OBJECT_NAME_MAX];
+	struct pfs_manifest m;
+	uint8_t *bytes;
+	size_t len;
+
+	current.generation = read_generation(dir, &m);
+	m.dict_raw = raw;
+	m.dict_packed = packed;
+	assert_int_equal(pfs_manifest_encode(&m, &bytes, &len), 0);
+	pfs_generation_name(name, m.generation);
+	write_file(dir, name, bytes, len);
+	current.len = len;
+	current.crc = pfs_crc32c(0, bytes, len);
+	write_file(dir, PFS_CURRENT_NAME, text, pfs_current_encode(text, &current));
+	free(bytes);
+	pfs_manifest_free(&m);
+}
+
+static void expect_dict(struct pfs_dir *dir, uint32_t number, uint64_t raw, uint64_t packed)
+{
+	struct pfs_manifest m;
+
+	assert_true(read_generation(dir, &m) > 0);
+	assert_int_equal(m.objects[0].role, PFS_OBJECT_DICT);
+	assert_int_equal(m.objects[0].count, number);
+	assert_int_equal(m.dict_raw, raw);
+	assert_int_equal(m.dict_packed, packed);
+	pfs_manifest_free(&m);
+}
+
+/* Proves: a dictionary promises what every eighth sample takes with it, which it was not made of.
+ * It stays as long as samples take a quarter more than promised, and no longer: then a new one is
+ * made, with the next number, and what it promises. */
+static void a_dictionary_stays_while_it_serves(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir;
+	uint64_t raw, packed, other_raw, other_packed;
+
+	(void)state;
+	if (!pfs_store_trainer()) {
+		print_message(
+			"NOT TESTED: this build has no libzstd, so it makes no dictionaries\n");
+		pfs_sim_free(sim);
+		return;
+	}
+	dir = open_where(pfs_sim_io(sim));
+	assert_true(publish_samples(sim, 0).trained);
+	try_samples(dir, 0, &raw, &packed);
+	expect_dict(dir, 1, raw, packed);
+	try_samples(dir, 1, &other_raw, &other_packed);
+	for (unsigned times = 1; times <= 3; times += 2) { /* raw and packed in proportion */
+		uint64_t promised = (4 * times * other_packed + 4) / 5;
+
+		promise(dir, times * other_raw, promised);
+		assert_false(publish_samples(sim, 1).trained);
+		expect_dict(dir, 1, times * other_raw, promised);
+	}
+	promise(dir, other_raw, (4 * other_packed + 4) / 5 - 1);
+	assert_true(publish_samples(sim, 1).trained);
+	try_samples(dir, 1, &other_raw, &other_packed);
+	expect_dict(dir, 2, other_raw, other_packed);
+	/* It does not serve, and a new one would not serve better. */
+	promise(dir, other_raw, other_packed / 2);
+	assert_false(publish_samples(sim, 1).trained);
+	expect_dict(dir, 2, other_raw, other_packed / 2);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* ---- crashes and faults ---- */
 
 struct cut {
 	struct pfs_sim *sim;
@@ -858,6 +1169,137 @@ static void pruning_leaves_what_is_needed(void **state)
 	pfs_sim_free(sim);
 }
 
+/* A publication of these documents, committed. */
+static struct pfs_publish *begin_and_commit(struct pfs_dir *dir, const struct source *s)
+{
+	const struct pfs_publish_options options = publish_options();
+	struct pfs_publish_result r;
+	struct pfs_publish *p;
+
+	assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, NULL), 0);
+	for (uint64_t i = 0; i < s->count; i++) {
+		struct pfs_attr attr;
+		struct pfs_key key;
+		size_t len;
+		char *data;
+
+		s->doc(s, i, &key, &attr, &data, &len);
+		assert_int_equal(pfs_publish_add(p, &key, &attr, data, len), 0);
+		free(data);
+	}
+	assert_int_equal(pfs_publish_commit(p, &r), 0);
+	return p;
+}
+
+/* Whether a generation that stays names the file. */
+static bool is_named(struct pfs_dir *dir, uint32_t first, uint32_t last, const char *file)
+{
+	bool found = false;
+
+	for (uint32_t generation = first; generation <= last; generation++) {
+		char name[PFS_OBJECT_NAME_MAX];
+		struct pfs_manifest m;
+		const char *why;
+		size_t len;
+		uint8_t *bytes;
+
+		pfs_generation_name(name, generation);
+		bytes = read_file(dir, name, &len);
+		assert_non_null(bytes);
+		assert_int_equal(pfs_manifest_decode(&m, bytes, len, &why), 0);
+		for (uint32_t i = 0; i < m.object_count; i++) {
+			pfs_object_name(name, m.objects[i].role, m.objects[i].hash);
+			found |= strcmp(name, file) == 0;
+		}
+		pfs_manifest_free(&m);
+		free(bytes);
+	}
+	return found;
+}
+
+/* Proves: what pruning takes and leaves is exact, in names and in figures: generations, objects and
+ * what is unfinished, but for what a generation that stays names; nothing else. */
+static void pruning_takes_exactly_what_is_its_own(void **state)
+{
+	static const struct {
+		const char *name;
+		unsigned len;
+		bool goes;
+	} files[] = {
+		{"page-00112233445566778899aabbccddeeff.pfp", 7, true},
+		{"keys-00112233445566778899aabbccddeeff.pfk", 11, true},
+		{"dict-00112233445566778899aabbccddeeff.pfd", 0, true},
+		{"dict-00112233445566778899aabbccddeeff.pfx", 5, false},
+		{"x.tmp", 13, true},
+		{".tmp", 3, false},
+		{"xtmp", 3, false},
+		{"a.tmp.a", 3, false},
+		/* 63 and 64 bytes */
+		{"12345678901234567890123456789012345678901234567890123456789.tmp", 17, true},
+		{"123456789012345678901234567890123456789012345678901234567890.tmp", 19, false},
+	};
+
+	(void)state;
+	for (uint32_t keep = 1; keep <= 5; keep++) {
+		const uint32_t first = keep < 4 ? 5 - keep : 1;
+		struct pfs_sim *sim = pfs_sim_new();
+		struct source s = {.count = 3, .doc = large_doc, .changed = 0, .absent = NONE};
+		struct known_names *before = calloc(1, sizeof(*before)),
+				   *after = calloc(1, sizeof(*after));
+		struct pfs_prune_result pruned, want = {.generations = 1 + first - 1};
+		struct pfs_publish *p;
+		struct pfs_dir *dir;
+		size_t kept = 0;
+
+		assert_true(before && after);
+		for (s.version = 1; s.version <= 4; s.version++)
+			publish_ok(pfs_sim_io(sim), &s);
+		s.version = 4;
+		dir = open_where(pfs_sim_io(sim));
+		p = begin_and_commit(dir, &s);
+		for (size_t i = 0; i < pfs_array_len(files); i++)
+			write_file(dir, files[i].name, "12345678901234567890", files[i].len);
+		put_file(dir, "generation-00000077");
+		assert_int_equal(dir->ops->list(dir, know_name, before), 0);
+		for (size_t i = 0; i < before->count; i++) {
+			const char *name = before->at[i];
+			bool goes = pfs_object_is_name(name, &(unsigned){0}, NULL) &&
+				    !is_named(dir, first, 4, name);
+			size_t len;
+
+			for (size_t k = 0; k < pfs_array_len(files); k++)
+				if (strcmp(name, files[k].name) == 0)
+					goes = files[k].goes;
+			free(read_file(dir, name, &len));
+			want.objects += goes;
+			want.bytes += goes ? len : 0;
+			strcpy(before->at[goes ? i : kept++], name);
+		}
+		assert_int_equal(pfs_publish_prune(p, keep, &pruned), 0);
+		assert_int_equal(pruned.generations, want.generations);
+		assert_int_equal(pruned.objects, want.objects);
+		assert_int_equal(pruned.bytes, want.bytes);
+		assert_int_equal(dir->ops->list(dir, know_name, after), 0);
+		assert_int_equal(after->count, before->count - want.objects - want.generations);
+		for (size_t i = 0; i < kept; i++) {
+			bool found = false;
+			uint32_t generation;
+
+			for (size_t k = 0; k < after->count; k++)
+				found |= strcmp(before->at[i], after->at[k]) == 0;
+			assert_int_equal(found,
+					 !pfs_generation_is_name(before->at[i], &generation) ||
+						 (generation >= first && generation <= 4));
+		}
+		pfs_publish_end(p);
+		assert_int_equal(verify_published(dir, &s), 4);
+		free(before);
+		free(after);
+		dir->ops->close_dir(dir);
+		pfs_sim_free(sim);
+	}
+}
+
 /* Proves: when the manifest of a generation that is to stay can't be read, nothing is removed. */
 static void pruning_needs_to_know(void **state)
 {
@@ -959,10 +1401,15 @@ int main(void)
 		cmocka_unit_test(other_manifests_are_refused),
 		cmocka_unit_test(the_lock_is_needed),
 		cmocka_unit_test(another_store_is_adopted_only_when_told),
+		cmocka_unit_test(pages_are_known_by_what_they_are_made_of),
+		cmocka_unit_test(modes_have_twelve_bits),
+		cmocka_unit_test(threads_change_nothing),
+		cmocka_unit_test(a_dictionary_stays_while_it_serves),
 		cmocka_unit_test(a_power_cut_leaves_old_or_new),
 		cmocka_unit_test(a_power_cut_while_pruning_leaves_whole_generations),
 		cmocka_unit_test(a_failing_step_changes_nothing),
 		cmocka_unit_test(pruning_leaves_what_is_needed),
+		cmocka_unit_test(pruning_takes_exactly_what_is_its_own),
 		cmocka_unit_test(pruning_needs_to_know),
 		cmocka_unit_test(pruning_keeps_the_current_one),
 	};
