@@ -386,13 +386,14 @@ static inline void other_doc(const struct source *s, uint64_t i, struct pfs_key 
 	}
 }
 
-/* Of all sorts: sizes from 0 to several blocks, numbers and UUIDs, times and owners, no JSON. */
+/* Of all sorts: sizes from 0 to several blocks (up to s->size, if that is not 0), numbers and
+ * UUIDs, times and owners, no JSON. */
 static inline void odd_doc(const struct source *s, uint64_t i, struct pfs_key *key,
 			   struct pfs_attr *attr, char **data, size_t *len)
 {
 	static const size_t sizes[] = {0, 1, 15, 16, 100, 5000, 65535, 65536, 65537, 200000};
 	uint64_t r = pfs_mix64(i + 99), half = s->count / 2;
-	size_t size = sizes[i % 10];
+	size_t size = s->size ? pfs_min_u64(s->size, sizes[i % 10]) : sizes[i % 10];
 	char *out = malloc(size + 1);
 
 	if (i < half)

@@ -1,8 +1,22 @@
 /* storage/published.c and what makes a store of it: a published collection reads like the store
  * that it was made of, with few reads of the origin; damage is an error and never another byte; a
  * newer generation is taken up beside the old one. */
+#include "storage/publish_internal.h"
+/* Pages of a tenth, so that there are some although little is packed. */
+#undef PUBLISH_PAGE_MIN
+#define PUBLISH_PAGE_MIN 200000
+#undef PUBLISH_PAGE_TARGET
+#define PUBLISH_PAGE_TARGET 600000
+#undef PUBLISH_PAGE_MAX
+#define PUBLISH_PAGE_MAX 3200000
+#undef PUBLISH_PAGE_OWN
+#define PUBLISH_PAGE_OWN 400000
+#include "storage/publish.c"
+#include "storage/publish_page.c"
+
 #include "tests/unit/publish_helpers.h"
 
+#include "storage/published.h"
 #include "storage/store.h"
 
 #define NONE UINT64_MAX
@@ -162,7 +176,8 @@ static void it_lists_everything_once(void **state)
 {
 	static const size_t steps[] = {1, 7, 256, 1000, 5000};
 	struct pfs_sim *sim = pfs_sim_new();
-	const struct source s = odd_source(2500);
+	const struct source s = {
+		.count = 2500, .doc = odd_doc, .changed = NONE, .absent = NONE, .size = 100};
 	struct pfs_store *store = publish_and_open(sim, &s);
 	struct pfs_listed *listed = calloc(5000, sizeof(*listed));
 	struct pfs_snapshot_name *names = calloc(5000, sizeof(*names));
@@ -275,40 +290,12 @@ static void nothing_changes_it(void **state)
 	pfs_sim_free(sim);
 }
 
-/* ---- what is asked of the origin ---- */
-
-/* Proves: a document is had with two reads of the origin at most when nothing is known yet, and
- * with none when it was read before; names need reads of the table of keys alone. */
-static void few_reads_are_needed(void **state)
-{
-	struct pfs_sim *sim = pfs_sim_new();
-	const struct source s = records(30000, 700);
-	struct pfs_store *store = publish_and_open(sim, &s);
-
-	(void)state;
-	for (unsigned n = 0; n < 20; n++) {
-		uint64_t i = pfs_mix64(n + 5) % s.count, before = pfs_sim_count(sim, PFS_SIM_READ);
-		struct pfs_key key = pfs_key_num(3 * i);
-		size_t len;
-		void *data;
-
-		assert_int_equal(pfs_get(store, &key, &data, &len, NULL), 0);
-		free(data);
-		assert_in_range(pfs_sim_count(sim, PFS_SIM_READ) - before, 0, 2);
-		before = pfs_sim_count(sim, PFS_SIM_READ);
-		assert_int_equal(pfs_get(store, &key, &data, &len, NULL), 0);
-		free(data);
-		assert_int_equal(pfs_sim_count(sim, PFS_SIM_READ), before);
-	}
-	assert_int_equal(pfs_store_close(store), 0);
-	pfs_sim_free(sim);
-}
-
 /* Proves: what a line of every document takes is known without a read of any page. */
 static void lines_are_known_from_the_keys(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
-	const struct source s = odd_source(400);
+	const struct source s = {
+		.count = 400, .doc = odd_doc, .changed = NONE, .absent = NONE, .size = 450};
 	struct pfs_store *store = publish_and_open(sim, &s);
 	struct pfs_snapshot *snapshot;
 	struct pfs_key absent = pfs_key_num(2);
@@ -347,8 +334,9 @@ static void lines_are_known_from_the_keys(void **state)
 static void a_newer_generation_is_taken_up(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
-	struct source old = odd_source(2000), now = old;
-	struct pfs_store *store = publish_and_open(sim, &old);
+	const uint64_t all = 700;
+	struct source old = odd_source(all), now;
+	struct pfs_store *store;
 	struct pfs_listed listed[100];
 	struct pfs_refreshed r, again;
 	struct pfs_snapshot *snapshot;
@@ -359,6 +347,9 @@ static void a_newer_generation_is_taken_up(void **state)
 	ssize_t n;
 
 	(void)state;
+	old.size = 5000;
+	now = old;
+	store = publish_and_open(sim, &old);
 	assert_int_equal(pfs_store_refresh(store, &r), 0);
 	assert_true(!r.changed && r.generation == 1);
 	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
@@ -375,7 +366,7 @@ static void a_newer_generation_is_taken_up(void **state)
 	assert_int_equal(renewed, object); /* not before it is told to */
 	assert_int_equal(pfs_store_refresh(store, &r), 0);
 	assert_true(r.changed && r.generation == 2);
-	assert_true(object >= r.first && object < r.end && r.end - r.first == 2000);
+	assert_true(object >= r.first && object < r.end && r.end - r.first == all);
 	assert_int_equal(pfs_lookup(store, &key, &renewed, NULL), 0);
 	assert_false(renewed >= r.first && renewed < r.end);
 	assert_int_equal(pfs_read(store, renewed, 0, is, sizeof(is)), 5000);
@@ -407,7 +398,7 @@ static void a_newer_generation_is_taken_up(void **state)
 		count += (uint64_t)n;
 		after = listed[n - 1].cookie;
 	}
-	assert_int_equal(count, 2000);
+	assert_int_equal(count, all);
 	assert_int_equal(pfs_read(store, object, 0, is, sizeof(is)), 5000);
 	pfs_snapshot_close(snapshot);
 	assert_int_equal(pfs_store_refresh(store, &again), 0);
@@ -581,7 +572,9 @@ static void damage_is_an_error_and_found(void **state)
 	assert_int_equal(f.fatal, 0);
 	assert_int_equal(result.findings, 0);
 	assert_int_equal(result.documents, 60);
-	assert_int_equal(result.pages, 1);
+	for (size_t i = 0; i < names.count; i++)
+		result.pages -= strncmp(names.at[i], "page-", 5) == 0;
+	assert_int_equal(result.pages, 0);
 	for (size_t i = 0; i < names.count; i++) {
 		uint64_t size = size_of(dir, names.at[i]);
 
@@ -622,7 +615,7 @@ static void damage_is_an_error_and_found(void **state)
 /* Proves: an object that is missing, or cut off, costs its own documents and no others. */
 static void what_is_missing_costs_its_own(void **state)
 {
-	const struct source s = records(12000, 1000);
+	const struct source s = records(2500, 1000);
 	struct pfs_sim *sim = pfs_sim_new();
 	struct pfs_check_result result;
 	struct pfs_manifest m;
@@ -818,13 +811,300 @@ static void a_collection_made_anew_is_taken_up(void **state)
 	pfs_sim_free(sim);
 }
 
+/* ---- what is said ---- */
+
+struct lines {
+	char text[4096];
+	size_t len;
+};
+
+static void take_line(void *arg, enum pfs_log_level level, const char *line)
+{
+	struct lines *l = arg;
+
+	assert_true(l->len < sizeof(l->text) / 2);
+	l->len += (size_t)sprintf(l->text + l->len, "%d %s\n", level, line);
+}
+
+static int open_collection(struct pfs_sim *sim, struct pfs_published **p, struct lines *lines,
+			   struct pfs_reason *reason)
+{
+	const struct pfs_published_options options = {.io = pfs_sim_io(sim),
+						      .logger = {.fn = take_line, .arg = lines}};
+
+	lines->len = 0;
+	lines->text[0] = '\0';
+	memset(reason, 0, sizeof(*reason));
+	return pfs_published_open(p, WHERE, &options, reason);
+}
+
+/* Fails looks at one file. */
+struct unreadable {
+	const char *name;
+	enum pfs_sim_kind kind;
+	int error;
+};
+
+static int fail_at(void *arg, const struct pfs_sim_step *step)
+{
+	const struct unreadable *u = arg;
+
+	return step->kind == u->kind && strcmp(step->name, u->name) == 0 ? u->error : 0;
+}
+
+/* What is done to the manifest, and to `current`, which then speaks of it. */
+struct forgery {
+	uint32_t generation;
+	uint64_t points_more, len;
+	uint32_t crc_more;
+	int version;
+};
+
+static void forge(struct pfs_dir *dir, const struct forgery *f)
+{
+	struct pfs_current_generation current = {.generation = 1};
+	char text[PFS_CURRENT_LEN_MAX];
+	struct pfs_manifest m;
+	uint8_t *bytes;
+	size_t len;
+
+	assert_int_equal(read_generation(dir, &m), 1);
+	m.generation = f->generation;
+	m.points += f->points_more;
+	assert_int_equal(pfs_manifest_encode(&m, &bytes, &len), 0);
+	bytes[12] = (uint8_t)f->version;
+	pfs_put_le32(bytes + 8, pfs_crc32c(0, bytes + 12, len - 12));
+	write_file(dir, "generation-00000001", bytes, len);
+	current.len = f->len ? f->len : len;
+	current.crc = pfs_crc32c(0, bytes, len) + f->crc_more;
+	write_file(dir, PFS_CURRENT_NAME, text, pfs_current_encode(text, &current));
+	free(bytes);
+	pfs_manifest_free(&m);
+}
+
+/* Proves: whatever keeps a collection from being opened, the reason says exactly that. */
+static void refusals_say_why(void **state)
+{
+	static const char other[] = "generation-00000001 is damaged, or not the one that "
+				    "`current` speaks of";
+	static const struct {
+		const char *file, *text; /* written anew; text NULL: removed */
+		size_t pad;		 /* of text, to this length */
+		struct unreadable unreadable;
+		struct forgery forgery;
+		int err;
+		const char *says;
+	} cases[] = {
+		{.says = ""},
+		{.forgery = {.generation = 1, .version = 1}, .says = ""},
+		{"current", .err = -ENOENT, .says = "nothing is published there"},
+		{"current", "x", .err = -EUCLEAN,
+		 .says = "`current` is damaged, or something else"},
+		{"current", "", .err = -EUCLEAN, .says = "`current` is damaged, or something else"},
+		{"current", "payloadfs collection 1", 256, .err = -EUCLEAN,
+		 .says = "`current` is damaged, or something else"},
+		{"current", "payloadfs collection 1", 257, .err = -EFBIG, .says = "File too large"},
+		{"current", "payloadfs collection 2\n", .err = -EPROTONOSUPPORT,
+		 .says = "published by a newer version of this program"},
+		{.unreadable = {"current", PFS_SIM_OPEN, -EACCES},
+		 .err = -EACCES,
+		 .says = "Permission denied"},
+		{.unreadable = {"current", PFS_SIM_READ, -EIO},
+		 .err = -EIO,
+		 .says = "Input/output error"},
+		{"generation-00000001", .err = -EUCLEAN,
+		 .says = "generation-00000001: No such file or directory"},
+		{"generation-00000001", "x", .err = -EUCLEAN, .says = other},
+		{.unreadable = {"generation-00000001", PFS_SIM_READ, -EIO},
+		 .err = -EIO,
+		 .says = "generation-00000001: Input/output error"},
+		{.unreadable = {"generation-00000001", PFS_SIM_OPEN, -EACCES},
+		 .err = -EACCES,
+		 .says = "generation-00000001: Permission denied"},
+		{.forgery = {.generation = 1, .version = 1, .crc_more = 1},
+		 .err = -EUCLEAN,
+		 .says = other},
+		{.forgery = {.generation = 1, .version = 1, .len = 300},
+		 .err = -EUCLEAN,
+		 .says = other},
+		{.forgery = {.generation = 1, .version = 1, .len = 100000},
+		 .err = -EUCLEAN,
+		 .says = other},
+		{.forgery = {.generation = 1, .version = 1, .len = PFS_MANIFEST_LEN_MAX + 1},
+		 .err = -EUCLEAN,
+		 .says = "`current` is damaged"},
+		{.forgery = {.generation = 2, .version = 1},
+		 .err = -EUCLEAN,
+		 .says = "manifest of generation 1: it is another one's"},
+		{.forgery = {.generation = 1, .version = 1, .points_more = 1},
+		 .err = -EUCLEAN,
+		 .says = "manifest of generation 1: its table of keys makes no sense"},
+		{.forgery = {.generation = 1, .version = 2},
+		 .err = -EPROTONOSUPPORT,
+		 .says = "manifest of generation 1: made by a newer version of this program"},
+	};
+	const struct source s = odd_source(3);
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct unreadable unreadable = cases[i].unreadable;
+		struct pfs_published *p = (struct pfs_published *)&s;
+		char says[256], text[300];
+		struct pfs_reason reason;
+		struct lines lines;
+		struct pfs_dir *dir;
+		int err;
+
+		publish_ok(pfs_sim_io(sim), &s);
+		dir = open_where(pfs_sim_io(sim));
+		if (cases[i].text) {
+			memset(text, '\n', sizeof(text));
+			memcpy(text, cases[i].text, strlen(cases[i].text));
+			write_file(dir, cases[i].file, text,
+				   cases[i].pad ? cases[i].pad : strlen(cases[i].text));
+		} else if (cases[i].file) {
+			assert_int_equal(dir->ops->unlink(dir, cases[i].file), 0);
+		}
+		if (cases[i].forgery.generation)
+			forge(dir, &cases[i].forgery);
+		dir->ops->close_dir(dir);
+		if (unreadable.name)
+			pfs_sim_on_look(sim, fail_at, &unreadable);
+		err = open_collection(sim, &p, &lines, &reason);
+		pfs_sim_on_look(sim, NULL, NULL);
+		snprintf(says, sizeof(says), *cases[i].says ? "published: %s" : "%s",
+			 cases[i].says);
+		if (err != cases[i].err || strcmp(reason.text, says) != 0)
+			fail_msg("%zu: %d, %s", i, err, reason.text);
+		assert_true(!p == !!err);
+		assert_string_equal(lines.text, "");
+		pfs_published_close(p);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Proves: a directory is one of a collection when it has its pointer and is no store, also while
+ * neither can be opened; a location that is a URL always is. */
+static void collections_are_told_from_stores(void **state)
+{
+	static const struct {
+		bool has_super, has_current;
+		struct unreadable unreadable;
+		bool is;
+	} cases[] = {
+		{false, false, {"", PFS_SIM_KINDS, 0}, false},
+		{false, true, {"", PFS_SIM_KINDS, 0}, true},
+		{true, false, {"", PFS_SIM_KINDS, 0}, false},
+		{true, true, {"", PFS_SIM_KINDS, 0}, false},
+		{false, true, {"current", PFS_SIM_OPEN, -EACCES}, true},
+		{false, true, {"current", PFS_SIM_OPEN, -ELOOP}, false},
+		{false, true, {"current", PFS_SIM_OPEN, -EUCLEAN}, false},
+		{true, true, {"superblock", PFS_SIM_OPEN, -EACCES}, false},
+		{true, true, {"superblock", PFS_SIM_OPEN, -EUCLEAN}, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct unreadable unreadable = cases[i].unreadable;
+		struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+
+		if (cases[i].has_super)
+			put_file(dir, PFS_SUPER_NAME);
+		if (cases[i].has_current)
+			put_file(dir, PFS_CURRENT_NAME);
+		dir->ops->close_dir(dir);
+		pfs_sim_on_look(sim, fail_at, &unreadable);
+		assert_int_equal(pfs_published_is_here(WHERE, pfs_sim_io(sim)), cases[i].is);
+		assert_false(pfs_published_is_here("elsewhere", pfs_sim_io(sim)));
+		assert_true(pfs_published_is_here("http://host/", pfs_sim_io(sim)));
+		pfs_sim_on_look(sim, NULL, NULL);
+		pfs_sim_free(sim);
+	}
+	assert_false(pfs_published_is_here("/nowhere/at/all", NULL));
+}
+
+/* Proves: that the origin can't be asked is said once, with what is read meanwhile, and that it can
+ * be again. */
+static void refreshes_that_fail_are_told_once(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct source s = odd_source(3);
+	struct unreadable unreadable = {"current", PFS_SIM_READ, -EIO};
+	struct pfs_published *p;
+	struct pfs_refreshed r;
+	struct pfs_reason reason;
+	struct lines lines;
+	struct pfs_generation *g, *of;
+
+	(void)state;
+	publish_ok(pfs_sim_io(sim), &s);
+	assert_int_equal(open_collection(sim, &p, &lines, &reason), 0);
+	pfs_sim_on_look(sim, fail_at, &unreadable);
+	for (unsigned i = 0; i < 3; i++) {
+		memset(&r, 'x', sizeof(r));
+		assert_int_equal(pfs_published_refresh(p, &r), -EIO);
+		assert_true(!r.changed && r.generation == 1 && r.first == 0 && r.end == 0);
+		assert_string_equal(lines.text, "1 published: Input/output error; generation 1 is "
+						"kept\n");
+	}
+	pfs_sim_on_look(sim, NULL, NULL);
+	lines.len = 0;
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(pfs_published_refresh(p, &r), 0);
+		assert_true(!r.changed && r.generation == 1);
+		assert_string_equal(lines.text, "2 published: can be reached again\n");
+	}
+	/* Numbers go on behind those of the generation before. */
+	for (unsigned i = 1; i <= 3; i++) {
+		s.changed = 2;
+		s.version = i;
+		publish_ok(pfs_sim_io(sim), &s);
+		assert_int_equal(pfs_published_refresh(p, &r), 0);
+		assert_true(r.changed && r.generation == 1 + i);
+		assert_int_equal(r.first, PFS_OBJECT_FIRST + 3 * (i - 1));
+		assert_int_equal(r.end, PFS_OBJECT_FIRST + 3 * i);
+		for (uint32_t object = 0; object < PFS_OBJECT_FIRST + 3 * (i + 1) + 2; object++) {
+			of = pfs_published_of(p, object);
+			assert_int_equal(!of, object < PFS_OBJECT_FIRST ||
+						      object >= PFS_OBJECT_FIRST + 3 * (i + 1));
+			if (!of)
+				continue;
+			assert_int_equal(of->m.generation, 1 + (object - PFS_OBJECT_FIRST) / 3);
+			pfs_generation_put(p, of);
+		}
+	}
+	/* Those that are forgotten go, but for the one before, and those that somebody has. */
+	g = pfs_published_of(p, PFS_OBJECT_FIRST);
+	pfs_published_forget(p, PFS_OBJECT_FIRST);
+	pfs_published_forget(p, PFS_OBJECT_FIRST + 3);
+	pfs_published_forget(p, PFS_OBJECT_FIRST + 6);
+	pfs_published_forget(p, PFS_OBJECT_FIRST + 9);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(pfs_published_refresh(p, &r), 0);
+		for (uint32_t k = 0; k < 4; k++) {
+			of = pfs_published_of(p, PFS_OBJECT_FIRST + 3 * k);
+			assert_int_equal(!of, k == 1 || (k == 0 && i == 1));
+			if (of)
+				pfs_generation_put(p, of);
+		}
+		if (i == 0)
+			pfs_generation_put(p, g);
+	}
+	of = pfs_published_current(p);
+	assert_int_equal(of->m.generation, 4);
+	pfs_generation_put(p, of);
+	pfs_published_close(p);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_reads_like_the_store),
 		cmocka_unit_test(it_lists_everything_once),
 		cmocka_unit_test(nothing_changes_it),
-		cmocka_unit_test(few_reads_are_needed),
 		cmocka_unit_test(lines_are_known_from_the_keys),
 		cmocka_unit_test(a_newer_generation_is_taken_up),
 		cmocka_unit_test(a_failed_refresh_changes_nothing),
@@ -833,6 +1113,9 @@ int main(void)
 		cmocka_unit_test(what_is_missing_costs_its_own),
 		cmocka_unit_test(what_does_not_belong_together_is_an_error),
 		cmocka_unit_test(what_is_none_is_no_collection),
+		cmocka_unit_test(refusals_say_why),
+		cmocka_unit_test(collections_are_told_from_stores),
+		cmocka_unit_test(refreshes_that_fail_are_told_once),
 	};
 
 	if (!pfs_hash_version()) {
