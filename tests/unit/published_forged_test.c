@@ -316,36 +316,106 @@ static void other_container_bytes(struct forged *f)
 	f->m.container_bytes++;
 }
 
+/* What the check says of each document in [from, to), or (none) once of the manifest; what is
+ * logged for each of them, or (what logs is NULL) nothing. */
 static const struct forgery {
 	const char *name;
 	void (*make)(struct forged *f);
 	unsigned doc; /* whose reading gives err */
 	int err;
-	const char *says; /* the check */
+	unsigned from, to;
+	const char *says, *logs;
+	enum { CONTAINER, ITS_BLOCK, ITS_SLOT, ITS_KEYS } where;
 } forgeries[] = {
-	{"raw_len", other_raw_len, PLAIN, -EIO, "what its container says"},
-	{"raw_len of a large one", short_raw_len, BLOCKS, -EIO, "what its container says"},
-	{"time", other_time, PLAIN, 0, "what its container says"},
-	{"mode", other_mode, OWNED, 0, "what its container says"},
-	{"uid", other_uid, OWNED, 0, "what its container says"},
-	{"gid", other_gid, OWNED, 0, "what its container says"},
-	{"key", other_key, PLAIN, -ENOENT, "what its slot says"},
-	{"lengths", other_lengths, PLAIN, -EIO, "what its slot says"},
-	{"beyond the page", longer_than_the_page, DOCS - 1, -EIO, "table of keys is damaged"},
-	{"ranks", other_ranks, FIRST_UUID, -EIO, "table of keys is damaged"},
-	{"counts", other_counts, PLAIN, -EIO, "table of keys is damaged"},
-	{"fence", other_fence, FIRST_UUID, -EIO, "table of keys is damaged"},
-	{"body", other_body, PLAIN, -EIO, "checksum"},
-	{"lost content", lost_content, PLAIN, -EIO, "lost"},
-	{"undecodable body", undecodable_body, PACKED, -EIO, ""},
-	{"mad table of blocks", mad_table, BLOCKS, -EIO, ""},
-	{"falling table of blocks", falling_table, BLOCKS, -EIO, ""},
-	{"too long a block", long_block, BLOCKS, -EIO, ""},
-	{"sum of a block", other_block_sum, BLOCKS, -EIO, ""},
-	{"undecodable block", undecodable_block, BLOCKS, -EIO, ""},
-	{"raw bytes", other_raw_bytes, PLAIN, 0, "counts are not those"},
-	{"container bytes", other_container_bytes, PLAIN, 0, "counts are not those"},
+#define TABLE_AND_CONTAINER "the table of keys does not say what its container says"
+#define TABLE_AND_SLOT "the table of keys does not say what its slot says"
+#define CONTAINER_AND_TABLE "the container is not what the table of keys says"
+#define TABLE_DAMAGED "its part of the table of keys is damaged"
+#define COUNTS "its counts are not those of its pages"
+#define NO_LOG NULL, CONTAINER
+	{"raw_len", other_raw_len, PLAIN, -EIO, PLAIN, PLAIN + 1, TABLE_AND_CONTAINER,
+	 CONTAINER_AND_TABLE, CONTAINER},
+	{"raw_len of a large one", short_raw_len, BLOCKS, -EIO, BLOCKS, BLOCKS + 1,
+	 TABLE_AND_CONTAINER, CONTAINER_AND_TABLE, CONTAINER},
+	{"time", other_time, PLAIN, 0, 0, NUMBERS, TABLE_AND_CONTAINER, NO_LOG},
+	{"mode", other_mode, OWNED, 0, OWNED, OWNED + 1, TABLE_AND_CONTAINER, NO_LOG},
+	{"uid", other_uid, OWNED, 0, OWNED, OWNED + 1, TABLE_AND_CONTAINER, NO_LOG},
+	{"gid", other_gid, OWNED, 0, OWNED, OWNED + 1, TABLE_AND_CONTAINER, NO_LOG},
+	{"key", other_key, PLAIN, -ENOENT, PLAIN, PLAIN + 1, TABLE_AND_SLOT, NO_LOG},
+	{"lengths", other_lengths, PLAIN, -EIO, PLAIN, PLAIN + 2, TABLE_AND_SLOT,
+	 "header of its container", CONTAINER},
+	{"beyond the page", longer_than_the_page, DOCS - 1, -EIO, FIRST_UUID, DOCS, TABLE_DAMAGED,
+	 "its documents lie beyond their page", ITS_KEYS},
+	{"ranks", other_ranks, FIRST_UUID, -EIO, FIRST_UUID, DOCS, TABLE_DAMAGED,
+	 "its documents are not those of the page", ITS_KEYS},
+	{"counts", other_counts, PLAIN, -EIO, 0, DOCS, TABLE_DAMAGED, "it is another block of keys",
+	 ITS_KEYS},
+	{"fence", other_fence, FIRST_UUID, -EIO, FIRST_UUID, DOCS, TABLE_DAMAGED,
+	 "it is another block of keys", ITS_KEYS},
+	{"body", other_body, PLAIN, -EIO, PLAIN, PLAIN + 1, "checksum of its container",
+	 "checksum of its container", CONTAINER},
+	{"lost content", lost_content, PLAIN, -EIO, PLAIN, PLAIN + 1,
+	 "its content was lost earlier; put it again or remove it", "its content was lost",
+	 CONTAINER},
+	{"undecodable body", undecodable_body, PACKED, -EIO, PACKED, PACKED + 1,
+	 "it does not decode", "it does not decode", CONTAINER},
+	{"mad table of blocks", mad_table, BLOCKS, -EIO, BLOCKS, BLOCKS + 1,
+	 "2 of its 2 blocks do not verify, the first at byte 0 of it",
+	 "its table of blocks makes no sense", CONTAINER},
+	{"falling table of blocks", falling_table, BLOCKS, -EIO, BLOCKS, BLOCKS + 1,
+	 "1 of its 2 blocks do not verify, the first at byte 65536 of it",
+	 "its table of blocks makes no sense", CONTAINER},
+	{"too long a block", long_block, BLOCKS, -EIO, BLOCKS, BLOCKS + 1,
+	 "2 of its 2 blocks do not verify, the first at byte 0 of it", "checksum of a block",
+	 ITS_BLOCK},
+	{"sum of a block", other_block_sum, BLOCKS, -EIO, BLOCKS, BLOCKS + 1,
+	 "1 of its 2 blocks do not verify, the first at byte 0 of it", "checksum of a block",
+	 ITS_BLOCK},
+	{"undecodable block", undecodable_block, BLOCKS, -EIO, BLOCKS, BLOCKS + 1,
+	 "1 of its 2 blocks do not verify, the first at byte 0 of it", "a block does not decode",
+	 ITS_BLOCK},
+	{"raw bytes", other_raw_bytes, PLAIN, 0, 0, 0, COUNTS, NO_LOG},
+	{"container bytes", other_container_bytes, PLAIN, 0, 0, 0, COUNTS, NO_LOG},
 };
+
+/* Where it lies in its object. */
+static uint64_t place_of(struct forged *f, const struct forgery *forgery, unsigned doc)
+{
+	uint64_t at = f->page->head + entry_of(f, doc)->off;
+	struct pfs_container c;
+
+	switch (forgery->where) {
+	case CONTAINER: break;
+	case ITS_BLOCK: at = (uint64_t)(table_of(f, &c) - f->page_bytes) + 16; break;
+	case ITS_SLOT: at = pfs_slot_offset(doc); break;
+	case ITS_KEYS: at = f->m.blocks[doc >= NUMBERS].off; break;
+	}
+	return at;
+}
+
+/* What the check must say, and what must be logged while all documents are read. */
+static void expect_of(struct forged *f, const struct forgery *forgery, char *says, char *logs)
+{
+	*says = *logs = '\0';
+	if (forgery->from == forgery->to)
+		sprintf(says, "generation-00000001 @0 -: %s\n", forgery->says);
+	for (unsigned doc = forgery->from; doc < forgery->to; doc++) {
+		const struct forgery said = {.where = forgery->where == ITS_KEYS ? ITS_SLOT
+										 : CONTAINER};
+		char name[PFS_NAME_MAX + 1];
+		struct pfs_key key;
+
+		pfs_key_from_bytes(&key, f->blocks[doc >= NUMBERS].kind, entry_of(f, doc)->key);
+		pfs_key_format(name, &key);
+		says += sprintf(says, "page @%llu %s: %s\n",
+				(unsigned long long)place_of(f, &said, doc), name, forgery->says);
+		if (forgery->logs)
+			logs += sprintf(logs, "%s at byte %llu: %s\n",
+					forgery->where == ITS_KEYS ? "keys" : "page",
+					(unsigned long long)place_of(f, forgery, doc),
+					forgery->logs);
+	}
+}
 
 /* ---- what is made of it ---- */
 
@@ -358,19 +428,40 @@ struct findings {
 static void note_finding(void *arg, const struct pfs_finding *finding)
 {
 	struct findings *f = arg;
+	char name[PFS_NAME_MAX + 1] = "-";
 
 	f->fatal += finding->fatal;
 	f->named += finding->fatal && finding->key.kind != PFS_KEY_NONE;
+	if (finding->key.kind != PFS_KEY_NONE)
+		pfs_key_format(name, &finding->key);
 	f->len +=
-		(size_t)snprintf(f->text + f->len, sizeof(f->text) - f->len, "%s\n", finding->text);
+		(size_t)snprintf(f->text + f->len, sizeof(f->text) - f->len, "%.*s @%llu %s: %s\n",
+				 *finding->where == 'g' ? 64 : 4, finding->where,
+				 (unsigned long long)finding->offset, name, finding->text);
 	if (f->len >= sizeof(f->text))
 		f->len = sizeof(f->text) - 1;
+}
+
+/* What was logged of a forged one, a line each, with "keys" and "page" for the objects' names. */
+static char logged[4096];
+
+static void take_line(void *arg, enum pfs_log_level level, const char *line)
+{
+	size_t len = strlen(logged);
+	const char *name = strstr(line, "page-"), *at = strstr(line, " at byte ");
+
+	(void)arg;
+	assert_int_equal(level, PFS_LOG_ERROR);
+	if (!name)
+		name = strstr(line, "keys-");
+	assert_true(name && at && len < sizeof(logged) / 2);
+	sprintf(logged + len, "%.4s%s\n", name, at);
 }
 
 static struct pfs_store *open_forged(struct forged *f)
 {
 	const struct pfs_open_options options = {
-		.read_only = true, .io = pfs_sim_io(f->sim), .logger = no_log};
+		.read_only = true, .io = pfs_sim_io(f->sim), .logger = {.fn = take_line}};
 	struct pfs_reason reason;
 	struct pfs_store *store;
 
@@ -410,19 +501,24 @@ static void check_forged(struct forged *f, struct findings *found)
 			 0);
 }
 
-/* Proves: whatever is forged, nobody reads other bytes, what does not concern it is read, and the
- * check says what is wrong, whether it has the object in memory or reads it again and again. */
+/* Proves: whatever is forged, nobody reads other bytes, what does not concern it is read; what is
+ * logged then, and what the check says, is what is wrong, at its place, of each document that it
+ * concerns and of no other, whether the check has the object in memory or reads it again and again.
+ */
 static void nothing_forged_is_shown(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < pfs_array_len(forgeries); i++) {
 		const struct forgery *forgery = &forgeries[i];
 		struct forged *f = take_apart();
+		char says[4096], logs[4096];
 		struct findings found;
 		struct pfs_store *store;
 
 		forgery->make(f);
+		expect_of(f, forgery, says, logs);
 		put_together(f);
+		logged[0] = 0;
 		store = open_forged(f);
 		for (unsigned doc = 0; doc < DOCS; doc++) {
 			int err = read_doc(store, doc);
@@ -432,11 +528,17 @@ static void nothing_forged_is_shown(void **state)
 			assert_true(!err || err == forgery->err);
 		}
 		assert_int_equal(pfs_store_close(store), 0);
+		if (strcmp(logged, logs) != 0)
+			fail_msg("%s: logged\n%sand not\n%s", forgery->name, logged, logs);
 		for (unsigned again = 0; again < 2; again++) {
 			whole_max = again ? 0 : ALL_WHOLE;
 			check_forged(f, &found);
-			if (!found.fatal || !strstr(found.text, forgery->says))
-				fail_msg("%s: the check says %s", forgery->name, found.text);
+			if (strcmp(found.text, says) != 0)
+				fail_msg("%s: the check says\n%sand not\n%s", forgery->name,
+					 found.text, says);
+			assert_int_equal(found.fatal, forgery->to > forgery->from
+							      ? forgery->to - forgery->from
+							      : 1);
 		}
 		throw_away(f);
 	}
