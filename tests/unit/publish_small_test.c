@@ -1273,7 +1273,8 @@ static void pruning_takes_exactly_what_is_its_own(void **state)
 			free(read_file(dir, name, &len));
 			want.objects += goes;
 			want.bytes += goes ? len : 0;
-			strcpy(before->at[goes ? i : kept++], name);
+			if (!goes)
+				memmove(before->at[kept++], name, strlen(name) + 1);
 		}
 		assert_int_equal(pfs_publish_prune(p, keep, &pruned), 0);
 		assert_int_equal(pruned.generations, want.generations);
