@@ -15,7 +15,7 @@ struct failing {
 	const char *name; /* how the names of the files begin that it is about; NULL: all */
 	bool next;	  /* and the one behind it: the second try */
 	bool all;	  /* and all later ones */
-	bool longs;	  /* and all long reads, which do not count */
+	bool longs;	  /* and all long reads, with -EIO, which do not count */
 	unsigned at, seen;
 	bool met;
 };
@@ -28,6 +28,7 @@ static const struct failing in_checks[] = {
 	{.kind = PFS_SIM_READ, .err = -EIO, .longs = true, .name = "page-00000002"},
 	{.kind = PFS_SIM_READ, .err = -ENOMEM},
 	{.kind = PFS_SIM_READ, .err = -ENOMEM, .name = "journal-"},
+	{.kind = PFS_SIM_READ, .err = -ENOMEM, .longs = true, .name = "journal-"},
 	{.kind = PFS_SIM_OPEN, .err = -ENOMEM},
 	{.kind = PFS_SIM_OPEN, .err = -EIO},
 };
@@ -53,7 +54,7 @@ static int fail_call(void *arg, const struct pfs_sim_step *step)
 	    (f->name && strncmp(step->name, f->name, strlen(f->name)) != 0))
 		return 0;
 	if (f->longs && step->len >= LONG)
-		return f->err;
+		return -EIO;
 	f->seen++;
 	if (f->seen != f->at && !(f->next && f->seen == f->at + 1) && !(f->all && f->seen > f->at))
 		return 0;
