@@ -389,8 +389,13 @@ static void blocks_are_told_apart_by_content(void **state)
 	struct source s = {
 		.count = 1, .doc = block_doc, .changed = 0, .absent = NONE, .size = 70000};
 	const uint64_t content = content_of(&s);
+	uint8_t bytes[70000];
 
 	(void)state;
+	/* It stays what it is: with another one, pages would be written anew. */
+	memset(bytes, 'a', sizeof(bytes));
+	assert_true(content == (pfs_mix64((uint64_t)FIRST_PAGE << 56) ^
+				((uint64_t)pfs_crc32c(0, bytes, sizeof(bytes)) << 32 | 70000)));
 	assert_int_equal(content_of(&s), content);
 	s.version++;
 	assert_int_not_equal(content_of(&s), content);
@@ -429,6 +434,12 @@ static void samples_are_bounded(void **state)
 		}
 		assert_int_equal(pfs_publish_sample(publish, bytes, 0), 0);
 		assert_int_equal(pfs_publish_sample(publish, bytes, sizeof(bytes)), 0);
+		assert_int_equal(publish->sample_count,
+				 way == 0   ? PFS_PUBLISH_SAMPLE_COUNT
+				 : way == 1 ? PFS_PUBLISH_SAMPLE_BYTES / PFS_PUBLISH_SAMPLE_LEN_MAX
+					    : count);
+		assert_int_equal(publish->sample_bytes, publish->sample_count * len);
+		assert_int_equal(publish->sample_lens[publish->sample_count - 1], len);
 		if (way >= 2) {
 			add_all(publish, 0);
 			/* Too late. */

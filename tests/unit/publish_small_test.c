@@ -631,14 +631,50 @@ static void large_doc(const struct source *s, uint64_t i, struct pfs_key *key,
 	*attr = (struct pfs_attr){.mode = 0644, .mtime_ns = 7};
 }
 
+/* Proves: keys that do not ascend, that are no points', and documents that are too long are refused
+ * one by one, and change nothing. */
+static void wrong_documents_are_refused(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_publish_options options = publish_options();
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+	const struct pfs_attr attr = {.mode = 0644};
+	struct pfs_key key = pfs_key_num(5), scratch;
+	struct pfs_publish_result r;
+	struct pfs_publish *p;
+
+	(void)state;
+	assert_int_equal(pfs_key_parse(&scratch, "scratch", 7), 0);
+	assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, NULL), 0);
+	assert_int_equal(pfs_publish_add(p, &key, &attr, "5", 1), 0);
+	assert_int_equal(pfs_publish_add(p, &key, &attr, "5", 1), -EINVAL);
+	key.num = 4;
+	assert_int_equal(pfs_publish_add(p, &key, &attr, "4", 1), -EINVAL);
+	assert_int_equal(pfs_publish_add(p, &scratch, &attr, "s", 1), -EINVAL);
+	key.num = 5;
+	assert_int_equal(pfs_publish_add(p, &key, &attr, "5", 1), -EINVAL);
+	key.num = 6;
+	assert_int_equal(pfs_publish_add(p, &key, &attr, "6", PFS_PAYLOAD_MAX + 1), -EFBIG);
+	set_uuid(&key, 0, 0);
+	assert_int_equal(pfs_publish_add(p, &key, &attr, "u", 1), 0);
+	key = pfs_key_num(7);
+	assert_int_equal(pfs_publish_add(p, &key, &attr, "7", 1), -EINVAL);
+	assert_int_equal(pfs_publish_commit(p, &r), 0);
+	assert_int_equal(r.points, 2);
+	assert_int_not_equal(pfs_publish_add(p, &key, &attr, "7", 1), 0);
+	pfs_publish_end(p);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
 /* ---- what pages are made of ---- */
 
 /* The hash of what the only page of these documents is made of, worked out here. */
 static void digest_of(uint8_t digest[PFS_HASH_LEN], const struct pfs_publish_options *o,
-		      const struct source *s)
+		      const struct source *s, const struct pfs_manifest_object *dict)
 {
 	struct pfs_hash *hash;
-	uint8_t head[52] = {1};
+	uint8_t head[52] = {1}; /* without a dictionary its number and hash are 0 */
 
 	assert_int_equal(pfs_hash_new(&hash), 0);
 	pfs_hash_begin(hash);
@@ -646,7 +682,11 @@ static void digest_of(uint8_t digest[PFS_HASH_LEN], const struct pfs_publish_opt
 	pfs_put_le32(head + 8, o->defaults.uid);
 	pfs_put_le32(head + 12, o->defaults.gid);
 	memcpy(head + 20, o->source, 16);
-	pfs_hash_add(hash, head, 52); /* no dictionary: its number and hash are 0 */
+	if (dict) {
+		pfs_put_le32(head + 16, dict->count);
+		memcpy(head + 36, dict->hash, 16);
+	}
+	pfs_hash_add(hash, head, 52);
 	for (uint64_t i = 0; i < s->count; i++) {
 		struct pfs_attr attr = {0};
 		uint8_t about[49] = {0};
@@ -720,7 +760,7 @@ static void pages_are_known_by_what_they_are_made_of(void **state)
 		assert_int_equal(publish_to(dir, &s, &options, 0, &r, NULL), 0);
 		assert_int_equal(read_generation(dir, &m), 1);
 		assert_int_equal(m.object_count, 2);
-		digest_of(digest, &options, &s);
+		digest_of(digest, &options, &s, NULL);
 		assert_memory_equal(m.objects[1].digest, digest, PFS_HASH_LEN);
 		pfs_manifest_free(&m);
 		assert_int_equal(verify_published(dir, &s), 1);
@@ -791,54 +831,157 @@ static void threads_change_nothing(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: the documents of a page are divided into shares that follow each other, of about as many
+ * bytes, not more of them than threads, and none that is not worth a thread but the last. */
+static void shares_are_about_as_large(void **state)
+{
+	static const uint32_t lens[] = {0, 100, 20000, 262144 - 64, 262144 - 65, 600000};
+
+	(void)state;
+	for (unsigned i = 0; i < pfs_array_len(lens) * PUBLISH_THREADS_MAX; i++) {
+		struct pfs_publish *p = calloc(1, sizeof(*p));
+		struct share shares[PUBLISH_THREADS_MAX];
+		uint64_t each, weight = lens[i % 6] + 64;
+		size_t next = 0;
+		unsigned n;
+
+		p->threads = 1 + i / 6;
+		p->doc_count = 40;
+		p->docs = calloc(p->doc_count, sizeof(*p->docs));
+		for (size_t k = 0; k < p->doc_count; k++)
+			p->docs[k].raw_len = lens[i % 6];
+		p->weight = p->doc_count * weight;
+		each = p->weight / p->threads + 1;
+		if (each < 262144)
+			each = 262144;
+		n = divide(p, shares);
+		assert_in_range(n, 1, p->threads);
+		for (unsigned k = 0; k < n; k++) {
+			uint64_t bytes = (shares[k].to - shares[k].from) * weight;
+
+			assert_int_equal(shares[k].from, next);
+			assert_true(k + 1 == n || (bytes >= each && bytes - weight < each));
+			assert_true(bytes - weight < each || k + 1 == p->threads);
+			assert_true(shares[k].p == p && shares[k].hc == p->hc[k]);
+			next = shares[k].to;
+		}
+		assert_int_equal(next, p->doc_count);
+		free(p->docs);
+		free(p);
+	}
+}
+
+/* Proves: documents from 16 bytes on are packed if that makes them shorter. */
+static void what_is_short_is_not_packed(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+	const struct pfs_publish_options options = publish_options();
+	const struct pfs_attr attr = {.mode = 0644};
+	struct pfs_key_block *block = malloc(sizeof(*block));
+	struct pfs_publish_result r;
+	struct pfs_publish *p;
+	struct pfs_manifest m;
+	uint8_t *keys, *page;
+
+	(void)state;
+	assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, NULL), 0);
+	for (unsigned len = 0; len < 40; len++) {
+		const struct pfs_key key = pfs_key_num(len);
+
+		assert_int_equal(pfs_publish_add(p, &key, &attr,
+						 "00000000000000000000000000000000000000000", len),
+				 0);
+	}
+	assert_int_equal(pfs_publish_commit(p, &r), 0);
+	pfs_publish_end(p);
+	assert_int_equal(read_generation(dir, &m), 1);
+	keys = read_object(dir, &m, 0);
+	page = read_object(dir, &m, 1);
+	assert_int_equal(pfs_key_block_decode(block, keys, m.blocks[0].len), 0);
+	for (unsigned len = 0; len < 40; len++) {
+		const struct pfs_key_entry *e = &block->entries[len];
+		const struct pfs_container_base base = {PFS_KEY_NUM, len, PFS_PUBLISHED_SEQ, 0};
+		struct pfs_container c;
+
+		assert_int_equal(pfs_container_header_decode(&c, page + m.objects[1].head + e->off,
+							     e->len, e->len, &base),
+				 0);
+		assert_int_equal(!(c.flags & PFS_CONTAINER_LZ4), len < 16);
+		assert_int_equal(c.dict, 0);
+	}
+	free(keys);
+	free(page);
+	free(block);
+	pfs_manifest_free(&m);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
 /* ---- dictionaries ---- */
 
 #define SAMPLES 1203
 
-/* A sample of a kind: records, or a text of all samples in which nothing comes twice. */
-static void sample_of(unsigned kind, uint64_t i, char **data, size_t *len)
+/* A sample: a record, or for version 1 a text of all samples in which nothing comes twice. A few of
+ * them are too short to be packed. */
+static void sample_doc(const struct source *s, uint64_t i, struct pfs_key *key,
+		       struct pfs_attr *attr, char **data, size_t *len)
 {
-	const struct source s = {.size = 300, .changed = NONE};
-	struct pfs_attr attr;
-	struct pfs_key key;
+	const struct source records = {.size = 300, .changed = NONE};
 
-	record_doc(&s, i, &key, &attr, data, len);
-	for (size_t at = 0; kind && at + 8 < *len - 20; at += 8)
+	record_doc(&records, i, key, attr, data, len);
+	for (size_t at = 0; s->version && at + 8 < *len - 20; at += 8)
 		pfs_put_le64((uint8_t *)*data + at, pfs_mix64(at));
+	if (i % 8 == 3)
+		*len = 12;
 }
 
-/* Publishes few documents, with samples of that kind before them. */
-static struct pfs_publish_result publish_samples(struct pfs_sim *sim, unsigned kind)
+static struct source samples(unsigned version)
+{
+	return (struct source){.count = 20,
+			       .doc = sample_doc,
+			       .changed = NONE,
+			       .absent = NONE,
+			       .version = version};
+}
+
+/* Publishes few documents, with many samples like them before. */
+static struct pfs_publish_result publish_samples(struct pfs_sim *sim, unsigned version, bool dict)
 {
 	struct pfs_dir *dir = open_where(pfs_sim_io(sim)); /* which holds the lock */
-	const struct pfs_publish_options options = publish_options();
+	struct pfs_publish_options options = publish_options();
+	const struct source s = samples(version);
 	struct pfs_publish_result r;
 	struct pfs_publish *p;
 
+	options.dict_off = !dict;
 	assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, NULL), 0);
 	for (unsigned adding = 0; adding < 2; adding++) {
-		for (uint64_t i = 0; i < (adding ? 20 : SAMPLES); i++) {
-			const struct pfs_attr attr = {.mode = 0644};
-			const struct pfs_key key = pfs_key_num(i);
+		for (uint64_t i = 0; i < (adding ? s.count : SAMPLES); i++) {
+			struct pfs_attr attr;
+			struct pfs_key key;
 			size_t len;
 			char *data;
 
-			sample_of(kind, i, &data, &len);
+			sample_doc(&s, i, &key, &attr, &data, &len);
 			assert_int_equal(adding ? pfs_publish_add(p, &key, &attr, data, len)
 						: pfs_publish_sample(p, data, len),
 					 0);
 			free(data);
 		}
 	}
+	assert_int_equal(p->sample_count, dict ? SAMPLES - SAMPLES / 8 : 0);
 	assert_int_equal(pfs_publish_commit(p, &r), 0);
 	pfs_publish_end(p);
+	assert_int_equal(verify_published(dir, &s), r.generation);
 	dir->ops->close_dir(dir);
 	return r;
 }
 
 /* What every eighth sample takes, raw and packed with the dictionary of the current generation. */
-static void try_samples(struct pfs_dir *dir, unsigned kind, uint64_t *raw, uint64_t *packed)
+static void try_samples(struct pfs_dir *dir, unsigned version, uint64_t *raw, uint64_t *packed)
 {
+	const struct source s = samples(version);
 	struct pfs_codec_dict *dict;
 	struct pfs_codec_hc *hc;
 	struct pfs_manifest m;
@@ -850,14 +993,18 @@ static void try_samples(struct pfs_dir *dir, unsigned kind, uint64_t *raw, uint6
 	assert_int_equal(pfs_codec_dict_new(&dict, bytes, m.objects[0].len), 0);
 	assert_int_equal(pfs_codec_hc_new(&hc), 0);
 	*raw = *packed = 0;
-	for (uint64_t i = 7; i < SAMPLES; i += 8) {
+	for (uint64_t i = 0, taken = 0; i < SAMPLES; i++) {
+		struct pfs_attr attr;
+		struct pfs_key key;
 		size_t len, n;
 		char *data;
 
-		sample_of(kind, i, &data, &len);
-		*raw += len;
-		n = pfs_codec_pack_hc(hc, out, len, (uint8_t *)data, len, dict);
-		*packed += n ? n : len;
+		sample_doc(&s, i, &key, &attr, &data, &len);
+		if (len >= 16 && taken++ % 8 == 7) {
+			n = pfs_codec_pack_hc(hc, out, len, (uint8_t *)data, len, dict);
+			*raw += len;
+			*packed += n ? n : len;
+		}
 		free(data);
 	}
 	pfs_codec_hc_free(hc);
@@ -888,7 +1035,9 @@ static void promise(struct pfs_dir *dir, uint64_t raw, uint64_t packed)
 	pfs_manifest_free(&m);
 }
 
-static void expect_dict(struct pfs_dir *dir, uint32_t number, uint64_t raw, uint64_t packed)
+/* The dictionary of the current generation, of which the one page was made of these documents. */
+static void expect_dict(struct pfs_dir *dir, const struct source *s, uint32_t number, uint64_t raw,
+			uint64_t packed)
 {
 	struct pfs_manifest m;
 
@@ -897,6 +1046,13 @@ static void expect_dict(struct pfs_dir *dir, uint32_t number, uint64_t raw, uint
 	assert_int_equal(m.objects[0].count, number);
 	assert_int_equal(m.dict_raw, raw);
 	assert_int_equal(m.dict_packed, packed);
+	if (s) {
+		const struct pfs_publish_options options = publish_options();
+		uint8_t digest[PFS_HASH_LEN];
+
+		digest_of(digest, &options, s, &m.objects[0]);
+		assert_memory_equal(m.objects[m.object_count - 1].digest, digest, PFS_HASH_LEN);
+	}
 	pfs_manifest_free(&m);
 }
 
@@ -906,6 +1062,8 @@ static void expect_dict(struct pfs_dir *dir, uint32_t number, uint64_t raw, uint
 static void a_dictionary_stays_while_it_serves(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
+	const struct source records = samples(0), texts = samples(1);
+	struct pfs_publish_result r;
 	struct pfs_dir *dir;
 	uint64_t raw, packed, other_raw, other_packed;
 
@@ -917,25 +1075,32 @@ static void a_dictionary_stays_while_it_serves(void **state)
 		return;
 	}
 	dir = open_where(pfs_sim_io(sim));
-	assert_true(publish_samples(sim, 0).trained);
+	assert_true(publish_samples(sim, 0, true).trained);
 	try_samples(dir, 0, &raw, &packed);
-	expect_dict(dir, 1, raw, packed);
+	expect_dict(dir, &records, 1, raw, packed);
+	/* The same again is the same. */
+	r = publish_samples(sim, 0, true);
+	assert_true(!r.trained && r.unchanged && r.reused_pages == 1 && r.uploaded == 0);
 	try_samples(dir, 1, &other_raw, &other_packed);
 	for (unsigned times = 1; times <= 3; times += 2) { /* raw and packed in proportion */
 		uint64_t promised = (4 * times * other_packed + 4) / 5;
 
 		promise(dir, times * other_raw, promised);
-		assert_false(publish_samples(sim, 1).trained);
-		expect_dict(dir, 1, times * other_raw, promised);
+		assert_false(publish_samples(sim, 1, true).trained);
+		expect_dict(dir, &texts, 1, times * other_raw, promised);
 	}
 	promise(dir, other_raw, (4 * other_packed + 4) / 5 - 1);
-	assert_true(publish_samples(sim, 1).trained);
+	assert_true(publish_samples(sim, 1, true).trained);
 	try_samples(dir, 1, &other_raw, &other_packed);
-	expect_dict(dir, 2, other_raw, other_packed);
+	expect_dict(dir, &texts, 2, other_raw, other_packed);
 	/* It does not serve, and a new one would not serve better. */
 	promise(dir, other_raw, other_packed / 2);
-	assert_false(publish_samples(sim, 1).trained);
-	expect_dict(dir, 2, other_raw, other_packed / 2);
+	r = publish_samples(sim, 1, true);
+	assert_true(!r.trained && r.reused_pages == 1);
+	expect_dict(dir, &texts, 2, other_raw, other_packed / 2);
+	/* And none is used when none is wanted. */
+	r = publish_samples(sim, 1, false);
+	assert_true(!r.trained && !r.unchanged && r.reused_pages == 0 && r.objects == 2);
 	dir->ops->close_dir(dir);
 	pfs_sim_free(sim);
 }
@@ -951,6 +1116,7 @@ struct cut {
 	bool pruning;	  /* only once the first generation's manifest is to be removed */
 	uint64_t steps;
 	int error;
+	enum pfs_sim_kind failed;
 };
 
 /* A manifest that is there, whole, names nothing that is not (U1). */
@@ -1002,6 +1168,8 @@ static int on_step(void *arg, const struct pfs_sim_step *step)
 	if (cut->pruning && cut->steps == 0 && strcmp(step->name, "generation-00000001") != 0)
 		return 0;
 	cut->steps++;
+	if (cut->fail_at && cut->steps == cut->fail_at)
+		cut->failed = step->kind;
 	if (cut->fail_at)
 		return cut->steps == cut->fail_at ? cut->error : 0;
 	look_at_image(cut, pfs_sim_crash_index(cut->sim, 0));
@@ -1099,6 +1267,8 @@ static void a_failing_step_changes_nothing(void **state)
 		pfs_sim_on_step(sim, NULL, NULL);
 		failed = cut.steps >= at;
 		assert_int_equal(err != 0, failed);
+		if (cut.failed != PFS_SIM_UNLINK) /* what is unfinished goes again */
+			assert_int_equal(list_where(dir).others, 0);
 		generation = read_generation(dir, &m);
 		pfs_manifest_free(&m);
 		if (failed && generation == 2)
@@ -1338,6 +1508,62 @@ static void pruning_needs_to_know(void **state)
 	pfs_sim_free(sim);
 }
 
+static void take_line(void *arg, enum pfs_log_level level, const char *line)
+{
+	char *text = arg;
+
+	assert_int_equal(level, PFS_LOG_WARNING);
+	assert_int_equal(strlen(text), 0);
+	strcpy(text, line);
+}
+
+/* Proves: why nothing is pruned is said, with the generation that can't be read. */
+static void pruning_says_what_it_lacks(void **state)
+{
+	static const char *const says[] = {
+		"its manifest is missing or can't be read",
+		"checksum",
+		"its manifest is that of another generation",
+	};
+
+	(void)state;
+	for (unsigned way = 0; way < 3; way++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct source s = {.count = 2, .doc = large_doc, .changed = 0, .absent = NONE};
+		struct pfs_publish_options options = publish_options();
+		char text[PFS_LOG_LINE_MAX] = "", want[256];
+		struct blind blind = {"generation-00000002", PFS_SIM_READ, -EIO};
+		struct pfs_publish_result r;
+		struct pfs_prune_result pruned;
+		struct pfs_dir *dir;
+		uint8_t *bytes;
+		size_t len;
+
+		for (s.version = 1; s.version <= 3; s.version++)
+			publish_ok(pfs_sim_io(sim), &s);
+		s.version = 3;
+		dir = open_where(pfs_sim_io(sim));
+		bytes = read_file(dir, way == 1 ? "generation-00000002" : "generation-00000001",
+				  &len);
+		bytes[100] ^= way == 1;
+		if (way)
+			write_file(dir, "generation-00000002", bytes, len);
+		else
+			pfs_sim_on_look(sim, fail_look, &blind);
+		free(bytes);
+		options.logger = (struct pfs_logger){.fn = take_line, .arg = text};
+		assert_int_equal(publish_to(dir, &s, &options, 3, &r, &pruned),
+				 way ? -EUCLEAN : -EIO);
+		pfs_sim_on_look(sim, NULL, NULL);
+		snprintf(want, sizeof(want), "nothing is pruned: generation 2: %s", says[way]);
+		assert_string_equal(text, want);
+		assert_true(pruned.generations == 0 && pruned.objects == 0 && pruned.bytes == 0);
+		assert_int_equal(list_where(dir).generations, 3);
+		dir->ops->close_dir(dir);
+		pfs_sim_free(sim);
+	}
+}
+
 /* The directory's own operation, and the names that come of it but for one. */
 static int (*list_all)(struct pfs_dir *dir, pfs_io_list_fn *fn, void *arg);
 
@@ -1404,7 +1630,10 @@ int main(void)
 		cmocka_unit_test(another_store_is_adopted_only_when_told),
 		cmocka_unit_test(pages_are_known_by_what_they_are_made_of),
 		cmocka_unit_test(modes_have_twelve_bits),
+		cmocka_unit_test(wrong_documents_are_refused),
 		cmocka_unit_test(threads_change_nothing),
+		cmocka_unit_test(shares_are_about_as_large),
+		cmocka_unit_test(what_is_short_is_not_packed),
 		cmocka_unit_test(a_dictionary_stays_while_it_serves),
 		cmocka_unit_test(a_power_cut_leaves_old_or_new),
 		cmocka_unit_test(a_power_cut_while_pruning_leaves_whole_generations),
@@ -1412,6 +1641,7 @@ int main(void)
 		cmocka_unit_test(pruning_leaves_what_is_needed),
 		cmocka_unit_test(pruning_takes_exactly_what_is_its_own),
 		cmocka_unit_test(pruning_needs_to_know),
+		cmocka_unit_test(pruning_says_what_it_lacks),
 		cmocka_unit_test(pruning_keeps_the_current_one),
 	};
 

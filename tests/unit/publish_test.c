@@ -294,40 +294,6 @@ static void what_is_not_meant_is_refused(void **state)
 	pfs_sim_free(sim);
 }
 
-/* Proves: keys that do not ascend, that are no points', and documents that are too long are refused
- * one by one, and change nothing. */
-static void wrong_documents_are_refused(void **state)
-{
-	struct pfs_sim *sim = pfs_sim_new();
-	struct pfs_publish_options options = publish_options();
-	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
-	const struct pfs_attr attr = {.mode = 0644};
-	struct pfs_key key = pfs_key_num(5), scratch;
-	struct pfs_publish_result r;
-	struct pfs_publish *p;
-
-	(void)state;
-	assert_int_equal(pfs_key_parse(&scratch, "scratch", 7), 0);
-	assert_int_equal(pfs_publish_begin(&p, dir, WHERE, &options, NULL), 0);
-	assert_int_equal(pfs_publish_add(p, &key, &attr, "5", 1), 0);
-	assert_int_equal(pfs_publish_add(p, &key, &attr, "5", 1), -EINVAL);
-	key.num = 4;
-	assert_int_equal(pfs_publish_add(p, &key, &attr, "4", 1), -EINVAL);
-	assert_int_equal(pfs_publish_add(p, &scratch, &attr, "s", 1), -EINVAL);
-	key.num = 6;
-	assert_int_equal(pfs_publish_add(p, &key, &attr, "6", PFS_PAYLOAD_MAX + 1), -EFBIG);
-	set_uuid(&key, 0, 0);
-	assert_int_equal(pfs_publish_add(p, &key, &attr, "u", 1), 0);
-	key = pfs_key_num(7);
-	assert_int_equal(pfs_publish_add(p, &key, &attr, "7", 1), -EINVAL);
-	assert_int_equal(pfs_publish_commit(p, &r), 0);
-	assert_int_equal(r.points, 2);
-	assert_int_not_equal(pfs_publish_add(p, &key, &attr, "7", 1), 0);
-	pfs_publish_end(p);
-	dir->ops->close_dir(dir);
-	pfs_sim_free(sim);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -338,7 +304,6 @@ int main(void)
 		cmocka_unit_test(other_defaults_are_kept),
 		cmocka_unit_test(the_dictionary_stays_while_it_serves),
 		cmocka_unit_test(what_is_not_meant_is_refused),
-		cmocka_unit_test(wrong_documents_are_refused),
 	};
 
 	if (!pfs_hash_version()) {
