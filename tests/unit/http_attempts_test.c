@@ -1,0 +1,575 @@
+/* storage/http_client.c without a server: what libcurl is told of each kind of request, and what is
+ * made of each sequence of answers: how often is tried, with how much time, what is said in the
+ * end. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "storage/http_client_internal.h"
+
+#ifdef PFS_HAVE_CURL
+static int note_sleep(const struct timespec *t, struct timespec *left);
+static CURLcode note_option(CURLoption option, ...);
+static void fake_transfer(struct pfs_http_client *client, struct pfs_http_attempt *a);
+static enum pfs_http_verdict fake_judge(struct pfs_http_attempt *a, int *err, char *why);
+static CURLcode say_when(CURLINFO what, curl_off_t *out);
+
+#undef curl_easy_setopt
+#undef curl_easy_getinfo
+#define curl_easy_setopt(easy, option, value) ((void)(easy), note_option(option, value))
+#define curl_easy_getinfo(easy, what, out) say_when(what, out)
+#define nanosleep note_sleep
+#define pfs_http_transfer fake_transfer
+#define pfs_http_judge fake_judge
+#include "storage/http_client.c"
+#undef nanosleep
+#undef pfs_http_transfer
+#undef pfs_http_judge
+
+#define OPTIONS_MAX 128
+
+/* What the attempt was told, by option. */
+static struct {
+	CURLoption option;
+	char value[700];
+} told[OPTIONS_MAX];
+static size_t told_count, refused_at;
+
+static void note_headers(char *out, const struct curl_slist *list)
+{
+	for (*out = '\0'; list; list = list->next)
+		strcat(strcat(out, list->data), ";");
+}
+
+static CURLcode note_option(CURLoption option, ...)
+{
+	char *value = told[told_count].value;
+	const size_t size = sizeof(told[0].value);
+	const char *text;
+	va_list ap;
+
+	assert_true(told_count < OPTIONS_MAX);
+	told[told_count].option = option;
+	va_start(ap, option);
+	if (option == CURLOPT_HTTPHEADER) {
+		note_headers(value, va_arg(ap, struct curl_slist *));
+	} else if (option < CURLOPTTYPE_OBJECTPOINT) {
+		snprintf(value, size, "%ld", va_arg(ap, long));
+	} else if (option >= CURLOPTTYPE_OFF_T) {
+		snprintf(value, size, "%lld", (long long)va_arg(ap, curl_off_t));
+	} else if (option >= CURLOPTTYPE_FUNCTIONPOINT) {
+		void (*fn)(void) = va_arg(ap, void (*)(void));
+
+		text = fn == (void (*)(void))pfs_http_take_header ? "take_header"
+		       : fn == (void (*)(void))pfs_http_take_body ? "take_body"
+		       : fn == (void (*)(void))pfs_http_give_body ? "give_body"
+		       : fn == (void (*)(void))pfs_http_seek_body ? "seek_body"
+								  : "another";
+		snprintf(value, size, "%s", text);
+	} else {
+		text = va_arg(ap, const char *);
+		snprintf(value, size, "%s",
+			 option == CURLOPT_PRIVATE || option == CURLOPT_HEADERDATA ||
+					 option == CURLOPT_WRITEDATA ||
+					 option == CURLOPT_READDATA || option == CURLOPT_SEEKDATA ||
+					 option == CURLOPT_ERRORBUFFER
+				 ? "its own"
+				 : text);
+	}
+	va_end(ap);
+	told_count++;
+	return told_count == refused_at ? CURLE_OUT_OF_MEMORY : CURLE_OK;
+}
+
+/* It was told that, once. */
+static void expect_told(CURLoption option, const char *value)
+{
+	unsigned found = 0;
+
+	for (size_t i = 0; i < told_count; i++) {
+		if (told[i].option != option)
+			continue;
+		assert_string_equal(told[i].value, value);
+		told[i].option = 0;
+		found++;
+	}
+	if (found != 1)
+		fail_msg("option %d: told %u times", option, found);
+}
+
+static void expect_nothing_else(void)
+{
+	for (size_t i = 0; i < told_count; i++)
+		if (told[i].option)
+			fail_msg("option %d: %s", told[i].option, told[i].value);
+	told_count = 0;
+}
+
+/* ---- answers ---- */
+
+struct step {
+	enum pfs_http_verdict verdict;
+	int err;
+	const char *why;
+	unsigned took_ms;
+	long retry_after;
+};
+
+static const struct step *steps; /* the answers to come */
+static unsigned tries;
+static int64_t times_ms[16], stalls_ms[16]; /* that each try was given */
+static unsigned slept_ms[16], sleeps;
+
+static void fake_transfer(struct pfs_http_client *client, struct pfs_http_attempt *a)
+{
+	assert_non_null(client);
+	assert_true(tries < pfs_array_len(times_ms));
+	times_ms[tries] = a->time_ns / 1000000;
+	stalls_ms[tries] = a->stall_ns / 1000000;
+	a->took_ns = steps[tries].took_ms * INT64_C(1000000);
+	assert_int_equal(a->request->got, 0);
+	assert_true(a->request->total == UINT64_MAX && !a->request->etag[0]);
+	a->request->got = 5; /* is forgotten by the next try */
+	a->request->total = 5;
+	strcpy(a->request->etag, "x");
+}
+
+static enum pfs_http_verdict fake_judge(struct pfs_http_attempt *a, int *err, char *why)
+{
+	(void)a;
+	*err = steps[tries].err;
+	strcpy(why, steps[tries].why);
+	return steps[tries].verdict;
+}
+
+static CURLcode say_when(CURLINFO what, curl_off_t *out)
+{
+	assert_int_equal(what, CURLINFO_RETRY_AFTER);
+	*out = steps[tries++].retry_after;
+	return CURLE_OK;
+}
+
+static int note_sleep(const struct timespec *t, struct timespec *left)
+{
+	(void)left;
+	assert_true(sleeps < pfs_array_len(slept_ms));
+	slept_ms[sleeps++] = (unsigned)(t->tv_sec * 1000 + t->tv_nsec / 1000000);
+	return 0;
+}
+
+static char lines[2048];
+
+static void take_line(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)arg;
+	sprintf(lines + strlen(lines), "%d %.600s\n", level, line);
+}
+
+#define TIMEOUT_MS 3000
+
+static struct pfs_http_client *new_client(struct pfs_http_place *place)
+{
+	const struct pfs_http_options options = {.timeout_ms = TIMEOUT_MS,
+						 .logger = {.fn = take_line}};
+	struct pfs_http_client *client;
+
+	assert_int_equal(pfs_http_client_new(&client, place, &options), 0);
+	return client;
+}
+
+static int perform(struct pfs_http_client *client, struct pfs_http_request *request,
+		   const struct step *answers)
+{
+	steps = answers;
+	tries = sleeps = 0;
+	told_count = 0;
+	lines[0] = '\0';
+	return pfs_http_perform(client, request);
+}
+
+static const struct step good[] = {{PFS_HTTP_DONE, 0, "", 0, 0}};
+
+/* ---- what libcurl is told ---- */
+
+static void expect_common(const char *url, const char *protocols, bool s3, bool tls)
+{
+	expect_told(CURLOPT_HTTP_VERSION, "4"); /* 2 over TLS */
+	if (!s3)
+		expect_told(CURLOPT_NETRC, "1");
+	expect_told(CURLOPT_URL, url);
+	expect_told(CURLOPT_PRIVATE, "its own");
+	expect_told(CURLOPT_ERRORBUFFER, "its own");
+	expect_told(CURLOPT_HEADERFUNCTION, "take_header");
+	expect_told(CURLOPT_HEADERDATA, "its own");
+	expect_told(CURLOPT_WRITEFUNCTION, "take_body");
+	expect_told(CURLOPT_WRITEDATA, "its own");
+	expect_told(CURLOPT_NOSIGNAL, "1");
+	expect_told(CURLOPT_NOPROGRESS, "1");
+	expect_told(CURLOPT_TCP_KEEPALIVE, "1");
+	expect_told(CURLOPT_USERAGENT, "payloadfs");
+	expect_told(CURLOPT_CONNECTTIMEOUT_MS, "1000"); /* a third */
+	expect_told(CURLOPT_FRESH_CONNECT, "0");
+	expect_told(CURLOPT_PROTOCOLS_STR, protocols);
+	expect_told(CURLOPT_REDIR_PROTOCOLS_STR, protocols);
+	expect_told(CURLOPT_FOLLOWLOCATION, s3 ? "0" : "1");
+	expect_told(CURLOPT_MAXREDIRS, "5");
+	expect_told(CURLOPT_PIPEWAIT, tls ? "1" : "0");
+}
+
+static void expect_upload(const char *size)
+{
+	expect_told(CURLOPT_READFUNCTION, "give_body");
+	expect_told(CURLOPT_READDATA, "its own");
+	expect_told(CURLOPT_SEEKFUNCTION, "seek_body");
+	expect_told(CURLOPT_SEEKDATA, "its own");
+	expect_told(CURLOPT_INFILESIZE_LARGE, size);
+	expect_told(CURLOPT_UPLOAD, "1");
+}
+
+#define NOTHING_SHA "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+/* Proves: each kind of request is made as it is meant, of a plain server and of S3, with and
+ * without encryption, conditions and signature: every option that is set, and no other. */
+static void requests_are_made_as_meant(void **state)
+{
+	struct pfs_http_place place = {.url = "http://h/"}, s3 = {.s3 = true, .region = "r-1"};
+	char buf[10];
+
+	(void)state;
+	for (unsigned kind = 0; kind < 12; kind++) {
+		struct pfs_http_request r = {.method = PFS_HTTP_GET,
+					     .url = "http://h/f",
+					     .off = 7,
+					     .len = 10,
+					     .buf = buf};
+		struct pfs_http_place *at = kind < 6 ? &place : &s3;
+		struct pfs_http_client *client;
+		char headers[700] = "";
+
+		place.tls = kind == 1;
+		place.ca_file = kind == 1 ? "/ca" : NULL;
+		strcpy(s3.user, kind == 6 ? "" : "key:secret");
+		strcpy(s3.token, kind == 9 ? "token==" : "");
+		r.whole = kind == 1;
+		if (kind == 2)
+			r.method = PFS_HTTP_HEAD;
+		if (kind == 3 || kind == 10)
+			r.method = PFS_HTTP_DELETE;
+		if (kind == 4 || kind == 5 || kind == 8 || kind == 9) {
+			r.method = PFS_HTTP_PUT;
+			r.size = 77 + kind;
+			r.only_new = kind == 4 || kind == 9;
+			r.match = kind == 5 ? "\"v1\"" : NULL;
+			r.sha256 = kind == 8 || kind == 4 ? "abcdef" : NULL;
+		}
+		client = new_client(at);
+		assert_int_equal(perform(client, &r, good), 0);
+		assert_int_equal(tries, 1);
+		assert_int_equal(stalls_ms[0], 1000);
+		expect_common("http://h/f", kind == 1 ? "https" : "http,https", kind >= 6,
+			      kind == 1);
+		if (kind == 1)
+			expect_told(CURLOPT_CAINFO, "/ca");
+		if (r.method == PFS_HTTP_GET && !r.whole)
+			expect_told(CURLOPT_RANGE, "7-16");
+		if (r.method == PFS_HTTP_HEAD)
+			expect_told(CURLOPT_NOBODY, "1");
+		if (r.method == PFS_HTTP_DELETE)
+			expect_told(CURLOPT_CUSTOMREQUEST, "DELETE");
+		if (r.method == PFS_HTTP_PUT)
+			expect_upload(kind == 4	  ? "81"
+				      : kind == 5 ? "82"
+				      : kind == 8 ? "85"
+						  : "86");
+		if (r.only_new)
+			strcat(headers, "If-None-Match: *;");
+		if (r.match)
+			strcat(headers, "If-Match: \"v1\";");
+		if (kind > 6) {
+			expect_told(CURLOPT_AWS_SIGV4, "aws:amz:r-1:s3");
+			expect_told(CURLOPT_USERPWD, "key:secret");
+			strcat(headers, "x-amz-content-sha256: ");
+			strcat(headers, kind == 8   ? "abcdef;"
+					: kind == 9 ? "UNSIGNED-PAYLOAD;"
+						    : NOTHING_SHA ";");
+		}
+		if (kind == 9)
+			strcat(headers, "x-amz-security-token: token==;");
+		if (*headers)
+			expect_told(CURLOPT_HTTPHEADER, headers);
+		expect_nothing_else();
+		pfs_http_client_free(client);
+	}
+}
+
+/* Proves: where libcurl refuses an option the request is not made without it, but for those that
+ * older ones lack. */
+static void options_are_not_optional(void **state)
+{
+	struct pfs_http_place place = {
+		.s3 = true, .region = "r", .user = "k:s", .token = "t", .ca_file = "/ca"};
+	struct pfs_http_request r = {.method = PFS_HTTP_PUT, .url = "http://h/f", .only_new = true};
+	struct pfs_http_client *client = new_client(&place);
+	size_t count;
+
+	(void)state;
+	assert_int_equal(perform(client, &r, good), 0);
+	count = told_count;
+	assert_int_equal(count, 29);
+	for (refused_at = 1; refused_at <= count; refused_at++) {
+		bool may_lack = told[refused_at - 1].option == CURLOPT_HTTP_VERSION;
+		int err;
+
+		/* Another one, of which not too much was said yet. */
+		pfs_http_client_free(client);
+		client = new_client(&place);
+		err = perform(client, &r, good);
+		assert_int_equal(err, may_lack ? 0 : -ENOMEM);
+		assert_string_equal(lines, may_lack ? "" : "0 http://h/f: no memory\n");
+		assert_int_equal(tries, may_lack); /* nothing is sent otherwise */
+		assert_int_equal(sleeps, 0);
+	}
+	refused_at = 0;
+	pfs_http_client_free(client);
+}
+
+/* ---- what is made of answers ---- */
+
+#define AGAIN(why, took, after)                        \
+	{                                              \
+		PFS_HTTP_AGAIN, -EIO, why, took, after \
+	}
+#define TWICE(why)                              \
+	{                                       \
+		PFS_HTTP_TWICE, -EIO, why, 0, 0 \
+	}
+#define DONE(err)                             \
+	{                                     \
+		PFS_HTTP_DONE, err, "w", 0, 0 \
+	}
+
+/* Proves: what may help is tried again, as long as there is time, what is odd once more; the last
+ * reason is said, once, with what it is about, but for answers that are no faults. */
+static void answers_are_tried_again_while_it_helps(void **state)
+{
+	static const struct {
+		struct step steps[6];
+		bool only_new, match;
+		unsigned tries;
+		int err;
+		const char *says;
+		int64_t times_ms[3]; /* that the tries are given; 0: any */
+		unsigned slept_ms[3];
+	} cases[] = {
+		{{DONE(0)}, .tries = 1, .says = "", .times_ms = {TIMEOUT_MS}},
+		{{DONE(-EIO)}, .tries = 1, .err = -EIO, .says = "0 http://h/f: w\n"},
+		{{DONE(-EACCES)}, .tries = 1, .err = -EACCES, .says = "0 http://h/f: w\n"},
+		{{DONE(-ENOENT)}, .tries = 1, .err = -ENOENT, .says = ""},
+		{{DONE(-EEXIST)}, true, .tries = 1, .err = -EEXIST, .says = ""},
+		{{DONE(-EEXIST)},
+		 .match = true,
+		 .tries = 1,
+		 .err = -EEXIST,
+		 .says = "0 http://h/f: w\n"},
+		{{DONE(-ESTALE)}, .match = true, .tries = 1, .err = -ESTALE, .says = ""},
+		{{DONE(-ESTALE)}, true, .tries = 1, .err = -ESTALE, .says = "0 http://h/f: w\n"},
+		{{DONE(-EOPNOTSUPP)}, true, .tries = 1, .err = -EOPNOTSUPP, .says = ""},
+		{{DONE(-EOPNOTSUPP)}, .match = true, .tries = 1, .err = -EOPNOTSUPP, .says = ""},
+		{{DONE(-EOPNOTSUPP)}, .tries = 1, .err = -EOPNOTSUPP, .says = "0 http://h/f: w\n"},
+		{{AGAIN("a", 0, 0), DONE(0)}, .tries = 2, .says = "", .times_ms = {TIMEOUT_MS}},
+		{{AGAIN("a", 0, 0), AGAIN("b", 0, 0), DONE(-EACCES)},
+		 .tries = 3,
+		 .err = -EACCES,
+		 .says = "0 http://h/f: w, and so several times\n"},
+		{{TWICE("a"), DONE(0)}, .tries = 2, .says = ""},
+		{{TWICE("a"), TWICE("b")},
+		 .tries = 2,
+		 .err = -EIO,
+		 .says = "0 http://h/f: b, and so several times\n"},
+		{{TWICE("a"), AGAIN("b", 0, 0), TWICE("c")},
+		 .tries = 3,
+		 .err = -EIO,
+		 .says = "0 http://h/f: c, and so several times\n"},
+		/* Time that is over, also by what is asked to wait. */
+		{{AGAIN("a", 500, 1), AGAIN("b", 499, 1), DONE(0)},
+		 .tries = 3,
+		 .says = "",
+		 .times_ms = {3000, 1500, 1},
+		 .slept_ms = {1000, 1000}},
+		{{AGAIN("a", 1000, 2), DONE(0)},
+		 .tries = 1,
+		 .err = -EIO,
+		 .says = "0 http://h/f: a\n"},
+		{{AGAIN("a", 999, 2), DONE(0)},
+		 .tries = 2,
+		 .says = "",
+		 .times_ms = {3000, 1},
+		 .slept_ms = {2000}},
+		{{AGAIN("a", 0, 3), DONE(0)}, .tries = 1, .err = -EIO, .says = "0 http://h/f: a\n"},
+		{{AGAIN("a", 0, 3599), DONE(0)},
+		 .tries = 1,
+		 .err = -EIO,
+		 .says = "0 http://h/f: a\n"},
+		{{AGAIN("a", 0, 3600), DONE(0)}, .tries = 2, .says = ""},
+		{{AGAIN("a", 0, -1), DONE(0)}, .tries = 2, .says = ""},
+		/* What is said is what came of a try that had its time. */
+		{{AGAIN("a", 2000, 0), AGAIN(PFS_HTTP_TOO_LONG, 1000, 0)},
+		 .tries = 2,
+		 .err = -EIO,
+		 .says = "0 http://h/f: a, and so several times\n"},
+		{{AGAIN(PFS_HTTP_TOO_LONG, 3000, 0)},
+		 .tries = 1,
+		 .err = -EIO,
+		 .says = "0 http://h/f: " PFS_HTTP_TOO_LONG "\n"},
+	};
+	struct pfs_http_place place = {.url = "http://h/"};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_http_request r = {.method = PFS_HTTP_PUT,
+					     .url = "http://h/f",
+					     .only_new = cases[i].only_new,
+					     .match = cases[i].match ? "v" : NULL};
+		struct pfs_http_client *client = new_client(&place);
+		int err = perform(client, &r, cases[i].steps);
+
+		if (err != cases[i].err || tries != cases[i].tries ||
+		    strcmp(lines, cases[i].says) != 0)
+			fail_msg("%zu: %d after %u tries, %s", i, err, tries, lines);
+		assert_int_equal(sleeps, tries - 1);
+		for (unsigned k = 0; k < 3; k++) {
+			if (cases[i].times_ms[k])
+				assert_int_equal(times_ms[k], cases[i].times_ms[k]);
+			if (cases[i].slept_ms[k])
+				assert_int_equal(slept_ms[k], cases[i].slept_ms[k]);
+		}
+		/* By whom an answer was the last time is not asked again and again. */
+		assert_int_equal(client->away,
+				 cases[i].err == -EIO &&
+					 cases[i].steps[tries - 1].verdict == PFS_HTTP_AGAIN);
+		pfs_http_client_free(client);
+	}
+}
+
+/* Proves: a try that follows another has a connection of its own; a server that was given up is
+ * asked once, until it answers, which is said. */
+static void servers_that_are_away_are_asked_once(void **state)
+{
+	static const struct step away[] = {AGAIN("a", 3000, 0)}, again[] = {AGAIN("b", 0, 0)},
+				 odd[] = {TWICE("c")}, twice[] = {AGAIN("d", 0, 0), DONE(0)};
+	struct pfs_http_place place = {.url = "http://h/"};
+	struct pfs_http_request r = {.method = PFS_HTTP_HEAD, .url = "http://h/f"};
+	struct pfs_http_client *client = new_client(&place);
+
+	(void)state;
+	assert_int_equal(perform(client, &r, away), -EIO);
+	assert_int_equal(perform(client, &r, again), -EIO);
+	assert_int_equal(tries, 1);
+	assert_string_equal(lines, "0 http://h/f: b\n");
+	assert_int_equal(perform(client, &r, good), 0);
+	assert_string_equal(lines, "2 http://h/ answers again\n");
+	assert_int_equal(perform(client, &r, good), 0);
+	assert_string_equal(lines, "");
+	assert_int_equal(perform(client, &r, away), -EIO);
+	assert_int_equal(perform(client, &r, odd), -EIO); /* an answer */
+	assert_int_equal(tries, 1);
+	assert_string_equal(lines, "2 http://h/ answers again\n0 http://h/f: c\n");
+	assert_int_equal(perform(client, &r, twice), 0);
+	assert_int_equal(tries, 2);
+	assert_in_range(slept_ms[0], 25, 50);
+	for (size_t i = 0, fresh = 0; i < told_count; i++)
+		if (told[i].option == CURLOPT_FRESH_CONNECT)
+			assert_string_equal(told[i].value, fresh++ ? "1" : "0");
+	pfs_http_client_free(client);
+}
+
+/* Proves: the time for a request is what was said, some seconds at least, and more for what is
+ * long; handles are kept, so many as are of use. */
+static void times_and_handles_are_bounded(void **state)
+{
+	static const struct {
+		unsigned timeout_ms;
+		int64_t want_ms;
+	} cases[] = {{0, PFS_HTTP_TIMEOUT_DEFAULT_MS},
+		     {1, PFS_HTTP_TIMEOUT_MIN_MS},
+		     {PFS_HTTP_TIMEOUT_MIN_MS - 1, PFS_HTTP_TIMEOUT_MIN_MS},
+		     {PFS_HTTP_TIMEOUT_MIN_MS, PFS_HTTP_TIMEOUT_MIN_MS},
+		     {PFS_HTTP_TIMEOUT_MIN_MS + 1, PFS_HTTP_TIMEOUT_MIN_MS + 1}};
+	struct pfs_http_place place = {.url = "http://h/"};
+	struct pfs_http_client *client;
+	CURL *handles[20];
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		const struct pfs_http_options options = {.timeout_ms = cases[i].timeout_ms};
+		struct pfs_http_request r = {.method = PFS_HTTP_GET,
+					     .url = "http://h/f",
+					     .len = 3 * 65536 + 65535,
+					     .size = 1 << 30};
+
+		assert_int_equal(pfs_http_client_new(&client, &place, &options), 0);
+		assert_int_equal(perform(client, &r, good), 0);
+		assert_int_equal(times_ms[0], cases[i].want_ms + 3000);
+		assert_int_equal(stalls_ms[0], cases[i].want_ms / 3);
+		r.method = PFS_HTTP_PUT;
+		r.size = 65536;
+		assert_int_equal(perform(client, &r, good), 0);
+		assert_int_equal(times_ms[0], cases[i].want_ms + 1000);
+		assert_int_equal(client->idle_count, 1);
+		pfs_http_client_free(client);
+	}
+	assert_int_equal(pfs_http_client_new(&client, &place, NULL), 0);
+	assert_int_equal(client->timeout_ms, PFS_HTTP_TIMEOUT_DEFAULT_MS);
+	for (unsigned i = 0; i < 20; i++)
+		handles[i] = take_handle(client);
+	for (unsigned i = 0; i < 20; i++)
+		put_handle(client, handles[i]);
+	assert_int_equal(client->idle_count, 16);
+	assert_ptr_equal(take_handle(client), handles[15]);
+	client->idle[client->idle_count++] = handles[15];
+	pfs_http_client_free(client);
+}
+
+/* Proves: a complaint names what it is about, as much of it as is of use, and gives its error. */
+static void complaints_name_their_file(void **state)
+{
+	struct pfs_http_place place = {.url = "http://h/"};
+	struct pfs_http_client *client = new_client(&place);
+	char url[400], want[400];
+
+	(void)state;
+	lines[0] = '\0';
+	memset(url, 'u', sizeof(url) - 1);
+	url[sizeof(url) - 1] = '\0';
+	assert_int_equal(pfs_http_complain(client, -EUCLEAN, url, "%d of %s", 7, "nine"), -EUCLEAN);
+	snprintf(want, sizeof(want), "0 %.256s: 7 of nine\n", url);
+	assert_string_equal(lines, want);
+	pfs_http_client_free(client);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(requests_are_made_as_meant),
+		cmocka_unit_test(options_are_not_optional),
+		cmocka_unit_test(answers_are_tried_again_while_it_helps),
+		cmocka_unit_test(servers_that_are_away_are_asked_once),
+		cmocka_unit_test(times_and_handles_are_bounded),
+		cmocka_unit_test(complaints_name_their_file),
+	};
+
+	return cmocka_run_group_tests_name("attempts of requests", tests, NULL, NULL);
+}
+#else
+int main(void)
+{
+	print_message("NOT TESTED: this build has no libcurl\n");
+	return 0;
+}
+#endif
