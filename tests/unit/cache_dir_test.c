@@ -1,0 +1,406 @@
+/* storage/cache_dir.c: the directory of a cache, file by file: what is read, written and kept,
+ * which files are its own, what goes when it is too large, to the file; whose directory it may be.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "storage/cache_dir.c"
+
+#define LARGE (64 * PFS_MIB)
+
+struct place {
+	char top[32], chunks[64];
+};
+
+static int make_place(void **state)
+{
+	struct place *place = calloc(1, sizeof(*place));
+
+	snprintf(place->top, sizeof(place->top), "/tmp/pfs-cache-XXXXXX");
+	assert_non_null(mkdtemp(place->top));
+	snprintf(place->chunks, sizeof(place->chunks), "%s/chunks", place->top);
+	*state = place;
+	return 0;
+}
+
+static int remove_place(void **state)
+{
+	struct place *place = *state;
+	char command[64];
+
+	snprintf(command, sizeof(command), "rm -rf %s", place->top);
+	assert_int_equal(system(command), 0);
+	free(place);
+	return 0;
+}
+
+static struct pfs_cache_dir *open_it(const struct place *place, uint64_t size_max)
+{
+	struct pfs_reason reason = {.text = ""};
+	struct pfs_cache_dir *dir;
+	int err = pfs_cache_dir_open(&dir, place->top, size_max, &reason);
+
+	if (err)
+		fail_msg("%d: %s", err, reason.text);
+	assert_string_equal(reason.text, "");
+	return dir;
+}
+
+static void path_of(const struct place *place, char path[128], const char *name)
+{
+	snprintf(path, 128, "%s/%s", place->chunks, name);
+}
+
+/* Makes a file of that length which was used so long ago. */
+static void make(const struct place *place, const char *name, size_t len, time_t ago_s)
+{
+	struct timespec times[2] = {{.tv_sec = time(NULL) - ago_s}, {.tv_sec = time(NULL) - ago_s}};
+	char path[128], *bytes = malloc(len + 1);
+	int fd;
+
+	memset(bytes, 'x', len + 1);
+	path_of(place, path, name);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, len), len);
+	assert_int_equal(futimens(fd, times), 0);
+	close(fd);
+	free(bytes);
+}
+
+static bool is_there(const struct place *place, const char *name)
+{
+	char path[128];
+
+	path_of(place, path, name);
+	return access(path, F_OK) == 0;
+}
+
+static struct stat stat_of(const struct place *place, const char *name)
+{
+	struct stat st;
+	char path[128];
+
+	path_of(place, path, name);
+	assert_int_equal(lstat(path, &st), 0);
+	return st;
+}
+
+/* Proves: bytes are read where they were written, in any order, with holes of zeros, up to the end
+ * of the file; one that is not there has none; what is forgotten is zeros, or gone. */
+static void bytes_are_read_as_written(void **state)
+{
+	const struct place *place = *state;
+	struct pfs_cache_dir *dir = open_it(place, LARGE);
+	uint8_t bytes[20000], want[20000] = {0};
+	uint64_t used, evicted;
+
+	assert_int_equal(pfs_cache_dir_read(dir, "a", bytes, 10, 0, true), 0);
+	assert_int_equal(pfs_cache_dir_write(dir, "a", "later", 5, 16384), 0);
+	assert_int_equal(pfs_cache_dir_write(dir, "a", "first", 5, 3), 0);
+	memcpy(want + 16384, "later", 5);
+	memcpy(want + 3, "first", 5);
+	assert_int_equal(pfs_cache_dir_read(dir, "a", bytes, sizeof(bytes), 0, true), 16389);
+	assert_memory_equal(bytes, want, 16389);
+	assert_int_equal(pfs_cache_dir_read(dir, "a", bytes, 4, 16386, false), 3);
+	assert_memory_equal(bytes, "ter", 3);
+	assert_int_equal(pfs_cache_dir_read(dir, "a", bytes, 4, 16389, false), 0);
+	assert_int_equal(pfs_cache_dir_read(dir, "b", bytes, 4, 0, false), 0);
+	assert_int_equal(stat_of(place, "a.c").st_mode & 07777, 0600);
+	pfs_cache_dir_usage(dir, &used, &evicted);
+	assert_int_equal(used, 10);
+	assert_int_equal(evicted, 0);
+	pfs_cache_dir_forget(dir, "a", 0, 4096);
+	pfs_cache_dir_forget(dir, "b", 0, 4096); /* which is no file */
+	assert_false(is_there(place, "b.c"));
+	memset(want, 0, 4096);
+	if (is_there(place, "a.c")) {
+		assert_int_equal(pfs_cache_dir_read(dir, "a", bytes, sizeof(bytes), 0, true),
+				 16389);
+		assert_memory_equal(bytes, want, 16389);
+	}
+	pfs_cache_dir_close(dir);
+}
+
+/* Proves: a use of a file is noted in its time, where it is to count, and a look that finds nothing
+ * is none. */
+static void uses_are_noted(void **state)
+{
+	const struct place *place = *state;
+	struct pfs_cache_dir *dir = open_it(place, LARGE);
+	const time_t long_ago = time(NULL) - 5000;
+	char buf[8];
+	size_t len;
+	void *data;
+
+	make(place, "a.c", 8, 5000);
+	assert_int_equal(pfs_cache_dir_read(dir, "a", buf, 8, 0, false), 8);
+	assert_int_equal(pfs_cache_dir_read(dir, "a", buf, 8, 8, true), 0);
+	assert_in_range(stat_of(place, "a.c").st_mtime, long_ago - 2, long_ago + 2);
+	assert_int_equal(pfs_cache_dir_read(dir, "a", buf, 8, 0, true), 8);
+	assert_true(stat_of(place, "a.c").st_mtime > long_ago + 1000);
+	assert_int_equal(pfs_cache_dir_keep(dir, "k", "abc", 3), 0);
+	make(place, "old.k", 8, 5000);
+	assert_int_equal(pfs_cache_dir_kept(dir, "old", &data, &len), -ENOENT);
+	assert_in_range(stat_of(place, "old.k").st_mtime, long_ago - 2, long_ago + 2);
+	pfs_cache_dir_close(dir);
+}
+
+/* Proves: a file that is kept comes back whole, the last one of its name; one of which any byte is
+ * another, or that is cut off anywhere, is none. Nothing unfinished is left. */
+static void kept_files_are_whole(void **state)
+{
+	const struct place *place = *state;
+	struct pfs_cache_dir *dir = open_it(place, LARGE);
+	uint8_t file[64];
+	char path[128];
+	void *data;
+	size_t len;
+	int fd;
+
+	assert_int_equal(pfs_cache_dir_kept(dir, "k", &data, &len), -ENOENT);
+	assert_int_equal(pfs_cache_dir_keep(dir, "k", "another one", 11), 0);
+	assert_int_equal(pfs_cache_dir_keep(dir, "k", "seven b", 7), 0);
+	assert_int_equal(pfs_cache_dir_kept(dir, "k", &data, &len), 0);
+	assert_int_equal(len, 7);
+	assert_memory_equal(data, "seven b", 7);
+	free(data);
+	assert_int_equal(pfs_cache_dir_keep(dir, "nothing", "", 0), 0);
+	assert_int_equal(pfs_cache_dir_kept(dir, "nothing", &data, &len), 0);
+	assert_int_equal(len, 0);
+	free(data);
+	assert_int_equal(stat_of(place, "k.k").st_mode & 07777, 0600);
+	assert_int_equal(stat_of(place, "k.k").st_size, 15);
+	path_of(place, path, "k.k");
+	fd = open(path, O_RDWR);
+	assert_int_equal(pread(fd, file, sizeof(file), 0), 15);
+	assert_memory_equal(file, "PFSK", 4);
+	assert_int_equal(pfs_get_le32(file + 4), pfs_crc32c(0, "seven b", 7));
+	for (unsigned at = 0; at < 15; at++) {
+		uint8_t other = file[at] ^ 0x20;
+
+		assert_int_equal(pwrite(fd, &other, 1, at), 1);
+		data = file;
+		len = 77;
+		assert_int_equal(pfs_cache_dir_kept(dir, "k", &data, &len), -ENOENT);
+		assert_true(!data && !len);
+		assert_int_equal(pwrite(fd, file + at, 1, at), 1);
+	}
+	for (unsigned size = 0; size <= 16; size++) {
+		assert_int_equal(ftruncate(fd, size), 0);
+		assert_int_equal(pfs_cache_dir_kept(dir, "k", &data, &len),
+				 size == 15 ? 0 : -ENOENT);
+		free(data);
+		assert_int_equal(pwrite(fd, file, 15, 0), 15);
+	}
+	close(fd);
+	assert_int_equal(unlink(path), 0);
+	path_of(place, path, "nothing.k");
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(place->chunks), 0); /* there was nothing else in it */
+	assert_int_equal(pfs_cache_dir_keep(dir, "k", "x", 1), -ENOENT);
+	pfs_cache_dir_close(dir);
+}
+
+/* Proves: what is too large for a directory goes by the time of its last use, from the oldest on,
+ * down to seven eighths; files that are not the cache's own neither count nor go, but what was left
+ * unfinished, an hour later. */
+static void the_oldest_go(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t kib;
+		time_t ago_s;
+		bool goes;
+	} files[] = {
+		{"a.c", 100, 900, true},      {"b.k", 100, 800, true},
+		{"c.c", 100, 700, true},      {"d.c", 100, 600, false},
+		{"e.k", 300, 500, false},     {"f.c", 100, 400, false},
+		{"other", 1000, 9000, false}, {"x.cc", 1000, 9000, false},
+		{".c", 1000, 9000, false},    {"c", 1000, 9000, false},
+		{"g.t", 100, 3500, true}, /* counts, as it is being written */
+		{"h.t", 100, 3700, true},
+	};
+	const struct place *place = *state;
+	struct pfs_cache_dir *dir;
+	uint64_t used, evicted, size_max = 640 * PFS_KIB;
+	char path[128], target[128];
+
+	pfs_cache_dir_close(open_it(place, LARGE));
+	for (size_t i = 0; i < pfs_array_len(files); i++)
+		make(place, files[i].name, files[i].kib * PFS_KIB, files[i].ago_s);
+	/* What is no file neither counts nor goes. */
+	path_of(place, path, "dir.c");
+	assert_int_equal(mkdir(path, 0700), 0);
+	path_of(place, path, "link.c");
+	path_of(place, target, "other");
+	assert_int_equal(symlink(target, path), 0);
+	/* With all of them there is one more than goes into it. */
+	dir = open_it(place, size_max);
+	for (size_t i = 0; i < pfs_array_len(files); i++)
+		if (is_there(place, files[i].name) == files[i].goes)
+			fail_msg("%s", files[i].name);
+	pfs_cache_dir_usage(dir, &used, &evicted);
+	assert_int_equal(used, 500 * PFS_KIB);
+	assert_int_equal(evicted, 4);
+	assert_true(is_there(place, "dir.c") && is_there(place, "link.c"));
+	pfs_cache_dir_close(dir);
+	/* What fits stays as it is, to the byte. */
+	dir = open_it(place, 500 * PFS_KIB);
+	pfs_cache_dir_usage(dir, &used, &evicted);
+	assert_true(used == 500 * PFS_KIB && evicted == 0);
+	pfs_cache_dir_close(dir);
+	dir = open_it(place, 500 * PFS_KIB - 1);
+	pfs_cache_dir_usage(dir, &used, &evicted);
+	assert_true(used == 400 * PFS_KIB && evicted == 1);
+	assert_false(is_there(place, "d.c"));
+	pfs_cache_dir_close(dir);
+}
+
+/* Proves: of files that were used in the same second the nanoseconds count, then the names. */
+static void ages_are_told_apart(void **state)
+{
+	struct entry a = {.used = {5, 5}, .name = (char *)"b"}, b = a;
+
+	(void)state;
+	assert_int_equal(older_first(&a, &b), 0);
+	b.name = (char *)"c";
+	assert_true(older_first(&a, &b) < 0 && older_first(&b, &a) > 0);
+	b.used.tv_nsec = 4;
+	assert_true(older_first(&a, &b) > 0 && older_first(&b, &a) < 0);
+	b.used.tv_nsec = 6;
+	assert_true(older_first(&a, &b) < 0 && older_first(&b, &a) > 0);
+	b.used.tv_sec = 4;
+	assert_true(older_first(&a, &b) > 0 && older_first(&b, &a) < 0);
+	b.used.tv_sec = 6;
+	b.used.tv_nsec = 4;
+	assert_true(older_first(&a, &b) < 0 && older_first(&b, &a) > 0);
+}
+
+/* Proves: the directory is measured when a thirty-second part of its bound was written, and not
+ * before; then it is within its bound again. */
+static void it_is_measured_now_and_then(void **state)
+{
+	const struct place *place = *state;
+	const uint64_t size_max = 3200 * PFS_KIB;
+	struct pfs_cache_dir *dir = open_it(place, size_max);
+	uint8_t *bytes = calloc(1, PFS_MIB);
+	uint64_t used, evicted;
+
+	make(place, "old.c", 3200 * PFS_KIB, 1000); /* of which it does not know */
+	assert_int_equal(pfs_cache_dir_write(dir, "a", bytes, 60 * PFS_KIB, 0), 0);
+	assert_int_equal(pfs_cache_dir_write(dir, "a", bytes, 40 * PFS_KIB, 0), 0);
+	pfs_cache_dir_usage(dir, &used, &evicted);
+	assert_true(used == 100 * PFS_KIB && evicted == 0);
+	assert_true(is_there(place, "old.c"));
+	assert_int_equal(pfs_cache_dir_write(dir, "a", bytes, 1, 0), 0);
+	pfs_cache_dir_usage(dir, &used, &evicted);
+	assert_true(used == 60 * PFS_KIB && evicted == 1); /* as the disk has it */
+	assert_false(is_there(place, "old.c"));
+	/* What is kept counts as well. */
+	make(place, "old.k", 3200 * PFS_KIB, 1000);
+	assert_int_equal(pfs_cache_dir_keep(dir, "k", bytes, 100 * PFS_KIB), 0);
+	assert_true(is_there(place, "old.k"));
+	pfs_cache_dir_usage(dir, &used, &evicted);
+	assert_true(used == 160 * PFS_KIB && evicted == 1);
+	assert_int_equal(pfs_cache_dir_keep(dir, "k", bytes, 1), 0);
+	assert_false(is_there(place, "old.k"));
+	pfs_cache_dir_usage(dir, &used, &evicted);
+	assert_int_equal(evicted, 2);
+	free(bytes);
+	pfs_cache_dir_close(dir);
+}
+
+/* Proves: files that are links, pipes or directories are not followed, waited for or used. */
+static void strange_files_are_refused(void **state)
+{
+	const struct place *place = *state;
+	struct pfs_cache_dir *dir = open_it(place, LARGE);
+	char path[128], target[128], buf[4];
+	size_t len;
+	void *data;
+
+	make(place, "target", 4, 0);
+	path_of(place, target, "target");
+	path_of(place, path, "l.c");
+	assert_int_equal(symlink(target, path), 0);
+	path_of(place, path, "p.c");
+	assert_int_equal(mkfifo(path, 0600), 0);
+	path_of(place, path, "d.c");
+	assert_int_equal(mkdir(path, 0700), 0);
+	path_of(place, path, "d.k");
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(pfs_cache_dir_read(dir, "l", buf, 4, 0, true), -ELOOP);
+	assert_int_equal(pfs_cache_dir_write(dir, "l", "x", 1, 0), -ELOOP);
+	assert_int_equal(pfs_cache_dir_read(dir, "p", buf, 4, 0, true), -EUCLEAN);
+	assert_int_equal(pfs_cache_dir_write(dir, "p", "x", 1, 0), -EUCLEAN);
+	assert_int_equal(pfs_cache_dir_read(dir, "d", buf, 4, 0, true), -EUCLEAN);
+	assert_int_equal(pfs_cache_dir_write(dir, "d", "x", 1, 0), -EISDIR);
+	assert_int_equal(pfs_cache_dir_kept(dir, "d", &data, &len), -EUCLEAN);
+	assert_int_equal(pfs_cache_dir_keep(dir, "d", "x", 1), -EISDIR);
+	pfs_cache_dir_forget(dir, "l", 0, 4);
+	pfs_cache_dir_forget(dir, "p", 0, 4);
+	assert_true(is_there(place, "l.c") && is_there(place, "p.c") && is_there(place, "d.k"));
+	assert_int_equal(stat_of(place, "target").st_size, 4);
+	for (unsigned i = 0; i < 10; i++) { /* no descriptor stays open */
+		int fd = dup(0);
+
+		assert_true(fd < 20);
+		close(fd);
+	}
+	pfs_cache_dir_close(dir);
+}
+
+/* Proves: the directory must be this user's alone; else, and where it can't be made, the reason
+ * says so. */
+static void others_may_not_write_to_it(void **state)
+{
+	const struct place *place = *state;
+	char want[256], below[128];
+	struct pfs_reason reason;
+	struct pfs_cache_dir *dir;
+
+	pfs_cache_dir_close(open_it(place, LARGE));
+	assert_int_equal(stat_of(place, ".").st_mode & 07777, 0700);
+	snprintf(want, sizeof(want), "%s: must be a directory of this user alone", place->chunks);
+	for (unsigned mode = 0; mode < 9; mode++) {
+		unsigned bits = 0700 | 1u << mode;
+		bool good = !(bits & 022);
+		int err;
+
+		assert_int_equal(chmod(place->chunks, bits), 0);
+		reason.text[0] = '\0';
+		err = pfs_cache_dir_open(&dir, place->top, LARGE, &reason);
+		assert_int_equal(err, good ? 0 : -EACCES);
+		assert_string_equal(reason.text, good ? "" : want);
+		assert_true(!dir == !good);
+		if (dir)
+			pfs_cache_dir_close(dir);
+	}
+	reason.text[0] = '\0';
+	path_of(place, below, "../file");
+	make(place, "../file", 1, 0);
+	snprintf(want, sizeof(want), "%s/chunks: Not a directory", below);
+	assert_int_equal(pfs_cache_dir_open(&dir, below, LARGE, &reason), -ENOTDIR);
+	assert_string_equal(reason.text, want);
+}
+
+int main(void)
+{
+#define placed(test) cmocka_unit_test_setup_teardown(test, make_place, remove_place)
+	const struct CMUnitTest tests[] = {
+		placed(bytes_are_read_as_written), placed(uses_are_noted),
+		placed(kept_files_are_whole),	   placed(the_oldest_go),
+		placed(ages_are_told_apart),	   placed(it_is_measured_now_and_then),
+		placed(strange_files_are_refused), placed(others_may_not_write_to_it),
+	};
+
+	return cmocka_run_group_tests_name("directories of caches", tests, NULL, NULL);
+}
