@@ -181,6 +181,9 @@ static void root_unmounts_by_itself(void **state)
 	fake.umount_err = EBUSY;
 	assert_int_equal(pfs_unmount("/mnt/a", PFS_UNMOUNT_IDLE), -EBUSY);
 	assert_string_equal(fake.arguments, "");
+	fake.umount_err = 0;
+	assert_int_equal(pfs_unmount("/mnt/a", PFS_UNMOUNT_LAZY), 0);
+	assert_int_equal(fake.flags, UMOUNT_NOFOLLOW | MNT_DETACH);
 }
 
 /* Proves: an ordinary user unmounts through fusermount3, lazily when that was asked for; what it
@@ -194,6 +197,8 @@ static void users_unmount_through_fusermount(void **state)
 	assert_int_equal(pfs_unmount("/mnt/a", PFS_UNMOUNT_IDLE), 0);
 	assert_string_equal(fake.arguments, "fusermount3 -u -q -q -- /mnt/a ");
 	assert_int_equal(pfs_unmount("-a", PFS_UNMOUNT_LAZY), 0);
+	assert_string_equal(fake.arguments, "fusermount3 -u -q -z -- -a ");
+	assert_int_equal(pfs_unmount("-a", PFS_UNMOUNT_FORCE), 0);
 	assert_string_equal(fake.arguments, "fusermount3 -u -q -z -- -a ");
 	fake.status = 1;
 	assert_int_equal(pfs_unmount("/mnt/a", PFS_UNMOUNT_IDLE), -EBUSY);
@@ -262,10 +267,77 @@ static void a_mount_point_is_a_directory(void **state)
 	assert_non_null(strstr(reason.text, "/tmp: mount point: No such file"));
 }
 
+/* Proves: a line that ends too early, wherever, is none; what is whole is told as it is. */
+static void lines_are_whole_or_none(void **state)
+{
+	const char *line = "40 27 3:51 / /mnt/a rw shared:1 - fuse.payloadfs /stores/old rw\n";
+	const size_t least = strlen("40 27 3:51 / /mnt/a rw shared:1 - fuse.payloadfs ");
+	struct pfs_mount mount;
+	char cut[128];
+
+	(void)state;
+	fake.table = cut;
+	for (size_t len = 1; len <= strlen(line); len++) {
+		snprintf(cut, sizeof(cut), "%.*s", (int)len, line);
+		assert_int_equal(pfs_mount_at(&mount, "/mnt/a"), len < least ? -ENOENT : 0);
+		if (len >= least) {
+			assert_int_equal(mount.major, 3);
+			assert_int_equal(mount.minor, 51);
+			assert_string_equal(mount.path, "/mnt/a");
+			assert_string_equal(mount.type, "fuse.payloadfs");
+			assert_memory_equal(mount.source, "/stores/old",
+					    pfs_min_u64(len - least, strlen("/stores/old")));
+		}
+		pfs_mount_free(&mount);
+		assert_null(mount.path);
+		assert_null(mount.source);
+	}
+	/* Without what makes it a line. */
+	snprintf(cut, sizeof(cut),
+		 "40 27 3:51 / /mnt/a rw shared:1 fuse.payloadfs /stores/old rw\n");
+	assert_int_equal(pfs_mount_at(&mount, "/mnt/a"), -ENOENT);
+	snprintf(cut, sizeof(cut), "40 27 3: / /mnt/a rw - fuse.payloadfs /stores/old rw\n");
+	assert_int_equal(pfs_mount_at(&mount, "/mnt/a"), -ENOENT);
+}
+
+/* Proves: of what is escaped each byte is what it was; what only looks like it stays. */
+static void escapes_are_octal(void **state)
+{
+	static const char *const others[] = {"\\",    "\\0",   "\\04",	"\\400", "\\080", "\\008",
+					     "\\04x", "\\x40", "\\/00", "\\0/0", "\\00/"};
+	struct pfs_mount mount;
+	char line[128];
+
+	(void)state;
+	fake.table = line;
+	for (unsigned byte = 1; byte < 256; byte++) {
+		const char want[] = {'/', (char)byte, 'x', '\0'};
+
+		snprintf(line, sizeof(line), "40 27 0:51 / /\\%03ox rw - t%so /s\\%03o rw\n", byte,
+			 "\\072", byte);
+		assert_int_equal(pfs_mount_at(&mount, want), 0);
+		assert_string_equal(mount.path, want);
+		assert_string_equal(mount.type, "t:o");
+		assert_int_equal((uint8_t)mount.source[2], byte);
+		assert_int_equal(mount.source[3], '\0');
+		pfs_mount_free(&mount);
+	}
+	for (size_t i = 0; i < pfs_array_len(others); i++) {
+		char want[16];
+
+		snprintf(want, sizeof(want), "/%s", others[i]);
+		snprintf(line, sizeof(line), "40 27 0:51 / %s rw - type source rw\n", want);
+		assert_int_equal(pfs_mount_at(&mount, want), 0);
+		pfs_mount_free(&mount);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(the_topmost_mount_is_found, setup),
+		cmocka_unit_test_setup(lines_are_whole_or_none, setup),
+		cmocka_unit_test_setup(escapes_are_octal, setup),
 		cmocka_unit_test_setup(mounts_need_memory, setup),
 		cmocka_unit_test_setup(root_unmounts_by_itself, setup),
 		cmocka_unit_test_setup(users_unmount_through_fusermount, setup),

@@ -152,6 +152,95 @@ static void default_caches(void **state)
 	free(here);
 }
 
+/* Proves: of each byte of a mount point's path the default store has what systemd-escape makes of
+ * it, at the beginning and within. */
+static void each_byte_is_escaped(void **state)
+{
+	const char *plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_";
+
+	(void)state;
+	for (unsigned byte = 1; byte < 256; byte++) {
+		char path[8] = {'/', (char)byte, 'x', (char)byte, 'y', '\0'};
+		char escaped[8], first[8], want[64];
+
+		snprintf(escaped, sizeof(escaped), byte == '/' ? "-" : "\\x%02x", byte);
+		if (strchr(plain, (int)byte) || byte == '.')
+			snprintf(escaped, sizeof(escaped), "%c", (char)byte);
+		snprintf(first, sizeof(first),
+			 byte == '.'   ? "\\x2e"
+			 : byte == '/' ? ""
+				       : "%s",
+			 escaped);
+		snprintf(want, sizeof(want), "/var/lib/payloadfs/%sx%sy", first, escaped);
+		check_default(path, true, want);
+	}
+	check_default("//a", true, "/var/lib/payloadfs/a");
+	check_default("/a/", true, "/var/lib/payloadfs/a-");
+}
+
+/* Proves: nothing that is set is taken where it is empty, and what is set wins over what is not. */
+static void empty_directories_are_none(void **state)
+{
+	char *out;
+
+	(void)state;
+	setenv("HOME", "", 1);
+	setenv("XDG_DATA_HOME", "", 1);
+	setenv("XDG_CACHE_HOME", "", 1);
+	assert_int_equal(pfs_path_default_store(&out, "/m", false), -ENOENT);
+	assert_int_equal(pfs_path_default_cache(&out, false), -ENOENT);
+	setenv("HOME", "relative", 1);
+	assert_int_equal(pfs_path_default_store(&out, "/m", false), -ENOENT);
+	assert_int_equal(pfs_path_default_cache(&out, false), -ENOENT);
+	setenv("XDG_DATA_HOME", "/d", 1);
+	check_default("/m", false, "/d/payloadfs/m");
+	setenv("HOME", "/h", 1);
+	assert_int_equal(pfs_path_default_cache(&out, false), 0);
+	assert_string_equal(out, "/h/.cache/payloadfs");
+	free(out);
+	unsetenv("XDG_DATA_HOME");
+	unsetenv("XDG_CACHE_HOME");
+	check_default("/m", false, "/h/.local/share/payloadfs/m");
+	assert_int_equal(pfs_path_default_cache(&out, false), 0);
+	assert_string_equal(out, "/h/.cache/payloadfs");
+	free(out);
+}
+
+/* Proves: a path is split at its last component, and put together, with one slash. */
+static void paths_are_taken_apart(void **state)
+{
+	static const struct {
+		const char *path, *dir, *name;
+	} cases[] = {
+		{"a/b/", "a", "b"},	 {"b", ".", "b"},    {"/b", "/", "b"},
+		{"/", "/", ""},		 {"//", "/", ""},    {"a//b", "a/", "b"},
+		{"/a/b/c", "/a/b", "c"}, {"b///", ".", "b"},
+	};
+	char *out;
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		char copy[16];
+		const char *dir, *name;
+
+		strcpy(copy, cases[i].path);
+		split(copy, &dir, &name);
+		assert_string_equal(dir, cases[i].dir);
+		assert_string_equal(name, cases[i].name);
+	}
+	assert_int_equal(join(&out, "/", "a"), 0);
+	assert_string_equal(out, "/a");
+	free(out);
+	assert_int_equal(join(&out, "/b", "a"), 0);
+	assert_string_equal(out, "/b/a");
+	free(out);
+	assert_int_equal(pfs_path_resolve(&out, "/not-there/./x"), -EINVAL);
+	assert_int_equal(pfs_path_resolve(&out, "/not-there/.."), -EINVAL);
+	assert_int_equal(pfs_path_resolve(&out, "/not-there/.a"), 0);
+	assert_string_equal(out, "/not-there/.a");
+	free(out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -159,6 +248,9 @@ int main(void)
 		cmocka_unit_test(inside),
 		cmocka_unit_test(default_stores),
 		cmocka_unit_test(default_caches),
+		cmocka_unit_test(each_byte_is_escaped),
+		cmocka_unit_test(empty_directories_are_none),
+		cmocka_unit_test(paths_are_taken_apart),
 	};
 
 	return cmocka_run_group_tests_name("paths", tests, NULL, NULL);
