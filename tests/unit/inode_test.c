@@ -565,6 +565,78 @@ static void removal_between_lookup_and_count(void **state)
 	assert_true(referenced() == 0);
 }
 
+/* Proves: of any range the referenced objects come in order, as many as are asked for, also where
+ * nothing was ever referenced in between; what is forgotten is not among them. */
+static void referenced_objects_are_listed(void **state)
+{
+	static const uint32_t objects[] = {PFS_OBJECT_FIRST,
+					   PFS_OBJECT_FIRST + 1,
+					   PFS_CHUNK_LEN - 1,
+					   PFS_CHUNK_LEN,
+					   PFS_CHUNK_LEN + 1,
+					   5 * PFS_CHUNK_LEN - 1,
+					   5 * PFS_CHUNK_LEN,
+					   9 * PFS_CHUNK_LEN + 77,
+					   UINT32_MAX - 1,
+					   UINT32_MAX};
+	enum { COUNT = sizeof(objects) / sizeof(objects[0]) };
+	uint64_t nodeid;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT; i++)
+		assert_int_equal(
+			add_reference(inodes, stripe_of(inodes, objects[i]), objects[i], &nodeid), 0);
+	for (unsigned forgotten = 0; forgotten < 2; forgotten++) {
+		for (size_t a = 0; a < 3 * COUNT; a++) {
+			for (size_t b = a; b < 3 * COUNT; b++) {
+				/* At each of them, before and behind it. */
+				uint32_t first = objects[a / 3] - 1 + (uint32_t)(a % 3);
+				uint32_t end = objects[b / 3] - 1 + (uint32_t)(b % 3);
+				uint32_t want[COUNT], got[COUNT + 1];
+				size_t n = 0;
+
+				for (size_t i = 0; i < COUNT; i++)
+					if (objects[i] >= first && objects[i] < end &&
+					    !(forgotten && i % 2))
+						want[n++] = objects[i];
+				for (size_t max = 0; max <= n + 1; max++) {
+					size_t wanted = max < n ? max : n;
+
+					assert_int_equal(pfs_inodes_referenced(inodes, first, end,
+									       got, max),
+							 wanted);
+					assert_memory_equal(got, want, wanted * sizeof(got[0]));
+				}
+			}
+		}
+		for (size_t i = 1; i < COUNT && !forgotten; i += 2)
+			pfs_inode_forget(inodes, objects[i], 1);
+	}
+}
+
+static void refresh_meanwhile(void)
+{
+	put(1);
+	pfs_inodes_refreshed(inodes);
+}
+
+/* Proves: a lookup that was begun before the names lead elsewhere has what they lead to now. */
+static void refresh_between_lookup_and_count(void **state)
+{
+	struct pfs_inodes_stat before, after;
+	uint64_t nodeid;
+
+	(void)state;
+	put(1);
+	pfs_inodes_stat(inodes, &before);
+	store.during_lookup = refresh_meanwhile;
+	nodeid = find(1);
+	assert_true(pfs_inode_object(nodeid) == store.object[1]);
+	assert_true(referenced() == 1);
+	pfs_inodes_stat(inodes, &after);
+	assert_true(after.releases == before.releases + 1);
+}
+
 /* Proves: a million inodes that the kernel knows cost 4 bytes each, and the greatest number works
  * like any other. */
 static void memory_an_inode(void **state)
@@ -704,6 +776,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(release_between_lookup_and_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(removal_between_lookup_and_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_name_that_never_rests, setup, teardown),
+		cmocka_unit_test_setup_teardown(referenced_objects_are_listed, setup, teardown),
+		cmocka_unit_test_setup_teardown(refresh_between_lookup_and_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(memory_an_inode, setup, teardown),
 		cmocka_unit_test_setup_teardown(threads_keep_the_invariants, setup, teardown),
 	};
