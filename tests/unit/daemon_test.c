@@ -12,6 +12,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <malloc.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -58,6 +60,7 @@ static struct {
 	int close_err;
 	bool read_only;
 	bool nobody_waits; /* the parent was killed */
+	bool alone;	   /* there is none */
 
 	atomic_bool mounted, left, exited;
 	unsigned busy; /* idle unmounts that are refused as yet */
@@ -75,7 +78,26 @@ static struct {
 	int finished_with;
 	char store[64]; /* its directory */
 	char lines[2048];
+	char trace[4096]; /* what was called, in order; under trace_lock */
 } fake;
+
+static pthread_mutex_t trace_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static void trace(const char *fmt, ...)
+{
+	va_list args;
+	size_t len;
+
+	pthread_mutex_lock(&trace_lock);
+	len = strlen(fake.trace);
+	va_start(args, fmt);
+	vsnprintf(fake.trace + len, sizeof(fake.trace) - len, fmt, args);
+	va_end(args);
+	strncat(fake.trace, "\n", sizeof(fake.trace) - strlen(fake.trace) - 1);
+	pthread_mutex_unlock(&trace_lock);
+}
 
 static bool begin(enum step step)
 {
@@ -94,13 +116,21 @@ static void end(enum step step)
 /* ---- libfuse ---- */
 
 static char session_of[1];
+const struct fuse_lowlevel_ops pfs_fs_ops;
 
 struct fuse_session *fuse_session_new(struct fuse_args *args, const struct fuse_lowlevel_ops *op,
 				      size_t op_size, void *userdata)
 {
-	(void)op;
+	const char *fsname = strstr(args->argv[args->argc - 1], "fsname=");
+
 	(void)userdata;
+	assert_ptr_equal(op, &pfs_fs_ops);
 	assert_int_equal(op_size, sizeof(*op));
+	for (int i = 0; i < args->argc - 1; i++)
+		trace("argument %s", args->argv[i]);
+	trace("options %.*s", (int)(fsname - args->argv[args->argc - 1]),
+	      args->argv[args->argc - 1]);
+	assert_non_null(strstr(fsname, fake.store + strlen(fake.store) - 6));
 	assert_true(args->argc >= 2);
 	assert_string_equal(args->argv[args->argc - 2], "-o");
 	assert_non_null(strstr(args->argv[args->argc - 1], "default_permissions"));
@@ -111,12 +141,14 @@ struct fuse_session *fuse_session_new(struct fuse_args *args, const struct fuse_
 
 void fuse_session_destroy(struct fuse_session *se)
 {
+	trace("destroy session");
 	(void)se;
 	end(SESSION);
 }
 
 int fuse_session_mount(struct fuse_session *se, const char *mountpoint)
 {
+	trace("mount");
 	(void)se;
 	assert_string_equal(mountpoint, "/tmp");
 	if (!begin(MOUNT))
@@ -127,6 +159,7 @@ int fuse_session_mount(struct fuse_session *se, const char *mountpoint)
 
 void fuse_session_unmount(struct fuse_session *se)
 {
+	trace("unmount session");
 	(void)se;
 	end(MOUNT);
 	fake.mounted = false;
@@ -134,6 +167,7 @@ void fuse_session_unmount(struct fuse_session *se)
 
 void fuse_session_exit(struct fuse_session *se)
 {
+	trace("exit session");
 	(void)se;
 	assert_true(fake.left);
 	fake.exited = true;
@@ -153,19 +187,19 @@ void fuse_loop_cfg_destroy(struct fuse_loop_config *config)
 void fuse_loop_cfg_set_clone_fd(struct fuse_loop_config *config, unsigned value)
 {
 	(void)config;
-	(void)value;
+	trace("clone %u", value);
 }
 
 void fuse_loop_cfg_set_max_threads(struct fuse_loop_config *config, unsigned value)
 {
 	(void)config;
-	(void)value;
+	trace("threads %u", value);
 }
 
 void fuse_loop_cfg_set_idle_threads(struct fuse_loop_config *config, unsigned value)
 {
 	(void)config;
-	(void)value;
+	trace("idle threads %u", value);
 }
 
 static void *signal_the_end(void *arg)
@@ -186,6 +220,7 @@ static void wait_until_mount_or_session_ends(void)
 
 int fuse_session_loop_mt(struct fuse_session *se, struct fuse_loop_config *config)
 {
+	trace("loop");
 	struct pfs_reason reason;
 
 	(void)se;
@@ -227,6 +262,7 @@ int fuse_session_loop_mt(struct fuse_session *se, struct fuse_loop_config *confi
 
 int pfs_init_reply_watch(struct fuse_session *session)
 {
+	trace("watch");
 	(void)session;
 	return begin(WATCH) ? 0 : -ENOMEM;
 }
@@ -237,17 +273,21 @@ int pfs_mount_at(struct pfs_mount *out, const char *path)
 	memset(out, 0, sizeof(*out));
 	if (fake.fails == TABLE || !fake.mounted)
 		return -ENOENT;
+	out->major = 3;
 	out->minor = 99;
+	out->path = strdup(path);
 	return 0;
 }
 
 void pfs_mount_free(struct pfs_mount *mount)
 {
-	(void)mount;
+	free(mount->path);
+	mount->path = NULL;
 }
 
 int pfs_unmount(const char *path, enum pfs_unmount_how how)
 {
+	trace("unmount %d", how);
 	assert_string_equal(path, "/tmp");
 	if (how == PFS_UNMOUNT_IDLE) {
 		fake.idle++;
@@ -267,11 +307,10 @@ int pfs_unmount(const char *path, enum pfs_unmount_how how)
 
 /* ---- the filesystem, and what serves besides ---- */
 
-const struct fuse_lowlevel_ops pfs_fs_ops;
-
 int pfs_fs_init(struct pfs_fs *fs, struct pfs_store *store, const struct pfs_logger *logger,
 		bool json_check, bool low_latency)
 {
+	trace("init filesystem");
 	assert_true(json_check && !low_latency);
 	fs->store = store;
 	fs->logger = logger;
@@ -280,18 +319,22 @@ int pfs_fs_init(struct pfs_fs *fs, struct pfs_store *store, const struct pfs_log
 
 void pfs_fs_destroy(struct pfs_fs *fs)
 {
+	trace("destroy filesystem");
 	(void)fs;
 	fake.begun[FS_INIT] = 0; /* also of one that was not made */
 }
 
 int pfs_fs_start(struct pfs_fs *fs)
 {
+	trace("start filesystem%s%s", fs->strict ? ", strict" : "",
+	      fs->published ? ", published" : "");
 	fake.fs = fs;
 	return begin(FS_START) ? 0 : -EAGAIN;
 }
 
 void pfs_fs_stop(struct pfs_fs *fs)
 {
+	trace("stop filesystem");
 	(void)fs;
 	assert_int_equal(fake.begun[SERVE], 0);
 	fake.begun[FS_START] = 0; /* also of one that was not started as a whole */
@@ -299,6 +342,7 @@ void pfs_fs_stop(struct pfs_fs *fs)
 
 void pfs_fs_leave(struct pfs_fs *fs)
 {
+	trace("leave filesystem");
 	(void)fs;
 	fake.left = true;
 }
@@ -307,12 +351,13 @@ void pfs_fs_changed(struct pfs_fs *fs, const struct pfs_serve_change *changes, s
 {
 	(void)fs;
 	(void)changes;
-	(void)count;
+	trace("changed %zu", count);
 	fake.changed++;
 }
 
 int pfs_fs_refresh(struct pfs_fs *fs)
 {
+	trace("refresh");
 	(void)fs;
 	fake.refreshed++;
 	return 0;
@@ -320,12 +365,14 @@ int pfs_fs_refresh(struct pfs_fs *fs)
 
 void pfs_fs_log_counters(struct pfs_fs *fs)
 {
+	trace("log counters");
 	(void)fs;
 	fake.counted++;
 }
 
 int pfs_serve_start(struct pfs_serve **out, const struct pfs_serve_options *options)
 {
+	trace("serve %s%s", options->mountpoint, options->read_only ? ", read-only" : "");
 	fake.serve = *options;
 	*out = begin(SERVE) ? (struct pfs_serve *)(void *)session_of : NULL;
 	return *out ? 0 : -EADDRINUSE;
@@ -333,24 +380,28 @@ int pfs_serve_start(struct pfs_serve **out, const struct pfs_serve_options *opti
 
 void pfs_serve_stop(struct pfs_serve *serve)
 {
+	trace("stop serving%s", serve ? "" : " nothing");
 	if (serve)
 		end(SERVE);
 }
 
 void pfs_serve_finish(struct pfs_serve *serve, int close_result)
 {
+	trace("finish serving with %d", close_result);
 	(void)serve;
 	fake.finished_with = close_result;
 }
 
 int pfs_signals_start(struct pfs_signals *signals)
 {
+	trace("signals%s", signals->refresh ? " that refresh" : "");
 	fake.signals = signals;
 	return begin(SIGNALS) ? 0 : -EAGAIN;
 }
 
 void pfs_signals_stop(struct pfs_signals *signals)
 {
+	trace("stop signals");
 	(void)signals;
 	if (fake.is_signalling)
 		pthread_join(fake.signalling, NULL);
@@ -361,6 +412,7 @@ void pfs_signals_stop(struct pfs_signals *signals)
 int pfs_refresher_start(struct pfs_refresher **out, unsigned seconds, void (*fn)(void *arg),
 			void *arg)
 {
+	trace("refresh every %u seconds", seconds);
 	(void)fn;
 	(void)arg;
 	assert_int_equal(seconds, 5);
@@ -370,6 +422,7 @@ int pfs_refresher_start(struct pfs_refresher **out, unsigned seconds, void (*fn)
 
 void pfs_refresher_stop(struct pfs_refresher *refresher)
 {
+	trace("stop refreshing%s", refresher ? "" : " nothing");
 	if (refresher)
 		end(REFRESHER);
 }
@@ -381,10 +434,9 @@ int pfs_open_store(struct pfs_store **out, const struct pfs_options *options, co
 		   struct pfs_reason *reason)
 {
 	(void)options;
-	(void)path;
-	(void)cache_path;
-	(void)caller_umask;
 	(void)logger;
+	assert_string_equal(path, fake.store);
+	trace("open store, cache %s, umask %o", cache_path ? cache_path : "none", caller_umask);
 	*out = begin(STORE_OPEN) ? (struct pfs_store *)(void *)session_of : NULL;
 	if (*out)
 		return PFS_EXIT_OK;
@@ -394,6 +446,7 @@ int pfs_open_store(struct pfs_store **out, const struct pfs_options *options, co
 
 static int close_store(struct pfs_store *store)
 {
+	trace("close store");
 	(void)store;
 	/* Nobody may use it any more. */
 	for (enum step step = MOUNT; step <= REFRESHER; step++)
@@ -409,6 +462,7 @@ bool pfs_startup_tell(struct pfs_startup *startup, int code)
 {
 	if (startup->pipe < 0)
 		return true;
+	trace("tell %d", code);
 	startup->pipe = -1;
 	fake.told[fake.told_count++] = code;
 	return !fake.nobody_waits;
@@ -416,22 +470,37 @@ bool pfs_startup_tell(struct pfs_startup *startup, int code)
 
 void pfs_startup_notify(const char *state, const char *fmt, ...)
 {
-	(void)state;
-	(void)fmt;
+	char text[128];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	/* Without what is another at each run. */
+	for (char *at; (at = strstr(text, fake.store));)
+		memmove(at, at + strlen(fake.store), strlen(at + strlen(fake.store)) + 1);
+	if (strncmp(state, "READY=1\nMAINPID=", 16) == 0) {
+		assert_int_equal(atol(state + 16), getpid());
+		state = "READY";
+	}
+	trace("notify %s: %s", state, text);
 }
 
 void pfs_report_to_syslog(struct pfs_report *report)
 {
+	trace("to syslog");
 	atomic_store(&report->to_syslog, true);
 }
 
 void pfs_report_hold(struct pfs_report *report)
 {
+	trace("hold messages");
 	(void)report;
 }
 
 void pfs_report_release(struct pfs_report *report, char last[PFS_LOG_LINE_MAX])
 {
+	trace("release messages%s", last ? ", the last one besides" : "");
 	(void)report;
 	if (last)
 		snprintf(last, PFS_LOG_LINE_MAX, "at byte 7");
@@ -441,6 +510,7 @@ static int count_kill(pid_t pid, int signo)
 {
 	assert_int_equal(pid, getpid());
 	assert_int_equal(signo, SIGTERM);
+	trace("kill");
 	fake.killed++;
 	return 0;
 }
@@ -449,11 +519,28 @@ static int count_sync(int fd)
 {
 	assert_true(fd >= 0);
 	assert_int_equal(fake.forced, 0); /* before what is in use is cut off */
+	trace("sync");
 	fake.synced++;
 	return 0;
 }
 
+static int trace_mallopt(int option, int value)
+{
+	trace("mallopt %d", value);
+	return option;
+}
+
+static int trace_prctl(int option, unsigned long a, unsigned long b, unsigned long c,
+		       unsigned long d)
+{
+	assert_int_equal(b + c + d, 0);
+	trace("flusher %lu", a);
+	return option;
+}
+
 #define kill count_kill
+#define prctl trace_prctl
+#define mallopt trace_mallopt
 #define syncfs count_sync
 #define pfs_store_close close_store
 #include "fs/daemon.c"
@@ -501,7 +588,7 @@ static int run_daemon(struct pfs_options *options)
 	d->report = &report;
 	d->store_path = fake.store;
 	d->mountpoint = mountpoint;
-	d->startup.pipe = 1;
+	d->startup.pipe = fake.alone ? -1 : 1;
 	code = pfs_daemon_run(d);
 	free(d);
 	return code;
@@ -616,6 +703,94 @@ static void the_parent_is_told_when_it_is_mounted(void **state)
 	assert_int_equal(fake.changed, 1);
 }
 
+/* What is the same in each beginning and end. */
+#define BEGUN(options, flags)                                                  \
+	"flusher 1\nmallopt 1\nargument payloadfs\nargument -o\n"              \
+	"options default_permissions,subtype=payloadfs," options               \
+	"\nhold messages\nopen store, cache none, umask 0\nrelease messages\n" \
+	"init filesystem\nmount\nwatch\nstart filesystem" flags "\n"
+#define LOOPING "clone 0\nthreads 96\nidle threads 20\nloop\n"
+#define ENDED "stop filesystem\nunmount session\nclose store\n"
+
+static const struct {
+	bool read_only, published, strict, foreground;
+	enum ending ending;
+	unsigned busy;
+	const char *trace, *lines;
+} courses[] = {
+	{.ending = BY_OTHERS,
+	 .trace = BEGUN("", "") "serve /tmp\nsignals\n" LOOPING
+				"to syslog\nnotify READY:  is mounted at /tmp\ntell 0\n"
+				"log counters\nchanged 0\nnotify STOPPING=1:  is being closed\n"
+				"stop signals\nstop refreshing nothing\nstop serving\n" ENDED
+				"finish serving with 0\ndestroy filesystem\ndestroy session\n",
+	 .lines = " is mounted at /tmp\n is closed\n"},
+	{.foreground = true,
+	 .strict = true,
+	 .ending = CUT,
+	 .trace = BEGUN("", ", strict") "serve /tmp\nsignals\n" LOOPING
+					"notify READY:  is mounted at /tmp\n"
+					"log counters\nchanged 0\n"
+					"notify STOPPING=1:  is being closed\n"
+					"stop signals\nstop refreshing nothing\nunmount 1\n"
+					"stop serving\n" ENDED
+					"finish serving with 0\ndestroy filesystem\n"
+					"destroy session\n",
+	 .lines = ""},
+	{.foreground = true,
+	 .published = true,
+	 .read_only = true,
+	 .ending = BY_OTHERS,
+	 .trace = BEGUN("ro,",
+			", published") "signals that refresh\nrefresh every 5 seconds\n" LOOPING
+				       "notify READY:  is mounted at /tmp\n"
+				       "log counters\nrefresh\n"
+				       "notify STOPPING=1:  is being closed\n"
+				       "stop signals\nstop refreshing\n"
+				       "stop serving nothing\n" ENDED
+				       "finish serving with 0\ndestroy filesystem\n"
+				       "destroy session\n",
+	 .lines = ""},
+	{.foreground = true,
+	 .read_only = true,
+	 .ending = BY_SIGNAL,
+	 .busy = 1,
+	 .trace = BEGUN("ro,", "") "serve /tmp, read-only\nsignals\n" LOOPING
+				   "notify READY:  is mounted at /tmp\n"
+				   "log counters\nchanged 0\n"
+				   "notify STOPPING=1: /tmp is being unmounted\n"
+				   "unmount 0\nunmount 0\nnotify STOPPING=1:  is being closed\n"
+				   "stop signals\nstop refreshing nothing\nstop serving\n" ENDED
+				   "finish serving with 0\ndestroy filesystem\n"
+				   "destroy session\n",
+	 .lines = ""},
+};
+
+/* Proves: from the beginning to the end everything is called in its order, with what it is to have,
+ * whatever the mount is, and nothing besides. */
+static void all_is_called_in_order(void **state)
+{
+	for (size_t i = 0; i < pfs_array_len(courses); i++) {
+		struct pfs_options options = {.foreground = courses[i].foreground,
+					      .read_only = courses[i].read_only,
+					      .published = courses[i].published,
+					      .strict = courses[i].strict};
+
+		if (options.published)
+			options.refresh_seconds = 5;
+		teardown(state);
+		setup(state);
+		fake.alone = courses[i].foreground;
+		fake.ending = courses[i].ending;
+		fake.busy = courses[i].busy;
+		assert_int_equal(run_daemon(&options), PFS_EXIT_OK);
+		assert_string_equal(fake.trace, courses[i].trace);
+		for (char *at; (at = strstr(fake.lines, fake.store));)
+			memmove(at, at + strlen(fake.store), strlen(at + strlen(fake.store)) + 1);
+		assert_string_equal(fake.lines, courses[i].lines);
+	}
+}
+
 /* ---- ends ---- */
 
 static void run_to(enum ending ending, unsigned busy)
@@ -684,15 +859,11 @@ static void clients_unmount(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(whatever_fails_all_is_ended),
-		TEST(what_fails_at_the_store_is_said),
-		TEST(readers_need_no_socket),
-		TEST(the_parent_is_told_when_it_is_mounted),
-		TEST(a_signal_unmounts),
-		TEST(programs_that_stay_are_cut_off),
-		TEST(a_mount_that_stays_is_left),
-		TEST(no_dead_mount_is_left),
-		TEST(clients_unmount),
+		TEST(whatever_fails_all_is_ended),    TEST(what_fails_at_the_store_is_said),
+		TEST(readers_need_no_socket),	      TEST(the_parent_is_told_when_it_is_mounted),
+		TEST(all_is_called_in_order),	      TEST(a_signal_unmounts),
+		TEST(programs_that_stay_are_cut_off), TEST(a_mount_that_stays_is_left),
+		TEST(no_dead_mount_is_left),	      TEST(clients_unmount),
 	};
 
 	return cmocka_run_group_tests_name("daemon", tests, NULL, NULL);

@@ -569,23 +569,19 @@ static void removal_between_lookup_and_count(void **state)
  * nothing was ever referenced in between; what is forgotten is not among them. */
 static void referenced_objects_are_listed(void **state)
 {
-	static const uint32_t objects[] = {PFS_OBJECT_FIRST,
-					   PFS_OBJECT_FIRST + 1,
-					   PFS_CHUNK_LEN - 1,
-					   PFS_CHUNK_LEN,
-					   PFS_CHUNK_LEN + 1,
-					   5 * PFS_CHUNK_LEN - 1,
-					   5 * PFS_CHUNK_LEN,
-					   9 * PFS_CHUNK_LEN + 77,
-					   UINT32_MAX - 1,
-					   UINT32_MAX};
+	static const uint32_t objects[] = {PFS_OBJECT_FIRST,  PFS_OBJECT_FIRST + 1,
+					   PFS_CHUNK_LEN - 1, PFS_CHUNK_LEN,
+					   PFS_CHUNK_LEN + 1, 5 * PFS_CHUNK_LEN - 1,
+					   5 * PFS_CHUNK_LEN, 9 * PFS_CHUNK_LEN + 77,
+					   UINT32_MAX - 1,    UINT32_MAX};
 	enum { COUNT = sizeof(objects) / sizeof(objects[0]) };
 	uint64_t nodeid;
 
 	(void)state;
 	for (size_t i = 0; i < COUNT; i++)
 		assert_int_equal(
-			add_reference(inodes, stripe_of(inodes, objects[i]), objects[i], &nodeid), 0);
+			add_reference(inodes, stripe_of(inodes, objects[i]), objects[i], &nodeid),
+			0);
 	for (unsigned forgotten = 0; forgotten < 2; forgotten++) {
 		for (size_t a = 0; a < 3 * COUNT; a++) {
 			for (size_t b = a; b < 3 * COUNT; b++) {
@@ -602,9 +598,9 @@ static void referenced_objects_are_listed(void **state)
 				for (size_t max = 0; max <= n + 1; max++) {
 					size_t wanted = max < n ? max : n;
 
-					assert_int_equal(pfs_inodes_referenced(inodes, first, end,
-									       got, max),
-							 wanted);
+					assert_int_equal(
+						pfs_inodes_referenced(inodes, first, end, got, max),
+						wanted);
 					assert_memory_equal(got, want, wanted * sizeof(got[0]));
 				}
 			}

@@ -1,5 +1,5 @@
-/* fs/ops_refresh.c: what the kernel is told when a newer generation is taken up, and when the former
- * one is forgotten. The generations are the test's: numbers of objects of one store. */
+/* fs/ops_refresh.c: what the kernel is told when a newer generation is taken up, and when the
+ * former one is forgotten. The generations are the test's: numbers of objects of one store. */
 #include "storage/monotonic.h"
 #include "tests/unit/fake_mount.h"
 
@@ -158,9 +158,8 @@ static void generations_are_forgotten_one_by_one(void **state)
 	uint32_t first = put_known(m, 6);
 
 	for (uint32_t i = 0; i < 3; i++) {
-		fake.refreshed = (struct pfs_refreshed){.changed = true,
-							.first = first + 2 * i,
-							.end = first + 2 * i + 2};
+		fake.refreshed = (struct pfs_refreshed){
+			.changed = true, .first = first + 2 * i, .end = first + 2 * i + 2};
 		assert_int_equal(take_up(&m->fs), 0);
 		assert_int_equal(m->fs.former_count, i + 1);
 	}
@@ -178,8 +177,8 @@ static void generations_are_forgotten_one_by_one(void **state)
 	assert_int_equal(fake.forgotten[2], first + 4);
 }
 
-/* Proves: one whose name can't be told any more is given up: its node id answers nothing, the kernel
- * is told to ask for its attributes, and the log says of how many that was so. */
+/* Proves: one whose name can't be told any more is given up: its node id answers nothing, the
+ * kernel is told to ask for its attributes, and the log says of how many that was so. */
 static void nameless_ones_are_given_up(void **state)
 {
 	struct mount *m = *state;
