@@ -54,7 +54,7 @@ static struct {
 	struct pfs_store_stat stat;
 	int stat_err;
 	unsigned calls;
-	size_t count, used;
+	size_t count, used, puts_before;
 	uint64_t hash; /* of the samples and their lengths */
 } trained;
 
@@ -78,6 +78,7 @@ static int train_as_told(struct pfs_store *store, const void *data, const size_t
 	(void)store;
 	(void)result;
 	trained.calls++;
+	trained.puts_before = put_count;
 	trained.count = count;
 	trained.used = 0;
 	trained.hash = 0;
@@ -588,12 +589,15 @@ static void what_is_missing_is_waited_for(void **state)
 	const size_t len = strlen(text);
 	struct fixture *f = *state;
 	struct answered late, more;
+	int64_t begun;
 
 	gap_ms = 2 * WAIT_STEP_MS;
+	begun = pfs_now_monotonic();
 	begin(f, &late, 20, text + 20, len - 20);
 	begin(f, &more, 10, text + 10, 10);
 	assert_int_equal(end(&more), -EINVAL);
 	assert_int_equal(end(&late), -EINVAL);
+	assert_true(pfs_now_monotonic() - begun >= (int64_t)gap_ms * 1000000);
 	assert_int_equal(f->log_count, 2);
 	for (unsigned i = 0; i < 2; i++) {
 		char want[128];
@@ -688,8 +692,10 @@ static void documents_are_put_together(void **state)
 	char *text = malloc(4 * PFS_MIB);
 	struct pfs_attr attr[2];
 	size_t len = 0, bytes = 0;
+	int64_t before = pfs_now_ns();
 
 	assert_non_null(text);
+	begin_stream(f); /* of a time of its own */
 	for (uint64_t id = 0; id < 2 * ITEMS + 3; id++)
 		len += add_line(text + len, id, 10);
 	assert_int_equal(write_piece(f, 0, text, len), 0);
@@ -730,8 +736,8 @@ static void documents_are_put_together(void **state)
 
 		assert_int_equal(pfs_lookup(f->store, &key, NULL, &attr[i]), 0);
 	}
-	assert_int_equal(attr[0].mtime_ns, f->import->time_ns);
-	assert_int_equal(attr[1].mtime_ns, f->import->time_ns);
+	assert_int_equal(attr[0].mtime_ns, attr[1].mtime_ns);
+	assert_true(attr[0].mtime_ns >= before && attr[0].mtime_ns <= pfs_realtime_ns());
 	free(text);
 }
 
@@ -779,6 +785,15 @@ static void nothing_is_put_behind_what_stops_all(void **state)
 	assert_int_equal(f->log_count, 2);
 	assert_memory_equal(f->log[0], ".payloadfs/import: line 2: no space left", 40);
 	assert_memory_equal(f->log[1], ".payloadfs/import: line 193: ", 29);
+	/* What is the document's own fault does not. */
+	begin_stream(f);
+	put_count = 0;
+	put_err = -EFBIG;
+	assert_int_equal(write_piece(f, 0, text, len), -EFBIG);
+	assert_int_equal(f->totals.documents, 3 * ITEMS);
+	assert_int_equal(put_count, 4);
+	assert_true(is_there(f, 0, "\"pppppppp\"") && is_there(f, 1, NULL));
+	assert_true(is_there(f, 3 * ITEMS - 1, "\"pppppppp\""));
 	free(text);
 }
 
@@ -837,6 +852,7 @@ static void a_dictionary_is_offered_the_first_documents(void **state)
 		assert_int_equal(trained.count, count);
 		assert_int_equal(trained.used, count * size);
 		assert_true(trained.hash == hash);
+		assert_int_equal(trained.puts_before, 0);
 		/* Not again, also not of as many. */
 		f->off = 1 + len;
 		assert_int_equal(write_piece(f, f->off, text, len), 0);

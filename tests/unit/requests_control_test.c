@@ -147,8 +147,7 @@ static void each_file_has_its_attributes(void **state)
 		assert_true(m->req.attr_timeout == 0);
 		if (files[i].mode & 0400)
 			assert_int_equal(strlen(content(m, ino)), st.st_size);
-		else
-			assert_int_equal(st.st_size, 0);
+		assert_int_equal(st.st_size > 0, (files[i].mode & 0400) != 0);
 	}
 	assert_int_equal(ask(&m->req, lookup, PFS_CONTROL_DIR, "stats"), -ENOENT);
 	assert_int_equal(ask(&m->req, lookup, PFS_CONTROL_DIR, ""), -ENOENT);
@@ -390,6 +389,8 @@ static void actions_are_done_once(void **state)
 		assert_int_equal(pfs_sim_count(m->sim, PFS_SIM_SYNC) > syncs, i != 3);
 	}
 	ino = control_file(m, "compact");
+	assert_int_equal(ask(&m->req, setattr, ino, &st, FUSE_SET_ATTR_SIZE, NULL), 0);
+	assert_non_null(strstr(content(m, control_file(m, "compact")), " done: "));
 	assert_int_equal(write_to(m, ino, "1", 0), 0);
 	assert_non_null(strstr(content(m, control_file(m, "compact")), " done: "));
 	assert_string_equal(content(m, control_file(m, "train")), "idle\n");
@@ -537,6 +538,80 @@ static void names_are_dropped(void **state)
 	kernel.count = 0;
 }
 
+/* Proves: a name that the kernel does not have is nothing to talk about; another error is. */
+static void names_that_can_not_be_dropped(void **state)
+{
+	static const struct {
+		int err;
+		unsigned warnings;
+	} cases[] = {{0, 0}, {-ENOENT, 0}, {-ENODEV, 0}, {-ENOTCONN, 0}, {-EIO, 1}};
+	struct mount *m = *state;
+
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		kernel.tell_err = cases[i].err;
+		mount_log.warnings = 0;
+		control_file(m, "sync");
+		expect_dropped(m, "sync", 1);
+		assert_int_equal(mount_log.warnings, cases[i].warnings);
+	}
+	assert_string_equal(mount_log.last, "sync: cached entry not dropped: Input/output error");
+}
+
+/* Proves: stats.json is of this mount: how long it has been there, and its numbers. */
+static void the_statistics_are_the_mounts(void **state)
+{
+	struct mount *m = *state;
+	const char *text;
+	long long uptime_ns;
+
+	put(m, 1, "{}");
+	text = content(m, control_file(m, "stats.json"));
+	assert_memory_equal(text, "{\"schema\":1,", 12);
+	assert_int_equal(sscanf(strstr(text, "\"uptime_ns\":"), "\"uptime_ns\":%lld", &uptime_ns),
+			 1);
+	assert_true(uptime_ns >= 0 && uptime_ns <= pfs_realtime_ns() - m->begun_ns + 1000000);
+	assert_non_null(strstr(text, ",\"points\":1,"));
+	assert_non_null(strstr(text, "\"lookup\":{\"count\":"));
+	assert_non_null(strstr(text, "\"json\":{"));
+}
+
+/* Proves: documents that are damaged have a line that says so, and reading on past one that has
+ * become so since is an error. */
+static void damage_is_shown(void **state)
+{
+	struct mount *m = *state;
+	struct fuse_file_info fi = {.flags = 0};
+	const size_t len = 200000;
+	uint8_t *bytes = malloc(len);
+	struct pfs_place place;
+	struct pfs_key key = pfs_key_num(1);
+	fuse_ino_t before, after;
+
+	assert_non_null(bytes);
+	fill_document(bytes, len, 3);
+	assert_int_equal(pfs_put(m->store, &key, bytes, len, NULL, 0, NULL), 0);
+	put(m, 2, "{}");
+	assert_int_equal(pfs_store_checkpoint(m->store), 0);
+	before = control_file(m, "points.ndjson");
+	assert_int_equal(pfs_place(m->store, &key, &place), 0);
+	flip_bit(m->sim, page_name(place.page), place.offset + place.packed_len / 2, 3);
+	assert_int_equal(ask(&m->req, read, before, 400000, 0, &fi), -EIO);
+	put(m, 3, "{}");
+	mount_log.warnings = 0;
+	/* What was found out before is not looked at again; a new document is. */
+	assert_int_equal(pfs_put(m->store, &key, bytes, len, NULL, 0, NULL), 0);
+	assert_int_equal(pfs_store_checkpoint(m->store), 0);
+	assert_int_equal(pfs_place(m->store, &key, &place), 0);
+	flip_bit(m->sim, page_name(place.page), place.offset + place.packed_len / 2, 3);
+	after = control_file(m, "points.ndjson");
+	assert_non_null(strstr(content(m, after), "{\"id\":1,\"error\":\"damaged\"}\n"));
+	assert_int_equal(mount_log.warnings, 1);
+	assert_memory_equal(mount_log.last, "points.ndjson: 1 is damaged", 27);
+	assert_int_equal(pfs_remove(m->store, &key, NULL), 0);
+	m->damaged = true;
+	free(bytes);
+}
+
 /* A step of the store that waits until it may go on. */
 struct gate {
 	sem_t reached, open;
@@ -633,6 +708,9 @@ int main(void)
 		TEST(what_fails_is_answered),
 		TEST(imports_are_told),
 		TEST(names_are_dropped),
+		TEST(names_that_can_not_be_dropped),
+		TEST(the_statistics_are_the_mounts),
+		TEST(damage_is_shown),
 		TEST(nothing_is_dropped_during_a_long_lookup),
 		TEST(who_leaves_tells_nothing),
 	};

@@ -171,13 +171,19 @@ static void operations_have_their_percentiles(void **state)
 
 	assert_int_equal(pfs_histograms_new(&h, pfs_array_len(names)), 0);
 	f->control.env.latencies = h;
-	for (unsigned i = 0; i < 1000; i++)
-		pfs_histograms_add(h, 0, i < 500 ? 5 : i < 990 ? 20 : i < 999 ? 30 : 31);
+	/* At the very place of each percentile another value begins. */
+	for (unsigned i = 1; i <= 100000; i++)
+		pfs_histograms_add(h, 0,
+				   i < 50000	? 3
+				   : i < 99000	? 5
+				   : i < 99900	? 20
+				   : i < 100000 ? 30
+						: 31);
 	pfs_histograms_add(h, 1, 1000000);
 	for (f->control.env.count = 1; f->control.env.count <= 3; f->control.env.count++) {
 		make(f);
 		expect_member(f, "operations",
-			      "{\"first\":{\"count\":1000,\"total_ns\":12601,\"p50_ns\":5,"
+			      "{\"first\":{\"count\":100000,\"total_ns\":416028,\"p50_ns\":5,"
 			      "\"p99_ns\":20,\"p999_ns\":30,\"max_ns\":31}");
 		if (f->control.env.count > 1)
 			expect_member(f, "second",
