@@ -39,6 +39,16 @@ static struct {
 	unsigned infos;
 } fake;
 
+/* What the store was opened and made with. */
+static struct {
+	char path[128];
+	struct pfs_open_options how;
+	struct pfs_defaults defaults;
+	struct pfs_remote_options remote;
+	char cache_dir[64];
+	struct pfs_create_options create;
+} given;
+
 static struct pfs_store *const a_store = (struct pfs_store *)&fake;
 
 static int fake_open(struct pfs_store **out, const char *path,
@@ -47,18 +57,24 @@ static int fake_open(struct pfs_store **out, const char *path,
 	unsigned i = fake.opens++;
 	int err = fake.results[i < 3 ? i : 3];
 
-	(void)path;
-	(void)options;
+	snprintf(given.path, sizeof(given.path), "%s", path);
+	given.how = *options;
+	given.defaults = *options->defaults;
+	given.remote = *options->remote;
+	snprintf(given.cache_dir, sizeof(given.cache_dir), "%s",
+		 options->remote->cache_dir ? options->remote->cache_dir : "none");
 	reason->text[0] = '\0';
 	*out = err ? NULL : a_store;
 	return err;
 }
 
+static const char *dir_of_store(void);
+
 static int fake_create(const char *path, const struct pfs_create_options *options,
 		       struct pfs_reason *reason)
 {
-	(void)path;
-	(void)options;
+	assert_string_equal(path, dir_of_store());
+	given.create = *options;
 	(void)reason;
 	fake.created++;
 	return fake.create_err;
@@ -146,6 +162,12 @@ bool pfs_signals_end_pending(void)
 #undef usleep
 
 static char dir[64];
+
+static const char *dir_of_store(void)
+{
+	return dir;
+}
+
 static int listener; /* at the socket of the store; -1: nobody listens */
 
 static void count_infos(void *arg, enum pfs_log_level level, const char *line)
@@ -338,6 +360,117 @@ static void the_store_is_what_was_asked_for(void **state)
 	assert_int_equal(fake.closed, 1);
 }
 
+/* Proves: each option reaches the store, in its units; what is not given is the caller's, or the
+ * store's own. */
+static void options_reach_the_store(void **state)
+{
+	const struct pfs_logger logger = {.fn = count_infos};
+	const struct pfs_options all = {.read_only = false,
+					.dict = PFS_DICT_OFF,
+					.commit_seconds = 7,
+					.page_size = PFS_MIB,
+					.min_value_size = 64,
+					.has_uid = true,
+					.has_gid = true,
+					.has_umask = true,
+					.uid = 10,
+					.gid = 20,
+					.umask = 026,
+					.cache_size = 77,
+					.timeout_seconds = 9},
+				 none = {.read_only = true};
+	struct pfs_reason reason;
+	struct pfs_store *store;
+
+	(void)state;
+	fake.results[0] = -ENOENT;
+	memset(&given, 0, sizeof(given));
+	assert_int_equal(pfs_open_store(&store, &all, dir, "/the/cache", 077, &logger, &reason),
+			 PFS_EXIT_OK);
+	assert_string_equal(given.path, dir);
+	assert_false(given.how.read_only);
+	assert_true(given.how.hold_objects);
+	assert_int_equal(given.how.dict, PFS_DICT_OFF);
+	assert_int_equal(given.how.commit_ms, 7000);
+	assert_ptr_equal(given.how.logger.fn, count_infos);
+	assert_int_equal(given.defaults.mode, 0640);
+	assert_int_equal(given.defaults.uid, 10);
+	assert_int_equal(given.defaults.gid, 20);
+	assert_string_equal(given.cache_dir, "/the/cache");
+	assert_int_equal(given.remote.cache_size, 77);
+	assert_int_equal(given.remote.timeout_ms, 9000);
+	assert_int_equal(fake.created, 1);
+	assert_int_equal(given.create.page_size, PFS_MIB);
+	assert_int_equal(given.create.min_value_size, 64);
+	assert_true(given.create.dict_off);
+	memset(&fake, 0, sizeof(fake));
+	memset(&given, 0, sizeof(given));
+	assert_int_equal(pfs_open_store(&store, &none, dir, NULL, 0137, &logger, &reason),
+			 PFS_EXIT_OK);
+	assert_true(given.how.read_only);
+	assert_int_equal(given.how.dict, none.dict);
+	assert_int_equal(given.how.commit_ms, 0);
+	assert_int_equal(given.defaults.mode, 0640);
+	assert_int_equal(given.defaults.uid, geteuid());
+	assert_int_equal(given.defaults.gid, getegid());
+	assert_string_equal(given.cache_dir, "none");
+	assert_int_equal(given.remote.cache_size, 0);
+	assert_int_equal(given.remote.timeout_ms, 0);
+	memset(&fake, 0, sizeof(fake));
+	fake.results[0] = -ENOENT;
+	assert_int_equal(pfs_open_store(&store, &(struct pfs_options){.dict = PFS_DICT_AUTO}, dir,
+					NULL, 022, &logger, &reason),
+			 PFS_EXIT_OK);
+	assert_false(given.create.dict_off);
+	assert_int_equal(given.create.page_size, 0);
+}
+
+/* Proves: what is refused is said with all that matters. */
+static void refusals_say_all(void **state)
+{
+	static const struct {
+		struct pfs_options options;
+		const char *why;
+	} cases[] = {
+		{{.page_size = 2 * PFS_MIB},
+		 ": the store was made with page_size=1048576, not 2097152"},
+		{{.has_umask = true, .umask = 022},
+		 ": the store's documents have mode 0640, umask=022 would make it 0644"},
+		{{.has_umask = true, .umask = 06},
+		 ": the store's documents have mode 0640, umask=006 would make it 0660"},
+	};
+	struct pfs_reason reason;
+	char want[256];
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		assert_int_equal(open_with(&cases[i].options, &reason), PFS_EXIT_USAGE);
+		snprintf(want, sizeof(want), "%s%s", dir, cases[i].why);
+		assert_string_equal(reason.text, want);
+	}
+	fake.stat_err = -EIO;
+	assert_int_equal(open_plainly(&reason), PFS_EXIT_IO);
+	snprintf(want, sizeof(want), "%s: Input/output error", dir);
+	assert_string_equal(reason.text, want);
+	fake.stat_err = 0;
+	/* It is asked for in steps, and told of after a while. */
+	memcpy(fake.results, (int[]){-EBUSY, -EBUSY, -EBUSY, -EBUSY}, sizeof(fake.results));
+	fake.opens = 0;
+	fake.now_ms = 0;
+	assert_int_equal(open_plainly(&reason), PFS_EXIT_LOCKED);
+	assert_int_equal(fake.opens, PFS_CLOSING_WAIT_MS / PFS_LOCK_POLL_MS + 1);
+	assert_int_equal(fake.now_ms, PFS_CLOSING_WAIT_MS);
+	snprintf(want, sizeof(want), "%s: the store is held by another process (waited 30 s)", dir);
+	assert_string_equal(reason.text, want);
+	listen_there();
+	fake.opens = 0;
+	fake.now_ms = 0;
+	assert_int_equal(open_plainly(&reason), PFS_EXIT_LOCKED);
+	assert_int_equal(fake.now_ms, PFS_LEAVING_WAIT_MS);
+	snprintf(want, sizeof(want), "%s: the store is in use by another payloadfs", dir);
+	assert_string_equal(reason.text, want);
+}
+
 /* A process that listened at the store's socket, which is still open, and has died; it stays a
  * zombie until it is waited for. */
 static pid_t killed_holder(void)
@@ -396,6 +529,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_store_in_use_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_missing_store_is_made, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_store_is_what_was_asked_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(options_reach_the_store, setup, teardown),
+		cmocka_unit_test_setup_teardown(refusals_say_all, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_the_killed_are_cut, setup, teardown),
 	};
 
