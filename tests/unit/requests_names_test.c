@@ -198,8 +198,11 @@ static void room_is_told(void **state)
 	struct pfs_store_stat stat;
 	struct statvfs *s = &m->req.statfs;
 
+	const struct pfs_key scratch = key_named("scratch");
+
 	put(m, 1, "{}");
 	put(m, 2, "{}");
+	assert_int_equal(pfs_put(m->store, &scratch, "s", 1, NULL, 0, NULL), 0);
 	pfs_sim_set_capacity(m->sim, 64 * PFS_MIB + 5000);
 	assert_int_equal(ask(&m->req, statfs, PFS_INODE_ROOT), 0);
 	stat = stat_of(m);
@@ -211,7 +214,7 @@ static void room_is_told(void **state)
 	assert_true(s->f_bavail > 0 && s->f_bavail < s->f_blocks);
 	assert_int_equal(s->f_ffree, stat.space_available / (16 + 24));
 	assert_int_equal(s->f_favail, s->f_ffree);
-	assert_int_equal(s->f_files, 2 + s->f_ffree);
+	assert_int_equal(s->f_files, 3 + s->f_ffree);
 	assert_int_equal(s->f_namemax, 255);
 }
 
@@ -301,7 +304,7 @@ static void the_root_is_as_open_as_documents(void **state)
 /* Proves: a document's attributes are those of the store, in an entry as in a reply, for good. */
 static void documents_have_attributes(void **state)
 {
-	static const size_t lens[] = {0, 1, 100, 5000};
+	static const size_t lens[] = {0, 1, 100, 385, 512, 513, 1000, 4999, 5000};
 	struct mount *m = *state;
 
 	for (size_t i = 0; i < pfs_array_len(lens); i++) {
@@ -642,6 +645,11 @@ static void documents_are_moved(void **state)
 		}
 		kernel_forget_all(&m->req);
 		expect_forgotten(&m->fs);
+		/* One that was replaced is no more. */
+		assert_int_equal(ask(&m->req, getattr, first, NULL), 0);
+		assert_int_equal(ask(&m->req, getattr, second, NULL),
+				 !moves[i].err && !moves[i].flags && moves[i].to[0] == '2' ? -ESTALE
+											   : 0);
 	}
 	assert_int_equal(ask(&m->req, rename, PFS_INODE_ROOT, "1", PFS_CONTROL_DIR, "2", 0),
 			 -EPERM);
