@@ -250,24 +250,43 @@ static int parse(struct pfs_import *import)
 
 /* ---- pieces ---- */
 
-/* How much of the rest, of which the last len bytes are new, is complete. */
-static size_t complete_len(const struct pfs_import *import, size_t len)
+/* How much of the rest, of which the last len bytes are new, is whole lines. */
+static size_t lines_len(const struct pfs_import *import, size_t len)
 {
-	const uint8_t *rest = import->rest, *end = rest + import->rest_len;
-	const uint8_t *newline = memrchr(end - len, '\n', len), *begin, *p = end;
-	struct pfs_json_scan scan;
-	size_t complete = newline ? (size_t)(newline + 1 - rest) : 0;
+	const uint8_t *rest = import->rest;
+	const uint8_t *newline = memrchr(rest + import->rest_len - len, '\n', len);
 
-	while (p > rest && (p[-1] == ' ' || p[-1] == '\t' || p[-1] == '\r'))
-		p--;
-	if (p == rest + complete || p[-1] != '}')
-		return complete;
-	/* A record on the last line, without newline. */
-	begin = pfs_json_skip_space(rest + complete, p);
-	if (!pfs_ndjson_is_inside(import->reader) &&
-	    pfs_json_scan_value(&scan, begin, p, true) == PFS_JSON_OK && scan.at == p)
-		return import->rest_len;
-	return complete;
+	return newline ? (size_t)(newline + 1 - rest) : 0;
+}
+
+/* Whether the rest, of which all lines are taken, can be taken as well: it is a record, for the
+ * last one needs no newline, or white space. */
+static bool is_whole(const struct pfs_import *import)
+{
+	const uint8_t *p = import->rest, *end = p + import->rest_len;
+	struct pfs_json_scan scan;
+
+	while (end > p && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\r'))
+		end--;
+	if (pfs_ndjson_is_inside(import->reader) || (end > p && end[-1] != '}'))
+		return false;
+	return end == p ||
+	       (pfs_json_scan_value(&scan, pfs_json_skip_space(p, end), end, true) == PFS_JSON_OK &&
+		scan.at == end);
+}
+
+/* Imports the first len bytes of the rest. */
+static int parse_rest(struct pfs_import *import, size_t len)
+{
+	int err;
+
+	import->feed = len;
+	import->fed = 0;
+	err = parse(import);
+	memmove(import->rest, import->rest + len, import->rest_len - len);
+	import->rest_len -= len;
+	import->feed = import->fed = 0;
+	return err;
 }
 
 /* Keeps the bytes at off for comparison, or compares them (false: they are others). At most KEPT.
@@ -305,12 +324,12 @@ static int take(struct pfs_import *import, const uint8_t *data, size_t len)
 	memcpy(import->rest + import->rest_len, data, len);
 	import->rest_len = need;
 	import->next_off += len;
-	import->feed = complete_len(import, len);
-	import->fed = 0;
-	err = parse(import);
-	memmove(import->rest, import->rest + import->feed, import->rest_len - import->feed);
-	import->rest_len -= import->feed;
-	import->feed = import->fed = 0;
+	err = parse_rest(import, lines_len(import, len));
+	if (import->rest_len > 0 && is_whole(import)) {
+		int last = parse_rest(import, import->rest_len);
+
+		err = err ? err : last;
+	}
 	return err;
 }
 
