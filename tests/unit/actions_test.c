@@ -31,6 +31,7 @@ static int note_busy(pthread_mutex_t *mutex)
 static struct {
 	sem_t begun, let_go;
 	int result;
+	struct pfs_compact_result compact;
 	_Atomic unsigned calls;
 } fake;
 
@@ -49,12 +50,7 @@ int fake_compact(struct pfs_store *store, pfs_progress_fn *progress, void *arg, 
 {
 	(void)store;
 	progress(arg, 10, 100);
-	*result = (struct pfs_compact_result){.values = 1,
-					      .bytes = 2,
-					      .pages_before = 4,
-					      .pages_after = 3,
-					      .disk_before = 6,
-					      .disk_after = 5};
+	*result = fake.compact;
 	return call(stop);
 }
 
@@ -74,12 +70,13 @@ int fake_sync(struct pfs_store *store)
 }
 
 static unsigned logged;
+static char last_line[256];
 
 static void count_line(void *arg, enum pfs_log_level level, const char *line)
 {
 	(void)arg;
-	(void)level;
-	(void)line;
+	assert_int_equal(level, PFS_LOG_WARNING);
+	snprintf(last_line, sizeof(last_line), "%s", line);
 	logged++;
 }
 
@@ -94,6 +91,12 @@ static int setup(void **state)
 	sem_init(&fake.begun, 0, 0);
 	sem_init(&fake.let_go, 0, 0);
 	fake.result = 0;
+	fake.compact = (struct pfs_compact_result){.values = 1,
+						   .bytes = 2,
+						   .pages_before = 4,
+						   .pages_after = 3,
+						   .disk_before = 6,
+						   .disk_after = 5};
 	fake.calls = logged = 0;
 	return pfs_actions_new(&actions, NULL, &logger);
 }
@@ -196,6 +199,75 @@ static void each_says_what_came_of_it(void **state)
 	assert_int_equal(logged, 3);
 }
 
+/* Proves: a compaction says what it has moved and gained, in singular and plural, or that there was
+ * nothing. */
+static void compactions_say_what_they_did(void **state)
+{
+	static const struct {
+		struct pfs_compact_result result;
+		const char *text;
+	} cases[] = {
+		{{1, 1, 4, 3, 6, 5},
+		 "done: moved 1 document (1 byte); pages 4 -> 3, bytes on disk 6 -> 5\n"},
+		{{2, 20, 3, 3, 6, 6},
+		 "done: moved 2 documents (20 bytes); pages 3 -> 3, bytes on disk 6 -> 6\n"},
+		{{0, 0, 4, 3, 6, 5},
+		 "done: moved 0 documents (0 bytes); pages 4 -> 3, bytes on disk 6 -> 5\n"},
+		{{0, 0, 3, 3, 6, 5}, "done: nothing to compact: 3 pages, bytes on disk 5\n"},
+		{{0, 0, 1, 1, 6, 5}, "done: nothing to compact: 1 page, bytes on disk 5\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		fake.compact = cases[i].result;
+		assert_int_equal(do_now(PFS_ACTION_COMPACT, 0), 0);
+		assert_ended(PFS_ACTION_COMPACT, cases[i].text);
+	}
+	assert_int_equal(do_now(PFS_ACTION_COMPACT, -ENOSPC), -ENOSPC);
+	assert_ended(PFS_ACTION_COMPACT, "failed: No space left on device\n");
+	assert_string_equal(last_line, ".payloadfs/compact: No space left on device");
+	assert_int_equal(do_now(PFS_ACTION_TRAIN, -ENODATA), -ENODATA);
+	assert_ended(PFS_ACTION_TRAIN, "failed: too few points, or they have too little in common "
+				       "for a dictionary\n");
+	assert_string_equal(last_line, ".payloadfs/train: too few points, or they have too little "
+				       "in common for a dictionary");
+	assert_int_equal(do_now(PFS_ACTION_SYNC, -EIO), -EIO);
+	assert_string_equal(last_line, ".payloadfs/sync: Input/output error");
+	assert_int_equal(logged, 3);
+}
+
+/* Proves: when it ended is told, in UTC, and when anything was changed. */
+static void times_are_told(void **state)
+{
+	char text[PFS_ACTION_TEXT_MAX + 1];
+	int64_t made_ns, before, changed_ns;
+	struct asked a;
+	struct tm tm;
+	char *rest;
+
+	(void)state;
+	before = pfs_realtime_ns();
+	pfs_action_text(actions, PFS_ACTION_SYNC, text, &made_ns);
+	assert_true(made_ns <= before && made_ns > before - 60 * PFS_NSEC_PER_SEC);
+	ask(&a, PFS_ACTION_SYNC);
+	sem_wait(&fake.begun);
+	assert_int_equal(pfs_action_text(actions, PFS_ACTION_SYNC, text, &changed_ns), 8);
+	assert_true(changed_ns >= before && changed_ns <= pfs_realtime_ns());
+	before = pfs_realtime_ns();
+	sem_post(&fake.let_go);
+	assert_int_equal(answer(&a), 0);
+	text[pfs_action_text(actions, PFS_ACTION_SYNC, text, &changed_ns)] = '\0';
+	assert_true(changed_ns >= before && changed_ns <= pfs_realtime_ns());
+	memset(&tm, 0, sizeof(tm));
+	rest = strptime(text, "idle\n%Y-%m-%dT%H:%M:%SZ", &tm);
+	assert_non_null(rest);
+	assert_string_equal(rest, " done: everything is durable\n");
+	assert_in_range(timegm(&tm), before / PFS_NSEC_PER_SEC,
+			pfs_realtime_ns() / PFS_NSEC_PER_SEC);
+	pfs_action_text(actions, PFS_ACTION_TRAIN, text, &changed_ns);
+	assert_true(changed_ns < before); /* each has its own */
+}
+
 /* Proves: while one compacts another one is refused at once, also one that the store refuses; other
  * actions go on, and a second of them waits its turn. */
 static void one_of_each_at_a_time(void **state)
@@ -262,6 +334,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(each_says_what_came_of_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(compactions_say_what_they_did, setup, teardown),
+		cmocka_unit_test_setup_teardown(times_are_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_of_each_at_a_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(unwanted_actions, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_end_of_the_mount, setup, teardown),

@@ -15,12 +15,13 @@
 
 static char path[] = "/tmp/latency_test.XXXXXX";
 static unsigned logged;
+static char last_line[256];
 
 static void log_line(void *arg, enum pfs_log_level level, const char *line)
 {
 	(void)arg;
-	(void)level;
-	assert_non_null(strstr(line, "low_latency"));
+	snprintf(last_line, sizeof(last_line), "%s", line);
+	assert_int_equal(level, PFS_LOG_WARNING);
 	logged++;
 }
 
@@ -123,6 +124,9 @@ static void without_the_device(void **state)
 		pfs_latency_note(l);
 	pfs_latency_stop(l);
 	assert_int_equal(logged, 1);
+	assert_string_equal(last_line,
+			    "low_latency: /nowhere/cpu_dma_latency can't be held (No such "
+			    "file or directory): processors sleep as they like");
 	pfs_latency_free(l);
 	pfs_latency_note(NULL);
 	pfs_latency_stop(NULL);
@@ -140,6 +144,8 @@ static void a_device_that_refuses(void **state)
 	pfs_latency_stop(l);
 	assert_int_equal(logged, 1);
 	assert_int_equal(held("/dev/full"), 0);
+	assert_string_equal(last_line, "low_latency: /dev/full can't be held (No space left on "
+				       "device): processors sleep as they like");
 	pfs_latency_free(l);
 }
 

@@ -1260,10 +1260,11 @@ static void snapshots_are_told(void **state)
  * in its place. */
 static void figures_have_their_places(void **state)
 {
-	enum { PAGES = 3000 };
+	enum { PAGES = 9000 }; /* three messages */
 	struct fixture *f = *state;
 	struct pfs_wire_in in;
 	uint64_t n = 1000;
+	size_t taken = 0;
 
 	fake.pages = calloc(PAGES, sizeof(*fake.pages));
 	assert_non_null(fake.pages);
@@ -1295,21 +1296,22 @@ static void figures_have_their_places(void **state)
 		PFS_WIRE_STAT_FIELDS(SAME)
 	}
 	assert_int_equal(pfs_wire_done(&in), 0);
-	for (size_t i = 0, one = 0; i < PAGES;) {
-		size_t len;
+	while (taken < PAGES) {
+		size_t len, one = 0;
 
 		in = expect_message(f, PFS_WIRE_PAGE_STATS, 0);
 		len = (size_t)(in.end - in.p);
 		while (pfs_wire_more(&in)) {
-			const struct pfs_page_stat *x = &fake.pages[i++];
+			const struct pfs_page_stat *x = &fake.pages[taken++];
 			const uint8_t *before = in.p;
 
+			assert_true(taken <= PAGES);
 			PFS_WIRE_PAGE_FIELDS(SAME)
 			one = (size_t)(in.p - before);
 		}
 		assert_int_equal(pfs_wire_done(&in), 0);
 		/* Full, but for the last. */
-		if (i < PAGES)
+		if (taken < PAGES)
 			assert_true(len >= PFS_WIRE_BATCH_SOFT && len - one < PFS_WIRE_BATCH_SOFT);
 	}
 	expect_reply(f, 0, NULL);
