@@ -207,11 +207,16 @@ static void write_back_that_fails_gives_the_inode_up(void **state)
 	assert_int_equal(ask(&m->req, unlink, PFS_INODE_ROOT, "2"), 0);
 	assert_int_equal(ask(&m->req, write, removed, "x", 1, 2 * PFS_GIB, &fi), -EFBIG);
 	assert_int_equal(ask(&m->req, getattr, removed, NULL), -ESTALE);
+	assert_int_equal(mount_log.warnings, 0);
 	kernel.dropped = 0;
 	assert_int_equal(ask(&m->req, write, named, "x", 1, 2 * PFS_GIB, &fi), -EFBIG);
 	assert_int_equal(ask(&m->req, getattr, named, NULL), -ESTALE);
 	pfs_invalidate(m->fs.invalidator, NULL, 0); /* behind it */
 	assert_int_equal(__atomic_load_n(&kernel.dropped, __ATOMIC_SEQ_CST), 1);
+	assert_int_equal(mount_log.warnings, 1);
+	assert_string_equal(mount_log.last,
+			    "1: what was written to it is lost (File too large); it "
+			    "keeps its last content");
 	expect_content(m, 1, "{}", 2);
 }
 
@@ -444,21 +449,21 @@ static void interrupted_requests_end(void **state)
 	assert_true(pfs_sim_count(m->sim, PFS_SIM_SYNC) > syncs);
 }
 
-static unsigned lines, reads, forgets;
+static char lines[512];
 
-static void count_line(void *arg, enum pfs_log_level level, const char *line)
+static void keep_line(void *arg, enum pfs_log_level level, const char *line)
 {
+	size_t len = strlen(lines);
+
 	(void)arg;
-	(void)level;
-	lines++;
-	forgets += strcmp(line, "requests: forget 1") == 0;
-	reads += strcmp(line, "requests: read 1") == 0;
+	assert_int_equal(level, PFS_LOG_INFO);
+	snprintf(lines + len, sizeof(lines) - len, "%s\n", line);
 }
 
 /* Proves: the counters name each kind of request that came, and what is referenced. */
 static void counters_are_logged(void **state)
 {
-	const struct pfs_logger counting = {.fn = count_line};
+	const struct pfs_logger keeping = {.fn = keep_line};
 	struct fuse_file_info fi = {.flags = 0};
 	struct mount *m = *state;
 	struct pfs_inodes_stat stat;
@@ -470,12 +475,12 @@ static void counters_are_logged(void **state)
 	ask(&m->req, forget, ino, 0); /* of nothing: it stays referenced */
 	pfs_inodes_stat(m->fs.inodes, &stat);
 	assert_int_equal(stat.referenced, 1);
-	m->fs.logger = &counting;
+	assert_int_equal(stat.bytes, 65536); /* one piece of the table */
+	m->fs.logger = &keeping;
 	pfs_fs_log_counters(&m->fs);
-	m->fs.logger = &quiet;
-	assert_int_equal(reads, 1);
-	assert_int_equal(forgets, 1);
-	assert_int_equal(lines, 4); /* lookup, read, forget, the table of inodes */
+	m->fs.logger = &mount_logger;
+	assert_string_equal(lines, "requests: lookup 1\nrequests: forget 1\nrequests: read 1\n"
+				   "inodes: referenced 1, released 0, table bytes 65536\n");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

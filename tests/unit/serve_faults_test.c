@@ -242,6 +242,16 @@ static int fake_thread(pthread_t *thread, const pthread_attr_t *attr, void *(*fn
 #include "tests/unit/dir_helpers.h"
 #undef receive_bytes
 
+/* The last line that the daemon has logged. */
+static char last_line[256];
+
+static void keep_line(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)arg;
+	assert_int_equal(level, PFS_LOG_WARNING);
+	snprintf(last_line, sizeof(last_line), "%s", line);
+}
+
 struct fixture {
 	char dir[64];
 	int dirfd;
@@ -266,6 +276,7 @@ static int start(struct fixture *f, bool read_only)
 		.mountpoint = "/mnt/p",
 		.read_only = read_only,
 		.hooks = {.changed = on_changed, .arg = f},
+		.logger = {.fn = keep_line},
 	};
 
 	return pfs_serve_start(&f->serve, &options);
@@ -680,13 +691,19 @@ static void clients_are_turned_away_or_wait(void **state)
 	struct fixture *f = *state;
 	struct pfs_reason reason;
 
+	last_line[0] = '\0';
+	is_alive_and_well(f);
+	assert_string_equal(last_line, "");
 	fake.peer_err = ENOPROTOOPT;
 	assert_int_equal(try_to_connect(f, &reason), -EPERM);
-	assert_non_null(strstr(reason.text, "only root"));
+	assert_string_equal(reason.text, "only root and the user that runs the daemon may use it");
+	assert_string_equal(last_line, "control socket: user 4294967295 was refused");
 	fake.peer_err = 0;
 	fake.thread_err = EAGAIN;
-	assert_int_equal(try_to_connect(f, &reason), -EAGAIN);
-	assert_non_null(strstr(reason.text, "can't start a thread"));
+	for (unsigned i = 0; i < 2 * PFS_SERVE_CONNECTIONS; i++) { /* which takes no place */
+		assert_int_equal(try_to_connect(f, &reason), -EAGAIN);
+		assert_string_equal(reason.text, "the daemon can't start a thread for the client");
+	}
 	fake.thread_err = 0;
 	fake.accept_err = EMFILE;
 	fake.accepts_that_fail = 2;
@@ -703,6 +720,11 @@ static void a_server_that_can_not_begin_leaves_nothing(void **state)
 	struct fixture *f = *state;
 
 	stop(f);
+	/* What stands in the way and is no socket stays. */
+	assert_int_equal(mkdirat(f->dirfd, PFS_SERVE_SOCKET, 0700), 0);
+	assert_int_equal(start(f, false), -EISDIR);
+	assert_null(f->serve);
+	assert_int_equal(unlinkat(f->dirfd, PFS_SERVE_SOCKET, AT_REMOVEDIR), 0);
 	fake.socket_err = EMFILE;
 	assert_int_equal(start(f, false), -EMFILE);
 	assert_int_equal(start(f, true), -EMFILE);
