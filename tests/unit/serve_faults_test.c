@@ -508,6 +508,12 @@ static void documents_that_change_are_begun_again(void **state)
 	assert_int_equal(request(f, PFS_WIRE_EXPORT_KEYS, 1, &parts, NULL), 0);
 	assert_int_equal(parts.begun, 1);
 	assert_int_equal(parts.last_status, -EIO);
+	/* One that is removed while it is read is as one that changes. */
+	parts = (struct parts){0};
+	fake.read_err = -ENOENT;
+	assert_int_equal(request(f, PFS_WIRE_EXPORT_KEYS, 1, &parts, NULL), 0);
+	assert_int_equal(parts.begun, PIECES_TRIES);
+	assert_int_equal(parts.last_status, -EAGAIN);
 	fake.read_err = 0;
 
 	fake.short_reads = 1; /* a single one is not begun again: its reader would not know */
