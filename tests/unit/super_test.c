@@ -6,6 +6,7 @@
 static const struct pfs_super a_super = {
 	.version = PFS_FORMAT_VERSION,
 	.compat = 0x8000000000000001,
+	.ro_compat = 0x4000000000000002,
 	.uuid = "0123456789abcde",
 	.page_size = 64 * PFS_KIB,
 	.min_value_size = 16,
@@ -385,9 +386,123 @@ static void spoilt_sectors_leave_a_copy(void **state)
 	pfs_sim_free(sim);
 }
 
+/* ---- what is said ---- */
+
+static void expect_said(const struct pfs_super *super, int err, const char *expected)
+{
+	char text[200], cut[20];
+
+	pfs_super_explain(super, err, "/s", text, sizeof(text));
+	assert_string_equal(text, expected);
+	pfs_super_explain(super, err, "/s", cut, sizeof(cut));
+	assert_memory_equal(cut, expected, sizeof(cut) - 1);
+	assert_int_equal(cut[sizeof(cut) - 1], '\0');
+}
+
+/* Proves: why a superblock can't be used is said with what to do. */
+static void refusals_say_what_to_do(void **state)
+{
+	struct pfs_super super = a_super;
+
+	(void)state;
+	expect_said(&super, -ENOENT, "/s: not a payloadfs store (it has no superblock)");
+	expect_said(&super, -EUCLEAN,
+		    "/s: the superblock is damaged: run payloadctl check --repair on it");
+	expect_said(&super, -EIO, "/s: reading the superblock failed: Input/output error");
+	super.incompat = UINT64_C(0x8000000000000000) | PFS_FEATURES_INCOMPAT;
+	expect_said(
+		&super, -EPROTONOSUPPORT,
+		"/s: the store needs features that this program lacks (0x8000000000000000); use "
+		"a newer payloadfs");
+	super.version = PFS_FORMAT_VERSION + 1;
+	expect_said(&super, -EPROTONOSUPPORT,
+		    "/s: the store has format version 2, this program knows 1; use a newer "
+		    "payloadfs");
+	expect_said(&super, -EUCLEAN,
+		    "/s: the superblock is damaged: run payloadctl check --repair on it");
+	expect_said(&super, -ENOENT, "/s: not a payloadfs store (it has no superblock)");
+}
+
+static int refused_dir;
+
+static int refuse_dir(const struct pfs_io *io, const char *path, unsigned flags,
+		      struct pfs_dir **dir)
+{
+	(void)io;
+	(void)path;
+	(void)flags;
+	(void)dir;
+	return refused_dir;
+}
+
+/* Proves: why a directory can't be opened is said, and is the error. */
+static void directories_that_are_refused(void **state)
+{
+	const struct pfs_io_ops ops = {.open_dir = refuse_dir};
+	const struct pfs_io io = {.ops = &ops};
+	struct pfs_reason reason = {0};
+	struct pfs_dir *dir;
+
+	(void)state;
+	assert_int_equal(pfs_super_open_dir(&io, "/s", 0, &dir, &reason), 0);
+	assert_string_equal(reason.text, "");
+	refused_dir = -ENOENT;
+	assert_int_equal(pfs_super_open_dir(&io, "/s", 0, &dir, &reason), -ENOENT);
+	assert_string_equal(reason.text, "/s: no such store");
+	reason.text[0] = '\0';
+	refused_dir = -ENOTDIR;
+	assert_int_equal(pfs_super_open_dir(&io, "/s", 0, &dir, &reason), -ENOTDIR);
+	assert_string_equal(reason.text, "/s: not a directory");
+	reason.text[0] = '\0';
+	refused_dir = -EACCES;
+	assert_int_equal(pfs_super_open_dir(&io, "/s", 0, &dir, &reason), -EACCES);
+	assert_string_equal(reason.text, "/s: Permission denied");
+}
+
+/* Fails the reads, the first or all. */
+struct failing_reads {
+	unsigned seen;
+	bool all;
+};
+
+static int fail_read(void *arg, const struct pfs_sim_step *step)
+{
+	struct failing_reads *f = arg;
+
+	return step->kind == PFS_SIM_READ && (f->seen++ == 0 || f->all) ? -EIO : 0;
+}
+
+/* Proves: one copy that can't be read is none; where neither can, that is no damage but the error
+ * of reading, and what was there before in memory is gone. */
+static void copies_that_can_not_be_read(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_super super = a_super, got = a_super;
+	struct pfs_dir *dir = created(sim, &super);
+	struct failing_reads f = {0};
+
+	(void)state;
+	assert_int_equal(pfs_super_write(dir, &super), 0);
+	pfs_sim_on_look(sim, fail_read, &f);
+	assert_int_equal(pfs_super_read(dir, &got, &quiet), 0);
+	assert_int_equal(f.seen, 2);
+	expect_equal(&got, &super);
+	f = (struct failing_reads){.all = true};
+	assert_int_equal(pfs_super_read(dir, &got, &quiet), -EIO);
+	assert_int_equal(f.seen, 2);
+	assert_int_equal(got.page_size, 0);
+	assert_int_equal(got.generation, 0);
+	pfs_sim_on_look(sim, NULL, NULL);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(refusals_say_what_to_do),
+		cmocka_unit_test(directories_that_are_refused),
+		cmocka_unit_test(copies_that_can_not_be_read),
 		cmocka_unit_test(superblocks_round_trip),
 		cmocka_unit_test(existing_superblocks_are_kept),
 		cmocka_unit_test(one_valid_copy_is_enough),
