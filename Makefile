@@ -270,7 +270,7 @@ mutate: deps-mutate ## changes the program in small ways and looks whether a tes
 print-compile:
 	@printf '%s\n' '$(call compile,debug) $(fuse_cflags)'
 
-golden: build/debug/tests/model/golden_test build/debug/tests/model/golden_damage_test ## write down anew what the golden histories do to the disk
+golden: $(patsubst %.c,build/debug/%,$(wildcard tests/model/golden*_test.c)) ## write down anew what the golden histories do to the disk
 	@set -e; for test in $^; do $$test accept >/dev/null; done
 
 images: $(patsubst %.c,build/debug/%,$(wildcard tests/images/*_test.c)) ## make the golden images and the verdicts of the broken ones anew

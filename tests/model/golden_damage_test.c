@@ -11,25 +11,6 @@
 
 #define DOCUMENTS 130u
 
-static void put_one(struct tale *t, const char *name, const void *bytes, size_t len, bool own)
-{
-	struct pfs_key key = key_named(name);
-	struct pfs_attr attr = {.mode = 0600, .uid = 7, .gid = 8, .mtime_ns = the_time};
-
-	the_time += 1000;
-	assert_int_equal(pfs_put(t->store, &key, bytes, len, own ? &attr : NULL, 0, NULL), 0);
-}
-
-static void put_named(struct tale *t, const char *name, size_t len)
-{
-	uint8_t *bytes = malloc(len + 1);
-
-	t->seeds += 2;
-	fill_document(bytes, len, t->seeds + 1);
-	put_one(t, name, bytes, len, t->seeds % 3 == 0);
-	free(bytes);
-}
-
 /* Numbers, UUIDs, a scratch file; small, of several blocks, with a page of its own; records that
  * are packed with a dictionary. */
 static void put_documents(struct tale *t)
@@ -171,35 +152,6 @@ static void tell_repair(struct tale *t, const struct files_told *before)
 	tell_calls_in_short(t);
 	watch(t, false);
 	tell_files(t, STORE, before);
-}
-
-/* Every document that can be listed, whether it can be read or not. */
-static void tell_what_is_there(struct tale *t)
-{
-	uint64_t after = 0, what = HASH_FIRST;
-	unsigned count = 0, damaged = 0;
-	struct pfs_listed listed[64];
-	ssize_t n;
-
-	while ((n = pfs_list(t->store, after, listed, pfs_array_len(listed))) > 0) {
-		for (ssize_t i = 0; i < n; i++) {
-			struct pfs_attr attr = {0};
-			char name[PFS_NAME_MAX + 1];
-			void *data = NULL;
-			size_t len = 0;
-			int err = pfs_get(t->store, &listed[i].key, &data, &len, &attr);
-
-			after = listed[i].cookie;
-			pfs_key_format(name, &listed[i].key);
-			what = hash_bytes(hash_number(what, (uint64_t)err), name, strlen(name));
-			what = hash_number(hash_bytes(what, data, len), (uint64_t)attr.mtime_ns);
-			free(data);
-			damaged += err != 0;
-			count++;
-		}
-	}
-	fprintf(t->out, "listing: %d; %u documents, %u of them can't be read, %016llx\n", (int)n,
-		count, damaged, (unsigned long long)what);
 }
 
 /* What it is without a repair: opened for reading and for writing, and closed again. */

@@ -1,5 +1,5 @@
 /* What is told of a store on the sim, and compared with what was written down: for golden_test.c,
- * which says what it is for. That includes it once, and uses all of it. */
+ * which says what it is for, and those beside it. */
 #ifndef PFS_TEST_TALE_H
 #define PFS_TEST_TALE_H
 
@@ -62,6 +62,30 @@ struct tale {
 	uint64_t order;		      /* hash of all calls */
 	char stat[PFS_STAT_JSON_MAX]; /* the last that was told */
 };
+
+/* ---- documents ---- */
+
+static inline void put_one(struct tale *t, const char *name, const void *bytes, size_t len,
+			   bool own)
+{
+	struct pfs_key key = key_named(name);
+	struct pfs_attr attr = {.mode = 0600, .uid = 7, .gid = 8, .mtime_ns = the_time};
+
+	the_time += 1000;
+	assert_int_equal(pfs_put(t->store, &key, bytes, len, own ? &attr : NULL, 0, NULL), 0);
+}
+
+static inline void put_named(struct tale *t, const char *name, size_t len)
+{
+	uint8_t *bytes = malloc(len + 1);
+
+	t->seeds += 2;
+	fill_document(bytes, len, t->seeds + 1);
+	put_one(t, name, bytes, len, t->seeds % 3 == 0);
+	free(bytes);
+}
+
+/* ---- hashes ---- */
 
 /* FNV-1a, of eight bytes at a time. */
 static inline uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t len)
@@ -343,6 +367,35 @@ static inline void tell_documents(struct tale *t)
 		(unsigned long long)where);
 }
 
+/* Every document that can be listed, whether it can be read or not. */
+static inline void tell_what_is_there(struct tale *t)
+{
+	uint64_t after = 0, what = HASH_FIRST;
+	unsigned count = 0, damaged = 0;
+	struct pfs_listed listed[64];
+	ssize_t n;
+
+	while ((n = pfs_list(t->store, after, listed, pfs_array_len(listed))) > 0) {
+		for (ssize_t i = 0; i < n; i++) {
+			struct pfs_attr attr = {0};
+			char name[PFS_NAME_MAX + 1];
+			void *data = NULL;
+			size_t len = 0;
+			int err = pfs_get(t->store, &listed[i].key, &data, &len, &attr);
+
+			after = listed[i].cookie;
+			pfs_key_format(name, &listed[i].key);
+			what = hash_bytes(hash_number(what, (uint64_t)err), name, strlen(name));
+			what = hash_number(hash_bytes(what, data, len), (uint64_t)attr.mtime_ns);
+			free(data);
+			damaged += err != 0;
+			count++;
+		}
+	}
+	fprintf(t->out, "listing: %d; %u documents, %u of them can't be read, %016llx\n", (int)n,
+		count, damaged, (unsigned long long)what);
+}
+
 /* The end of one part of the history. */
 static inline void tell(struct tale *t, const char *part)
 {
@@ -360,6 +413,7 @@ static inline void tell(struct tale *t, const char *part)
 	fprintf(t->out, "to read them:\n");
 	tell_calls(t);
 }
+
 /* ---- told and compared ---- */
 
 static bool accepts;
