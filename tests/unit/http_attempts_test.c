@@ -1,7 +1,9 @@
 /* storage/http_client.c without a server: what libcurl is told of each kind of request, and what is
  * made of each sequence of answers: how often is tried, with how much time, what is said in the
  * end. */
+#include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,8 +22,28 @@ static void fake_transfer(struct pfs_http_client *client, struct pfs_http_attemp
 static enum pfs_http_verdict fake_judge(struct pfs_http_attempt *a, int *err, char *why);
 static CURLcode say_when(CURLINFO what, curl_off_t *out);
 
+/* The signals that the client's thread takes none of. */
+static sigset_t blocked;
+static bool blocked_known; /* atomic */
+static unsigned resets;
+
+static void *note_mask(void *client)
+{
+	pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+	__atomic_store_n(&blocked_known, true, __ATOMIC_RELEASE);
+	return pfs_http_loop(client);
+}
+
+static void note_reset(CURL *easy)
+{
+	resets++;
+	curl_easy_reset(easy);
+}
+
 #undef curl_easy_setopt
 #undef curl_easy_getinfo
+#define pfs_http_loop note_mask
+#define curl_easy_reset note_reset
 #define curl_easy_setopt(easy, option, value) ((void)(easy), note_option(option, value))
 #define curl_easy_getinfo(easy, what, out) say_when(what, out)
 #define nanosleep note_sleep
@@ -29,6 +51,8 @@ static CURLcode say_when(CURLINFO what, curl_off_t *out);
 #define pfs_http_judge fake_judge
 #include "storage/http_client.c"
 #undef nanosleep
+#undef curl_easy_reset
+#undef pfs_http_loop
 #undef pfs_http_transfer
 #undef pfs_http_judge
 
@@ -155,12 +179,21 @@ static CURLcode say_when(CURLINFO what, curl_off_t *out)
 	return CURLE_OK;
 }
 
+/* The first sleeps end early, with this error. */
+static unsigned interruptions;
+static int interrupted_by;
+
 static int note_sleep(const struct timespec *t, struct timespec *left)
 {
-	(void)left;
 	assert_true(sleeps < pfs_array_len(slept_ms));
+	assert_in_range(t->tv_nsec, 0, 999999999);
 	slept_ms[sleeps++] = (unsigned)(t->tv_sec * 1000 + t->tv_nsec / 1000000);
-	return 0;
+	if (!interruptions)
+		return 0;
+	interruptions--;
+	*left = (struct timespec){.tv_nsec = 7000000};
+	errno = interrupted_by;
+	return -1;
 }
 
 static char lines[2048];
@@ -528,12 +561,64 @@ static void times_and_handles_are_bounded(void **state)
 	assert_int_equal(client->timeout_ms, PFS_HTTP_TIMEOUT_DEFAULT_MS);
 	for (unsigned i = 0; i < 20; i++)
 		handles[i] = take_handle(client);
+	resets = 0;
 	for (unsigned i = 0; i < 20; i++)
 		put_handle(client, handles[i]);
 	assert_int_equal(client->idle_count, 16);
+	assert_int_equal(resets, 20); /* nothing of a request comes into the next one */
 	assert_ptr_equal(take_handle(client), handles[15]);
 	client->idle[client->idle_count++] = handles[15];
 	pfs_http_client_free(client);
+}
+
+/* Proves: a pause is as long as it is meant to be, also when a signal comes. */
+static void pauses_are_slept_to_their_end(void **state)
+{
+	static const unsigned pauses[] = {0, 1, 999, 1000, 1001, 1999, 2000, 3599000};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(pauses); i++) {
+		sleeps = 0;
+		sleep_ms(pauses[i]);
+		assert_int_equal(sleeps, 1);
+		assert_int_equal(slept_ms[0], pauses[i]);
+	}
+	sleeps = 0;
+	interruptions = 2;
+	interrupted_by = EINTR;
+	sleep_ms(50);
+	assert_int_equal(sleeps, 3);
+	assert_true(slept_ms[0] == 50 && slept_ms[1] == 7 && slept_ms[2] == 7);
+	sleeps = 0;
+	interruptions = 2;
+	interrupted_by = EINVAL;
+	sleep_ms(50);
+	assert_int_equal(sleeps, 1);
+	interruptions = 0;
+}
+
+/* Proves: signals are for the program's own threads, which take them as before. */
+static void signals_are_for_others(void **state)
+{
+	struct pfs_http_place place = {.url = "http://h/"};
+	sigset_t before, after;
+	struct pfs_http_client *client;
+
+	(void)state;
+	sigemptyset(&before);
+	sigaddset(&before, SIGUSR2);
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, &before, NULL), 0);
+	blocked_known = false;
+	client = new_client(&place);
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, NULL, &after), 0);
+	for (int signal = 1; signal < 32; signal++)
+		assert_int_equal(sigismember(&after, signal), signal == SIGUSR2);
+	sigemptyset(&after);
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, &after, NULL), 0);
+	pfs_http_client_free(client); /* it has ended */
+	assert_true(__atomic_load_n(&blocked_known, __ATOMIC_ACQUIRE));
+	assert_true(sigismember(&blocked, SIGTERM) && sigismember(&blocked, SIGINT) &&
+		    sigismember(&blocked, SIGHUP) && sigismember(&blocked, SIGUSR2));
 }
 
 /* Proves: a complaint names what it is about, as much of it as is of use, and gives its error. */
@@ -561,6 +646,8 @@ int main(void)
 		cmocka_unit_test(answers_are_tried_again_while_it_helps),
 		cmocka_unit_test(servers_that_are_away_are_asked_once),
 		cmocka_unit_test(times_and_handles_are_bounded),
+		cmocka_unit_test(pauses_are_slept_to_their_end),
+		cmocka_unit_test(signals_are_for_others),
 		cmocka_unit_test(complaints_name_their_file),
 	};
 

@@ -1,5 +1,7 @@
 /* storage/io_http.c without a server: which requests each call on a directory or file makes, in
  * which order, with which conditions, and what each answer to them comes to. */
+#include <dirent.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "storage/fd.h"
 #include "storage/http_client.h"
 
 #ifdef PFS_HAVE_CURL
@@ -21,11 +24,15 @@ static int fake_perform(struct pfs_http_client *client, struct pfs_http_request 
 static int fake_complain(struct pfs_http_client *client, int err, const char *url, const char *fmt,
 			 ...);
 
+static int fake_open(const char *path, int flags, mode_t mode);
+
+#define open(path, flags, mode) fake_open(path, flags, mode)
 #define pfs_http_client_new fake_new
 #define pfs_http_client_free fake_free
 #define pfs_http_perform fake_perform
 #define pfs_http_complain fake_complain
 #include "storage/io_http.c"
+#undef open
 
 #define PLAIN "http://h/d/"
 #define BUCKET "s3://bucket/p"
@@ -51,6 +58,18 @@ static void fake_free(struct pfs_http_client *client)
 {
 	assert_ptr_equal(client, the_client);
 	clients--;
+}
+
+/* What filesystems say that have no files without a name. */
+static int open_fails;
+
+static int fake_open(const char *path, int flags, mode_t mode)
+{
+	assert_int_equal(flags, O_TMPFILE | O_RDWR | O_CLOEXEC);
+	if (!open_fails)
+		return open(path, flags, mode);
+	errno = open_fails;
+	return -1;
 }
 
 struct answer {
@@ -403,6 +422,11 @@ static void checksums_are_of_all_bytes(void **state)
 	free(bytes);
 }
 
+#define SIXTY "123456789012345678901234567890123456789012345678901234567890"
+#define ETAG_125 "\"" SIXTY SIXTY "123\""
+#define ETAG_126 "\"" SIXTY SIXTY "1234\""
+#define ETAG_127 "\"" SIXTY SIXTY "12345\""
+
 /* Proves: a file that must not change meanwhile is read from the server until it is written to, and
  * replaced only if it is what was read, or still absent, as far as the server can tell. */
 static void replacing_has_conditions(void **state)
@@ -428,6 +452,16 @@ static void replacing_has_conditions(void **state)
 		 .by_size = true,
 		 .condition = " new"},
 		{{0, 0, 3, 0}, {0, 0, 0, 0}, {0, 0, 0, 0}, .by_size = true, .condition = ""},
+		/* One that may have been cut off is none. */
+		{{0, "old", 3, ETAG_125},
+		 {0, 0, 0, 0},
+		 {0, 0, 0, 0},
+		 .condition = " match " ETAG_125},
+		{{0, "old", 3, ETAG_126},
+		 {0, 0, 0, 0},
+		 {0, 0, 0, 0},
+		 .condition = " match " ETAG_126},
+		{{0, "old", 3, ETAG_127}, {0, 0, 0, 0}, {0, 0, 0, 0}, .condition = ""},
 		/* Somebody else was quicker. */
 		{{-ENOENT, 0, 0, 0},
 		 {-EEXIST, 0, 0, 0},
@@ -534,6 +568,100 @@ static void what_is_written_needs_a_place(void **state)
 	dir->ops->close_dir(dir);
 }
 
+static unsigned count_files(const char *path)
+{
+	DIR *dir = opendir(path);
+	unsigned count = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count - 2; /* "." and ".." */
+}
+
+/* Proves: what is written is for nobody else, and leaves no name behind, also where files without
+ * one can't be made; other errors are told. */
+static void what_is_written_has_no_name(void **state)
+{
+	static const int errors[] = {0, EOPNOTSUPP, EISDIR, ENOENT, EACCES, EMFILE};
+	static const struct answer given[] = {{0, NULL, 0, NULL}};
+	char *before = getenv("TMPDIR") ? strdup(getenv("TMPDIR")) : NULL;
+	char place[] = "/tmp/pfs-http-XXXXXX";
+
+	(void)state;
+	assert_non_null(mkdtemp(place));
+	setenv("TMPDIR", place, 1);
+	for (size_t i = 0; i < pfs_array_len(errors); i++) {
+		struct pfs_dir *dir = open_at(BUCKET, PFS_IO_WRITE);
+		struct pfs_file *file = NULL;
+		struct stat st;
+		int err;
+
+		open_fails = errors[i];
+		err = dir->ops->open(dir, "f", PFS_IO_CREATE, &file);
+		open_fails = 0;
+		assert_int_equal(err, i < 4 ? 0 : -errors[i]);
+		assert_true(!file == !!err);
+		assert_int_equal(count_files(place), 0);
+		if (file) {
+			answers = given;
+			assert_int_equal(fstat(((struct http_file *)file)->fd, &st), 0);
+			assert_int_equal(st.st_mode & 07777, 0600);
+			assert_int_equal(fcntl(((struct http_file *)file)->fd, F_GETFD),
+					 FD_CLOEXEC);
+			assert_int_equal(file->ops->write(file, "abc", 3, 0), 0);
+			assert_int_equal(file->ops->sync(file), 0);
+			expect_asked("PUT " FILE_URL " 3 ba7816bf\n");
+			file->ops->close(file);
+		}
+		dir->ops->close_dir(dir);
+	}
+	assert_int_equal(rmdir(place), 0);
+	if (before)
+		setenv("TMPDIR", before, 1);
+	else
+		unsetenv("TMPDIR");
+	free(before);
+}
+
+/* Proves: without a standard input, whose number a file has then, everything is the same, and each
+ * file is closed. */
+static void zero_is_a_descriptor(void **state)
+{
+	static const struct answer given[] = {{0, NULL, 0, NULL}, {0, NULL, 0, NULL}};
+	int input = dup(0);
+
+	(void)state;
+	assert_true(input > 0);
+	answers = given;
+	for (unsigned i = 0; i < 2; i++) {
+		struct pfs_dir *dir;
+		struct pfs_file *file;
+		uint64_t size;
+		char buf[8];
+
+		close(0);
+		dir = open_at(BUCKET, PFS_IO_WRITE);
+		open_fails = i ? EOPNOTSUPP : 0;
+		file = open_file(dir, PFS_IO_CREATE);
+		open_fails = 0;
+		assert_int_equal(((struct http_file *)file)->fd, 0);
+		assert_int_equal(file->ops->write(file, "abcd", 4, 0), 0);
+		assert_int_equal(file->ops->truncate(file, 3), 0);
+		assert_int_equal(file->ops->size(file, &size), 0);
+		assert_int_equal(size, 3);
+		assert_int_equal(file->ops->read(file, buf, 8, 0), 3);
+		assert_int_equal(file->ops->sync(file), 0);
+		expect_asked("PUT " FILE_URL " 3 ba7816bf\n");
+		file->ops->close(file);
+		assert_int_equal(fcntl(0, F_GETFD), -1);
+		dir->ops->close_dir(dir);
+	}
+	assert_int_equal(dup2(input, 0), 0);
+	close(input);
+}
+
 /* Proves: removing is a request, of a bucket's file and of nothing else. */
 static void files_are_removed(void **state)
 {
@@ -637,6 +765,8 @@ int main(void)
 		cmocka_unit_test(checksums_are_of_all_bytes),
 		cmocka_unit_test(replacing_has_conditions),
 		cmocka_unit_test(what_is_written_needs_a_place),
+		cmocka_unit_test(what_is_written_has_no_name),
+		cmocka_unit_test(zero_is_a_descriptor),
 		cmocka_unit_test(files_are_removed),
 		cmocka_unit_test(buckets_are_listed_in_pages),
 	};
