@@ -138,12 +138,97 @@ static void gaps_and_proofs(void **state)
 	pfs_search_free(&search);
 }
 
+/* Proves: what is known of zeros at the end, and bytes behind the last multiple of eight, change
+ * nothing of what is found, only what it takes; records that end where the bytes do are found, and
+ * those that reach over are not. */
+static void ends_are_exact(void **state)
+{
+	enum { LAST = 4000, LEN = 200 };
+
+	(void)state;
+	memset(segment, 0, 8192);
+	put_record(160, 80, 5, 4);
+	put_record(LAST, LEN, 6, 5);
+	for (uint64_t end = LAST; end < LAST + LEN + 100; end++) {
+		uint64_t whole = end / 8 * 8;
+
+		for (unsigned way = 0; way < 4; way++) {
+			uint64_t zeros = way == 0   ? end
+					 : way == 1 ? LAST + LEN
+					 : way == 2 ? LAST + LEN - 7 /* in the last eight bytes */
+						    : LAST + LEN + 3;
+			struct pfs_search search = {.count = 0};
+			bool has_last = whole >= LAST + LEN;
+
+			segment[LAST + LEN - 1] = 9; /* its last byte is none of the zeros */
+			put_record(LAST, LEN, 6, 5);
+			assert_int_equal(pfs_search_add(&search, segment, 160, end,
+							pfs_min_u64(zeros, end), SEED),
+					 0);
+			assert_int_equal(search.count, 1 + has_last);
+			expect_found(&search, 0, 160, 80);
+			assert_int_equal(search.found[0].seq, 5);
+			assert_int_equal(search.found[0].proof, has_last ? 6 : 5);
+			if (has_last) {
+				expect_found(&search, 1, LAST, LEN);
+				assert_int_equal(search.found[1].seq, 6);
+				assert_int_equal(search.found[1].proof, 6);
+			}
+			assert_int_equal(search.heads, 1 + has_last);
+			/* Zeros cost nothing, the others twice at most. */
+			assert_true(search.summed <= pfs_min_u64(whole, LAST + LEN) - 160 + 80 +
+							     (has_last ? LEN : 0));
+			pfs_search_free(&search);
+			assert_true(!search.found && !search.count && !search.cap);
+		}
+	}
+	/* Too few bytes for any. */
+	for (uint64_t end = 0; end < PFS_RECORD_LEN_MIN; end++) {
+		struct pfs_search search = {.count = 0};
+
+		assert_int_equal(pfs_search_add(&search, segment, 160, 160 + end, 160 + end, SEED),
+				 0);
+		assert_true(search.count == 0 && search.summed == 0 && !search.found);
+	}
+}
+
+/* Proves: the highest sequence is one, and a higher one is none; what a record says to be durable
+ * counts up to itself. */
+static void sequences_are_bounded(void **state)
+{
+	static const struct {
+		uint64_t seq, durable;
+		size_t count;
+		uint64_t proof;
+	} cases[] = {
+		{PFS_SEQ_MAX, 3, 1, 4}, {PFS_SEQ_MAX + 1, 3, 0, 0},
+		{7, 6, 1, 7},		{7, 7, 1, 8},
+		{7, 8, 1, 8},		{7, 0, 1, 1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_search search = {.count = 0};
+
+		memset(segment, 0, 512);
+		put_record(64, 48, cases[i].seq, cases[i].durable);
+		assert_int_equal(pfs_search_add(&search, segment, 0, 512, 512, SEED), 0);
+		assert_int_equal(search.count, cases[i].count);
+		assert_int_equal(pfs_search_proof(&search, 0), cases[i].proof);
+		assert_int_equal(pfs_search_proof(&search, 64), cases[i].proof);
+		assert_int_equal(pfs_search_proof(&search, 65), 0);
+		pfs_search_free(&search);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(forged_heads_cost_little),
 		cmocka_unit_test(finds_what_a_walk_finds),
 		cmocka_unit_test(gaps_and_proofs),
+		cmocka_unit_test(ends_are_exact),
+		cmocka_unit_test(sequences_are_bounded),
 	};
 
 	return cmocka_run_group_tests_name("search", tests, NULL, NULL);
