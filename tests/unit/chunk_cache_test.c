@@ -563,9 +563,201 @@ static void names_of_one_hash_are_told_apart(void **state)
 	free_origin(origin);
 }
 
+/* ---- compared with what is plain ---- */
+
+#define MODEL_OBJECTS 3
+#define MODEL_CHUNKS 24 /* of an object, at most */
+
+/* Chunks in memory, the last used first. */
+struct model {
+	struct {
+		unsigned object, index;
+	} recent[16 * MODEL_CHUNKS];
+	size_t count;
+	uint64_t memory_max;
+	struct pfs_chunk_cache_stat stat;
+	uint64_t reads;
+};
+
+static uint64_t model_len(const struct origin *origin, unsigned object, unsigned index)
+{
+	return pfs_min_u64(CHUNK, origin->objects[object].size - index * CHUNK);
+}
+
+/* Takes it out of the list: whether it was there. */
+static bool model_take(struct model *m, unsigned object, unsigned index)
+{
+	for (size_t i = 0; i < m->count; i++) {
+		if (m->recent[i].object != object || m->recent[i].index != index)
+			continue;
+		memmove(&m->recent[i], &m->recent[i + 1], (--m->count - i) * sizeof(m->recent[0]));
+		return true;
+	}
+	return false;
+}
+
+static void model_window(struct model *m, const struct origin *origin, unsigned object,
+			 unsigned first, unsigned count)
+{
+	bool before = false;
+
+	for (unsigned i = first; i < first + count; i++) {
+		bool there = model_take(m, object, i);
+
+		if (there) {
+			m->stat.memory_hits++;
+		} else {
+			m->stat.fetched++;
+			m->stat.fetches += !before; /* neighbours are one request */
+			m->stat.fetched_bytes += model_len(origin, object, i);
+			m->stat.memory_bytes += model_len(origin, object, i);
+		}
+		before = !there;
+	}
+	for (unsigned i = first; i < first + count; i++) {
+		memmove(&m->recent[1], &m->recent[0], m->count++ * sizeof(m->recent[0]));
+		m->recent[0].object = object;
+		m->recent[0].index = i;
+		while (m->stat.memory_bytes > m->memory_max && m->count) {
+			m->count--;
+			m->stat.memory_bytes -= model_len(origin, m->recent[m->count].object,
+							  m->recent[m->count].index);
+		}
+	}
+}
+
+static void model_read(struct model *m, const struct origin *origin, unsigned object, uint64_t off,
+		       uint64_t len)
+{
+	uint64_t size = origin->objects[object].size, end;
+
+	if (off >= size || !len)
+		return;
+	end = off + pfs_min_u64(len, size - off);
+	for (uint64_t first = off / CHUNK; first * CHUNK < end; first += 16)
+		model_window(
+			m, origin, object, (unsigned)first,
+			(unsigned)(pfs_min_u64((end + CHUNK - 1) / CHUNK, first + 16) - first));
+}
+
+static void model_drop(struct model *m, const struct origin *origin, unsigned object, uint64_t off,
+		       uint64_t len)
+{
+	uint64_t size = origin->objects[object].size;
+
+	if (off >= size)
+		return;
+	for (uint64_t i = off / CHUNK; len && i * CHUNK < size && i * CHUNK < off + len; i++)
+		if (model_take(m, object, (unsigned)i))
+			m->stat.memory_bytes -= model_len(origin, object, (unsigned)i);
+}
+
+static void expect_stat(struct pfs_chunk_cache *cache, const struct pfs_chunk_cache_stat *want)
+{
+	struct pfs_chunk_cache_stat got;
+
+	pfs_chunk_cache_stat(cache, &got);
+	assert_int_equal(got.memory_hits, want->memory_hits);
+	assert_int_equal(got.disk_hits, want->disk_hits);
+	assert_int_equal(got.shared, want->shared);
+	assert_int_equal(got.fetched, want->fetched);
+	assert_int_equal(got.fetches, want->fetches);
+	assert_int_equal(got.fetched_bytes, want->fetched_bytes);
+	assert_int_equal(got.failed, want->failed);
+	assert_int_equal(got.wrong_fetched, want->wrong_fetched);
+	assert_int_equal(got.wrong_cached, want->wrong_cached);
+	assert_int_equal(got.memory_bytes, want->memory_bytes);
+	assert_int_equal(got.on_disk, want->on_disk);
+}
+
+/* Proves: for one reader, whatever he reads and drops, in whatever memory, what is asked of the
+ * origin and what is counted is what a plain list of the chunks used last says. */
+static void memory_is_a_list_of_the_last_used(void **state)
+{
+	static const uint64_t memory[] = {1, CHUNK, 5 * CHUNK, 13 * CHUNK + 5, 1000 * CHUNK};
+
+	(void)state;
+	for (size_t round = 0; round < pfs_array_len(memory); round++) {
+		struct origin *origin = make_origin(0, 0);
+		struct pfs_chunk_cache *cache = open_cache(NULL, 0, memory[round], &messages);
+		struct model *m = calloc(1, sizeof(*m));
+		struct pfs_cached *files[MODEL_OBJECTS];
+		uint64_t random = round;
+
+		add_object(origin, 20 * CHUNK);
+		add_object(origin, 5 * CHUNK + 123);
+		add_object(origin, 1);
+		m->memory_max = memory[round];
+		for (unsigned i = 0; i < MODEL_OBJECTS; i++)
+			files[i] = open_object(cache, origin, i);
+		for (unsigned step = 0; step < 300; step++) {
+			unsigned i = (random = pfs_mix64(random + step)) % MODEL_OBJECTS;
+			const struct object *object = &origin->objects[i];
+			uint64_t off = (random >> 8) % (object->size + 2);
+			size_t len = random >> 40 & 1 ? (random >> 41) % (16 * CHUNK + 1)
+						      : (random >> 41) % 3000;
+
+			if (random >> 32 & 1)
+				off = off / CHUNK * CHUNK;
+			if (random >> 33 & 1)
+				len = len / CHUNK * CHUNK;
+			if ((random >> 34 & 7) == 0) {
+				pfs_cached_drop(files[i], off, len);
+				model_drop(m, origin, i, off, len);
+			} else {
+				assert_int_equal(read_right(files[i], object, off, len), 0);
+				model_read(m, origin, i, off, len);
+			}
+			expect_stat(cache, &m->stat);
+			assert_int_equal(origin->reads, m->stat.fetches);
+			assert_int_equal(origin->read_bytes, m->stat.fetched_bytes);
+		}
+		for (unsigned i = 0; i < MODEL_OBJECTS; i++)
+			pfs_cached_close(files[i]);
+		assert_int_equal(origin->open_files, 0);
+		pfs_chunk_cache_close(cache);
+		free_origin(origin);
+		free(m);
+	}
+}
+
+/* Proves: without other wishes there is memory for so much, and a directory is none. */
+static void defaults_are_used(void **state)
+{
+	const struct pfs_chunk_cache_options options = {.logger = {.fn = take_message,
+								   .arg = &messages}},
+					     many = {.threads = 1000,
+						     .memory_max = 7,
+						     .recency_ms = 3};
+	struct pfs_chunk_cache *cache;
+	void *data = &cache;
+	size_t len = 5;
+
+	(void)state;
+	assert_int_equal(pfs_chunk_cache_open(&cache, &options), 0);
+	assert_int_equal(cache->memory_max, PFS_CHUNK_MEMORY_DEFAULT);
+	assert_int_equal(cache->threads_max, 8);
+	assert_int_equal(cache->recency_ns, INT64_C(10000000000));
+	assert_int_equal(pfs_chunk_cache_keep(cache, "a", "b", 1), 0);
+	assert_int_equal(pfs_chunk_cache_keep(cache, "a/b", "b", 1), -EINVAL);
+	assert_int_equal(pfs_chunk_cache_kept(cache, "a", &data, &len), -ENOENT);
+	assert_true(!data && !len);
+	assert_int_equal(pfs_chunk_cache_kept(cache, "", &data, &len), -EINVAL);
+	pfs_chunk_cache_close(cache);
+	assert_int_equal(pfs_chunk_cache_open(&cache, &many), 0);
+	assert_int_equal(cache->memory_max, 7);
+	assert_int_equal(cache->threads_max, PFS_PREFETCH_THREADS_MAX);
+	assert_int_equal(cache->recency_ns, 3000000);
+	pfs_chunk_cache_close(cache);
+	pfs_chunk_cache_close(NULL);
+	pfs_cached_close(NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(memory_is_a_list_of_the_last_used),
+		cmocka_unit_test(defaults_are_used),
 		cmocka_unit_test(ranges_are_right_and_asked_for_once),
 		cmocka_unit_test(only_what_is_missing_is_asked_for),
 		cmocka_unit_test(one_fetch_serves_all_who_wait),
