@@ -184,6 +184,7 @@ static void headers_are_told_apart(void **state)
 	assert_true(a->attempt.range_seen && a->attempt.range_unreadable);
 	give_header(a, "HTTP/");
 	assert_false(a->attempt.range_seen || a->attempt.range_unreadable);
+	assert_string_equal(a->attempt.etag, "");
 	give_header(a, "ETag: \"v5\"\r\n");
 	a->attempt.error_len = 5;
 	give_header(a, "HTTP/1.1 200 OK\r\n");
@@ -204,7 +205,9 @@ static void reasons_are_cut_off(void **state)
 	assert_int_equal(a->attempt.error_len, PFS_HTTP_ERROR_BODY_MAX - 1);
 	assert_int_equal(strlen(a->attempt.error_body), PFS_HTTP_ERROR_BODY_MAX - 1);
 	a->request.method = PFS_HTTP_HEAD;
+	a->attempt.moved_ns = 0;
 	assert_int_equal(pfs_http_take_body(text, 1, 3, &a->attempt), 3);
+	assert_true(a->attempt.moved_ns > 0);
 	assert_int_equal(a->request.got, 0);
 }
 
@@ -229,8 +232,13 @@ static void bodies_are_given_from_their_file(void **state)
 	assert_int_equal(pfs_http_give_body(buf, 1, 8, &a->attempt), 0);
 	assert_int_equal(pfs_http_seek_body(&a->attempt, 7, SEEK_CUR), CURL_SEEKFUNC_CANTSEEK);
 	assert_int_equal(pfs_http_seek_body(&a->attempt, -1, SEEK_SET), CURL_SEEKFUNC_CANTSEEK);
+	assert_int_equal(pfs_http_seek_body(&a->attempt, 0, SEEK_SET), CURL_SEEKFUNC_OK);
+	assert_int_equal(pfs_http_give_body(buf, 1, 2, &a->attempt), 2);
+	assert_memory_equal(buf, "01", 2);
 	assert_int_equal(pfs_http_seek_body(&a->attempt, 7, SEEK_SET), CURL_SEEKFUNC_OK);
+	a->attempt.moved_ns = 0;
 	assert_int_equal(pfs_http_give_body(buf, 1, 8, &a->attempt), 3);
+	assert_true(a->attempt.moved_ns > 0);
 	assert_memory_equal(buf, "789", 3);
 	assert_int_equal(ftruncate(fd, 5), 0);
 	assert_int_equal(pfs_http_seek_body(&a->attempt, 7, SEEK_SET), CURL_SEEKFUNC_OK);
@@ -547,6 +555,9 @@ static void other_requests_are_judged(void **state)
 	answered_status = 206;
 	assert_int_equal(pfs_http_judge(&a->attempt, &err, why), PFS_HTTP_DONE);
 	assert_int_equal(err, -EIO);
+	answered_status = 299;
+	assert_int_equal(pfs_http_judge(&a->attempt, &err, why), PFS_HTTP_DONE);
+	assert_string_equal(why, "the server does not understand (HTTP 299)");
 	for (size_t i = 0; i < pfs_array_len(good); i++) {
 		a->request.method = i % 2 ? PFS_HTTP_PUT : PFS_HTTP_DELETE;
 		answered_status = good[i];

@@ -116,6 +116,7 @@ static void other_spellings_of_ids_are_refused(void **state)
 	assert_int_equal(pfs_key_parse(&key, "a\0b", 3), -EINVAL);
 	assert_int_equal(pfs_key_parse(&key, "12\0", 3), -EINVAL);
 	/* Only len bytes count, whatever follows. */
+	assert_int_equal(pfs_key_parse(&key, "550e8400-e29b-41d4-a716-446655440000A", 36), 0);
 	assert_int_equal(pfs_key_parse(&key, "42junk", 2), 0);
 	assert_true(key.kind == PFS_KEY_NUM && key.num == 42);
 }

@@ -260,6 +260,9 @@ static void a_byte_order_mark_begins_the_input(void **state)
 	expect("{\"id\":1,\"payload\":1}\n\xef\xbb\xbf{\"id\":2,\"payload\":2}",
 	       "1.0 1=1\n2.0! column 1: " WANTED);
 	expect("\xef\xbb{}", "1.0! column 1: " WANTED);
+	expect("\xef\xbb {\"id\":1,\"payload\":1}", "1.0! column 1: " WANTED);
+	expect("{\"id\":1,\"payload\":1}\xef\xbb\xbf{\"id\":2,\"payload\":2}",
+	       "1.0 1=1\n1.0! column 21: " WANTED);
 	expect("\xef\xbb", "1.0! column 1: " WANTED);
 	expect("\xef", "1.0! column 1: " WANTED);
 	expect("{}", "1.0! no id: a record is {\"id\":..., \"payload\":...}\n");
@@ -624,6 +627,27 @@ static void waiting_is_told(void **state)
 	close(fds[0]);
 }
 
+/* Proves: three bytes are enough to know that there is no byte order mark: nothing is waited for.
+ */
+static void short_lines_are_not_waited_with(void **state)
+{
+	struct late_writer writer = {0};
+	struct pfs_ndjson *reader;
+	struct pfs_ndjson_doc doc;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	writer.fd = fds[1];
+	assert_int_equal(write(fds[1], "{}\n", 3), 3);
+	assert_int_equal(pfs_ndjson_open(&reader, fds[0], write_late, &writer), 0);
+	assert_int_equal(pfs_ndjson_next(reader, &doc), -EBADMSG);
+	assert_int_equal(writer.waits, 0);
+	pfs_ndjson_close(reader);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 /* A source that gives one piece, then has nothing for now until it gets the next. */
 struct dripping {
 	const char *piece;
@@ -782,6 +806,7 @@ int main(void)
 		cmocka_unit_test(payloads_that_are_too_large_are_refused),
 		cmocka_unit_test(failing_input_ends_with_its_error),
 		cmocka_unit_test(waiting_is_told),
+		cmocka_unit_test(short_lines_are_not_waited_with),
 		cmocka_unit_test(a_source_may_have_nothing_for_now),
 		cmocka_unit_test(a_scroll_body_may_come_in_lines),
 		cmocka_unit_test(a_large_record_ends_with_a_small_piece),
