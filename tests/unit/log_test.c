@@ -247,6 +247,40 @@ static void what_was_hidden_is_counted(void **state)
 	assert_int_equal(caught.count, 3);
 }
 
+static void write_limited(const struct pfs_logger *logger)
+{
+	struct pfs_log_limit limit = {.begun_s = INT64_MAX / 2}; /* this span does not end */
+
+	for (unsigned i = 0; i < 100; i++) {
+		pfs_logf_limited(&limit, logger, PFS_LOG_INFO, "for nobody");
+		pfs_logf_limited(&limit, logger, PFS_LOG_DEBUG, "for nobody");
+	}
+	pfs_logf_limited(&limit, logger, PFS_LOG_WARNING, "two");
+	pfs_logf_limited(&limit, logger, PFS_LOG_ERROR, "one");
+}
+
+static void write_limited_without(const struct pfs_logger *logger)
+{
+	const struct pfs_logger without = {0};
+
+	(void)logger;
+	write_limited(&without);
+}
+
+/* Proves: what is shown to nobody takes no part in a burst: the warning after it is shown. */
+static void what_nobody_sees_is_not_counted(void **state)
+{
+	char text[4096];
+	int status;
+
+	(void)state;
+	stderr_of(write_limited, text, sizeof(text), &status);
+	assert_int_equal(status, 0);
+	assert_string_equal(text, "payloadfs: two\npayloadfs: one\n");
+	stderr_of(write_limited_without, text, sizeof(text), &status);
+	assert_string_equal(text, "payloadfs: two\npayloadfs: one\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +292,7 @@ int main(void)
 		cmocka_unit_test(the_first_reason_stays),
 		cmocka_unit_test(a_flood_is_limited),
 		cmocka_unit_test(what_was_hidden_is_counted),
+		cmocka_unit_test(what_nobody_sees_is_not_counted),
 	};
 
 	return cmocka_run_group_tests_name("log", tests, NULL, NULL);
