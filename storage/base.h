@@ -59,6 +59,12 @@ static inline uint64_t pfs_max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/* What a function that sorts returns: below 0, 0 or above 0. */
+static inline int pfs_order(uint64_t a, uint64_t b)
+{
+	return (a > b) - (a < b);
+}
+
 /* What a noun gets behind it for that many: "s", or nothing for one. */
 static inline const char *pfs_plural(uint64_t n)
 {

@@ -200,7 +200,7 @@ static int by_page_number(const void *a, const void *b)
 {
 	const struct pfs_checked_page *x = a, *y = b;
 
-	return x->number < y->number ? -1 : x->number > y->number;
+	return pfs_order(x->number, y->number);
 }
 
 struct pfs_checked_page *pfs_check_find_page(struct pfs_check *check, uint32_t number)

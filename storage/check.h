@@ -99,7 +99,7 @@ enum pfs_fault_kind {
 	PFS_FAULT_RECORDS,    /* segment: bytes that should be records; off, len */
 	PFS_FAULT_SEGMENT,    /* segment: its file is not one of this journal */
 	PFS_FAULT_DICT,	      /* no copy of the dictionary `number` is good */
-	PFS_FAULT_TWICE,      /* segment: another file has its number; off: that file */
+	PFS_FAULT_TWICE,      /* segment: another file has its number */
 };
 
 /* A dictionary's file. */

@@ -26,7 +26,7 @@ static int by_number(const void *a, const void *b)
 {
 	const struct pfs_checked_dict *x = a, *y = b;
 
-	return x->number < y->number ? -1 : x->number > y->number;
+	return pfs_order(x->number, y->number);
 }
 
 static int check_dict(struct pfs_check *check, struct pfs_checked_dict *dict)

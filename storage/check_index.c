@@ -42,8 +42,8 @@ static bool read_part(struct index_check *x, uint64_t off, size_t len, const uin
 
 /* ---- the file ---- */
 
-/* 1: it is to be checked, 0: it is not, or an error. */
-static int read_header(struct index_check *x)
+/* Whether it is to be checked. */
+static bool read_header(struct index_check *x)
 {
 	struct pfs_check *check = x->check;
 	const struct pfs_index_disk *disk;
@@ -52,7 +52,7 @@ static int read_header(struct index_check *x)
 
 	if (pfs_check_read(&x->reader, 0, sizeof(*disk), &bytes) != 0) {
 		say(x, 0, "it ends in its header or can't be read");
-		return 0;
+		return false;
 	}
 	memcpy(&x->header, bytes, sizeof(x->header));
 	disk = &x->header;
@@ -61,13 +61,13 @@ static int read_header(struct index_check *x)
 		    pfs_crc32c(0, bytes + HEADER_CRC_AT, sizeof(*disk) - HEADER_CRC_AT) ||
 	    memcmp(disk->uuid, check->super.uuid, PFS_UUID_LEN) != 0) {
 		say(x, 0, "its header does not verify");
-		return 0;
+		return false;
 	}
 	if (pfs_get_le64(disk->epoch.b) != check->super.clean_epoch) {
 		check->fault.kind = PFS_FAULT_STALE;
 		pfs_check_say(check, false, PFS_INDEX_NAME, 16, NULL,
 			      "it is older than the last close and not used");
-		return 0;
+		return false;
 	}
 	x->objects = pfs_get_le64(disk->objects.b);
 	x->pages = pfs_get_le64(disk->pages.b);
@@ -75,7 +75,7 @@ static int read_header(struct index_check *x)
 	if (x->reader.file->ops->size(x->reader.file, &size) != 0 || x->objects > UINT32_MAX ||
 	    x->pages > PFS_PAGE_NUMBER_MAX) {
 		say(x, 40, "its counts are out of range");
-		return 0;
+		return false;
 	}
 	rest = sizeof(*disk) + x->pages * sizeof(struct pfs_index_page_disk) +
 	       x->dicts * sizeof(struct pfs_index_dict_disk) + 4;
@@ -88,9 +88,9 @@ static int read_header(struct index_check *x)
 	if (size != x->crc_off + 4 ||
 	    (!(pfs_get_le32(disk->flags.b) & PFS_INDEX_RUNS) && x->records != x->objects)) {
 		say(x, size, "its length is not what its header says");
-		return 0;
+		return false;
 	}
-	return 1;
+	return true;
 }
 
 static bool verify_body(struct index_check *x)
@@ -120,7 +120,7 @@ static int by_number(const void *a, const void *b)
 {
 	const struct lost_page *x = a, *y = b;
 
-	return x->number < y->number ? -1 : x->number > y->number;
+	return pfs_order(x->number, y->number);
 }
 
 static struct lost_page *find_lost(struct index_check *x, uint32_t number)
@@ -542,11 +542,9 @@ static int check_objects(struct index_check *x)
 
 static int check_file(struct index_check *x)
 {
-	int err = read_header(x);
+	int err;
 
-	if (err <= 0 || !verify_body(x))
-		return err < 0 ? err : 0;
-	if (!count_objects(x))
+	if (!read_header(x) || !verify_body(x) || !count_objects(x))
 		return 0;
 	err = check_pages(x);
 	if (!err)

@@ -248,7 +248,7 @@ static void damaged_slot(struct paging *p, uint32_t number, const struct pfs_slo
 
 static int add_live(struct paging *p, const struct pfs_slot *slot, uint32_t number)
 {
-	size_t cap = p->cap ? p->cap * 2 : 256;
+	size_t cap = p->cap ? 2 * p->cap : 256;
 	struct live *grown;
 
 	if (p->count == p->cap) {
@@ -330,9 +330,9 @@ static int by_offset(const void *a, const void *b)
 {
 	const struct live *x = a, *y = b;
 
-	if (x->slot.off != y->slot.off)
-		return x->slot.off < y->slot.off ? -1 : 1;
-	return x->number < y->number ? -1 : x->number > y->number;
+	int order = pfs_order(x->slot.off, y->slot.off);
+
+	return order ? order : pfs_order(x->number, y->number);
 }
 
 static void blame_suspect(struct pfs_check *check, const struct pfs_suspect *s)
@@ -363,7 +363,7 @@ void pfs_check_suspects(struct pfs_check *check)
 static void suspect(struct pfs_check *check, uint64_t hash, const struct pfs_key *key)
 {
 	struct pfs_suspect s = {hash, check->fault, *key};
-	size_t cap = check->suspect_cap ? check->suspect_cap * 2 : 64;
+	size_t cap = check->suspect_cap ? 2 * check->suspect_cap : 64;
 	struct pfs_suspect *grown;
 
 	check->fault = (struct pfs_fault){.kind = PFS_FAULT_NONE};

@@ -113,7 +113,7 @@ static int by_number(const void *a, const void *b)
 {
 	const struct pfs_checked_segment *x = a, *y = b;
 
-	return x->number < y->number ? -1 : x->number > y->number;
+	return pfs_order(x->number, y->number);
 }
 
 /* Decodes the header and its copy, of which the newer one holds: a write that was cut off leaves
@@ -199,7 +199,7 @@ size_t pfs_check_live_segments(struct pfs_check *check, struct pfs_checked_segme
 		if (at[i].number != at[i - 1].number)
 			continue;
 		pfs_check_segment_name(name, at[i].file);
-		pfs_check_about_segment(check, PFS_FAULT_TWICE, at[i].file, at[i - 1].file, 0);
+		pfs_check_about_segment(check, PFS_FAULT_TWICE, at[i].file, 0, 0);
 		pfs_check_say(check, true, name, 16, NULL,
 			      "it has the number of another segment, %llu",
 			      (unsigned long long)at[i].number);

@@ -32,7 +32,7 @@ bool pfs_check_set_has(const struct pfs_check_set *set, uint64_t hash)
 
 static int set_grow(struct pfs_check_set *set)
 {
-	size_t size = set->size ? set->size * 2 : SET_MIN;
+	size_t size = set->size ? 2 * set->size : SET_MIN;
 	uint64_t *at = calloc(size, sizeof(*at));
 
 	if (!at)
@@ -84,7 +84,7 @@ struct versions {
 static int add_version(struct versions *v, const struct version *version)
 {
 	struct version *grown;
-	size_t cap = v->cap ? v->cap * 2 : 64;
+	size_t cap = v->cap ? 2 * v->cap : 64;
 
 	if (v->count == TWICE_MAX) {
 		v->too_many = true;
@@ -107,10 +107,10 @@ static int by_key(const void *a, const void *b)
 	int order = pfs_key_compare(&x->key, &y->key);
 
 	if (order == 0)
-		order = x->seq < y->seq ? -1 : x->seq > y->seq;
+		order = pfs_order(x->seq, y->seq);
 	if (order == 0)
-		order = x->page < y->page ? -1 : x->page > y->page;
-	return order ? order : x->slot < y->slot ? -1 : x->slot > y->slot;
+		order = pfs_order(x->page, y->page);
+	return order ? order : pfs_order(x->slot, y->slot);
 }
 
 static int scan_slot(struct pfs_check *check, struct pfs_check_reader *slots,
@@ -184,7 +184,7 @@ int pfs_check_duplicates(struct pfs_check *check)
 		if (check->pages[i].usable)
 			err = scan_page(check, &check->pages[i], &found);
 	}
-	if (!err && found.count)
+	if (found.count)
 		qsort(found.at, found.count, sizeof(*found.at), by_key);
 	for (size_t i = 0, j; i < found.count && !err; i = j) {
 		for (j = i + 1;

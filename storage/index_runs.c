@@ -22,7 +22,7 @@ static int by_number(const void *a, const void *b, void *arg)
 	const struct pfs_index_run *at = arg, *x = &at[*(const uint32_t *)a],
 				   *y = &at[*(const uint32_t *)b];
 
-	return x->number < y->number ? -1 : x->number > y->number;
+	return pfs_order(x->number, y->number);
 }
 
 int pfs_index_runs_finish(struct pfs_index_runs *runs)

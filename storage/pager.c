@@ -128,7 +128,7 @@ static int by_offset(const void *a, const void *b)
 {
 	const struct used_extent *x = a, *y = b;
 
-	return x->off < y->off ? -1 : x->off > y->off;
+	return pfs_order(x->off, y->off);
 }
 
 static int push_free_slot(struct pfs_page *page, uint32_t slot)

@@ -49,30 +49,27 @@ static int by_target(const void *a, const void *b)
 {
 	const struct pfs_version *x = *(struct pfs_version *const *)a,
 				 *y = *(struct pfs_version *const *)b;
+	int order = pfs_order(x->target.page, y->target.page);
 
-	if (x->target.page != y->target.page)
-		return x->target.page < y->target.page ? -1 : 1;
-	return x->target.off < y->target.off ? -1 : x->target.off > y->target.off;
+	return order ? order : pfs_order(x->target.off, y->target.off);
 }
 
 static int by_slot(const void *a, const void *b)
 {
 	const struct pfs_version *x = *(struct pfs_version *const *)a,
 				 *y = *(struct pfs_version *const *)b;
+	int order = pfs_order(x->target.page, y->target.page);
 
-	if (x->target.page != y->target.page)
-		return x->target.page < y->target.page ? -1 : 1;
-	return x->target.slot < y->target.slot ? -1 : x->target.slot > y->target.slot;
+	return order ? order : pfs_order(x->target.slot, y->target.slot);
 }
 
 static int by_home(const void *a, const void *b)
 {
 	const struct pfs_version *x = *(struct pfs_version *const *)a,
 				 *y = *(struct pfs_version *const *)b;
+	int order = pfs_order(x->home.page, y->home.page);
 
-	if (x->home.page != y->home.page)
-		return x->home.page < y->home.page ? -1 : 1;
-	return x->home.slot < y->home.slot ? -1 : x->home.slot > y->home.slot;
+	return order ? order : pfs_order(x->home.slot, y->home.slot);
 }
 
 /* Stages that are still being written stay out, unless they must not any longer. */

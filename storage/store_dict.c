@@ -158,7 +158,7 @@ static int by_number(const void *a, const void *b)
 {
 	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
 
-	return x < y ? -1 : x > y;
+	return pfs_order(x, y);
 }
 
 /* One copy is damaged: a second fault must not meet it. The same bytes in a new file, so whatever

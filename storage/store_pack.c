@@ -72,13 +72,13 @@ static int by_id(const void *a, const void *b)
 {
 	const struct entry *x = a, *y = b;
 
-	if (x->kind != y->kind)
-		return x->kind < y->kind ? -1 : 1;
-	if (x->tag != y->tag)
-		return x->tag < y->tag ? -1 : 1;
-	if (x->page != y->page)
-		return x->page < y->page ? -1 : 1;
-	return x->slot < y->slot ? -1 : x->slot > y->slot;
+	int order = pfs_order(x->kind, y->kind);
+
+	if (order == 0)
+		order = pfs_order(x->tag, y->tag);
+	if (order == 0)
+		order = pfs_order(x->page, y->page);
+	return order ? order : pfs_order(x->slot, y->slot);
 }
 
 /* Keeps the lowest half at most. */

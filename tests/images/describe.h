@@ -173,6 +173,52 @@ static inline void print_super(FILE *out, struct pfs_sim *sim)
 		super.mode, super.doubt ? ", doubt" : "");
 }
 
+/* What a page is then: its header, and a checksum over all that is between that and its copy. Of a
+ * larger one, which is made anew from the journal, what LZ4 makes of it does not matter. */
+static inline void print_page(FILE *out, const char *name, struct pfs_file *file)
+{
+	uint8_t *bytes;
+	struct pfs_page_header header;
+	const char *why;
+	uint64_t size;
+
+	assert_int_equal(file->ops->size(file, &size), 0);
+	bytes = calloc(1, size + sizeof(struct pfs_page_disk));
+	fprintf(out, "repair: then %s of %llu bytes", name, (unsigned long long)size);
+	if (file->ops->read(file, bytes, size, 0) != (ssize_t)size)
+		fprintf(out, ", which can't be read");
+	else if (pfs_page_header_decode(&header, (struct pfs_page_disk *)bytes,
+					((struct pfs_page_disk *)bytes)->uuid, &why) != 0)
+		fprintf(out, ": %s", why);
+	else if (size != PFS_PAGE_SIZE_MIN)
+		fprintf(out, ", %u slots", header.slot_count);
+	else
+		fprintf(out, " (%08x), number %u, base %llu %lld, %u slots, containers from %u",
+			pfs_crc32c(0, bytes + PFS_PAGE_HEADER_LEN,
+				   size - PFS_PAGE_HEADER_LEN - PFS_PAGE_TRAILER_LEN),
+			header.number, (unsigned long long)header.base_seq,
+			(long long)header.base_mtime, header.slot_count, header.floor);
+	fputc('\n', out);
+	free(bytes);
+}
+
+static inline void print_pages(FILE *out, struct pfs_sim *sim)
+{
+	const struct pfs_io *io = pfs_sim_io(sim);
+	struct pfs_dir *dir;
+
+	assert_int_equal(io->ops->open_dir(io, STORE, 0, &dir), 0);
+	for (uint32_t i = 1; i <= 10; i++) {
+		struct pfs_file *file;
+
+		if (dir->ops->open(dir, page_name(i), 0, &file) != 0)
+			continue;
+		print_page(out, page_name(i), file);
+		file->ops->close(file);
+	}
+	dir->ops->close_dir(dir);
+}
+
 static inline void describe_repair(struct pfs_sim *sim, FILE *out)
 {
 	struct repaired *done = try_repair(sim);
@@ -193,6 +239,7 @@ static inline void describe_repair(struct pfs_sim *sim, FILE *out)
 		if (done->result.faults)
 			free(repair_store(sim)); /* the check finds nothing */
 		print_super(out, sim);
+		print_pages(out, sim);
 		store = open_store(sim);
 		print_states(out, "repair", store);
 		assert_int_equal(pfs_store_close(store), 0);
