@@ -569,6 +569,31 @@ static void uses_of_the_dictionary_are_counted(void **state)
 	pfs_codec_dict_free(dict);
 }
 
+/* Proves: each copy of a byte counts, also where copies overlap, go on behind the dictionary's end
+ * or have lengths of several bytes. */
+static void every_copy_counts(void **state)
+{
+	/* A literal and a match of 4, 11 back; one of 22, 25 back; one of 274, 400 back; the end.
+	 */
+	static const uint8_t packed[] = {0x10, 'x', 11,	  0,	0x0f, 25,  0,	3,   0x0f, 0x90,
+					 0x01, 255, 0x00, 0x50, 'a',  'b', 'c', 'd', 'e'};
+	enum { LEN = 500 };
+	uint32_t uses[LEN + 1] = {0}, expected[LEN + 1] = {0};
+
+	(void)state;
+	for (unsigned at = LEN - 10; at < LEN - 6; at++)
+		expected[at]++;
+	for (unsigned at = LEN - 20; at < LEN; at++)
+		expected[at]++;
+	for (unsigned at = LEN + 27 - 400; at < LEN + 27 - 400 + 274; at++)
+		expected[at]++;
+	pfs_codec_count_uses(packed, sizeof(packed), LEN, uses);
+	assert_memory_equal(uses, expected, sizeof(uses));
+	pfs_codec_count_uses(packed, sizeof(packed), LEN, uses);
+	for (unsigned at = 0; at <= LEN; at++)
+		assert_int_equal(uses[at], 2 * expected[at]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -586,6 +611,7 @@ int main(void)
 		cmocka_unit_test(hc_remembers_nothing),
 		cmocka_unit_test(hc_packs_at_its_levels),
 		cmocka_unit_test(uses_of_the_dictionary_are_counted),
+		cmocka_unit_test(every_copy_counts),
 	};
 
 	return cmocka_run_group_tests_name("codec", tests, NULL, NULL);
