@@ -62,6 +62,7 @@ static struct {
 	bool nobody_waits; /* the parent was killed */
 	bool alone;	   /* there is none */
 
+	int covers, covered; /* from the loop on another mount is on top, of another device */
 	atomic_bool mounted, left, exited;
 	unsigned busy; /* idle unmounts that are refused as yet */
 	int unmount_err;
@@ -235,7 +236,7 @@ int fuse_session_loop_mt(struct fuse_session *se, struct fuse_loop_config *confi
 		fake.serve.hooks.changed(fake.serve.hooks.arg, NULL, 0);
 	switch (fake.ending) {
 	case BY_OTHERS: fake.mounted = false; break;
-	case CUT: break;
+	case CUT: fake.covered = fake.covers; break;
 	case BY_SIGNAL:
 	case BY_FORCE:
 	case BY_LEAVING:
@@ -273,8 +274,8 @@ int pfs_mount_at(struct pfs_mount *out, const char *path)
 	memset(out, 0, sizeof(*out));
 	if (fake.fails == TABLE || !fake.mounted)
 		return -ENOENT;
-	out->major = 3;
-	out->minor = 99;
+	out->major = 3 + (fake.covered == 1);
+	out->minor = 99 + (fake.covered == 2);
 	out->path = strdup(path);
 	return 0;
 }
@@ -571,6 +572,15 @@ static int teardown(void **state)
 	return rmdir(fake.store);
 }
 
+static unsigned open_descriptors(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
 /* The exit code. */
 static int run_daemon(struct pfs_options *options)
 {
@@ -578,6 +588,7 @@ static int run_daemon(struct pfs_options *options)
 	char *argv[] = {arg, NULL};
 	struct pfs_report report = {.logger = {.fn = keep_line}};
 	struct pfs_daemon *d = calloc(1, sizeof(*d));
+	unsigned before;
 	int code;
 
 	assert_non_null(d);
@@ -589,7 +600,9 @@ static int run_daemon(struct pfs_options *options)
 	d->store_path = fake.store;
 	d->mountpoint = mountpoint;
 	d->startup.pipe = fake.alone ? -1 : 1;
+	before = open_descriptors();
 	code = pfs_daemon_run(d);
+	assert_int_equal(open_descriptors(), before);
 	free(d);
 	return code;
 }
@@ -839,6 +852,14 @@ static void no_dead_mount_is_left(void **state)
 {
 	run_to(CUT, 0);
 	assert_int_equal(fake.lazy, 1);
+	/* What others have mounted on top of it is theirs. */
+	for (int covers = 1; covers <= 2; covers++) {
+		teardown(state);
+		setup(state);
+		fake.covers = covers;
+		run_to(CUT, 0);
+		assert_int_equal(fake.lazy, 0);
+	}
 	teardown(state);
 	setup(state);
 	run_to(BY_OTHERS, 0);

@@ -108,6 +108,7 @@ static void take_values_at_their_limits(void **state)
 			fail_msg("-o %s: %s", cases[i].option, reason.text);
 		if (field_of(&o, cases[i].field) != cases[i].value)
 			fail_msg("-o %s is taken for another value", cases[i].option);
+		assert_int_equal(o.fuse.argc, 1); /* it is not for libfuse */
 		pfs_options_free(&o);
 	}
 }

@@ -111,6 +111,7 @@ static void requests_are_counted_by_kind(void **state)
 	struct stat st = {.st_size = 0};
 	uint64_t want[PFS_OP_COUNT] = {0};
 	struct fuse_req *req = &m->req;
+	int64_t begun = pfs_now_monotonic();
 	fuse_ino_t ino, control;
 
 	put(m, 1, "{}");
@@ -161,11 +162,16 @@ static void requests_are_counted_by_kind(void **state)
 	COUNTED(XATTR, listxattr, ino, 1);
 	COUNTED(XATTR, removexattr, ino, "user.a");
 #undef COUNTED
-	for (unsigned op = 0; op < PFS_OP_COUNT; op++)
+	for (unsigned op = 0; op < PFS_OP_COUNT; op++) {
+		struct pfs_histogram_sum sum;
+
+		pfs_histograms_sum(m->fs.latencies, op, &sum);
+		assert_true(sum.max <= (uint64_t)(pfs_now_monotonic() - begun));
 		if (pfs_histograms_count(m->fs.latencies, op) != want[op])
 			fail_msg("request %u: %llu, not %llu", op,
 				 (unsigned long long)pfs_histograms_count(m->fs.latencies, op),
 				 (unsigned long long)want[op]);
+	}
 }
 
 /* Proves: what there is no such thing for here has the error that programs expect. */

@@ -66,8 +66,8 @@ static int begin(void **state)
 	return 0;
 }
 
-/* Documents, of which the kernel knows every other one; the first one's object. */
-static uint32_t put_known(struct mount *m, uint64_t count)
+/* Documents, of which the kernel knows every one, or every other one; the first one's object. */
+static uint32_t put_known(struct mount *m, uint64_t count, uint64_t every)
 {
 	uint32_t first = 0;
 
@@ -80,7 +80,7 @@ static uint32_t put_known(struct mount *m, uint64_t count)
 		assert_int_equal(pfs_lookup(m->store, &key, &object, NULL), 0);
 		first = first ? first : object;
 		snprintf(name, sizeof(name), "%llu", (unsigned long long)(1000 + id));
-		if (id % 2 == 0)
+		if (id % every == 0)
 			assert_int_equal((uint32_t)document(m, name), object);
 	}
 	kernel.told_count = 0;
@@ -92,24 +92,31 @@ static uint32_t put_known(struct mount *m, uint64_t count)
  * forgotten then. */
 static void names_of_the_former_generation_are_dropped(void **state)
 {
-	static const uint64_t counts[] = {1, 2, 2 * AT_ONCE - 1, 2 * AT_ONCE + 1};
+	static const struct {
+		uint64_t count, every;
+	} cases[] = {{1, 2}, {2, 2}, {2 * AT_ONCE - 1, 2}, {2 * AT_ONCE + 1, 2}, {AT_ONCE + 9, 1}};
 	struct mount *m = *state;
 	struct stat st = {.st_mtim.tv_sec = 1000};
 
-	for (size_t i = 0; i < pfs_array_len(counts); i++) {
-		uint32_t first = put_known(m, counts[i]);
-		uint64_t known = (counts[i] + 1) / 2, next = 1000;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		const uint64_t count = cases[i].count, every = cases[i].every;
+		uint32_t first = put_known(m, count, every);
+		uint64_t known = (count + every - 1) / every, next = 1000;
+		struct pfs_inodes_stat before, after;
 		unsigned listings = 0;
 
 		fake.refreshed = (struct pfs_refreshed){.changed = true,
 							.first = first,
-							.end = first + (uint32_t)counts[i],
+							.end = first + (uint32_t)count,
 							.generation = 7};
 		fake.forgotten_count = 0;
 		last_line[0] = '\0';
 		assert_int_equal(
 			ask(&m->req, setattr, PFS_INODE_ROOT, &st, FUSE_SET_ATTR_MTIME, NULL), 0);
+		pfs_inodes_stat(m->fs.inodes, &before);
 		assert_int_equal(take_up(&m->fs), 0);
+		pfs_inodes_stat(m->fs.inodes, &after);
+		assert_int_equal(after.releases, before.releases + 1); /* lookups are made again */
 		assert_string_equal(last_line, "generation 7 is read now\n");
 		for (size_t k = 0; k < kernel.told_count; k++) {
 			const struct kernel_told *told = &kernel.told[k];
@@ -121,9 +128,9 @@ static void names_of_the_former_generation_are_dropped(void **state)
 			}
 			assert_int_equal(told->what, TOLD_ENTRY);
 			assert_int_equal(strtoull(told->name, NULL, 10), next);
-			next += 2;
+			next += every;
 		}
-		assert_int_equal(next, 1000 + 2 * known);
+		assert_int_equal(next, 1000 + every * known);
 		/* Once more behind a full round, which may not have been the last. */
 		assert_int_equal(listings, known > AT_ONCE ? 2 : 1);
 		assert_int_equal(ask(&m->req, getattr, PFS_INODE_ROOT, NULL), 0);
@@ -155,7 +162,7 @@ static void names_of_the_former_generation_are_dropped(void **state)
 static void generations_are_forgotten_one_by_one(void **state)
 {
 	struct mount *m = *state;
-	uint32_t first = put_known(m, 6);
+	uint32_t first = put_known(m, 6, 2);
 
 	for (uint32_t i = 0; i < 3; i++) {
 		fake.refreshed = (struct pfs_refreshed){
@@ -185,7 +192,7 @@ static void nameless_ones_are_given_up(void **state)
 	struct fuse_file_info fi = {.flags = 0};
 
 	for (unsigned i = 0; i < 2; i++) {
-		uint32_t first = put_known(m, 5);
+		uint32_t first = put_known(m, 5, 2);
 		fuse_ino_t gone = kernel.ids[1].ino;
 
 		fake.nameless = first + 2;

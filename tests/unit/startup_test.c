@@ -31,33 +31,59 @@ static pid_t fork_or_fail(void)
 #undef fork
 #include "tests/unit/stderr_helpers.h"
 
+static unsigned open_descriptors(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
 /* What the child does: ends as it is, or says so first. */
 enum child { TELLS, ENDS, IS_KILLED };
+
+/* Who has started it can go on: nothing of his is held open. */
+static bool holds_nothing(bool in_background)
+{
+	struct stat null, st;
+
+	if (open_descriptors() != STDERR_FILENO + 1)
+		return false;
+	for (int fd = 0; in_background && fd <= STDERR_FILENO; fd++)
+		if (stat("/dev/null", &null) || fstat(fd, &st) || null.st_rdev != st.st_rdev ||
+		    (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
+			return false;
+	return getsid(0) == getpid();
+}
 
 /* The parent's exit code; text: what it says. */
 static int start(enum child what, int code, const char *mountpoint, char *text, size_t cap)
 {
 	struct pfs_startup startup = {.pipe = -1};
-	int told = -1, result;
+	int told = -1, result, status;
+	int low = open("/dev/zero", O_RDONLY), high = fcntl(low, F_DUPFD, 200);
 
+	assert_true(low >= 0 && high >= 200);
 	begin_to_listen();
 	result = pfs_startup_background(&startup, mountpoint, &told);
 	if (result == 0) {
-		struct stat null, in;
-
 		if (what == IS_KILLED)
 			raise(SIGKILL);
 		if (what == TELLS && (!pfs_startup_tell(&startup, code) || startup.pipe >= 0))
 			_exit(1);
-		/* Who has started it can go on: nothing of his is held open. */
-		if (what == TELLS && code == PFS_EXIT_OK &&
-		    (stat("/dev/null", &null) || fstat(STDIN_FILENO, &in) ||
-		     null.st_rdev != in.st_rdev))
-			_exit(1);
+		if (what == TELLS && !holds_nothing(code == PFS_EXIT_OK))
+			_exit(2);
 		_exit(0);
 	}
 	end_to_listen(text, cap);
+	close(low);
+	close(high);
 	assert_int_equal(result, 1);
+	if (what == TELLS) {
+		assert_true(waitpid(-1, &status, 0) > 0);
+		assert_int_equal(status, 0);
+	}
 	return told;
 }
 
@@ -81,9 +107,26 @@ static void a_daemon_that_says_nothing_has_failed(void **state)
 
 	(void)state;
 	assert_int_equal(start(ENDS, 0, "/", text, sizeof(text)), PFS_EXIT_MOUNT);
-	assert_non_null(strstr(text, "the daemon ended unexpectedly"));
+	assert_string_equal(text, "payloadfs: the daemon ended unexpectedly\n");
 	assert_int_equal(start(IS_KILLED, 0, "/", text, sizeof(text)), PFS_EXIT_MOUNT);
-	assert_non_null(strstr(text, "the daemon was killed by signal 9"));
+	assert_string_equal(text, "payloadfs: the daemon was killed by signal 9\n");
+}
+
+/* Proves: what was written and not yet sent on by whoever starts the daemon is sent on once. */
+static void nothing_is_written_twice(void **state)
+{
+	FILE *file = tmpfile();
+	char text[64];
+
+	(void)state;
+	assert_non_null(file);
+	assert_true(fputs("once", file) >= 0);
+	assert_int_equal(start(TELLS, PFS_EXIT_OK, "/", text, sizeof(text)), PFS_EXIT_OK);
+	assert_int_equal(fflush(file), 0);
+	rewind(file);
+	assert_non_null(fgets(text, sizeof(text), file));
+	assert_string_equal(text, "once");
+	fclose(file);
 }
 
 /* Proves: 0 is only said of a mount point that answers. */
@@ -94,7 +137,8 @@ static void success_is_a_mount_that_answers(void **state)
 	(void)state;
 	assert_int_equal(start(TELLS, PFS_EXIT_OK, "/not/there", text, sizeof(text)),
 			 PFS_EXIT_MOUNT);
-	assert_non_null(strstr(text, "/not/there: mounted, but it does not answer"));
+	assert_string_equal(text, "payloadfs: /not/there: mounted, but it does not answer: No such "
+				  "file or directory\n");
 }
 
 /* From here on no descriptor can be opened, until it is given what it returned. */
@@ -112,15 +156,6 @@ static struct rlimit no_descriptors(void)
 static void descriptors_again(const struct rlimit *before)
 {
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, before), 0);
-}
-
-static unsigned open_descriptors(void)
-{
-	unsigned n = 0;
-
-	for (int fd = 0; fd < 256; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
 }
 
 /* Proves: where the background can't be reached that is an error, and nothing stays open. */
@@ -214,6 +249,7 @@ static void expect_message(int fd, const char *want)
 static void the_service_manager_is_told(void **state)
 {
 	char dir[] = "/tmp/payloadfs-startup.XXXXXX", path[64], name[64], *state_text;
+	char long_text[2 * NOTIFY_MAX], want[NOTIFY_MAX];
 	struct rlimit limit;
 	int fd;
 
@@ -223,6 +259,12 @@ static void the_service_manager_is_told(void **state)
 	fd = manager_at(path);
 	pfs_startup_notify("READY=1", "%s is mounted", "/a\nMAINPID=1");
 	expect_message(fd, "READY=1\nSTATUS=/a?MAINPID=1 is mounted");
+	memset(long_text, 'y', sizeof(long_text) - 1);
+	long_text[sizeof(long_text) - 1] = '\0';
+	pfs_startup_notify("READY=1", "%s", long_text);
+	long_text[NOTIFY_MAX - 1 - strlen("READY=1\nSTATUS=")] = '\0'; /* so much of it */
+	snprintf(want, sizeof(want), "READY=1\nSTATUS=%.1008s", long_text);
+	expect_message(fd, want);
 	limit = no_descriptors();
 	pfs_startup_notify("READY=1", "lost");
 	descriptors_again(&limit);
@@ -256,6 +298,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_parent_ends_as_the_child_says),
 		cmocka_unit_test(a_daemon_that_says_nothing_has_failed),
+		cmocka_unit_test(nothing_is_written_twice),
 		cmocka_unit_test(success_is_a_mount_that_answers),
 		cmocka_unit_test(no_background_is_an_error),
 		cmocka_unit_test(nobody_may_wait),
