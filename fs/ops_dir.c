@@ -31,7 +31,6 @@ void pfs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		fuse_reply_err(req, ENOTDIR);
 		return;
 	}
-	memset(&entry, 0, sizeof(entry));
 	err = pfs_name_key(&key, name, PFS_NAME_FIND, fs->strict);
 	if (!err)
 		err = pfs_entry_find(fs, &key, &entry);

@@ -138,6 +138,7 @@ static void each_file_has_its_attributes(void **state)
 		assert_true(st.st_ino == PFS_CONTROL_DIR + 1 + i);
 		assert_int_equal(st.st_mode, S_IFREG | files[i].mode);
 		assert_int_equal(st.st_nlink, 1);
+		assert_true(st.st_dev == 0 && st.st_rdev == 0 && st.st_blocks == 0);
 		assert_int_equal(st.st_uid, 71);
 		assert_int_equal(st.st_gid, 82);
 		assert_int_equal(st.st_blksize, 128 * PFS_KIB);

@@ -222,6 +222,7 @@ static void room_is_told(void **state)
 	assert_int_equal(s->f_favail, s->f_ffree);
 	assert_int_equal(s->f_files, 3 + s->f_ffree);
 	assert_int_equal(s->f_namemax, 255);
+	assert_true(s->f_fsid == 0 && s->f_flag == 0);
 }
 
 /* ---- attributes ---- */
@@ -334,6 +335,7 @@ static void documents_have_attributes(void **state)
 		assert_int_equal(st->st_ino, object);
 		assert_int_equal(st->st_mode, S_IFREG | 04751);
 		assert_int_equal(st->st_nlink, 1);
+		assert_true(st->st_dev == 0 && st->st_rdev == 0);
 		assert_int_equal(st->st_uid, 21);
 		assert_int_equal(st->st_gid, 22);
 		assert_int_equal(st->st_size, lens[i]);
