@@ -594,12 +594,116 @@ static void within_checkpoints(void **state)
 	end(&t);
 }
 
+/* ---- a journal of several segments ---- */
+
+#define LONG_DOCUMENTS 40u
+
+/* Of some tens of KiB each, with small changes between; synced now and then. */
+static struct pfs_sim *with_long_journal(struct tale *t, bool power_fails)
+{
+	struct pfs_sim *died;
+
+	open_it(t);
+	for (unsigned i = 0; i < LONG_DOCUMENTS; i++) {
+		char name[24];
+
+		snprintf(name, sizeof(name), "%u", 400 + i);
+		put_named(t, name, 30000 + 5000 * (i % 10));
+		assert_int_equal(patch(t, "100", 10 * i, 30), 0);
+		assert_int_equal(set(t, "3", PFS_ATTR_MODE, 0), 0);
+		if (i == 5 || i == 23)
+			assert_int_equal(pfs_sync(t->store), 0);
+		if (i == 30)
+			assert_int_equal(move(t, "400", "2", 0), 0);
+	}
+	assert_int_equal(drop(t, "401"), 0);
+	died = power_fails ? pfs_sim_crash_seed(t->sim, 5) : pfs_sim_kill(t->sim);
+	assert_int_equal(pfs_store_close(t->store), 0);
+	pfs_sim_free(t->sim);
+	return died;
+}
+
+enum { TURN_HEAD, TURN_FIRST, TURN_MIDDLE, TURN_LATER, CLEAR, CLEAR_REST, CUT, REMOVE, BREAKS };
+
+static void break_segment(struct pfs_sim *sim, const struct file_told *file, unsigned how)
+{
+	static uint8_t zeros[2 * PFS_MIB];
+	struct pfs_dir *dir;
+	struct pfs_file *open;
+
+	switch (how) {
+	case TURN_HEAD: flip_bit(sim, file->name, 20, 1); break;
+	case TURN_FIRST: flip_bit(sim, file->name, 4100, 2); break;
+	case TURN_MIDDLE: flip_bit(sim, file->name, file->size / 3, 3); break;
+	case TURN_LATER: flip_bit(sim, file->name, file->size / 8 * 7, 4); break;
+	case CLEAR: write_at(sim, file->name, file->size / 4, zeros, 70000); break;
+	case CLEAR_REST:
+		write_at(sim, file->name, file->size / 2, zeros, file->size - file->size / 2);
+		break;
+	case CUT:
+		open = store_file(sim, file->name, &dir);
+		assert_int_equal(open->ops->truncate(open, file->size / 2), 0);
+		store_file_done(dir, open);
+		break;
+	default: remove_file(sim, file->name);
+	}
+}
+
+static void break_journal(struct tale *t, struct pfs_sim *store)
+{
+	struct files_told *files;
+	struct each each = {0};
+
+	t->sim = store;
+	files = files_of(store, STORE);
+	for (size_t i = 0; i < files->count * BREAKS; i++) {
+		const struct file_told *file = &files->at[i / BREAKS];
+
+		if (strncmp(file->name, "journal-", 8) != 0)
+			continue;
+		each_begin(t, &each);
+		t->sim = pfs_sim_kill(store);
+		break_segment(t->sim, file, i % BREAKS);
+		tell_image(t);
+		pfs_sim_free(t->sim);
+		each_end(t, &each, i);
+	}
+	free(each.last);
+	free(files);
+	t->sim = store;
+}
+
+/* Proves: of a journal of several segments, of which one is damaged in any way or missing, what is
+ * taken and what is said to be lost is what it was. */
+static void long_journals(void **state)
+{
+	struct tale t = {.min_value_size = 16, .packs = true};
+
+	(void)state;
+	begin(&t, "long-journals", 64 * PFS_KIB);
+	watch(&t, false);
+	make_store(&t);
+	assert_int_equal(pfs_store_close(t.store), 0);
+	t.store = NULL;
+	for (unsigned power_fails = 0; power_fails < 2; power_fails++) {
+		struct pfs_sim *store = t.sim;
+
+		fprintf(t.out, "\n== %s ==\n", power_fails ? "power fails" : "it dies");
+		t.sim = pfs_sim_kill(store);
+		break_journal(&t, with_long_journal(&t, power_fails));
+		pfs_sim_free(t.sim);
+		t.sim = store;
+	}
+	end(&t);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(cut_off),
 		cmocka_unit_test(failing),
 		cmocka_unit_test(within_checkpoints),
+		cmocka_unit_test(long_journals),
 	};
 
 	accepts = argc > 1 && strcmp(argv[1], "accept") == 0;

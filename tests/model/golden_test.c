@@ -747,12 +747,131 @@ static void words(void **state)
 	end(&t);
 }
 
+/* ---- numbers that follow one another ---- */
+
+#define IN_A_ROW 1200u
+
+static struct pfs_key row_key(uint64_t i)
+{
+	return pfs_key_num(5000 + i);
+}
+
+static void put_row(struct tale *t, uint64_t first, uint64_t end)
+{
+	for (uint64_t i = first; i < end; i += 50) {
+		struct pfs_put_item items[50] = {0};
+		int err;
+
+		for (uint64_t k = 0; k < 50; k++)
+			items[k] = (struct pfs_put_item){.key = row_key(i + k),
+							 .data = a_document(t, 20 + i % 7),
+							 .len = 20 + i % 7};
+		the_time += 1000000;
+		assert_int_equal(pfs_put_many(t->store, items, 50, &err), 50);
+		for (uint64_t k = 0; k < 50; k++)
+			free((void *)items[k].data);
+	}
+}
+
+/* At the ends and in the middle of what are runs when it has been opened. */
+static void change_row(struct tale *t, uint64_t i)
+{
+	struct pfs_key a = row_key(i), b = row_key(i + 1), c = row_key(i + 2),
+		       d = pfs_key_num(1000000 + i), e = row_key(i + 3), f = row_key(i + 4),
+		       g = row_key(i + 5), h = row_key(i + 6);
+	uint32_t replaced = 0, object = 0;
+	struct pfs_attr attr = {.mode = 0600};
+
+	the_time += 1000000;
+	assert_int_equal(pfs_rename(t->store, &a, &d, 0, NULL), 0);
+	assert_int_equal(pfs_rename(t->store, &b, &c, 0, &replaced), 0);
+	let_go(t, replaced);
+	assert_int_equal(pfs_rename(t->store, &e, &f, PFS_RENAME_EXCHANGE, NULL), 0);
+	assert_int_equal(pfs_put(t->store, &g, "new", 3, NULL, PFS_PUT_NEW_OBJECT, &replaced), 0);
+	let_go(t, replaced);
+	assert_int_equal(pfs_lookup(t->store, &h, &object, NULL), 0);
+	assert_int_equal(pfs_setattr(t->store, object, PFS_ATTR_MODE, &attr, NULL), 0);
+	assert_int_equal(pfs_create(t->store, &a, &attr, &object), 0);
+	assert_int_equal(pfs_write(t->store, object, 0, "again", 5, the_time), 0);
+	assert_int_equal(pfs_remove(t->store, &g, &object), 0);
+	let_go(t, object);
+}
+
+static void change_rows(struct tale *t)
+{
+	for (uint64_t i = 0; i < IN_A_ROW - 10; i += 397)
+		change_row(t, i);
+	tell(t, "some of a row are changed");
+}
+
+static void a_row(struct tale *t)
+{
+	open_again(t, false);
+	put_row(t, 0, IN_A_ROW);
+	checkpoint(t);
+	close_it(t);
+	tell(t, "a row");
+	open_again(t, false);
+	tell(t, "a row is opened");
+	change_rows(t);
+	checkpoint(t);
+	close_it(t);
+	tell(t, "a row with gaps is closed");
+	open_again(t, true);
+	tell(t, "a row is opened for reading");
+	close_it(t);
+	open_again(t, false);
+	put_row(t, 2000, 2000 + IN_A_ROW);
+	checkpoint(t);
+	tell(t, "another row");
+	end_it(t, false);
+	open_again(t, false);
+	tell(t, "rows are found again");
+	put_row(t, 100, 150);
+	put_row(t, 2000, 2050);
+	end_it(t, true);
+	open_again(t, false);
+	tell(t, "rows are found again after changes");
+	close_it(t);
+	remove_file(t->sim, PFS_INDEX_NAME);
+	open_again(t, false);
+	for (uint64_t i = 0; i < IN_A_ROW; i++) {
+		struct pfs_key key = row_key(2000 + i);
+		uint32_t object;
+
+		if (i % 500 > 2) {
+			assert_int_equal(pfs_remove(t->store, &key, &object), 0);
+			let_go(t, object);
+		}
+	}
+	put_row(t, 4000, 4300);
+	checkpoint(t);
+	close_it(t);
+	tell(t, "most of a row are removed");
+	open_again(t, false);
+	pack_all(t);
+	check_it(t);
+}
+
+/* Proves: the same of documents whose numbers follow one another, as an import leaves them, which
+ * are opened without looking at each. */
+static void rows(void **state)
+{
+	struct tale t = {.min_value_size = 16};
+
+	(void)state;
+	begin(&t, "rows", 256 * PFS_KIB);
+	a_row(&t);
+	end(&t);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(small_pages),
 		cmocka_unit_test(held_objects),
 		cmocka_unit_test(words),
+		cmocka_unit_test(rows),
 	};
 
 	accepts = argc > 1 && strcmp(argv[1], "accept") == 0;
