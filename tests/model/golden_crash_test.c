@@ -23,15 +23,6 @@ static void open_it(struct tale *t)
 	assert_int_equal(pfs_store_open(&t->store, STORE, &options, &reason), 0);
 }
 
-static uint32_t object_of(struct tale *t, const char *name)
-{
-	struct pfs_key key = key_named(name);
-	uint32_t object = 0;
-
-	assert_int_equal(pfs_lookup(t->store, &key, &object, NULL), 0);
-	return object;
-}
-
 /* Documents of no, some and many bytes, of several blocks, and a scratch file, in pages. */
 static void make_store(struct tale *t)
 {
@@ -72,7 +63,7 @@ static int patch(struct tale *t, const char *name, uint64_t off, size_t len)
 	t->seeds += 2;
 	fill_document(bytes, len, t->seeds + 1);
 	the_time += 1000;
-	return pfs_write(t->store, object_of(t, name), off, bytes, len, the_time);
+	return pfs_write(t->store, object_named(t, name), off, bytes, len, the_time);
 }
 
 static int op_patch(struct tale *t)
@@ -95,9 +86,9 @@ static int op_extend(struct tale *t)
 
 static int op_zero(struct tale *t)
 {
-	int err = pfs_zero(t->store, object_of(t, "101"), 40000, 70000, the_time);
+	int err = pfs_zero(t->store, object_named(t, "101"), 40000, 70000, the_time);
 
-	return err ? err : pfs_zero(t->store, object_of(t, "9"), 0, 10, the_time);
+	return err ? err : pfs_zero(t->store, object_named(t, "9"), 0, 10, the_time);
 }
 
 static int set(struct tale *t, const char *name, unsigned mask, uint64_t size)
@@ -105,7 +96,7 @@ static int set(struct tale *t, const char *name, unsigned mask, uint64_t size)
 	struct pfs_attr attr = {
 		.size = size, .mode = 0604, .uid = 11, .gid = 12, .mtime_ns = the_time};
 
-	return pfs_setattr(t->store, object_of(t, name), mask, &attr, NULL);
+	return pfs_setattr(t->store, object_named(t, name), mask, &attr, NULL);
 }
 
 static int op_resize(struct tale *t)
@@ -295,29 +286,6 @@ static int take_image(void *arg, const struct pfs_sim_step *step)
 					      : pfs_sim_crash_seed(sim, images->number);
 	images->number++;
 	return 0;
-}
-
-/* What is told of each of many; of one that is as the one before, nothing. */
-struct each {
-	FILE *out;
-	char *text, *last;
-	size_t len;
-};
-
-static void each_begin(struct tale *t, struct each *each)
-{
-	each->out = t->out;
-	t->out = open_memstream(&each->text, &each->len);
-}
-
-static void each_end(struct tale *t, struct each *each, uint64_t number)
-{
-	fclose(t->out);
-	t->out = each->out;
-	fprintf(t->out, "- %llu\n%s", (unsigned long long)number,
-		each->last && strcmp(each->text, each->last) == 0 ? "" : each->text);
-	free(each->last);
-	each->last = each->text;
 }
 
 static void tell_images(struct tale *t, struct images *images)

@@ -85,6 +85,16 @@ static inline void put_named(struct tale *t, const char *name, size_t len)
 	free(bytes);
 }
 
+/* 0: there is none. */
+static inline uint32_t object_named(struct tale *t, const char *name)
+{
+	struct pfs_key key = key_named(name);
+	uint32_t object = 0;
+
+	(void)pfs_lookup(t->store, &key, &object, NULL);
+	return object;
+}
+
 /* ---- hashes ---- */
 
 /* FNV-1a, of eight bytes at a time. */
@@ -394,6 +404,29 @@ static inline void tell_what_is_there(struct tale *t)
 	}
 	fprintf(t->out, "listing: %d; %u documents, %u of them can't be read, %016llx\n", (int)n,
 		count, damaged, (unsigned long long)what);
+}
+
+/* What is told of each of many; of one that is as the one before, nothing. */
+struct each {
+	FILE *out;
+	char *text, *last;
+	size_t len;
+};
+
+static inline void each_begin(struct tale *t, struct each *each)
+{
+	each->out = t->out;
+	t->out = open_memstream(&each->text, &each->len);
+}
+
+static inline void each_end(struct tale *t, struct each *each, uint64_t number)
+{
+	fclose(t->out);
+	t->out = each->out;
+	fprintf(t->out, "- %llu\n%s", (unsigned long long)number,
+		each->last && strcmp(each->text, each->last) == 0 ? "" : each->text);
+	free(each->last);
+	each->last = each->text;
 }
 
 /* The end of one part of the history. */
