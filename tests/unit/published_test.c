@@ -1099,6 +1099,265 @@ static void refreshes_that_fail_are_told_once(void **state)
 	pfs_sim_free(sim);
 }
 
+/* ---- parts ---- */
+
+/* Proves: a document is found by its key and by its rank as the same one, with the place that the
+ * manifest has for it, in as many blocks as there may be; beyond the last, and of other names,
+ * there is none. */
+static void ranks_and_keys_are_of_one_order(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct source s = {
+		.count = 3000, .doc = odd_doc, .changed = NONE, .absent = NONE, .size = 20};
+	struct pfs_published_doc doc, same;
+	struct pfs_published *p;
+	struct pfs_generation *g;
+	struct pfs_reason reason;
+	struct lines lines;
+	struct pfs_key key, found;
+
+	(void)state;
+	publish_ok(pfs_sim_io(sim), &s);
+	assert_int_equal(open_collection(sim, &p, &lines, &reason), 0);
+	g = pfs_published_current(p);
+	assert_true(g->m.block_count >= 4);
+	for (uint32_t i = 0, block = 0; i < s.count; i++) {
+		struct pfs_attr attr = {0}, got;
+		char *data;
+		size_t len;
+
+		while (block + 1 < g->m.block_count && g->m.blocks[block + 1].rank <= i)
+			block++;
+		s.doc(&s, i, &key, &attr, &data, &len);
+		free(data);
+		memset(&doc, 0, sizeof(doc));
+		memset(&same, 0, sizeof(same));
+		assert_int_equal(pfs_published_find(p, g, &key, &doc), 0);
+		assert_int_equal(pfs_published_at(p, g, i, &same), 0);
+		assert_int_equal(doc.rank, i);
+		assert_int_equal(same.rank, i);
+		assert_true(doc.block == block && same.block == block);
+		assert_int_equal(doc.slot, i - g->m.objects[g->m.blocks[block].page].first_rank);
+		assert_int_equal(same.slot, doc.slot);
+		assert_true(doc.kind == key.kind && same.kind == key.kind);
+		assert_memory_equal(&doc.entry, &same.entry, sizeof(doc.entry));
+		pfs_published_key(&doc, &found);
+		assert_true(pfs_key_equal(&found, &key));
+		pfs_published_attr(g, &doc, &got);
+		expect_attr(&got, &attr, len);
+		assert_int_equal(got.stored, doc.entry.len);
+	}
+	assert_int_equal(pfs_published_at(p, g, 3000, &doc), -ENOENT);
+	assert_int_equal(pfs_published_at(p, g, UINT32_MAX, &doc), -ENOENT);
+	assert_int_equal(pfs_published_list(p, g, 3000, &key, 1), 0);
+	assert_int_equal(pfs_published_list(p, g, 2999, &key, 5), 1);
+	assert_int_equal(pfs_key_parse(&key, "scratch", 7), 0);
+	assert_int_equal(pfs_published_find(p, g, &key, &doc), -ENOENT);
+	assert_string_equal(lines.text, "");
+	pfs_generation_put(p, g);
+	pfs_published_close(p);
+	pfs_sim_free(sim);
+}
+
+/* Makes another generation the current one, and has it taken up. */
+static int renew(struct pfs_sim *sim, struct pfs_published *p, struct source *s,
+		 struct pfs_refreshed *r)
+{
+	s->changed = 2;
+	s->version++;
+	publish_ok(pfs_sim_io(sim), s);
+	return pfs_published_refresh(p, r);
+}
+
+/* Proves: numbers of documents end at 32 bits and begin anew then; where no range is free, nothing
+ * newer is taken up, and that is said. */
+static void numbers_begin_anew(void **state)
+{
+	(void)state;
+	for (uint32_t way = 0; way < 3; way++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct source s = odd_source(3);
+		struct pfs_generation *first;
+		struct pfs_published *p;
+		struct pfs_refreshed r;
+		struct pfs_reason reason;
+		struct lines lines;
+
+		publish_ok(pfs_sim_io(sim), &s);
+		assert_int_equal(open_collection(sim, &p, &lines, &reason), 0);
+		first = p->newest;
+		assert_int_equal(first->base, PFS_OBJECT_FIRST);
+		if (way < 2) /* then the next one's end is the last number, or one behind */
+			first->base = UINT32_MAX - 6 + way;
+		else
+			first->m.points = UINT32_MAX - 4;
+		assert_int_equal(renew(sim, p, &s, &r), way < 2 ? 0 : -EFBIG);
+		if (way == 2) {
+			assert_string_equal(lines.text, "1 published: too many documents; "
+							"generation 1 is kept\n");
+			assert_true(p->newest == first && !r.changed);
+			first->m.points = 3;
+		} else {
+			assert_int_equal(p->newest->base, way ? PFS_OBJECT_FIRST : UINT32_MAX - 3);
+			assert_true(r.changed && r.first == first->base &&
+				    r.end == first->base + 3);
+			/* What others have is left out. */
+			first->base = PFS_OBJECT_FIRST + 2;
+			p->newest->base = UINT32_MAX - 4;
+			assert_int_equal(renew(sim, p, &s, &r), 0);
+			assert_int_equal(p->newest->base, PFS_OBJECT_FIRST + 5);
+			p->newest->base = UINT32_MAX - 4;
+			first->base = PFS_OBJECT_FIRST + 3;
+			assert_int_equal(renew(sim, p, &s, &r), 0);
+			assert_int_equal(p->newest->base, PFS_OBJECT_FIRST);
+		}
+		pfs_published_close(p);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Proves: without its dictionary, or with one of another number, what was packed with it is an
+ * error, which is said, and the rest is read. */
+static void dictionaries_are_needed(void **state)
+{
+	const struct source s = records(3100, 300);
+
+	(void)state;
+	if (!pfs_store_trainer()) {
+		print_message(
+			"NOT TESTED: this build has no libzstd, so it makes no dictionaries\n");
+		return;
+	}
+	for (unsigned way = 0; way < 3; way++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct unreadable unreadable = {"", PFS_SIM_READ, -EIO};
+		struct pfs_published_doc doc;
+		struct pfs_published *p;
+		struct pfs_generation *g;
+		struct pfs_reason reason;
+		struct lines lines;
+		char name[PFS_OBJECT_NAME_MAX], want[256] = "";
+		struct pfs_manifest m;
+		struct pfs_dir *dir;
+		uint8_t buf[300];
+
+		publish_ok(pfs_sim_io(sim), &s);
+		dir = open_where(pfs_sim_io(sim));
+		assert_int_equal(read_generation(dir, &m), 1);
+		assert_int_equal(m.objects[0].role, PFS_OBJECT_DICT);
+		pfs_object_name(name, PFS_OBJECT_DICT, m.objects[0].hash);
+		unreadable.name = name;
+		if (way == 1) {
+			pfs_sim_on_look(sim, fail_at, &unreadable);
+			snprintf(want, sizeof(want),
+				 "0 published: generation 1: its dictionary can't be read: "
+				 "Input/output error\n");
+		}
+		assert_int_equal(open_collection(sim, &p, &lines, &reason), 0);
+		assert_non_null(strstr(lines.text, want));
+		lines.len = 0;
+		lines.text[0] = '\0';
+		g = pfs_published_current(p);
+		if (way == 2)
+			g->m.objects[0].count++;
+		assert_int_equal(pfs_published_at(p, g, 7, &doc), 0);
+		assert_true(doc.entry.len < doc.entry.raw_len);
+		assert_int_equal(pfs_published_read(p, g, &doc, 0, buf, sizeof(buf)),
+				 way ? -EIO : 300);
+		assert_int_equal(pfs_published_read(p, g, &doc, 5, buf, 20), way ? -EIO : 20);
+		if (way == 2)
+			assert_non_null(
+				strstr(lines.text, "it needs a dictionary that is not there"));
+		else
+			assert_string_equal(lines.text, ""); /* it was said */
+		pfs_generation_put(p, g);
+		pfs_sim_on_look(sim, NULL, NULL);
+		pfs_published_close(p);
+		pfs_manifest_free(&m);
+		dir->ops->close_dir(dir);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Proves: with a cache, what was current last is opened while the origin can't be asked, which is
+ * said; not where it says that there is nothing, not one of another place, and not in place of one
+ * that is open. */
+static void what_was_current_is_kept(void **state)
+{
+	static const struct {
+		struct unreadable unreadable;
+		int err;
+		const char *says;
+	} cases[] = {
+		{{"current", PFS_SIM_READ, -EIO},
+		 0,
+		 "1 published: can't be reached (Input/output error): the generation that was "
+		 "current last is read\n"},
+		{{"current", PFS_SIM_OPEN, -ETIMEDOUT},
+		 0,
+		 "1 published: can't be reached (Connection timed out): the generation that was "
+		 "current last is read\n"},
+		{{"current", PFS_SIM_OPEN, -ENOENT}, -ENOENT, ""},
+		{{"current", PFS_SIM_OPEN, -ENOTDIR}, -ENOTDIR, ""},
+		{{"current", PFS_SIM_OPEN, -ENOMEM}, -ENOMEM, ""},
+		/* What is kept of the manifest needs no asking. */
+		{{"generation-00000001", PFS_SIM_OPEN, -EIO}, 0, ""},
+	};
+	char place[] = "/tmp/pfs-kept-XXXXXX", command[64];
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct source s = odd_source(3);
+	struct pfs_remote_options remote = {.cache_dir = place};
+	struct lines lines = {.len = 0};
+	const struct pfs_published_options options = {.io = pfs_sim_io(sim),
+						      .remote = &remote,
+						      .logger = {.fn = take_line, .arg = &lines}};
+	struct pfs_publish_options publishing = publish_options();
+	struct pfs_publish_result result;
+	struct pfs_published *p;
+	struct pfs_refreshed r;
+	struct pfs_reason reason;
+	struct pfs_dir *other;
+
+	(void)state;
+	assert_non_null(mkdtemp(place));
+	publish_ok(pfs_sim_io(sim), &s);
+	assert_int_equal(options.io->ops->open_dir(options.io, "other",
+						   PFS_IO_WRITE | PFS_IO_CREATE, &other),
+			 0);
+	assert_int_equal(publish_to(other, &s, &publishing, 0, &result, NULL), 0);
+	other->ops->close_dir(other);
+	assert_int_equal(pfs_published_open(&p, WHERE, &options, &reason), 0);
+	pfs_published_close(p);
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct unreadable unreadable = cases[i].unreadable;
+		struct pfs_published_doc doc;
+		struct pfs_generation *g;
+		int err;
+
+		lines.len = 0;
+		lines.text[0] = '\0';
+		pfs_sim_on_look(sim, fail_at, &unreadable);
+		err = pfs_published_open(&p, WHERE, &options, &reason);
+		assert_int_equal(err, cases[i].err);
+		assert_string_equal(lines.text, cases[i].says);
+		if (!err) {
+			g = pfs_published_current(p);
+			assert_int_equal(pfs_published_at(p, g, 2, &doc), 0);
+			pfs_generation_put(p, g);
+			assert_int_equal(pfs_published_refresh(p, &r),
+					 i < 2 ? unreadable.error : 0);
+			pfs_published_close(p);
+		}
+		if (i < 2) /* this one was never opened */
+			assert_int_equal(pfs_published_open(&p, "other", &options, &reason),
+					 unreadable.error);
+		pfs_sim_on_look(sim, NULL, NULL);
+	}
+	pfs_sim_free(sim);
+	snprintf(command, sizeof(command), "rm -rf %s", place);
+	assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1116,6 +1375,10 @@ int main(void)
 		cmocka_unit_test(refusals_say_why),
 		cmocka_unit_test(collections_are_told_from_stores),
 		cmocka_unit_test(refreshes_that_fail_are_told_once),
+		cmocka_unit_test(ranks_and_keys_are_of_one_order),
+		cmocka_unit_test(numbers_begin_anew),
+		cmocka_unit_test(dictionaries_are_needed),
+		cmocka_unit_test(what_was_current_is_kept),
 	};
 
 	if (!pfs_hash_version()) {
