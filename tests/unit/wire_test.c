@@ -301,9 +301,72 @@ static void messages_are_bounded(void **state)
 	pfs_wire_out_free(&out);
 }
 
+/* Proves: what is not there reads as nothing; of a text what can be shown is taken, as much as
+ * there is room for; what a peer calls an error is one. */
+static void fields_are_bounded(void **state)
+{
+	static const struct {
+		int32_t status;
+		int is;
+	} cases[] = {{0, 0},	       {-1, -1},     {-4095, -4095},
+		     {-4096, -EPROTO}, {1, -EPROTO}, {INT32_MIN, -EPROTO}};
+	struct pfs_wire_out out = {0};
+	struct pfs_wire_header header;
+	char all[256], want[256], text[256];
+	struct pfs_wire_in in;
+	size_t n = 0, len;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		in = pfs_wire_in((const uint8_t *)"\xff\xff", i ? 2 : 0);
+		if (i == 2)
+			in.p++;
+		assert_int_equal(pfs_wire_get_u64(&in), 0);
+		assert_true(in.bad);
+		in.bad = false;
+		assert_int_equal(pfs_wire_get_u32(&in), 0);
+		assert_true(in.bad);
+		/* Once it is bad there is nothing more, also of what is there. */
+		assert_int_equal(pfs_wire_get_u8(&in), 0);
+		assert_null(pfs_wire_get_bytes(&in, &len));
+		assert_int_equal(len, 0);
+		assert_int_equal(pfs_wire_done(&in), -EPROTO);
+	}
+	for (unsigned c = 0; c < 256; c++) {
+		all[c] = (char)c;
+		if (c >= 0x20 && c != 0x7f)
+			want[n++] = (char)c;
+	}
+	want[n] = '\0';
+	pfs_wire_begin(&out, PFS_WIRE_REPLY, 0);
+	pfs_wire_bytes(&out, all, sizeof(all));
+	assert_int_equal(pfs_wire_end(&out), 0);
+	for (size_t cap = 1; cap <= sizeof(text); cap++) {
+		in = pfs_wire_in(out.buf + PFS_WIRE_HEADER_LEN, out.len - PFS_WIRE_HEADER_LEN);
+		memset(text, '#', sizeof(text));
+		pfs_wire_get_text(&in, text, cap);
+		assert_int_equal(strlen(text), n < cap - 1 ? n : cap - 1);
+		assert_memory_equal(text, want, strlen(text));
+		assert_int_equal(pfs_wire_done(&in), 0);
+	}
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		pfs_wire_begin(&out, PFS_WIRE_REPLY, cases[i].status);
+		pfs_wire_u32(&out, (uint32_t)cases[i].status);
+		assert_int_equal(pfs_wire_end(&out), 0);
+		assert_int_equal(pfs_wire_header(&header, out.buf), 0);
+		assert_int_equal(header.status, cases[i].is);
+		in = pfs_wire_in(out.buf + PFS_WIRE_HEADER_LEN, 4);
+		assert_int_equal(pfs_wire_get_status(&in), cases[i].is);
+		assert_int_equal(in.bad, cases[i].is == -EPROTO);
+	}
+	pfs_wire_out_free(&out);
+	assert_true(!out.buf && !out.len && !out.cap && !out.err);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(fields_are_bounded),
 		cmocka_unit_test(messages_round_trip),
 		cmocka_unit_test(truncated_bodies_are_refused),
 		cmocka_unit_test(hostile_fields_are_refused),
