@@ -578,6 +578,115 @@ static void runs_of_ids_take_no_bytes(void **state)
 	pfs_sim_free(sim);
 }
 
+#define MANY 1003u /* three more than are named of one kind */
+#define NAMED 1000u
+
+static struct pfs_key key_uuid(unsigned i)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "00000000-0000-4000-8000-%012x", i * 77);
+	return key_named(name);
+}
+
+/* MANY documents in one page, in the order of their slots and of the index. */
+static struct pfs_sim *many(struct index *index)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store *store;
+
+	create_store(sim, 128 * PFS_KIB, 16);
+	store = open_store(sim);
+	for (unsigned i = 0; i < MANY; i++) {
+		struct pfs_key key = key_uuid(i);
+
+		put_document(store, &key, 3, i);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	*index = read_index(sim);
+	assert_int_equal(index->objects, MANY);
+	assert_int_equal(index->pages, 1);
+	return sim;
+}
+
+/* As many as `named` findings that have this in their text, each with its key (if it has one), and
+ * then one that counts `all` of them (0: none). */
+static void expect_named(struct pfs_sim *sim, const char *text, unsigned named, bool keys,
+			 unsigned all)
+{
+	struct found *found = check_store(sim);
+	char counted[128];
+
+	snprintf(counted, sizeof(counted), "the index lacks %u documents of it", all);
+	assert_int_equal(found->count, named + (all != 0));
+	for (unsigned i = 0; i < named; i++) {
+		struct pfs_key key = key_uuid(i + (all ? MANY - all : 0));
+
+		assert_non_null(strstr(found->at[i].text, text));
+		assert_true(found->at[i].fatal);
+		assert_true(keys ? pfs_key_equal(&found->at[i].key, &key)
+				 : found->at[i].key.kind == PFS_KEY_NONE);
+	}
+	if (all) {
+		assert_string_equal(found->at[named].text, counted);
+		assert_string_equal(found->at[named].where, page_name(1));
+		assert_int_equal(found->at[named].offset, PFS_PAGE_HEADER_LEN);
+	}
+	free(found);
+}
+
+/* Proves: of each kind of fault of the index a thousand are named, no fewer and no more; that more
+ * documents are missing is said with their number, and what the index has where nothing is counts
+ * as damaged, each. */
+static void a_thousand_of_a_kind_are_named(void **state)
+{
+	struct index index, changed;
+	struct pfs_sim *sim = many(&index);
+	struct found *found;
+
+	(void)state;
+	changed = index;
+	changed.body = malloc(2 * MANY * 12 + 24);
+	memcpy(changed.body, index.body, MANY * 12 + 24);
+	for (unsigned i = 0; i < MANY; i++)
+		object_at(&changed, i)->hash.b[0] ^= 1;
+	write_index(sim, &changed);
+	expect_named(sim, "it can't be found: the index has another hash for page 1, slot ", NAMED,
+		     true, 0);
+	/* The first ones are there. */
+	for (unsigned missing = NAMED; missing <= NAMED + 1; missing++) {
+		memcpy(changed.body, index.body, MANY * 12);
+		memcpy(object_at(&changed, MANY - missing), object_at(&index, MANY), 24);
+		changed.objects = MANY - missing;
+		write_index(sim, &changed);
+		found = check_store(sim);
+		assert_int_equal(found->count, missing);
+		free(found);
+		if (missing > NAMED)
+			expect_named(sim, "it can't be found: the index lacks it", NAMED, true,
+				     missing);
+	}
+	memcpy(changed.body, index.body, MANY * 12);
+	memcpy(object_at(&changed, MANY), index.body, MANY * 12 + 24);
+	changed.objects = 2 * MANY;
+	write_index(sim, &changed);
+	expect_named(sim, "it has page 1, slot ", NAMED, false, 0);
+	for (unsigned i = 0; i < MANY; i++)
+		pfs_put_le32(object_at(&changed, MANY + i)->slot.b, MANY + i);
+	write_index(sim, &changed);
+	expect_named(sim, "the index has a document here, where there is none", NAMED, false, 0);
+	found = check_store(sim);
+	assert_int_equal(found->result.damaged, MANY);
+	assert_int_equal(found->result.documents, 2 * MANY);
+	assert_int_equal(found->at[NAMED - 1].offset, pfs_slot_offset(MANY + NAMED - 1));
+	free(found);
+	write_index(sim, &index);
+	expect_healthy(sim);
+	free(changed.body);
+	free(index.body);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -597,6 +706,7 @@ int main(void)
 		WITH_STORE(documents_that_are_there_twice_are_named),
 		WITH_STORE(containers_out_of_bounds_are_found),
 		cmocka_unit_test(runs_of_ids_take_no_bytes),
+		cmocka_unit_test(a_thousand_of_a_kind_are_named),
 	};
 
 	return cmocka_run_group_tests_name("check_index", tests, NULL, NULL);
