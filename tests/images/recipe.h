@@ -281,7 +281,7 @@ static inline bool apply(struct recipe *r, char *words[6])
 		seal_index(r);
 	} else if (strcmp(what, "seal-value") == 0) {
 		seal_value(r, words[1]);
-	} else if (strcmp(what, "seal-segment") == 0) {
+	} else if (strcmp(what, "seal-segment") == 0 && !words[2]) {
 		seal_segment(r, name);
 	} else if (strcmp(what, "seal-page") == 0) {
 		seal(r, name, words[2] ? offset_of(r, name, words[2]) : 0, 8, 64, 4);
@@ -291,6 +291,8 @@ static inline bool apply(struct recipe *r, char *words[6])
 		flip_bit(r->sim, name, off, words[3] ? (unsigned)atoi(words[3]) : 0);
 	} else if (strcmp(what, "size") == 0) {
 		truncate_file(r, name, off);
+	} else if (strcmp(what, "seal-segment") == 0) {
+		seal(r, name, off, 12, sizeof(struct pfs_segment_disk), 8);
 	} else if (strcmp(what, "seal-record") == 0) {
 		seal_record(r, name, off);
 	} else if (!words[3]) {
