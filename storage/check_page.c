@@ -329,7 +329,6 @@ static int check_slots(struct paging *p)
 static int by_offset(const void *a, const void *b)
 {
 	const struct live *x = a, *y = b;
-
 	int order = pfs_order(x->slot.off, y->slot.off);
 
 	return order ? order : pfs_order(x->number, y->number);

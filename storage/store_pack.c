@@ -71,7 +71,6 @@ static void tell_progress(const struct run *run)
 static int by_id(const void *a, const void *b)
 {
 	const struct entry *x = a, *y = b;
-
 	int order = pfs_order(x->kind, y->kind);
 
 	if (order == 0)
