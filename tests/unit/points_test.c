@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "storage/json_scan.h"
 #include "tests/unit/store_helpers.h"
 
 /* What the snapshot says from now on, and how often it was asked. */
@@ -18,6 +19,8 @@ static struct {
 	uint64_t id; /* of reading whole: only this one fails */
 	unsigned calls;
 } reads, lists, lookups, gets, opens;
+
+static bool tells_at_a_glance; /* as a published collection does */
 
 static ssize_t read_or_fail(struct pfs_snapshot *snapshot, const struct pfs_key *key, uint64_t off,
 			    void *buf, size_t len)
@@ -49,6 +52,21 @@ static int get_or_fail(struct pfs_snapshot *snapshot, const struct pfs_key *key,
 		       : pfs_snapshot_get(snapshot, key, data, len, attr);
 }
 
+static int glance(struct pfs_snapshot *snapshot, const struct pfs_key *key, uint64_t *size,
+		  bool *line)
+{
+	void *data;
+	size_t len;
+
+	if (!tells_at_a_glance)
+		return pfs_snapshot_glance(snapshot, key, size, line);
+	assert_int_equal(pfs_snapshot_get(snapshot, key, &data, &len, NULL), 0);
+	*size = len;
+	*line = pfs_json_is_line_value(data, len);
+	free(data);
+	return 0;
+}
+
 static int open_or_fail(struct pfs_store *store, struct pfs_snapshot **out)
 {
 	*out = NULL;
@@ -61,7 +79,9 @@ static int open_or_fail(struct pfs_store *store, struct pfs_snapshot **out)
 #define pfs_snapshot_lookup look_up_or_fail
 #define pfs_snapshot_get get_or_fail
 #define pfs_snapshot_open open_or_fail
+#define pfs_snapshot_glance glance
 #include "fs/points.c"
+#undef pfs_snapshot_glance
 #undef pfs_snapshot_open
 #undef pfs_snapshot_get
 #undef pfs_snapshot_lookup
@@ -404,7 +424,14 @@ static void what_can_not_be_read_is_an_error(void **state)
 	lookups.failing = true;
 	lookups.result = -ENOENT;
 	assert_int_equal(pfs_moment_read(moment, 5, got, 10), -EIO);
+	lookups.result = -ENOMEM;
+	assert_int_equal(pfs_moment_read(moment, 5, got, 10), -ENOMEM);
 	lookups.failing = false;
+	reads.failing = true;
+	reads.result = -ENOMEM;
+	assert_int_equal(pfs_moment_read(moment, 0, got, 30), -ENOMEM);
+	assert_int_equal(pfs_moment_read(moment, len - 20, got, 20), -ENOMEM);
+	reads.failing = false;
 	lists.failing = true;
 	lists.result = -ENOMEM;
 	assert_int_equal(pfs_moment_read(moment, 0, got, len), -ENOMEM);
@@ -589,6 +616,53 @@ static void only_what_has_changed_is_looked_at(void **state)
 	}
 }
 
+/* Proves: where the kinds and sizes are known at a glance no payload is looked at. */
+static void a_glance_is_enough(void **state)
+{
+	struct fixture *f = *state;
+	struct pfs_moment *moment;
+	size_t len;
+	char *want;
+
+	for (uint64_t id = 1; id <= 100; id++)
+		put_num(f, id, id % 3 ? "{}" : "{", id % 3 ? 2 : 1);
+	want = expected(f, &len);
+	tells_at_a_glance = true;
+	gets.calls = 0;
+	moment = take(f);
+	tells_at_a_glance = false;
+	assert_int_equal(gets.calls, 0);
+	assert_int_equal(pfs_moment_size(moment), len);
+	check_range(moment, want, 0, len);
+	pfs_moment_release(f->points, moment);
+	free(want);
+}
+
+/* Proves: of a large payload that is put into base64 no more is read than is wanted of it. */
+static void large_payloads_are_read_in_part(void **state)
+{
+	const size_t large = 100 * PIECE + 2;
+	struct fixture *f = *state;
+	struct pfs_moment *moment;
+	char *text = malloc(large), *want;
+	size_t len;
+
+	assert_non_null(text);
+	for (size_t i = 0; i < large; i++)
+		text[i] = (char)pfs_mix64(i);
+	put(f, "1", text, large);
+	want = expected(f, &len);
+	moment = take(f);
+	for (size_t off = 0; off < len; off += 9973) {
+		reads.calls = 0;
+		check_range(moment, want, off, pfs_min_u64(1000, len - off));
+		assert_true(reads.calls <= 2);
+	}
+	pfs_moment_release(f->points, moment);
+	free(want);
+	free(text);
+}
+
 /* Proves: a reader begins near what it wants: anywhere no more lines are passed over than stand
  * between two marks; and each of several who read on goes on where it was. */
 static void readers_begin_near_their_place(void **state)
@@ -646,6 +720,8 @@ int main(void)
 		WITH_STORE(damaged_points_have_a_line),
 		WITH_STORE(a_look_that_fails_leaves_nothing),
 		WITH_STORE(only_what_has_changed_is_looked_at),
+		WITH_STORE(a_glance_is_enough),
+		WITH_STORE(large_payloads_are_read_in_part),
 		WITH_STORE(readers_begin_near_their_place),
 	};
 
