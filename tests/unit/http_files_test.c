@@ -706,7 +706,7 @@ static void buckets_are_listed_in_pages(void **state)
 		0,                                                                               \
 			"<ListBucketResult><IsTruncated>true</IsTruncated><Key>p/a</Key><Key>p/" \
 			"b</Key>"                                                                \
-			"<NextContinuationToken>t/1</NextContinuationToken></ListBucketResult>", \
+			"<NextContinuationToken>t</NextContinuationToken></ListBucketResult>",   \
 			0, NULL                                                                  \
 	}
 #define PAGE_2                                                                               \
@@ -736,7 +736,7 @@ static void buckets_are_listed_in_pages(void **state)
 	assert_int_equal(dir->ops->list(dir, take_name, listed), -EOPNOTSUPP);
 	dir->ops->close_dir(dir);
 	snprintf(first, sizeof(first), LIST, "");
-	snprintf(second, sizeof(second), LIST, "continuation-token=t%2F1&");
+	snprintf(second, sizeof(second), LIST, "continuation-token=t&");
 	for (size_t i = 0; i < pfs_array_len(cases); i++) {
 		dir = open_at(BUCKET, 0);
 		answers = cases[i].answers;
