@@ -602,21 +602,28 @@ static void payloads_that_are_too_large_are_refused(void **state)
 	free(text);
 }
 
+/* A reader of a pipe that has this text for now. */
+static struct pfs_ndjson *open_pipe(int fds[2], struct late_writer *writer, const char *text)
+{
+	struct pfs_ndjson *reader;
+
+	assert_int_equal(pipe(fds), 0);
+	writer->fd = fds[1];
+	assert_int_equal(write(fds[1], text, strlen(text)), strlen(text));
+	assert_int_equal(pfs_ndjson_open(&reader, fds[0], write_late, writer), 0);
+	return reader;
+}
+
 /* Proves: the reader tells before it waits for a pipe that has nothing, and not while there is
  * something. */
 static void waiting_is_told(void **state)
 {
 	struct late_writer writer = {0};
-	struct pfs_ndjson *reader;
 	struct pfs_ndjson_doc doc;
 	int fds[2];
+	struct pfs_ndjson *reader = open_pipe(fds, &writer, waiting_record);
 
 	(void)state;
-	assert_int_equal(pipe(fds), 0);
-	writer.fd = fds[1];
-	assert_int_equal(write(fds[1], waiting_record, sizeof(waiting_record) - 1),
-			 sizeof(waiting_record) - 1);
-	assert_int_equal(pfs_ndjson_open(&reader, fds[0], write_late, &writer), 0);
 	assert_int_equal(pfs_ndjson_next(reader, &doc), 1);
 	assert_int_equal(writer.waits, 0);
 	assert_int_equal(pfs_ndjson_next(reader, &doc), 1);
@@ -632,15 +639,11 @@ static void waiting_is_told(void **state)
 static void short_lines_are_not_waited_with(void **state)
 {
 	struct late_writer writer = {0};
-	struct pfs_ndjson *reader;
 	struct pfs_ndjson_doc doc;
 	int fds[2];
+	struct pfs_ndjson *reader = open_pipe(fds, &writer, "{}\n");
 
 	(void)state;
-	assert_int_equal(pipe(fds), 0);
-	writer.fd = fds[1];
-	assert_int_equal(write(fds[1], "{}\n", 3), 3);
-	assert_int_equal(pfs_ndjson_open(&reader, fds[0], write_late, &writer), 0);
 	assert_int_equal(pfs_ndjson_next(reader, &doc), -EBADMSG);
 	assert_int_equal(writer.waits, 0);
 	pfs_ndjson_close(reader);

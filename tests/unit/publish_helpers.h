@@ -429,6 +429,23 @@ static inline void put_file(struct pfs_dir *dir, const char *name)
 	write_file(dir, name, "x", 1);
 }
 
+/* Makes the manifest that of generation `number`, and it the current one, whatever it says. */
+static inline void put_current(struct pfs_dir *dir, uint32_t number, const struct pfs_manifest *m)
+{
+	struct pfs_current_generation current = {.generation = number};
+	char text[PFS_CURRENT_LEN_MAX], name[PFS_OBJECT_NAME_MAX];
+	uint8_t *bytes;
+	size_t len;
+
+	assert_int_equal(pfs_manifest_encode(m, &bytes, &len), 0);
+	pfs_generation_name(name, number);
+	write_file(dir, name, bytes, len);
+	current.len = len;
+	current.crc = pfs_crc32c(0, bytes, len);
+	free(bytes);
+	write_file(dir, PFS_CURRENT_NAME, text, pfs_current_encode(text, &current));
+}
+
 struct listing {
 	unsigned objects, generations, others;
 };

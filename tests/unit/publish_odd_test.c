@@ -64,22 +64,12 @@ static void what_documents_are_read_with_is_content(void **state)
 static void renumber(struct pfs_sim *sim, uint32_t generation)
 {
 	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
-	struct pfs_current_generation current = {.generation = generation};
-	char text[PFS_CURRENT_LEN_MAX], name[PFS_OBJECT_NAME_MAX];
 	struct pfs_manifest m;
-	uint8_t *bytes;
-	size_t len;
 
 	assert_true(read_generation(dir, &m) > 0);
 	m.generation = generation;
-	assert_int_equal(pfs_manifest_encode(&m, &bytes, &len), 0);
+	put_current(dir, generation, &m);
 	pfs_manifest_free(&m);
-	pfs_generation_name(name, generation);
-	write_file(dir, name, bytes, len);
-	current.len = len;
-	current.crc = pfs_crc32c(0, bytes, len);
-	free(bytes);
-	write_file(dir, PFS_CURRENT_NAME, text, pfs_current_encode(text, &current));
 	dir->ops->close_dir(dir);
 }
 

@@ -135,11 +135,6 @@ static void write_object(struct forged *f, const struct pfs_manifest_object *o,
 /* Publishes it as it is now. */
 static void put_together(struct forged *f)
 {
-	struct pfs_current_generation current = {.generation = 1};
-	char text[PFS_CURRENT_LEN_MAX];
-	uint8_t *bytes;
-	size_t len;
-
 	for (unsigned b = 0; b < 2; b++) {
 		uint8_t block[PFS_KEY_BLOCK_LEN_MAX];
 
@@ -148,12 +143,7 @@ static void put_together(struct forged *f)
 	}
 	write_object(f, f->keys, f->keys_bytes);
 	write_object(f, f->page, f->page_bytes);
-	assert_int_equal(pfs_manifest_encode(&f->m, &bytes, &len), 0);
-	write_file(f->dir, "generation-00000001", bytes, len);
-	current.len = len;
-	current.crc = pfs_crc32c(0, bytes, len);
-	free(bytes);
-	write_file(f->dir, PFS_CURRENT_NAME, text, pfs_current_encode(text, &current));
+	put_current(f->dir, 1, &f->m);
 }
 
 /* ---- what is forged ---- */
