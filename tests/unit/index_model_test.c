@@ -357,6 +357,150 @@ static void an_object_gets_the_number_of_its_place(void **state)
 	pfs_index_free(index);
 }
 
+/* ---- runs ---- */
+
+#define RUN_OBJECTS (CHUNK_OBJECTS + 2000)
+
+struct in_runs {
+	struct pfs_index *index;
+	uint64_t number[RUN_OBJECTS], word[RUN_OBJECTS];
+	uint32_t end_of_run[RUN_OBJECTS]; /* 0: in none */
+	bool chunk[2];			  /* it is there */
+};
+
+static void add_plain(struct in_runs *r, uint64_t number)
+{
+	uint32_t object = new_object(r->index);
+
+	r->number[object] = number;
+	r->word[object] = pfs_index_word(r->index, object);
+	r->chunk[object / CHUNK_OBJECTS] = true;
+	assert_int_equal(pfs_index_insert(r->index, object, pfs_index_hash(PFS_KEY_NUM, number)),
+			 0);
+}
+
+static void add_run(struct in_runs *r, uint32_t count, uint64_t number)
+{
+	uint32_t first = pfs_index_end(r->index);
+	uint64_t word = pfs_word_page(7 + first % 5, first);
+
+	assert_int_equal(pfs_index_add_run(r->index, word, count, number), 0);
+	assert_int_equal(pfs_index_end(r->index), first + count);
+	for (uint32_t i = 0; i < count; i++) {
+		r->number[first + i] = number + i;
+		r->word[first + i] = word + i;
+		r->end_of_run[first + i] = first + count;
+	}
+}
+
+/* How often the object is found; others may be met, if they do not have the number. */
+static unsigned times_found(struct in_runs *r, uint32_t object, uint64_t number)
+{
+	struct pfs_probe probe;
+	unsigned times = 0;
+	uint32_t found;
+
+	pfs_epoch_enter();
+	pfs_probe_key(&probe, r->index, PFS_KEY_NUM, number);
+	while ((found = pfs_probe_next(&probe)) != PFS_OBJECT_NONE) {
+		assert_true(found == object || r->number[found] != number);
+		times += found == object;
+	}
+	pfs_epoch_leave();
+	return times;
+}
+
+static void compare_object(struct in_runs *r, uint32_t object)
+{
+	uint32_t chunk_end = (object / CHUNK_OBJECTS + 1) * CHUNK_OBJECTS, left = 0;
+	uint64_t number = 4711;
+
+	if (r->end_of_run[object] && !r->chunk[object / CHUNK_OBJECTS])
+		left = (uint32_t)pfs_min_u64(r->end_of_run[object], chunk_end) - object;
+	assert_int_equal(pfs_index_word(r->index, object), r->word[object]);
+	assert_int_equal(pfs_index_stored_hash(r->index, object),
+			 pfs_index_hash(PFS_KEY_NUM, r->number[object]));
+	assert_int_equal(pfs_index_in_run(r->index, object, &number), left);
+	assert_int_equal(number, left ? r->number[object] : 4711);
+	assert_int_equal(times_found(r, object, r->number[object]), 1);
+}
+
+static void compare_runs(struct in_runs *r)
+{
+	uint32_t end = pfs_index_end(r->index);
+
+	for (uint32_t object = FIRST; object < end; object++)
+		if (object < 300 || object > CHUNK_OBJECTS - 300 || object % 97 == 0)
+			compare_object(r, object);
+	assert_int_equal(pfs_index_word(r->index, end), 0);
+	assert_int_equal(pfs_index_stored_hash(r->index, end), 0);
+	assert_int_equal(times_found(r, PFS_OBJECT_NONE, 1), 0);
+}
+
+/* Proves: objects in runs, between others and across chunks, have the words, hashes and names that
+ * they would have if each had been inserted; also when a chunk is made, and when they are
+ * dissolved.
+ */
+static void runs_are_as_if_inserted(void **state)
+{
+	struct in_runs *r = calloc(1, sizeof(*r));
+
+	(void)state;
+	for (unsigned round = 0; round < 4; round++) {
+		uint64_t number = 1000;
+
+		memset(r, 0, sizeof(*r));
+		r->index = new_index();
+		if (round % 2)
+			add_plain(r, 500);
+		for (unsigned i = 0; i < 10; i++, number += 100)
+			add_run(r, 1 + roll(40), number);
+		add_run(r, CHUNK_OBJECTS - 40 - pfs_index_end(r->index), 200000);
+		for (unsigned i = 0; i < 10; i++, number += 100)
+			add_run(r, 1 + roll(40), UINT64_MAX - number);
+		add_run(r, 3, UINT64_MAX - 2);
+		if (round >= 2) {
+			add_plain(r, 600);
+			add_run(r, 5, 700);
+		}
+		assert_int_equal(pfs_index_end_runs(r->index), 0);
+		compare_runs(r);
+		assert_int_equal(pfs_index_touch(r->index, CHUNK_OBJECTS + 1), 0);
+		r->chunk[1] = true;
+		compare_runs(r);
+		assert_int_equal(pfs_index_dissolve_runs(r->index), 0);
+		r->chunk[0] = true;
+		compare_runs(r);
+		pfs_index_free(r->index);
+	}
+	free(r);
+}
+
+/* Proves: runs of none, of more than there are numbers of objects, or beyond the largest number are
+ * refused; those that just fit are not. */
+static void runs_have_ends(void **state)
+{
+	struct pfs_index *index = new_index();
+	uint64_t number;
+
+	(void)state;
+	assert_int_equal(pfs_index_add_run(index, 1, 0, 5), -EUCLEAN);
+	assert_int_equal(pfs_index_add_run(index, 1, 2, UINT64_MAX), -EUCLEAN);
+	assert_int_equal(pfs_index_add_run(index, 1, UINT32_MAX - 1, 5), -EUCLEAN);
+	assert_int_equal(pfs_index_end(index), FIRST);
+	assert_int_equal(pfs_index_add_run(index, pfs_word_page(1, 0), 1, UINT64_MAX), 0);
+	assert_int_equal(pfs_index_add_run(index, pfs_word_page(1, 1), 2, 0), 0);
+	assert_int_equal(pfs_index_add_run(index, pfs_word_page(1, 3), UINT32_MAX - 5, 2), 0);
+	assert_int_equal(pfs_index_end(index), UINT32_MAX);
+	assert_int_equal(pfs_index_end_runs(index), 0);
+	assert_int_equal(pfs_index_in_run(index, FIRST, &number), 1);
+	assert_int_equal(number, UINT64_MAX);
+	assert_int_equal(pfs_index_in_run(index, UINT32_MAX - 1, &number), 1);
+	assert_int_equal(number, UINT32_MAX - 4);
+	assert_int_equal(pfs_index_add_run(index, 1, 1, 5), -EUCLEAN);
+	pfs_index_free(index);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -367,6 +511,8 @@ int main(void)
 		cmocka_unit_test(searches_find_what_is_there),
 		cmocka_unit_test(places_are_as_told),
 		cmocka_unit_test(an_object_gets_the_number_of_its_place),
+		cmocka_unit_test(runs_are_as_if_inserted),
+		cmocka_unit_test(runs_have_ends),
 	};
 
 	return cmocka_run_group_tests_name("index-model", tests, NULL, NULL);
