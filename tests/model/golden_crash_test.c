@@ -366,6 +366,11 @@ static void use_it(struct tale *t)
 		return;
 	}
 	fprintf(t->out, "put: %d\n", pfs_put(t->store, &key, "changed", 7, NULL, 0, NULL));
+	fprintf(t->out, "truncate: %d\n", set(t, "10", PFS_ATTR_SIZE, 0));
+	fprintf(t->out, "write: %d\n", patch(t, "10", 0, 50));
+	fprintf(t->out, "patch: %d\n", patch(t, "101", 1000, 3000));
+	fprintf(t->out, "attributes: %d\n", set(t, "9", PFS_ATTR_UID, 0));
+	fprintf(t->out, "exchange: %d\n", move(t, "9", "202", PFS_RENAME_EXCHANGE));
 	fprintf(t->out, "remove: %d\n", pfs_remove(t->store, &gone, NULL));
 	fprintf(t->out, "tick: %d\n", pfs_store_tick(t->store));
 	fprintf(t->out, "checkpoint: %d\n", pfs_store_checkpoint(t->store));

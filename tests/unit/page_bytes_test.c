@@ -284,15 +284,21 @@ static void no_key_is_left(void **state)
 	}
 }
 
-/* Proves: LZ4 and blocks at once are refused also where all else is as it may be. */
-static void two_ways_of_packing_are_refused(void **state)
+/* Proves: LZ4 and blocks at once, and a name of no bytes, are refused also where all else is as it
+ * may be. */
+static void one_fault_is_enough(void **state)
 {
 	static const uint8_t bytes[24] = {0, 0, 0, 0, 0x03, 0x81, 0x80, 4, 9};
+	static const uint8_t nameless[7] = {0};
 	struct pfs_container_base base = {PFS_KEY_NUM, 0, 1, 0};
 	struct pfs_container c;
 
 	(void)state;
 	assert_int_equal(pfs_container_header_decode(&c, bytes, 24, 300, &base), -EUCLEAN);
+	base.kind = PFS_KEY_SCRATCH;
+	assert_int_equal(pfs_container_header_decode(&c, nameless, 7, 7, &base), -EUCLEAN);
+	base.kind = PFS_KEY_NUM;
+	assert_int_equal(pfs_container_header_decode(&c, nameless, 6, 6, &base), 0);
 }
 
 int main(void)
@@ -306,7 +312,7 @@ int main(void)
 		cmocka_unit_test(checksums_are_of_these_bytes),
 		cmocka_unit_test(keys_go_through_their_tails),
 		cmocka_unit_test(no_key_is_left),
-		cmocka_unit_test(two_ways_of_packing_are_refused),
+		cmocka_unit_test(one_fault_is_enough),
 	};
 
 	return cmocka_run_group_tests_name("page-bytes", tests, NULL, NULL);
