@@ -402,8 +402,40 @@ static void fail_each(struct tale *t, struct pfs_sim *store, int err, bool looks
 	free(each.last);
 }
 
+/* What is said when a store can't be made, and what of it is there then. */
+static void fail_making(struct tale *t, int err, bool looks)
+{
+	struct fault fault = {.done = true};
+	struct each each = {0};
+
+	fprintf(t->out, "\n== %s of making fails with %d ==\n", looks ? "a look" : "a step", err);
+	for (uint64_t n = 0; fault.done; n++) {
+		struct pfs_create_options options = {.page_size = 64 * PFS_KIB};
+		struct pfs_reason reason = {0};
+
+		fault = (struct fault){.left = n, .err = err};
+		t->sim = pfs_sim_new();
+		options.io = pfs_sim_io(t->sim);
+		if (looks)
+			pfs_sim_on_look(t->sim, fail_one, &fault);
+		else
+			pfs_sim_on_step(t->sim, fail_one, &fault);
+		each_begin(t, &each);
+		fprintf(t->out, "made: %d", pfs_store_create(STORE, &options, &reason));
+		fprintf(t->out, " %s\n", reason.text);
+		pfs_sim_on_look(t->sim, NULL, NULL);
+		pfs_sim_on_step(t->sim, NULL, NULL);
+		fprintf(t->out, "again: %d", pfs_store_create(STORE, &options, &reason));
+		fprintf(t->out, " %s\n", reason.text);
+		fprintf(t->out, "disk %016llx\n", (unsigned long long)pfs_sim_hash(t->sim));
+		each_end(t, &each, n);
+		pfs_sim_free(t->sim);
+	}
+	free(each.last);
+}
+
 /* Proves: of a store that died, whichever call fails when it is opened, changed and closed again,
- * what is said, and what is there afterwards, is what it was. */
+ * and of one that is made, what is said, and what is there afterwards, is what it was. */
 static void failing(void **state)
 {
 	struct tale t = {.min_value_size = 16, .packs = true};
@@ -424,6 +456,9 @@ static void failing(void **state)
 	fail_each(&t, store, -EIO, false);
 	fail_each(&t, store, -ENOSPC, false);
 	fail_each(&t, store, -EIO, true);
+	fail_making(&t, -EIO, false);
+	fail_making(&t, -ENOSPC, false);
+	fail_making(&t, -EACCES, true);
 	t.sim = store;
 	end(&t);
 }
