@@ -115,7 +115,7 @@ def run(test, build, seconds, tree=".", output=subprocess.DEVNULL, **more):
     # A test of a mount sees to its own end, and to that of its mounts, and is given time for it.
     more = {"TMPDIR": directory, "TEST_LIMIT": str(int(seconds) + 1), **more}
     process = subprocess.Popen(
-        command(test, build),
+        ["setpriv", "--pdeathsig", "KILL", *command(test, build)],  # some mutants would run for ever
         cwd=tree,
         start_new_session=True,
         stdin=subprocess.DEVNULL,
