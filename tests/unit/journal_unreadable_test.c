@@ -21,16 +21,34 @@ static uint8_t *copy_with_gap(const uint8_t *map, uint64_t off)
 	return copy;
 }
 
+/* Replays the log of the sim, of whose segment the page at off can't be read. */
+static int replay_without(struct pfs_sim *sim, uint64_t off, bool repairing, struct log *log)
+{
+	struct pfs_journal_options options = {
+		.uuid = uuid, .logger = &quiet, .repairing = repairing};
+	const uint8_t *map;
+	uint8_t *copy;
+	int err;
+
+	*log = (struct log){.sim = sim, .dir = open_dir(sim)};
+	options.dir = log->dir;
+	assert_int_equal(pfs_journal_open(&log->journal, &options), 0);
+	map = log->journal->live->map;
+	copy = copy_with_gap(map, off);
+	log->journal->live->map = copy;
+	err = pfs_journal_replay(log->journal, keep_record, log, &log->result);
+	log->journal->live->map = map;
+	munmap(copy, PFS_SEGMENT_SIZE);
+	log_close(log);
+	return err;
+}
+
 /* A log whose records are durable up to `durable`, opened with a mapping in which the page of
  * record `gone`'s head can't be read; what the replay of it gives. */
 static int replay_with_gap(unsigned durable, unsigned gone, bool repairing, struct log *log)
 {
 	struct pfs_sim *sim = pfs_sim_new();
-	struct pfs_journal_options options = {
-		.uuid = uuid, .logger = &quiet, .repairing = repairing};
 	struct pfs_journal_pos pos[16];
-	const uint8_t *map;
-	uint8_t *copy;
 	int err;
 
 	log_open(log, sim);
@@ -40,18 +58,33 @@ static int replay_with_gap(unsigned durable, unsigned gone, bool repairing, stru
 			assert_int_equal(pfs_journal_sync(log->journal, UINT64_MAX), 0);
 	}
 	log_close(log);
-	*log = (struct log){.sim = sim, .dir = open_dir(sim)};
-	options.dir = log->dir;
-	assert_int_equal(pfs_journal_open(&log->journal, &options), 0);
-	map = log->journal->live->map;
-	copy = copy_with_gap(map, pos[gone].off / 4096 * 4096);
-	log->journal->live->map = copy;
-	err = pfs_journal_replay(log->journal, keep_record, log, &log->result);
-	log->journal->live->map = map;
-	munmap(copy, PFS_SEGMENT_SIZE);
-	log_close(log);
+	err = replay_without(sim, pos[gone].off / 4096 * 4096, repairing, log);
 	pfs_sim_free(sim);
 	return err;
+}
+
+/* A record that begins with the page, so that all before it can be read: its head alone tells that
+ * it can't. */
+static void a_head_at_the_gaps_beginning(void)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_journal_pos pos;
+	struct log log;
+
+	log_open(&log, sim);
+	do {
+		pos = append(&log);
+		assert_ptr_equal(pos.segment,
+				 log.journal->live); /* else there is none in the first */
+	} while (pos.off % 4096);
+	append_many(&log, 3);
+	assert_int_equal(pfs_journal_sync(log.journal, UINT64_MAX), 0);
+	log_close(&log);
+	assert_int_equal(replay_without(sim, pos.off, false, &log), -EIO);
+	assert_int_equal(log.count, pos.seq - 1);
+	assert_int_equal(replay_without(sim, pos.off, true, &log), -EIO);
+	assert_int_equal(log.count, pos.seq - 1);
+	pfs_sim_free(sim);
 }
 
 /* The same where the head of a record can't be read: of a durable one; and of the last one, behind
@@ -116,6 +149,7 @@ static void records_around_a_gap_are_found(void **state)
 		pfs_sim_free(sim);
 	}
 	heads_in_a_gap();
+	a_head_at_the_gaps_beginning();
 }
 
 int main(void)
