@@ -171,10 +171,10 @@ int pfs_key_compare(const struct pfs_key *a, const struct pfs_key *b)
 	int order;
 
 	if (a->kind != b->kind)
-		return a->kind < b->kind ? -1 : 1;
+		return pfs_order(a->kind, b->kind);
 	switch (a->kind) {
 	case PFS_KEY_NUM:
-	case PFS_KEY_TEMP: return a->num < b->num ? -1 : a->num > b->num;
+	case PFS_KEY_TEMP: return pfs_order(a->num, b->num);
 	case PFS_KEY_UUID: return memcmp(a->uuid, b->uuid, sizeof(a->uuid));
 	case PFS_KEY_SCRATCH:
 		order = memcmp(a->name, b->name, (size_t)pfs_min_u64(a->name_len, b->name_len));

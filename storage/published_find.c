@@ -144,7 +144,7 @@ static int with_block(struct pfs_published *p, struct pfs_generation *g, uint32_
 static int compare(unsigned a_kind, const uint8_t a[16], unsigned b_kind, const uint8_t b[16])
 {
 	if (a_kind != b_kind)
-		return a_kind < b_kind ? -1 : 1;
+		return pfs_order(a_kind, b_kind);
 	return memcmp(a, b, 16);
 }
 

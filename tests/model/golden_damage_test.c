@@ -50,21 +50,12 @@ static void put_documents(struct tale *t)
 	free(lens);
 }
 
-static void open_it(struct tale *t)
-{
-	struct pfs_open_options options = {
-		.manual = true, .io = pfs_sim_io(t->sim), .logger = quiet};
-	struct pfs_reason reason;
-
-	assert_int_equal(pfs_store_open(&t->store, STORE, &options, &reason), 0);
-}
-
 /* Moved to pages, some of it removed and changed again afterwards. */
 static void make_store(struct tale *t)
 {
 	struct pfs_key gone = pfs_key_num(30);
 
-	open_it(t);
+	t->store = open_store(t->sim);
 	put_documents(t);
 	assert_int_equal(pfs_store_checkpoint(t->store), 0);
 	assert_int_equal(pfs_remove(t->store, &gone, NULL), 0);
@@ -80,7 +71,7 @@ static void die(struct tale *t)
 	struct pfs_key gone = pfs_key_num(39), from = pfs_key_num(42), to = key_named(".x.swp");
 	uint32_t object;
 
-	open_it(t);
+	t->store = open_store(t->sim);
 	put_named(t, "45", 700);
 	put_named(t, "2000", 100);
 	put_named(t, "2001", 60000);

@@ -632,35 +632,51 @@ static int wait_at(void *arg, const struct pfs_sim_step *step)
 	return 0;
 }
 
+/* A lookup of points.ndjson, which waits within the store. */
+struct long_lookup {
+	struct fuse_req req;
+	struct gate gate;
+};
+
+static void begin_long_lookup(struct mount *m, struct long_lookup *l)
+{
+	l->gate.passed = false;
+	sem_init(&l->gate.reached, 0, 0);
+	sem_init(&l->gate.open, 0, 0);
+	request_init(&l->req, &m->fs);
+	put(m, 1, "{}");
+	forget_told(m);
+	pfs_sim_on_step(m->sim, wait_at, &l->gate);
+	pfs_fs_ops.lookup(begin_request(&l->req), PFS_CONTROL_DIR, "points.ndjson");
+	sem_wait(&l->gate.reached);
+}
+
+static void end_long_lookup(struct mount *m, struct long_lookup *l)
+{
+	pfs_sim_on_step(m->sim, NULL, NULL);
+	request_free(&l->req);
+	sem_destroy(&l->gate.open);
+	sem_destroy(&l->gate.reached);
+}
+
 /* Proves: while points.ndjson is looked up, which holds the directory's lock in the kernel, no name
  * is dropped; once it is answered all are. */
 static void nothing_is_dropped_during_a_long_lookup(void **state)
 {
 	struct mount *m = *state;
-	struct fuse_req other;
-	struct gate gate = {.passed = false};
+	struct long_lookup l;
 	size_t told;
 
-	sem_init(&gate.reached, 0, 0);
-	sem_init(&gate.open, 0, 0);
-	request_init(&other, &m->fs);
-	put(m, 1, "{}");
-	forget_told(m);
-	pfs_sim_on_step(m->sim, wait_at, &gate);
-	pfs_fs_ops.lookup(begin_request(&other), PFS_CONTROL_DIR, "points.ndjson");
-	sem_wait(&gate.reached);
+	begin_long_lookup(m, &l);
 	for (unsigned i = 0; i < 100; i++)
 		control_file(m, "sync");
 	told = told_so_far();
-	sem_post(&gate.open);
-	assert_int_equal(reply_of(&other), 0);
+	sem_post(&l.gate.open);
+	assert_int_equal(reply_of(&l.req), 0);
 	assert_int_equal(told, 0);
 	expect_told(m, 101);
-	assert_int_equal(other.entry.attr.st_size, 22);
-	pfs_sim_on_step(m->sim, NULL, NULL);
-	request_free(&other);
-	sem_destroy(&gate.open);
-	sem_destroy(&gate.reached);
+	assert_int_equal(l.req.entry.attr.st_size, 22);
+	end_long_lookup(m, &l);
 }
 
 /* Proves: once the mount is left the kernel is told nothing any more, and who waited to tell it
@@ -668,28 +684,17 @@ static void nothing_is_dropped_during_a_long_lookup(void **state)
 static void who_leaves_tells_nothing(void **state)
 {
 	struct mount *m = *state;
-	struct fuse_req other;
-	struct gate gate = {.passed = false};
+	struct long_lookup l;
 
-	sem_init(&gate.reached, 0, 0);
-	sem_init(&gate.open, 0, 0);
-	request_init(&other, &m->fs);
-	put(m, 1, "{}");
-	forget_told(m);
-	pfs_sim_on_step(m->sim, wait_at, &gate);
-	pfs_fs_ops.lookup(begin_request(&other), PFS_CONTROL_DIR, "points.ndjson");
-	sem_wait(&gate.reached);
+	begin_long_lookup(m, &l);
 	control_file(m, "sync");
 	pfs_fs_leave(&m->fs); /* returns although the name waits for the lookup */
 	control_file(m, "sync");
 	assert_int_equal(kernel.told_count, 0);
-	sem_post(&gate.open);
-	assert_int_equal(reply_of(&other), 0);
+	sem_post(&l.gate.open);
+	assert_int_equal(reply_of(&l.req), 0);
 	expect_told(m, 0);
-	pfs_sim_on_step(m->sim, NULL, NULL);
-	request_free(&other);
-	sem_destroy(&gate.open);
-	sem_destroy(&gate.reached);
+	end_long_lookup(m, &l);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
