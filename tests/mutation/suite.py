@@ -91,6 +91,7 @@ def environment(build, looks_for_leaks, more):
         "CRASH_EVERY2": "120",
         "CRASH_EVERY3": "5000",
         "CRASH_HISTORIES": "3",
+        "CMOCKA_TEST_ABORT": "1",  # the first test that fails has noticed enough
     }
     # Programs of a mount, which other users run, too, are not looked into.
     return {**sample, **os.environ, "LSAN_OPTIONS": f"detect_leaks={int(looks_for_leaks)}", "BUILD": build, **more}
@@ -110,12 +111,15 @@ def end(process, directory):
 
 
 def run(test, build, seconds, tree=".", output=subprocess.DEVNULL, **more):
-    """Why a test has not passed within so many seconds, or None. `more` goes into its environment."""
+    """Why a test has not passed within so many seconds (a program: a third of them on a processor), or None. `more` goes into
+    its environment."""
     directory = tempfile.mkdtemp(prefix="mutate-", dir="/tmp")
     # A test of a mount sees to its own end, and to that of its mounts, and is given time for it.
     more = {"TMPDIR": directory, "TEST_LIMIT": str(int(seconds) + 1), **more}
+    limit = "unlimited" if is_bats(test) else int(seconds / 3) + 1
     process = subprocess.Popen(
-        ["setpriv", "--pdeathsig", "KILL", *command(test, build)],  # some mutants would run for ever
+        # Some mutants would run for ever, which the processor's time says soon, however busy the machine is.
+        ["prlimit", f"--cpu={limit}", "setpriv", "--pdeathsig", "KILL", *command(test, build)],
         cwd=tree,
         start_new_session=True,
         stdin=subprocess.DEVNULL,
@@ -130,7 +134,7 @@ def run(test, build, seconds, tree=".", output=subprocess.DEVNULL, **more):
     if status != 0:
         end(process, directory)
     shutil.rmtree(directory, ignore_errors=True)
-    if status is None:
+    if status in (None, -signal.SIGXCPU):
         return "hangs"
     if status == 0:
         return None
