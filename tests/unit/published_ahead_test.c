@@ -54,11 +54,16 @@ static struct {
 	struct pfs_manifest_object objects[PAGES + 1];
 	struct pfs_manifest_block blocks[PAGES + 1]; /* of each object one */
 	struct pfs_cached *files[PAGES + 1];
-	struct range asked[8]; /* in advance */
+	struct range asked[128]; /* in advance */
 	size_t count;
 	struct range dropped;
-	bool garbage;	   /* is what everything has in it */
-	uint64_t read_len; /* of the first read */
+	bool garbage;	    /* is what everything has in it */
+	ssize_t answers[4]; /* of the next reads, in the place of what they give; 0: that */
+	size_t answered;
+	unsigned reads;
+	const uint8_t *keys[PAGES + 1]; /* bytes of an object; NULL: it can't be had */
+	char said[256];			/* what was logged last */
+	uint64_t read_len;		/* of the first read */
 	uint8_t *container, *raw;
 	uint64_t container_len, container_at; /* on page 2; 0: none */
 } t;
@@ -80,10 +85,21 @@ static void note_prefetch(struct pfs_cached *file, uint64_t off, uint64_t len)
 	t.asked[t.count++] = (struct range){page_of(file), off, off + len};
 }
 
+#define NOTHING INT32_MAX /* as an answer: no byte */
+
 static ssize_t serve(struct pfs_cached *file, void *buf, size_t len, uint64_t off)
 {
+	ssize_t answer = t.answered < pfs_array_len(t.answers) ? t.answers[t.answered++] : 0;
+
+	t.reads++;
 	if (!t.read_len)
 		t.read_len = len;
+	if (answer)
+		return answer == NOTHING ? 0 : answer;
+	if (t.keys[page_of(file)]) {
+		memcpy(buf, t.keys[page_of(file)] + off, len);
+		return (ssize_t)len;
+	}
 	if (t.garbage) {
 		memset(buf, 0xee, len);
 		return (ssize_t)len;
@@ -97,7 +113,6 @@ static ssize_t serve(struct pfs_cached *file, void *buf, size_t len, uint64_t of
 
 static void note_drop(struct pfs_cached *file, uint64_t off, uint64_t len)
 {
-	assert_true(t.garbage);
 	t.dropped = (struct range){page_of(file), off, off + len};
 }
 
@@ -108,18 +123,18 @@ static void expect_dropped(uint32_t page, uint64_t from, uint64_t to)
 	assert_int_equal(t.dropped.to, to);
 }
 
-static void ignore_message(void *arg, enum pfs_log_level level, const char *line)
+static void note_message(void *arg, enum pfs_log_level level, const char *line)
 {
 	(void)arg;
-	(void)level;
-	(void)line;
+	assert_int_equal(level, PFS_LOG_ERROR);
+	snprintf(t.said, sizeof(t.said), "%s", line);
 }
 
 static int set_up(void **state)
 {
 	(void)state;
 	memset(&t, 0, sizeof(t));
-	t.p.logger.fn = ignore_message;
+	t.p.logger.fn = note_message;
 	pthread_mutex_init(&t.p.lock, NULL);
 	for (uint32_t i = 0; i <= PAGES; i++) {
 		t.objects[i] =
@@ -418,6 +433,8 @@ static void keys_are_read_in_advance(void **state)
 	expect_one(1, 0, M);
 	t.g.m.object_count = 2; /* what is behind is none of it */
 	t.objects[2].role = PFS_OBJECT_KEYS;
+	list_from(30);
+	assert_int_equal(t.count, 2);
 	list_from(40);
 	expect_one(1, 0, M);
 	assert_int_equal(pfs_published_list(&t.p, &t.g, 50, &key, 1), 0);
@@ -439,6 +456,329 @@ static void what_makes_no_sense_is_dropped(void **state)
 	expect_dropped(1, 0, 100);
 }
 
+/* Proves: what the origin answers is handed on, and what is less than was asked for is an error;
+ * of a document that can't be read there is no place. */
+static void errors_are_handed_on(void **state)
+{
+	static const struct {
+		ssize_t answer;
+		int err;
+	} cases[] = {{-ENOMEM, -ENOMEM}, {-ESTALE, -ESTALE}, {1, -EIO}, {NOTHING, -EIO}};
+	const struct pfs_published_doc doc = make_large();
+	struct pfs_published_doc found;
+	struct pfs_place place;
+	uint8_t buf[10];
+
+	(void)state;
+	make_keys();
+	t.g.m.blocks[2].page = 2;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		for (size_t n = 0; n < 2; n++) { /* the header, and the block */
+			t.answered = 0;
+			t.answers[n] = cases[i].answer;
+			assert_int_equal(pfs_published_read(&t.p, &t.g, &doc, 5, buf, sizeof(buf)),
+					 cases[i].err);
+			t.answers[n] = 0;
+		}
+		t.answers[0] = cases[i].answer;
+		t.answered = 0;
+		memset(&place, 'x', sizeof(place));
+		assert_int_equal(pfs_published_place(&t.p, &t.g, &doc, &place), cases[i].err);
+		assert_true(pfs_is_zero(&place, sizeof(place)));
+		t.answered = 0;
+		assert_int_equal(pfs_published_at(&t.p, &t.g, 35, &found), cases[i].err);
+		t.answers[0] = 0;
+	}
+	assert_int_equal(pfs_published_read(&t.p, &t.g, &doc, 5, buf, sizeof(buf)), sizeof(buf));
+	assert_memory_equal(buf, t.raw + 5, sizeof(buf));
+	assert_string_equal(t.said, "");
+}
+
+/* Proves: of a small document all is read at once, up to 1 MiB more than one may take; of one that
+ * has blocks the header and the table of them. */
+static void documents_are_read_at_once(void **state)
+{
+	static const struct {
+		uint32_t raw_len, len;
+		uint64_t reads;
+	} cases[] = {
+		{10, 100, 100},
+		{PFS_BLOCK_LEN, 50000, 50000},
+		{PFS_BLOCK_LEN + 1, 50000, PFS_CONTAINER_HEADER_MAX + 2 * PFS_BLOCK_ENTRY_LEN},
+		{PFS_BLOCK_LEN + 1, 90, 90},
+		{10, 8 * PFS_MIB, PFS_CONTAINER_HEADER_MAX + PFS_BLOCK_LEN + PFS_MIB},
+	};
+	uint8_t buf[10];
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		const struct pfs_published_doc doc = {
+			.block = 1,
+			.kind = PFS_KEY_NUM,
+			.entry = {.len = cases[i].len, .raw_len = cases[i].raw_len}};
+		bool large = cases[i].raw_len > PFS_BLOCK_LEN;
+
+		t.read_len = t.count = 0;
+		t.g.reading.page = UINT32_MAX;
+		assert_int_equal(pfs_published_read(&t.p, &t.g, &doc, 0, buf, sizeof(buf)), -EIO);
+		assert_int_equal(t.read_len, cases[i].reads);
+		assert_int_equal(t.count, large);
+		if (large)
+			expect_one(1, HEAD, HEAD + cases[i].len);
+	}
+}
+
+static uint8_t *table_of_large(const struct pfs_published_doc *doc)
+{
+	struct pfs_place place;
+
+	assert_int_equal(pfs_published_place(&t.p, &t.g, doc, &place), 0);
+	return t.container + place.packed_len - BLOCKS * (PFS_BLOCK_LEN + PFS_BLOCK_ENTRY_LEN);
+}
+
+/* Proves: who leaves out 256 KiB of a document, counted from its container's beginning, reads on;
+ * where blocks have no bytes, or would lie beyond the container, nothing is asked for. */
+static void blocks_are_where_the_table_says(void **state)
+{
+	const struct pfs_published_doc doc = make_large();
+	const uint64_t block = PFS_BLOCK_LEN, body = BLOCKS * (block + PFS_BLOCK_ENTRY_LEN);
+	uint8_t *table = table_of_large(&doc), buf[10];
+	uint64_t begin =
+		t.container_at + (uint64_t)(table - t.container) + BLOCKS * PFS_BLOCK_ENTRY_LEN;
+
+	(void)state;
+	for (uint64_t first = 0; first < 2; first++) {
+		for (uint64_t more = 0; more < 2; more++) {
+			t.g.reading.page = UINT32_MAX;
+			read_large_at(&doc, first * block, block);
+			read_large_at(&doc, (first + 5 + more) * block, 1);
+			if (more)
+				expect_none();
+			else
+				expect_one(2, begin + (first + 6) * block,
+					   begin + (first + 6) * block + 4 * M);
+		}
+	}
+	/* The last of them ends with the body, or one byte on. Neither can be. */
+	for (uint32_t over = 0; over < 2; over++) {
+		t.g.reading.page = 2;
+		t.g.reading.end = t.g.reading.ahead = begin + (BLOCKS - 1) * block;
+		pfs_put_le32(table + (BLOCKS - 1) * PFS_BLOCK_ENTRY_LEN, (uint32_t)body + over);
+		t.count = 0;
+		assert_int_equal(pfs_published_read(&t.p, &t.g, &doc, (BLOCKS - 1) * block, buf,
+						    sizeof(buf)),
+				 -EIO);
+		assert_non_null(strstr(t.said, "its table of blocks makes no sense"));
+		if (over)
+			expect_none();
+		else
+			expect_one(2, begin + body, begin + body + 4 * M);
+	}
+	/* One without bytes. */
+	t.g.reading.page = 2;
+	t.g.reading.end = t.g.reading.ahead = begin + 3 * block;
+	pfs_put_le32(table + 3 * PFS_BLOCK_ENTRY_LEN, (uint32_t)(3 * block));
+	pfs_put_le32(table + 3 * PFS_BLOCK_ENTRY_LEN + 4,
+		     pfs_block_crc(99, 3, (uint32_t)(3 * block), t.raw, 0));
+	t.count = 0;
+	assert_int_equal(pfs_published_read(&t.p, &t.g, &doc, 3 * block, buf, sizeof(buf)),
+			 sizeof(buf));
+	assert_true(pfs_is_zero(buf, sizeof(buf)));
+	expect_none();
+}
+
+/* A small document on page 2, of `len` bytes, and what else is to be in its header. */
+static struct pfs_published_doc make_small(uint8_t flags, uint32_t dict, uint64_t body_len,
+					   uint32_t raw_len)
+{
+	struct pfs_key key = pfs_key_num(7);
+	const struct pfs_container_base base = {key.kind, pfs_key_tag(&key), PFS_PUBLISHED_SEQ, 0};
+	uint8_t room[8];
+	struct pfs_container c = {.flags = flags,
+				  .dict = dict,
+				  .raw_len = raw_len,
+				  .seq = PFS_PUBLISHED_SEQ,
+				  .body_len = body_len,
+				  .tail = pfs_key_tail(&key, room)};
+	struct pfs_published_doc doc = {.block = 2, .kind = (uint8_t)key.kind};
+	size_t head;
+
+	t.container_at = HEAD;
+	t.container_len = pfs_container_len(&c, &base, 0);
+	free(t.container);
+	t.container = calloc(1, t.container_len);
+	head = pfs_container_header_encode(t.container, &c, &base, t.container_len);
+	for (size_t i = 0; i < body_len; i++)
+		t.container[head + i] = (uint8_t)(i * 13);
+	pfs_container_seal(t.container, head, c.body_len, c.flags, c.seq, &base);
+	pfs_key_to_bytes(doc.entry.key, &key);
+	doc.entry.len = (uint32_t)t.container_len;
+	doc.entry.raw_len = raw_len;
+	return doc;
+}
+
+/* Proves: what is right but of no use is not fetched again: content that was lost, and what needs a
+ * dictionary that is not there; a container that would be longer than any is none. */
+static void what_is_of_no_use_is_kept(void **state)
+{
+	struct pfs_published_doc doc;
+	uint8_t buf[300];
+
+	(void)state;
+	doc = make_small(PFS_CONTAINER_LOST, 0, 0, 10);
+	assert_int_equal(pfs_published_read(&t.p, &t.g, &doc, 0, buf, 10), -EIO);
+	assert_non_null(strstr(t.said, "its content was lost"));
+	expect_dropped(2, HEAD, HEAD);
+	doc = make_small(PFS_CONTAINER_LZ4, 5, 20, 300);
+	t.dropped.to = 0;
+	assert_int_equal(pfs_published_read(&t.p, &t.g, &doc, 0, buf, 300), -EIO);
+	assert_non_null(strstr(t.said, "it needs a dictionary that is not there"));
+	expect_dropped(2, HEAD, HEAD);
+	doc = make_small(0, 0, 100, 100);
+	assert_int_equal(pfs_published_read(&t.p, &t.g, &doc, 7, buf, 300), 93);
+	assert_int_equal(buf[92], (uint8_t)(99 * 13));
+	doc = make_small(PFS_CONTAINER_LZ4, 0, 2 * M, 300);
+	assert_int_equal(pfs_published_read(&t.p, &t.g, &doc, 0, buf, 300), -EIO);
+	assert_non_null(strstr(t.said, "header of its container"));
+	expect_dropped(2, HEAD, HEAD + doc.entry.len);
+}
+
+/* ---- blocks of keys that are kept ---- */
+
+#define TABLES (PFS_PUBLISHED_BLOCKS + 10)
+#define EACH 3u /* keys of each */
+
+/* One table of keys on object 0, of many blocks of EACH keys, all of page 1. */
+static struct pfs_manifest_block *make_tables(struct pfs_generation *g, uint8_t *bytes)
+{
+	struct pfs_manifest_block *blocks = calloc(TABLES, sizeof(*blocks));
+	struct pfs_key_block *block = calloc(1, sizeof(*block));
+	uint32_t at = 0;
+
+	for (uint32_t b = 0; b < TABLES; b++) {
+		*block = (struct pfs_key_block){
+			.kind = PFS_KEY_NUM, .count = EACH, .first = b * EACH};
+		for (uint32_t i = 0; i < EACH; i++) {
+			struct pfs_key key = pfs_key_num(10 * (b * EACH + i));
+
+			pfs_key_to_bytes(block->entries[i].key, &key);
+			block->entries[i].off = 50 * i;
+			block->entries[i].len = block->entries[i].raw_len = 50;
+		}
+		blocks[b] = (struct pfs_manifest_block){
+			.kind = PFS_KEY_NUM, .page = 1, .off = at, .count = EACH, .rank = b * EACH};
+		memcpy(blocks[b].key, block->entries[0].key, sizeof(blocks[b].key));
+		blocks[b].len = (uint32_t)pfs_key_block_encode(bytes + at, block);
+		at += blocks[b].len;
+	}
+	free(block);
+	g->m = t.g.m;
+	g->m.blocks = blocks;
+	g->m.block_count = TABLES;
+	g->m.points = TABLES * EACH;
+	g->files = t.files;
+	return blocks;
+}
+
+static void find_in(struct pfs_generation *g, uint32_t i, bool is_kept)
+{
+	struct pfs_key key = pfs_key_num(10 * i);
+	struct pfs_published_doc doc;
+	unsigned before = t.reads;
+
+	assert_int_equal(pfs_published_find(&t.p, g, &key, &doc), 0);
+	assert_true(doc.rank == i && doc.slot == i && doc.block == i / EACH);
+	if ((t.reads == before) != is_kept)
+		fail_msg("block %u was %sread", i / EACH, is_kept ? "" : "not ");
+}
+
+/* What is kept, in the order of use: the reference. */
+struct reference {
+	const struct pfs_generation *g[PFS_PUBLISHED_BLOCKS + 1];
+	uint32_t number[PFS_PUBLISHED_BLOCKS + 1];
+	size_t count;
+};
+
+static bool refer(struct reference *r, const struct pfs_generation *g, uint32_t number)
+{
+	size_t i = 0;
+	bool is_kept;
+
+	while (i < r->count && (r->g[i] != g || r->number[i] != number))
+		i++;
+	is_kept = i < r->count;
+	r->count += !is_kept;
+	for (; i > 0; i--) {
+		r->g[i] = r->g[i - 1];
+		r->number[i] = r->number[i - 1];
+	}
+	r->g[0] = g;
+	r->number[0] = number;
+	r->count = pfs_min_u64(r->count, PFS_PUBLISHED_BLOCKS);
+	return is_kept;
+}
+
+static void forget_all_of(struct reference *r, const struct pfs_generation *g)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->count; i++) {
+		r->g[n] = r->g[i];
+		r->number[n] = r->number[i];
+		n += r->g[i] != g;
+	}
+	r->count = n;
+}
+
+/* Proves: of the blocks of keys those that were used last are kept, as many as there is room for,
+ * those of two generations apart from each other; those of a generation that goes are not, and the
+ * others are; a listing goes through all of them. */
+static void the_last_used_blocks_are_kept(void **state)
+{
+	static uint8_t bytes[TABLES * 400];
+	static struct pfs_generation g[2];
+	struct reference *r = calloc(1, sizeof(*r));
+	struct pfs_key *keys = calloc(TABLES * EACH, sizeof(*keys));
+	struct pfs_manifest_block *blocks[2];
+
+	(void)state;
+	t.keys[0] = bytes;
+	for (unsigned i = 0; i < 2; i++)
+		blocks[i] = make_tables(&g[i], bytes);
+	for (uint32_t n = 0; n < 6000; n++) {
+		uint64_t roll = pfs_mix64(n);
+		/* Rounds within what has its place, and some beyond it. */
+		uint32_t b =
+			n % 3 ? n / 3 % (40 + n / 100) % TABLES : (uint32_t)(roll >> 8) % TABLES;
+		unsigned of = roll % 5 == 0;
+
+		find_in(&g[of], b * EACH + (uint32_t)(roll >> 40) % EACH, refer(r, &g[of], b));
+		if (n % 500 == 499) {
+			of = n % 1000 == 999;
+			pfs_published_drop_blocks(&t.p, &g[of]);
+			forget_all_of(r, &g[of]);
+		}
+	}
+	t.count = 0;
+	assert_int_equal(pfs_published_list(&t.p, &g[0], 0, keys, TABLES * EACH), TABLES * EACH);
+	for (uint32_t i = 0; i < TABLES * EACH; i++)
+		assert_int_equal(keys[i].num, 10 * i);
+	assert_int_equal(pfs_published_list(&t.p, &g[0], 4, keys, 3), 3);
+	assert_true(keys[0].num == 40 && keys[2].num == 60);
+	for (unsigned i = 0; i < 2; i++) {
+		/* Of a block that nothing is wanted of, none is read. */
+		pfs_published_drop_blocks(&t.p, &g[i]);
+		t.reads = 0;
+		assert_int_equal(pfs_published_list(&t.p, &g[i], 0, keys, EACH), EACH);
+		assert_int_equal(t.reads, 1);
+		pfs_published_drop_blocks(&t.p, &g[i]);
+		free(blocks[i]);
+	}
+	assert_null(t.p.blocks[0]);
+	free(keys);
+	free(r);
+}
+
 int main(void)
 {
 #define ahead(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -446,7 +786,9 @@ int main(void)
 		ahead(who_reads_on_is_served_in_advance), ahead(who_jumps_asks_for_nothing_more),
 		ahead(the_next_page_is_asked_for),	  ahead(a_next_page_may_come_by_itself),
 		ahead(blocks_are_read_in_advance),	  ahead(keys_are_read_in_advance),
-		ahead(what_makes_no_sense_is_dropped),
+		ahead(what_makes_no_sense_is_dropped),	  ahead(errors_are_handed_on),
+		ahead(documents_are_read_at_once),	  ahead(blocks_are_where_the_table_says),
+		ahead(what_is_of_no_use_is_kept),	  ahead(the_last_used_blocks_are_kept),
 	};
 
 	return cmocka_run_group_tests_name("reading ahead", tests, NULL, NULL);

@@ -54,6 +54,9 @@ struct forged {
 	struct pfs_key_block blocks[2];
 };
 
+/* Of the last one that was taken apart. */
+static char keys_name[PFS_OBJECT_NAME_MAX], page_name[PFS_OBJECT_NAME_MAX];
+
 static struct forged *take_apart(void)
 {
 	struct forged *f = calloc(1, sizeof(*f));
@@ -66,6 +69,8 @@ static struct forged *take_apart(void)
 	assert_int_equal(f->m.block_count, 2);
 	f->keys = &f->m.objects[0];
 	f->page = &f->m.objects[1];
+	pfs_object_name(keys_name, PFS_OBJECT_KEYS, f->keys->hash);
+	pfs_object_name(page_name, PFS_OBJECT_PAGE, f->page->hash);
 	f->keys_bytes = read_object(f->dir, &f->m, 0);
 	f->page_bytes = read_object(f->dir, &f->m, 1);
 	for (unsigned b = 0; b < 2; b++)
@@ -185,6 +190,23 @@ static void other_key(struct forged *f)
 	entry_of(f, PLAIN)->key[15]++;
 }
 
+/* Of another UUID, whose tag is the same: that folds all of it. */
+static void other_tail(struct forged *f)
+{
+	struct pfs_key_entry *e = entry_of(f, DOCS - 1);
+	struct pfs_key key;
+	uint64_t tag;
+
+	pfs_key_from_bytes(&key, PFS_KEY_UUID, e->key);
+	tag = pfs_key_tag(&key);
+	for (uint64_t half = 0; memcmp(key.uuid, e->key, 16) <= 0; half++) {
+		pfs_put_le64(key.uuid + 8, half);
+		pfs_put_le64(key.uuid, tag ^ pfs_mix64(half));
+	}
+	assert_int_equal(pfs_key_tag(&key), tag);
+	pfs_key_to_bytes(e->key, &key);
+}
+
 static void other_lengths(struct forged *f)
 {
 	for (unsigned i = PLAIN + 1; i < NUMBERS; i++)
@@ -271,6 +293,15 @@ static void falling_table(struct forged *f)
 	pfs_put_le32(table + 8, pfs_get_le32(table) - 1);
 }
 
+static void long_table(struct forged *f)
+{
+	struct pfs_container c;
+	uint8_t *table = table_of(f, &c);
+
+	/* Behind its body the page goes on. */
+	pfs_put_le32(table + 8, pfs_get_le32(table + 8) + 1);
+}
+
 static void long_block(struct forged *f)
 {
 	struct pfs_container c;
@@ -332,6 +363,8 @@ static const struct forgery {
 	{"uid", other_uid, OWNED, 0, OWNED, OWNED + 1, TABLE_AND_CONTAINER, NO_LOG},
 	{"gid", other_gid, OWNED, 0, OWNED, OWNED + 1, TABLE_AND_CONTAINER, NO_LOG},
 	{"key", other_key, PLAIN, -ENOENT, PLAIN, PLAIN + 1, TABLE_AND_SLOT, NO_LOG},
+	{"tail of a key", other_tail, DOCS - 1, -ENOENT, DOCS - 1, DOCS, TABLE_AND_CONTAINER,
+	 NO_LOG},
 	{"lengths", other_lengths, PLAIN, -EIO, PLAIN, PLAIN + 2, TABLE_AND_SLOT,
 	 "header of its container", CONTAINER},
 	{"beyond the page", longer_than_the_page, DOCS - 1, -EIO, FIRST_UUID, DOCS, TABLE_DAMAGED,
@@ -353,6 +386,9 @@ static const struct forgery {
 	 "2 of its 2 blocks do not verify, the first at byte 0 of it",
 	 "its table of blocks makes no sense", CONTAINER},
 	{"falling table of blocks", falling_table, BLOCKS, -EIO, BLOCKS, BLOCKS + 1,
+	 "1 of its 2 blocks do not verify, the first at byte 65536 of it",
+	 "its table of blocks makes no sense", CONTAINER},
+	{"table of blocks beyond the body", long_table, BLOCKS, -EIO, BLOCKS, BLOCKS + 1,
 	 "1 of its 2 blocks do not verify, the first at byte 65536 of it",
 	 "its table of blocks makes no sense", CONTAINER},
 	{"too long a block", long_block, BLOCKS, -EIO, BLOCKS, BLOCKS + 1,
@@ -415,6 +451,12 @@ struct findings {
 	unsigned fatal, named;
 };
 
+/* "keys" and "page" stand for the objects' names. */
+static const char *called(const char *name)
+{
+	return strcmp(name, keys_name) == 0 ? "keys" : strcmp(name, page_name) == 0 ? "page" : name;
+}
+
 static void note_finding(void *arg, const struct pfs_finding *finding)
 {
 	struct findings *f = arg;
@@ -424,10 +466,9 @@ static void note_finding(void *arg, const struct pfs_finding *finding)
 	f->named += finding->fatal && finding->key.kind != PFS_KEY_NONE;
 	if (finding->key.kind != PFS_KEY_NONE)
 		pfs_key_format(name, &finding->key);
-	f->len +=
-		(size_t)snprintf(f->text + f->len, sizeof(f->text) - f->len, "%.*s @%llu %s: %s\n",
-				 *finding->where == 'g' ? 64 : 4, finding->where,
-				 (unsigned long long)finding->offset, name, finding->text);
+	f->len += (size_t)snprintf(f->text + f->len, sizeof(f->text) - f->len, "%s @%llu %s: %s\n",
+				   called(finding->where), (unsigned long long)finding->offset,
+				   name, finding->text);
 	if (f->len >= sizeof(f->text))
 		f->len = sizeof(f->text) - 1;
 }
@@ -491,6 +532,41 @@ static void check_forged(struct forged *f, struct findings *found)
 			 0);
 }
 
+/* Without anybody who is told the findings they are logged, those that matter as errors. */
+static void note_logged(void *arg, enum pfs_log_level level, const char *line)
+{
+	struct findings *f = arg;
+
+	f->len += (size_t)snprintf(f->text + f->len, sizeof(f->text) - f->len, "%s%s\n",
+				   level == PFS_LOG_ERROR ? "" : "(not an error) ", line);
+	f->fatal += level == PFS_LOG_ERROR;
+}
+
+static void expect_logged(struct forged *f, const struct findings *found)
+{
+	struct findings lines = {.len = 0}, want = {.len = 0};
+	const struct pfs_logger logger = {.fn = note_logged, .arg = &lines};
+	char text[sizeof(found->text)], *save = NULL;
+	struct pfs_check_result result;
+	struct pfs_reason reason;
+
+	assert_int_equal(
+		pfs_check(WHERE, pfs_sim_io(f->sim), &logger, NULL, NULL, NULL, &result, &reason),
+		0);
+	strcpy(text, found->text);
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char *at = strchr(line, '@'), *says = strstr(line, ": ");
+
+		at[-1] = '\0';
+		*strchr(at, ' ') = '\0';
+		want.len +=
+			(size_t)sprintf(want.text + want.len, "%s at byte %s%s\n",
+					strcmp(line, "page") == 0 ? page_name : line, at + 1, says);
+	}
+	assert_string_equal(lines.text, want.text);
+	assert_int_equal(lines.fatal, found->fatal);
+}
+
 /* Proves: whatever is forged, nobody reads other bytes, what does not concern it is read; what is
  * logged then, and what the check says, is what is wrong, at its place, of each document that it
  * concerns and of no other, whether the check has the object in memory or reads it again and again.
@@ -530,6 +606,7 @@ static void nothing_forged_is_shown(void **state)
 							      ? forgery->to - forgery->from
 							      : 1);
 		}
+		expect_logged(f, &found);
 		throw_away(f);
 	}
 }
@@ -574,7 +651,9 @@ static void places_are_those_of_the_containers(void **state)
 		struct pfs_container_base base;
 		struct pfs_container c;
 		struct pfs_place place;
+		struct pfs_attr attr;
 		struct pfs_key key;
+		uint32_t object;
 
 		container_of(f, i, &c, &base);
 		pfs_key_from_bytes(&key, base.kind, e->key);
@@ -590,6 +669,13 @@ static void places_are_those_of_the_containers(void **state)
 		assert_int_equal(place.compressed, i == PACKED || i == BLOCKS);
 		assert_int_equal(place.blocks, i == BLOCKS ? 2 : 0);
 		assert_false(place.in_journal);
+		assert_int_equal(pfs_lookup(store, &key, &object, &attr), 0);
+		assert_int_equal(attr.mode, i == OWNED ? 0600 : 0644);
+		assert_int_equal(attr.uid, i == OWNED ? 7 : 0);
+		assert_int_equal(attr.gid, i == OWNED ? 8 : 0);
+		assert_int_equal(attr.mtime_ns, 5);
+		assert_int_equal(attr.nlink, 1);
+		assert_int_equal(attr.stored, e->len);
 	}
 	assert_int_equal(pfs_store_close(store), 0);
 	throw_away(f);
@@ -657,6 +743,134 @@ static void documents_are_named_without_their_keys(void **state)
 	}
 }
 
+/* Proves: a slot whose container would lie beyond the page's end names nobody. */
+static void slots_beyond_the_page_name_nobody(void **state)
+{
+	(void)state;
+	for (uint64_t over = 0; over < 2; over++) {
+		struct forged *f = take_apart();
+		uint64_t end = (UINT64_C(1) << f->page->size_log2) - PFS_PAGE_TRAILER_LEN;
+		struct findings found;
+
+		for (unsigned i = 0; i < DOCS; i++) {
+			struct pfs_slot slot = {
+				.kind = PFS_KEY_NUM, .tag = i, .off = end - 16 + over, .len = 16};
+
+			pfs_slot_encode(
+				(struct pfs_slot_disk *)(f->page_bytes + pfs_slot_offset(i)),
+				&slot);
+		}
+		memset(f->keys_bytes, 0xee, f->keys->len);
+		write_object(f, f->page, f->page_bytes);
+		write_object(f, f->keys, f->keys_bytes);
+		put_current(f->dir, 1, &f->m);
+		check_forged(f, &found);
+		assert_non_null(strstr(found.text, over ? "-: its part of the table of keys"
+							: "7: its part of the table of keys"));
+		assert_null(strstr(found.text, over ? "7: its part of the table of keys"
+						    : "-: its part of the table of keys"));
+		throw_away(f);
+	}
+}
+
+/* ---- parts of the check ---- */
+
+#define HEAD 16u
+#define LEN 48u	    /* of the object */
+#define LOG_SIZE 6u /* of the page: the hole has 16 bytes, too */
+
+static ssize_t fail_reading(struct pfs_file *file, void *buf, size_t len, uint64_t off)
+{
+	(void)file;
+	(void)buf;
+	(void)len;
+	(void)off;
+	return -EIO;
+}
+
+/* Proves: every read of a page, from any byte on and of any length, gives it with its hole, as far
+ * as the object goes; of an object, that; an error is the object's. */
+static void pages_are_read_with_their_hole(void **state)
+{
+	static const struct pfs_io_ops failing = {.read = fail_reading};
+	const struct pfs_manifest_object page = {.head = HEAD, .len = LEN, .size_log2 = LOG_SIZE};
+	struct loaded_file loaded = {.base.ops = &loaded_ops};
+	struct holed_dir dir = {.base.ops = &holed_dir_ops, .file = &loaded.base, .page = &page};
+	struct pfs_file broken = {.ops = &failing}, *file;
+	uint8_t bytes[LEN], whole[64 + 1] = {0}, got[80 + 1];
+	uint64_t size;
+
+	(void)state;
+	for (unsigned i = 0; i < LEN; i++)
+		bytes[i] = (uint8_t)(i + 1);
+	memcpy(whole, bytes, HEAD);
+	memcpy(whole + 32, bytes + HEAD, LEN - HEAD);
+	loaded.bytes = bytes;
+	assert_int_equal(holed_open(&dir.base, "any", 0, &file), 0);
+	assert_int_equal(file->ops->size(file, &size), 0);
+	assert_int_equal(size, 64);
+	for (loaded.len = LEN; loaded.len >= LEN - 3; loaded.len--) {
+		for (uint64_t off = 0; off < 70; off++) {
+			for (size_t len = 0; len < 80; len++) {
+				uint64_t end = loaded.len + 16;
+				uint64_t want = off < end ? pfs_min_u64(len, end - off) : 0;
+				uint64_t plain =
+					off < loaded.len ? pfs_min_u64(len, loaded.len - off) : 0;
+
+				memset(got, 0xaa, sizeof(got));
+				assert_int_equal(file->ops->read(file, got, len, off), want);
+				assert_memory_equal(got, whole + off, want);
+				assert_int_equal(got[len], 0xaa);
+				memset(got, 0xaa, sizeof(got));
+				assert_int_equal(loaded_read(&loaded.base, got, len, off), plain);
+				assert_memory_equal(got, bytes + off, plain);
+				assert_int_equal(got[plain], 0xaa);
+			}
+		}
+	}
+	file->ops->close(file);
+	dir.file = &broken;
+	assert_int_equal(holed_open(&dir.base, "any", 0, &file), 0);
+	for (uint64_t off = 0; off < 64; off++) {
+		bool in_hole = off >= HEAD && off < 32;
+
+		assert_int_equal(file->ops->read(file, got, 1, off), in_hole ? 1 : -EIO);
+		assert_int_equal(file->ops->read(file, got, 50, off), -EIO);
+	}
+	assert_int_equal(file->ops->read(file, got, 50, 64), 0);
+	file->ops->close(file);
+}
+
+/* Proves: a range is bad when a byte of it lies in a chunk that is. */
+static void ranges_are_bad_by_their_chunks(void **state)
+{
+	const uint64_t chunk = PFS_CHUNK_LEN;
+
+	(void)state;
+	for (uint32_t bad = 0; bad < 4; bad++) {
+		uint8_t bits[2] = {0};
+		const struct checking c = {.bad = bits};
+
+		pfs_check_set_bit(bits, bad);
+		for (uint64_t at = 0; at < 4; at++) {
+			for (uint64_t n = 1; n < 3; n++) {
+				for (uint64_t off = at * chunk + 2;
+				     off-- > 0 && off + 3 > at * chunk;) {
+					for (uint64_t len = n * chunk - 3; len < n * chunk + 4;
+					     len++) {
+						bool is = off < (bad + 1) * chunk &&
+							  off + len > bad * chunk;
+
+						assert_int_equal(is_bad(&c, off, len), is);
+					}
+				}
+			}
+			assert_int_equal(is_bad(&c, at * chunk, 1), at == bad);
+			assert_int_equal(is_bad(&c, at * chunk + chunk - 1, 1), at == bad);
+		}
+	}
+}
+
 struct failing {
 	uint64_t at, seen;
 	bool once;
@@ -719,6 +933,9 @@ int main(void)
 		cmocka_unit_test(places_are_those_of_the_containers),
 		cmocka_unit_test(a_block_without_bytes_is_zeros),
 		cmocka_unit_test(documents_are_named_without_their_keys),
+		cmocka_unit_test(slots_beyond_the_page_name_nobody),
+		cmocka_unit_test(pages_are_read_with_their_hole),
+		cmocka_unit_test(ranges_are_bad_by_their_chunks),
 		cmocka_unit_test(reading_again_may_fail),
 	};
 
