@@ -7,7 +7,15 @@
 
 #define NAME "50"
 #define OTHER "60"
+#define UUID "c0ffee00-0000-4000-8000-000000000050"
+#define SCRATCH ".50.swp"
 #define LARGE 150000u
+#define BEGUN INT64_C(1700000100000000000)
+
+/* Of the document that a call is about. */
+static const char *subject;
+static uint32_t nameless;	    /* it has lost its name, and is held; 0: it has one */
+static struct pfs_snapshot *before; /* of what was there before; or NULL */
 
 /* ---- states ---- */
 
@@ -21,6 +29,10 @@ static void make_store(struct tale *t)
 	put_named(t, "52", 0);
 	put_named(t, "53", 100);
 	put_named(t, ".x.swp", 400);
+	put_named(t, UUID, 800);
+	put_named(t, SCRATCH, 600);
+	put_named(t, "54", PFS_BLOCK_LEN);
+	put_named(t, "55", PFS_BLOCK_LEN + 1);
 	assert_int_equal(pfs_store_checkpoint(t->store), 0);
 	assert_int_equal(pfs_store_close(t->store), 0);
 	t->store = NULL;
@@ -151,6 +163,231 @@ static void is_exchanged(struct tale *t)
 	assert_int_equal(set(t, object_named(t, "53"), PFS_ATTR_MODE, 0), 0);
 }
 
+static void is_a_uuid(struct tale *t)
+{
+	(void)t;
+	subject = UUID;
+}
+
+static void is_scratch(struct tale *t)
+{
+	(void)t;
+	subject = SCRATCH;
+}
+
+static void is_a_block(struct tale *t)
+{
+	(void)t;
+	subject = "54";
+}
+
+static void is_more_than_a_block(struct tale *t)
+{
+	(void)t;
+	subject = "55";
+}
+
+static void is_nameless(struct tale *t)
+{
+	nameless = object_named(t, NAME);
+	drop(t, NAME);
+}
+
+static void is_patched_and_nameless(struct tale *t)
+{
+	is_large_and_patched(t);
+	is_nameless(t);
+}
+
+static void is_in_journal_twice(struct tale *t)
+{
+	put_named(t, NAME, 1500);
+	put_named(t, NAME, 1200);
+}
+
+/* Into the room of those that were behind it. */
+static void has_grown(struct tale *t)
+{
+	drop(t, "52");
+	drop(t, "53");
+	assert_int_equal(pfs_store_checkpoint(t->store), 0);
+	put_named(t, NAME, 960);
+}
+
+static void has_grown_less(struct tale *t)
+{
+	has_grown(t);
+	put_named(t, NAME, 930);
+}
+
+static void has_shrunk(struct tale *t)
+{
+	put_named(t, NAME, 500);
+}
+
+static void is_kept(struct tale *t)
+{
+	assert_int_equal(pfs_snapshot_open(t->store, &before), 0);
+}
+
+static void is_kept_and_changed(struct tale *t)
+{
+	is_kept(t);
+	put_named(t, NAME, 880);
+	assert_int_equal(patch(t, object_named(t, "51"), 70000, 10), 0);
+	assert_int_equal(pfs_store_checkpoint(t->store), 0);
+}
+
+static void is_large_and_kept(struct tale *t)
+{
+	is_large_and_patched(t);
+	is_kept(t);
+}
+
+static int fail_pages(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return step->kind == PFS_SIM_WRITE && strncmp(step->name, "page-", 5) == 0 ? -ENOSPC : 0;
+}
+
+static int fail_syncs(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return step->kind == PFS_SIM_SYNC ? -EIO : 0;
+}
+
+/* A checkpoint has taken it and could not write it. */
+static void take(struct tale *t)
+{
+	pfs_sim_on_step(t->sim, fail_pages, NULL);
+	fprintf(t->out, "checkpoint %d, ", pfs_store_checkpoint(t->store));
+	pfs_sim_on_step(t->sim, NULL, NULL);
+}
+
+static void is_taken(struct tale *t)
+{
+	is_in_journal(t);
+	take(t);
+}
+
+static void is_taken_and_changed(struct tale *t)
+{
+	is_taken(t);
+	is_patched(t);
+}
+
+static void is_taken_and_renamed(struct tale *t)
+{
+	put_named(t, "53", 1400);
+	take(t);
+	is_renamed(t);
+}
+
+static void is_taken_and_truncated(struct tale *t)
+{
+	is_taken(t);
+	is_truncated(t);
+}
+
+static void is_large_and_taken(struct tale *t)
+{
+	is_large_and_patched(t);
+	take(t);
+}
+
+static void is_large_taken_and_patched(struct tale *t)
+{
+	is_large_and_taken(t);
+	assert_int_equal(patch(t, object_named(t, NAME), 64000, 3000), 0);
+}
+
+/* It is being emptied. */
+static void is_in_a_closed_page(struct tale *t)
+{
+	struct pfs_pager *pager = t->store->pager;
+
+	is_in_journal(t);
+	pfs_commit_lock_cb(t->store, true);
+	for (struct pfs_page *page = pfs_pager_next_page(pager, 0); page;
+	     page = pfs_pager_next_page(pager, page->number))
+		pfs_pager_close_page(pager, page, true);
+	pfs_commit_lock_cb(t->store, false);
+}
+
+/* Turns a bit of its container. */
+static void damage(struct tale *t, const char *whose, uint64_t at)
+{
+	struct pfs_key key = key_named(whose);
+	struct pfs_place place;
+
+	assert_int_equal(pfs_place(t->store, &key, &place), 0);
+	flip_bit(t->sim, page_name(place.page), place.offset + at, 3);
+}
+
+static void is_damaged(struct tale *t)
+{
+	damage(t, NAME, 200);
+}
+
+static void is_large_and_damaged(struct tale *t)
+{
+	make_large(t);
+	damage(t, NAME, 100000);
+}
+
+static void is_large_damaged_and_patched(struct tale *t)
+{
+	is_large_and_patched(t);
+	flip_bit(t->sim, page_name(2), 100000, 3);
+}
+
+static void has_a_damaged_slot(struct tale *t)
+{
+	struct pfs_key key = key_named(NAME);
+	struct pfs_place place;
+
+	assert_int_equal(pfs_place(t->store, &key, &place), 0);
+	flip_bit(t->sim, page_name(place.page), pfs_slot_offset(place.slot) + 1, 3);
+}
+
+/* What it had before it was named so could not be read when it was to be moved. */
+static void is_lost(struct tale *t)
+{
+	struct pfs_key key = key_named("53");
+	struct pfs_place place;
+
+	assert_int_equal(pfs_place(t->store, &key, &place), 0);
+	is_renamed(t);
+	flip_bit(t->sim, page_name(place.page), place.offset + 30, 3);
+	assert_int_equal(pfs_store_checkpoint(t->store), 0);
+}
+
+static void is_lost_and_changed(struct tale *t)
+{
+	is_lost(t);
+	assert_int_equal(set(t, object_named(t, NAME), PFS_ATTR_MODE, 0), 0);
+}
+
+static void disk_is_full(struct tale *t)
+{
+	is_in_journal(t);
+	pfs_sim_set_capacity(t->sim, pfs_sim_used(t->sim));
+}
+
+static void disk_is_full_and_it_is_large(struct tale *t)
+{
+	make_large(t);
+	pfs_sim_set_capacity(t->sim, pfs_sim_used(t->sim));
+}
+
+static void store_has_failed(struct tale *t)
+{
+	is_large_and_patched(t);
+	pfs_sim_on_step(t->sim, fail_syncs, NULL);
+	assert_int_equal(pfs_sync(t->store), -EROFS);
+	pfs_sim_on_step(t->sim, NULL, NULL);
+}
+
 static const struct {
 	const char *name;
 	void (*make)(struct tale *t);
@@ -168,6 +405,36 @@ static const struct {
 	{"empty", is_empty},
 	{"renamed", is_renamed},
 	{"exchanged", is_exchanged},
+#define COMMON_STATES 13u
+	{"a UUID", is_a_uuid},
+	{"scratch", is_scratch},
+	{"a block", is_a_block},
+	{"more than a block", is_more_than_a_block},
+	{"nameless", is_nameless},
+	{"patched and nameless", is_patched_and_nameless},
+	{"in the journal twice", is_in_journal_twice},
+	{"grown", has_grown},
+	{"grown less", has_grown_less},
+	{"shrunk", has_shrunk},
+	{"kept", is_kept},
+	{"kept and changed", is_kept_and_changed},
+	{"large and kept", is_large_and_kept},
+	{"taken", is_taken},
+	{"taken and changed", is_taken_and_changed},
+	{"taken and renamed", is_taken_and_renamed},
+	{"taken and truncated", is_taken_and_truncated},
+	{"large and taken", is_large_and_taken},
+	{"large, taken and patched", is_large_taken_and_patched},
+	{"in a closed page", is_in_a_closed_page},
+	{"damaged", is_damaged},
+	{"large and damaged", is_large_and_damaged},
+	{"large, damaged and patched", is_large_damaged_and_patched},
+	{"damaged in its slot", has_a_damaged_slot},
+	{"lost", is_lost},
+	{"lost and changed", is_lost_and_changed},
+	{"on a full disk", disk_is_full},
+	{"large on a full disk", disk_is_full_and_it_is_large},
+	{"in a store that has failed", store_has_failed},
 };
 
 /* ---- calls ---- */
@@ -178,11 +445,14 @@ enum call {
 	WRITE_WITHIN,
 	WRITE_END,
 	WRITE_GAP,
+	WRITE_SAME,
+	WRITE_LESS,
 	WRITE_WHOLE,
 	WRITE_FAR,
 	WRITE_LAST,
 	ZERO_BEGIN,
 	ZERO_ALL,
+	ZERO_LAST,
 	ZERO_BEYOND,
 	SET_ALL,
 	SET_MODE,
@@ -191,12 +461,17 @@ enum call {
 	SET_NOTHING,
 	SIZE_NONE,
 	SIZE_ONE,
+	SIZE_LESS,
 	SIZE_SAME,
 	SIZE_MORE,
+	SIZE_BLOCK,
+	SIZE_MORE_THAN_BLOCK,
 	SIZE_LARGE,
 	SIZE_TOO_LARGE,
 	SIZE_TWICE,
 	SIZE_AND_MODE,
+	SIZE_SAME_AND_TIME,
+	SIZE_NONE_AND_ALL,
 	CREATE,
 	CREATE_SCRATCH,
 	PUT,
@@ -220,7 +495,13 @@ enum call {
 	RELEASE,
 	SYNC,
 	TICKS,
+	SYNC_ALL,
 	CHECKPOINT,
+	COMPACT,
+	COMPACT_STEPS,
+	LOOK,
+	LOOK_BACK,
+	CHANGES,
 	SNAPSHOT,
 	CALLS
 };
@@ -228,7 +509,7 @@ enum call {
 static int put_it(struct tale *t, size_t len, unsigned flags)
 {
 	struct pfs_attr attr = {.mode = 0610, .uid = 1, .gid = 2, .mtime_ns = the_time};
-	struct pfs_key key = key_named(NAME);
+	struct pfs_key key = key_named(subject);
 	uint8_t *bytes = malloc(len + 1);
 	uint32_t replaced = 77;
 	int err;
@@ -242,23 +523,31 @@ static int put_it(struct tale *t, size_t len, unsigned flags)
 
 static int put_in_pieces(struct tale *t)
 {
-	struct pfs_key key = key_named(NAME);
+	struct pfs_key key = key_named(subject);
 	uint8_t bytes[5000];
 	struct pfs_put *put;
+	int err;
 
 	fill_document(bytes, sizeof(bytes), 777);
-	assert_int_equal(pfs_put_begin(t->store, &put), 0);
-	for (unsigned i = 0; i < 20; i++)
-		assert_int_equal(pfs_put_write(put, bytes, sizeof(bytes) - i), 0);
-	return pfs_put_commit(put, &key, NULL, 0, NULL);
+	err = pfs_put_begin(t->store, &put);
+	if (err)
+		return err;
+	for (unsigned i = 0; i < 20 && !err; i++)
+		err = pfs_put_write(put, bytes, sizeof(bytes) - i);
+	if (!err)
+		return pfs_put_commit(put, &key, NULL, 0, NULL);
+	pfs_put_abort(put);
+	return err;
 }
 
 static int put_many(struct tale *t)
 {
-	struct pfs_put_item items[3] = {
-		{.key = key_named(NAME), .data = "first", .len = 5},
-		{.key = key_named(OTHER), .data = "", .len = 0},
-		{.key = key_named(NAME), .data = "second", .len = 6, .flags = PFS_PUT_NEW_OBJECT}};
+	struct pfs_put_item items[3] = {{.key = key_named(subject), .data = "first", .len = 5},
+					{.key = key_named(OTHER), .data = "", .len = 0},
+					{.key = key_named(subject),
+					 .data = "second",
+					 .len = 6,
+					 .flags = PFS_PUT_NEW_OBJECT}};
 	int err = 0;
 
 	fprintf(t->out, "(%zu) ", pfs_put_many(t->store, items, 3, &err));
@@ -278,12 +567,110 @@ static int create(struct tale *t, const char *name)
 
 static int remove_it(struct tale *t)
 {
-	struct pfs_key key = key_named(NAME);
+	struct pfs_key key = key_named(subject);
 	uint32_t object = 77;
 	int err = pfs_remove(t->store, &key, &object);
 
 	fprintf(t->out, "(%u) ", object);
 	return err;
+}
+
+static int compact(struct tale *t)
+{
+	struct pfs_compact_result r;
+	bool stop = false;
+	int err = pfs_store_compact(t->store, NULL, NULL, &stop, &r);
+
+	fprintf(t->out, "(%llu values, %llu bytes, %llu and %llu pages, %llu and %llu on disk) ",
+		(unsigned long long)r.values, (unsigned long long)r.bytes,
+		(unsigned long long)r.pages_before, (unsigned long long)r.pages_after,
+		(unsigned long long)r.disk_before, (unsigned long long)r.disk_after);
+	return err;
+}
+
+/* By every way of reading, at the ends of what is there. */
+static int look(struct tale *t, uint32_t object, uint64_t size)
+{
+	static uint8_t bytes[100];
+	const uint64_t offs[] = {0,    1,	 size / 2,	     size - 99, size - 1,
+				 size, size + 1, PFS_BLOCK_LEN - 50, UINT64_MAX};
+	struct pfs_key key = key_named(subject), is = {0};
+	char text[PFS_NAME_MAX + 1];
+	struct pfs_place p;
+	struct pfs_attr a;
+	uint32_t found = 77;
+	void *data = NULL;
+	size_t len = 0;
+	int err;
+
+	for (unsigned i = 0; i < pfs_array_len(offs); i++) {
+		ssize_t n = pfs_read(t->store, object, offs[i], bytes, sizeof(bytes));
+
+		fprintf(t->out, "(%zd %016llx) ", n,
+			(unsigned long long)hash_bytes(HASH_FIRST, bytes, n > 0 ? (size_t)n : 0));
+	}
+	err = pfs_object_key(t->store, object, &is);
+	pfs_key_format(text, &is);
+	fprintf(t->out, "{%d %s} ", err, err ? "" : text);
+	fprintf(t->out, "{%d %u} ", pfs_lookup(t->store, &key, &found, &a), found);
+	err = pfs_get(t->store, &key, &data, &len, &a);
+	fprintf(t->out, "{%d %zu %016llx} ", err, len,
+		(unsigned long long)hash_bytes(HASH_FIRST, data, len));
+	free(data);
+	err = pfs_place(t->store, &key, &p);
+	fprintf(t->out, "{%d %u %u %llu %llu %llu %llu %d %llu} ", p.in_journal, p.page, p.slot,
+		(unsigned long long)p.offset, (unsigned long long)p.container_len,
+		(unsigned long long)p.packed_len, (unsigned long long)p.sequence, p.compressed,
+		(unsigned long long)p.blocks);
+	return err;
+}
+
+/* What the snapshot shows, if there is one. */
+static int look_back(struct tale *t)
+{
+	struct pfs_key key = key_named(subject);
+	struct pfs_snapshot *now = before;
+	struct pfs_attr a = {0};
+	void *data = NULL;
+	uint64_t seq = 0;
+	size_t len = 0;
+	int err = before ? 0 : pfs_snapshot_open(t->store, &now);
+
+	if (err)
+		return err;
+	(void)patch(t, object_named(t, subject), 3, 4);
+	err = pfs_snapshot_lookup_change(now, &key, &a, &seq);
+	fprintf(t->out, "{%d %llu %o %lld %llu} ", err, (unsigned long long)a.size, a.mode,
+		(long long)a.mtime_ns, (unsigned long long)seq);
+	err = pfs_snapshot_get(now, &key, &data, &len, NULL);
+	fprintf(t->out, "{%zu %016llx} ", len,
+		(unsigned long long)hash_bytes(HASH_FIRST, data, len));
+	free(data);
+	if (!before)
+		pfs_snapshot_close(now);
+	return err;
+}
+
+/* Changes that follow one another, with checkpoints between. */
+static int several(struct tale *t, uint32_t object, uint64_t size)
+{
+	int err = patch(t, object, size / 3, 700);
+
+	if (!err)
+		err = set(t, object, PFS_ATTR_UID, 0);
+	if (!err)
+		err = pfs_store_checkpoint(t->store);
+	if (!err)
+		err = patch(t, object, size, 3);
+	if (!err)
+		err = move(t, subject, "70", 0);
+	if (!err)
+		err = patch(t, object, 5, 20);
+	if (!err)
+		err = pfs_store_checkpoint(t->store);
+	if (!err)
+		err = set(t, object, PFS_ATTR_SIZE, size / 2);
+	return err ? err : move(t, "70", OTHER, PFS_RENAME_EXCHANGE);
 }
 
 static int call(struct tale *t, enum call call, uint32_t object, uint64_t size)
@@ -298,11 +685,14 @@ static int call(struct tale *t, enum call call, uint32_t object, uint64_t size)
 	case WRITE_WITHIN: return patch(t, object, size / 2, 5);
 	case WRITE_END: return patch(t, object, size, 50);
 	case WRITE_GAP: return patch(t, object, size + 3000, 10);
+	case WRITE_SAME: return pfs_write(t->store, object, 0, whole, size, the_time);
+	case WRITE_LESS: return pfs_write(t->store, object, 0, whole, size - !!size, the_time);
 	case WRITE_WHOLE: return pfs_write(t->store, object, 0, whole, size + 10, PFS_MTIME_KEEP);
 	case WRITE_FAR: return patch(t, object, PFS_PAYLOAD_MAX, 1);
 	case WRITE_LAST: return patch(t, object, UINT64_MAX - 5, 10);
 	case ZERO_BEGIN: return pfs_zero(t->store, object, 0, 10, the_time);
 	case ZERO_ALL: return pfs_zero(t->store, object, 0, UINT64_MAX, the_time);
+	case ZERO_LAST: return pfs_zero(t->store, object, size - !!size, 10, the_time);
 	case ZERO_BEYOND: return pfs_zero(t->store, object, size, 10, the_time);
 	case SET_ALL: return set(t, object, 31, size / 2);
 	case SET_MODE: return set(t, object, PFS_ATTR_MODE, 0);
@@ -311,8 +701,11 @@ static int call(struct tale *t, enum call call, uint32_t object, uint64_t size)
 	case SET_NOTHING: return set(t, object, 0, 0);
 	case SIZE_NONE: return set(t, object, PFS_ATTR_SIZE, 0);
 	case SIZE_ONE: return set(t, object, PFS_ATTR_SIZE, 1);
+	case SIZE_LESS: return set(t, object, PFS_ATTR_SIZE, size - !!size);
 	case SIZE_SAME: return set(t, object, PFS_ATTR_SIZE, size);
 	case SIZE_MORE: return set(t, object, PFS_ATTR_SIZE, size + 100);
+	case SIZE_BLOCK: return set(t, object, PFS_ATTR_SIZE, PFS_BLOCK_LEN);
+	case SIZE_MORE_THAN_BLOCK: return set(t, object, PFS_ATTR_SIZE, PFS_BLOCK_LEN + 1);
 	case SIZE_LARGE: return set(t, object, PFS_ATTR_SIZE, size + 2 * PFS_BLOCK_LEN);
 	case SIZE_TOO_LARGE: return set(t, object, PFS_ATTR_SIZE, PFS_PAYLOAD_MAX + 1);
 	case SIZE_TWICE:
@@ -321,7 +714,9 @@ static int call(struct tale *t, enum call call, uint32_t object, uint64_t size)
 			err = set(t, object, PFS_ATTR_MODE, 0);
 		return err ? err : set(t, object, PFS_ATTR_SIZE, 400);
 	case SIZE_AND_MODE: return set(t, object, PFS_ATTR_SIZE | PFS_ATTR_MODE, 0);
-	case CREATE: return create(t, NAME);
+	case SIZE_SAME_AND_TIME: return set(t, object, PFS_ATTR_SIZE | PFS_ATTR_MTIME, size);
+	case SIZE_NONE_AND_ALL: return set(t, object, 31, 0);
+	case CREATE: return create(t, subject);
 	case CREATE_SCRATCH: return create(t, ".y.swp");
 	case PUT: return put_it(t, 333, 0);
 	case PUT_EMPTY: return put_it(t, 0, 0);
@@ -332,24 +727,34 @@ static int call(struct tale *t, enum call call, uint32_t object, uint64_t size)
 	case PUT_MANY: return put_many(t);
 	case REMOVE: return remove_it(t);
 	case REMOVE_AND_PUT: err = remove_it(t); return err ? err : put_it(t, 55, 0);
-	case MOVE_AWAY: return move(t, NAME, "70", 0);
-	case MOVE_OVER: return move(t, NAME, OTHER, 0);
-	case MOVE_OVER_LARGE: return move(t, NAME, "51", 0);
-	case MOVE_TO_ITSELF: return move(t, NAME, NAME, 0);
-	case MOVE_NOREPLACE: return move(t, NAME, OTHER, PFS_RENAME_NOREPLACE);
-	case MOVE_TO_SCRATCH: return move(t, NAME, ".x.swp", 0);
-	case MOVE_THERE: return move(t, OTHER, NAME, 0);
-	case EXCHANGE: return move(t, NAME, OTHER, PFS_RENAME_EXCHANGE);
+	case MOVE_AWAY: return move(t, subject, "70", 0);
+	case MOVE_OVER: return move(t, subject, OTHER, 0);
+	case MOVE_OVER_LARGE: return move(t, subject, "51", 0);
+	case MOVE_TO_ITSELF: return move(t, subject, subject, 0);
+	case MOVE_NOREPLACE: return move(t, subject, OTHER, PFS_RENAME_NOREPLACE);
+	case MOVE_TO_SCRATCH: return move(t, subject, ".x.swp", 0);
+	case MOVE_THERE: return move(t, OTHER, subject, 0);
+	case EXCHANGE: return move(t, subject, OTHER, PFS_RENAME_EXCHANGE);
 	case TIDY: return pfs_tidy(t->store, object);
 	case RELEASE: pfs_release(t->store, object); return 0;
 	case SYNC: return pfs_sync_object(t->store, object);
 	case TICKS:
-		for (unsigned i = 0; i < PFS_HOLD_TICKS; i++) {
-			assert_int_equal(pfs_store_tick(t->store), 0);
+		err = 0;
+		for (unsigned i = 0; i < PFS_HOLD_TICKS && !err; i++) {
+			err = pfs_store_tick(t->store);
 			the_time += 1000000000;
 		}
-		return 0;
+		return err;
+	case SYNC_ALL: return pfs_sync(t->store);
 	case CHECKPOINT: return pfs_store_checkpoint(t->store);
+	case COMPACT: return compact(t);
+	case COMPACT_STEPS:
+		for (unsigned i = 0; i < 5; i++)
+			fprintf(t->out, "(%d) ", pfs_store_compact_step(t->store, true));
+		return pfs_store_checkpoint(t->store);
+	case LOOK: return look(t, object, size);
+	case LOOK_BACK: return look_back(t);
+	case CHANGES: return several(t, object, size);
 	default:
 		err = pfs_snapshot_open(t->store, &snapshot);
 		if (!err)
@@ -375,6 +780,22 @@ static void tell_object(struct tale *t, uint32_t object)
 		(unsigned long long)hash_bytes(HASH_FIRST, bytes, n > 0 ? (size_t)n : 0));
 }
 
+/* What the store counts, of its statistics what is another than before the call. */
+static void tell_figures(struct tale *t)
+{
+	FILE *out = t->out;
+	char *text;
+	size_t len;
+
+	t->out = open_memstream(&text, &len);
+	tell_stat(t);
+	tell_pages(t);
+	fclose(t->out);
+	t->out = out;
+	fprintf(t->out, "figures %016llx\n", (unsigned long long)hash_bytes(HASH_FIRST, text, len));
+	free(text);
+}
+
 static void tell_call(struct tale *t, struct pfs_sim *store, unsigned state, enum call what,
 		      bool hold)
 {
@@ -385,16 +806,25 @@ static void tell_call(struct tale *t, struct pfs_sim *store, unsigned state, enu
 					   .io = NULL,
 					   .logger = {.fn = tell_log, .arg = t}};
 	struct pfs_attr attr = {0};
+	struct pfs_store_stat stat;
 	struct pfs_reason reason;
 	uint32_t object;
 
+	/* Each by itself: what one of them does changes nothing of the others' tale. */
+	the_time = BEGUN;
+	the_chance = t->seeds = 100;
 	t->sim = pfs_sim_kill(store);
 	options.io = pfs_sim_io(t->sim);
 	assert_int_equal(pfs_store_open(&t->store, STORE, &options, &reason), 0);
+	subject = NAME;
+	nameless = 0;
+	before = NULL;
 	states[state].make(t);
-	object = object_named(t, NAME);
+	assert_int_equal(pfs_store_stat(t->store, &stat), 0);
+	pfs_store_stat_json(t->stat, sizeof(t->stat), &stat);
+	object = nameless ? nameless : object_named(t, subject);
 	if (object)
-		assert_int_equal(pfs_getattr(t->store, object, &attr), 0);
+		(void)pfs_getattr(t->store, object, &attr);
 	else
 		object = 40; /* has never been */
 	watch(t, true);
@@ -404,10 +834,18 @@ static void tell_call(struct tale *t, struct pfs_sim *store, unsigned state, enu
 	tell_calls_in_short(t);
 	tell_object(t, object);
 	tell_what_is_there(t);
+	tell_figures(t);
+	pfs_snapshot_close(before);
 	fprintf(t->out, "closed: %d, ", pfs_store_close(t->store));
 	fprintf(t->out, "disk %016llx\n", (unsigned long long)pfs_sim_hash(t->sim));
 	t->store = NULL;
 	pfs_sim_free(t->sim);
+}
+
+/* Half of the calls, at random, will do where the state is one that few documents are in. */
+static bool is_left_out(unsigned state, unsigned call)
+{
+	return state >= COMMON_STATES && pfs_mix64(state * CALLS + call) % 2;
 }
 
 /* Proves: what each call does to a document in each state is what it was. */
@@ -426,6 +864,8 @@ static void calls(void **state)
 
 		fprintf(t.out, "\n== %s ==\n", states[i].name);
 		for (unsigned n = 0; n < CALLS; n++) {
+			if (is_left_out(i, n))
+				continue;
 			each_begin(&t, &each);
 			tell_call(&t, store, i, (enum call)n, (i + n) % 2);
 			each_end(&t, &each, n);

@@ -577,6 +577,7 @@ static bool tell_within(struct tale *t, struct pfs_sim *store, const struct op *
 	t->sim = died;
 	tell_image(t);
 	pfs_sim_free(t->sim);
+	compare_so_far(t);
 	return within.done;
 }
 

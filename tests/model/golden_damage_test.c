@@ -273,6 +273,7 @@ static void damage_each(struct tale *t, const char *what)
 			strcmp(text, whole) == 0	  ? "as if whole\n"
 			: last && strcmp(text, last) == 0 ? "as the one before\n"
 							  : text);
+		compare_so_far(t);
 		free(last);
 		last = text;
 		pfs_sim_free(t->sim);

@@ -60,6 +60,9 @@ struct tale {
 	uint64_t seeds; /* of documents made so far */
 	struct tally tallies[TALLIES];
 	uint64_t order;		      /* hash of all calls */
+	char *was;		      /* what is written down; NULL: it is to be */
+	bool others;		      /* it is of other libraries */
+	size_t same;		      /* bytes of text that are as there */
 	char stat[PFS_STAT_JSON_MAX]; /* the last that was told */
 };
 
@@ -406,77 +409,32 @@ static inline void tell_what_is_there(struct tale *t)
 		count, damaged, (unsigned long long)what);
 }
 
-/* What is told of each of many; of one that is as the one before, nothing. */
-struct each {
-	FILE *out;
-	char *text, *last;
-	size_t len;
-};
-
-static inline void each_begin(struct tale *t, struct each *each)
-{
-	each->out = t->out;
-	t->out = open_memstream(&each->text, &each->len);
-}
-
-static inline void each_end(struct tale *t, struct each *each, uint64_t number)
-{
-	fclose(t->out);
-	t->out = each->out;
-	fprintf(t->out, "- %llu\n%s", (unsigned long long)number,
-		each->last && strcmp(each->text, each->last) == 0 ? "" : each->text);
-	free(each->last);
-	each->last = each->text;
-}
-
-/* The end of one part of the history. */
-static inline void tell(struct tale *t, const char *part)
-{
-	watch(t, false);
-	fprintf(t->out, "\n== %s ==\n", part);
-	tell_calls(t);
-	tell_files(t, STORE, NULL);
-	if (t->store) {
-		tell_stat(t);
-		tell_pages(t);
-	}
-	watch(t, true);
-	if (t->store)
-		tell_documents(t);
-	fprintf(t->out, "to read them:\n");
-	tell_calls(t);
-}
-
 /* ---- told and compared ---- */
 
 static bool accepts;
 
-static inline void begin(struct tale *t, const char *name, uint64_t page_size)
+static inline void path_of(const struct tale *t, char path[256])
 {
-	the_time = INT64_C(1700000000000000000);
-	the_chance = page_size;
-	t->name = name;
-	t->out = open_memstream(&t->text, &t->len);
-	fprintf(t->out, "liblz4 %s, libzstd %s\n", LZ4_versionString(),
-		pfs_store_trainer() ? pfs_store_trainer() : "none");
-	t->order = HASH_FIRST;
-	t->random = page_size + 1;
-	t->sim = pfs_sim_new();
-	watch(t, true);
-	create_store(t->sim, page_size, t->min_value_size);
-	tell(t, "made");
+	snprintf(path, 256, TALES "/%s.txt", t->name);
 }
 
-static inline char *written_down(const char *path)
+/* Reads what is written down. */
+static inline void compare_begin(struct tale *t)
 {
-	FILE *file = fopen(path, "r");
-	char *text = NULL;
+	char path[256];
 	size_t cap = 0;
+	FILE *file;
 
-	if (!file || getdelim(&text, &cap, '\0', file) < 0)
+	path_of(t, path);
+	file = fopen(path, "r");
+	if (!file || getdelim(&t->was, &cap, '\0', file) < 0)
 		fail_msg("%s can't be read: `make golden` makes it", path);
 	fclose(file);
-	return text;
+	fflush(t->out);
+	t->others = t->packs && strncmp(t->was, t->text, t->len) != 0;
+	if (t->others)
+		print_message("%s is of %.*s: only the documents are compared\n", path,
+			      (int)strcspn(t->was, "\n"), t->was);
 }
 
 static inline bool is_of_documents(const char *line)
@@ -502,47 +460,117 @@ static inline unsigned line_number(const char *text, const char *at)
 	return n;
 }
 
-static inline void compare(const struct tale *t, const char *path)
+static inline void compare(const struct tale *t)
 {
-	char *text = written_down(path);
-	const char *was = text, *is = t->text;
-	bool others = t->packs && strncmp(was, is, strcspn(was, "\n") + 1) != 0;
+	const char *was = t->was, *is = t->text;
 
-	if (others)
-		print_message("%s is of %.*s: only the documents are compared\n", path,
-			      (int)strcspn(was, "\n"), was);
 	do {
 		size_t len;
 
-		was = next_line(was, others);
-		is = next_line(is, others);
+		was = next_line(was, t->others);
+		is = next_line(is, t->others);
 		len = strcspn(is, "\n");
 		if (strcspn(was, "\n") != len || memcmp(was, is, len) != 0)
-			fail_msg("%s:%u was\n  %.*s\nand is\n  %.*s\n"
-				 "If that is meant: `make golden`, and look at what it changes",
-				 path, line_number(text, was), (int)strcspn(was, "\n"), was,
+			fail_msg(TALES "/%s.txt:%u was\n  %.*s\nand is\n  %.*s\n"
+				       "If that is meant: `make golden`, and look at what it "
+				       "changes",
+				 t->name, line_number(t->was, was), (int)strcspn(was, "\n"), was,
 				 (int)len, is);
 	} while (*was || *is);
-	free(text);
+}
+
+/* Compares what has been told so far: what is another now is said at once. */
+static inline void compare_so_far(struct tale *t)
+{
+	fflush(t->out);
+	if (!t->was || t->others)
+		return;
+	if (strncmp(t->was + t->same, t->text + t->same, t->len - t->same) != 0)
+		compare(t);
+	t->same = t->len;
+}
+
+/* What is told of each of many; of one that is as the one before, nothing. */
+struct each {
+	FILE *out;
+	char *text, *last;
+	size_t len;
+};
+
+static inline void each_begin(struct tale *t, struct each *each)
+{
+	each->out = t->out;
+	t->out = open_memstream(&each->text, &each->len);
+}
+
+static inline void each_end(struct tale *t, struct each *each, uint64_t number)
+{
+	fclose(t->out);
+	t->out = each->out;
+	fprintf(t->out, "- %llu\n%s", (unsigned long long)number,
+		each->last && strcmp(each->text, each->last) == 0 ? "" : each->text);
+	free(each->last);
+	each->last = each->text;
+	compare_so_far(t);
+}
+
+/* The end of one part of the history. */
+static inline void tell(struct tale *t, const char *part)
+{
+	watch(t, false);
+	fprintf(t->out, "\n== %s ==\n", part);
+	tell_calls(t);
+	tell_files(t, STORE, NULL);
+	if (t->store) {
+		tell_stat(t);
+		tell_pages(t);
+	}
+	watch(t, true);
+	if (t->store)
+		tell_documents(t);
+	fprintf(t->out, "to read them:\n");
+	tell_calls(t);
+	compare_so_far(t);
+}
+
+/* ---- beginning and end ---- */
+
+static inline void begin(struct tale *t, const char *name, uint64_t page_size)
+{
+	the_time = INT64_C(1700000000000000000);
+	the_chance = page_size;
+	t->name = name;
+	t->out = open_memstream(&t->text, &t->len);
+	fprintf(t->out, "liblz4 %s, libzstd %s\n", LZ4_versionString(),
+		pfs_store_trainer() ? pfs_store_trainer() : "none");
+	if (!accepts)
+		compare_begin(t);
+	t->order = HASH_FIRST;
+	t->random = page_size + 1;
+	t->sim = pfs_sim_new();
+	watch(t, true);
+	create_store(t->sim, page_size, t->min_value_size);
+	tell(t, "made");
 }
 
 static inline void end(struct tale *t)
 {
-	char path[256];
-
 	watch(t, false);
 	pfs_sim_free(t->sim);
 	fclose(t->out);
-	snprintf(path, sizeof(path), TALES "/%s.txt", t->name);
 	if (accepts) {
-		FILE *file = fopen(path, "w");
+		char path[256];
+		FILE *file;
 
+		path_of(t, path);
+		file = fopen(path, "w");
 		assert_non_null(file);
 		assert_int_equal(fwrite(t->text, 1, t->len, file), t->len);
 		assert_int_equal(fclose(file), 0);
 	} else {
-		compare(t, path);
+		compare(t);
 	}
+	free(t->was);
 	free(t->text);
 }
 
