@@ -648,8 +648,17 @@ static void what_is_of_no_use_is_kept(void **state)
 #define TABLES (PFS_PUBLISHED_BLOCKS + 10)
 #define EACH 3u /* keys of each */
 
-/* One table of keys on object 0, of many blocks of EACH keys, all of page 1. */
-static struct pfs_manifest_block *make_tables(struct pfs_generation *g, uint8_t *bytes)
+/* Numbers, or UUIDs that differ in their last byte alone. */
+static struct pfs_key key_of(unsigned kind, uint32_t i)
+{
+	struct pfs_key key = {.kind = PFS_KEY_UUID, .uuid = {5, [15] = (uint8_t)i}};
+
+	return kind == PFS_KEY_UUID ? key : pfs_key_num(10 * i);
+}
+
+/* One table of keys on an object, of many blocks of EACH keys, all of page 1. */
+static struct pfs_manifest_block *make_tables(struct pfs_generation *g, uint32_t object,
+					      unsigned kind, uint8_t *bytes)
 {
 	struct pfs_manifest_block *blocks = calloc(TABLES, sizeof(*blocks));
 	struct pfs_key_block *block = calloc(1, sizeof(*block));
@@ -657,16 +666,20 @@ static struct pfs_manifest_block *make_tables(struct pfs_generation *g, uint8_t 
 
 	for (uint32_t b = 0; b < TABLES; b++) {
 		*block = (struct pfs_key_block){
-			.kind = PFS_KEY_NUM, .count = EACH, .first = b * EACH};
+			.kind = (uint8_t)kind, .count = EACH, .first = b * EACH};
 		for (uint32_t i = 0; i < EACH; i++) {
-			struct pfs_key key = pfs_key_num(10 * (b * EACH + i));
+			struct pfs_key key = key_of(kind, b * EACH + i);
 
 			pfs_key_to_bytes(block->entries[i].key, &key);
 			block->entries[i].off = 50 * i;
 			block->entries[i].len = block->entries[i].raw_len = 50;
 		}
-		blocks[b] = (struct pfs_manifest_block){
-			.kind = PFS_KEY_NUM, .page = 1, .off = at, .count = EACH, .rank = b * EACH};
+		blocks[b] = (struct pfs_manifest_block){.kind = (uint8_t)kind,
+							.keys = object,
+							.page = 1,
+							.off = at,
+							.count = EACH,
+							.rank = b * EACH};
 		memcpy(blocks[b].key, block->entries[0].key, sizeof(blocks[b].key));
 		blocks[b].len = (uint32_t)pfs_key_block_encode(bytes + at, block);
 		at += blocks[b].len;
@@ -682,7 +695,7 @@ static struct pfs_manifest_block *make_tables(struct pfs_generation *g, uint8_t 
 
 static void find_in(struct pfs_generation *g, uint32_t i, bool is_kept)
 {
-	struct pfs_key key = pfs_key_num(10 * i);
+	struct pfs_key key = key_of(g->m.blocks[0].kind, i);
 	struct pfs_published_doc doc;
 	unsigned before = t.reads;
 
@@ -735,16 +748,18 @@ static void forget_all_of(struct reference *r, const struct pfs_generation *g)
  * others are; a listing goes through all of them. */
 static void the_last_used_blocks_are_kept(void **state)
 {
-	static uint8_t bytes[TABLES * 400];
+	static uint8_t bytes[2][TABLES * 400];
 	static struct pfs_generation g[2];
 	struct reference *r = calloc(1, sizeof(*r));
 	struct pfs_key *keys = calloc(TABLES * EACH, sizeof(*keys));
 	struct pfs_manifest_block *blocks[2];
 
 	(void)state;
-	t.keys[0] = bytes;
-	for (unsigned i = 0; i < 2; i++)
-		blocks[i] = make_tables(&g[i], bytes);
+	t.objects[3].role = PFS_OBJECT_KEYS;
+	for (uint32_t i = 0; i < 2; i++) {
+		t.keys[3 * i] = bytes[i];
+		blocks[i] = make_tables(&g[i], 3 * i, i ? PFS_KEY_UUID : PFS_KEY_NUM, bytes[i]);
+	}
 	for (uint32_t n = 0; n < 6000; n++) {
 		uint64_t roll = pfs_mix64(n);
 		/* Rounds within what has its place, and some beyond it. */

@@ -681,6 +681,42 @@ static void places_are_those_of_the_containers(void **state)
 	throw_away(f);
 }
 
+/* Proves: of every document any part can be read, and no byte more is written. */
+static void parts_are_read_and_no_more(void **state)
+{
+	static const uint64_t offs[] = {0, 1, 59, 60, 299, 65000, 65535, 65536, 69999};
+	static const size_t lens[] = {1, 59, 60, 299, 300, 301, 1000};
+	struct forged *f = take_apart();
+	struct pfs_store *store = open_forged(f);
+	uint8_t got[1001];
+
+	(void)state;
+	for (unsigned i = 0; i < DOCS; i++) {
+		struct pfs_attr attr = {0};
+		struct pfs_key key;
+		uint32_t object;
+		size_t size;
+		char *data;
+
+		forged_doc(NULL, i, &key, &attr, &data, &size);
+		assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+		for (size_t k = 0; k < pfs_array_len(offs) * pfs_array_len(lens); k++) {
+			uint64_t off = offs[k % pfs_array_len(offs)];
+			size_t len = lens[k / pfs_array_len(offs)];
+			size_t want = off < size ? pfs_min_u64(len, size - off) : 0;
+
+			memset(got, 0xaa, sizeof(got));
+			assert_int_equal(pfs_read(store, object, off, got, len), want);
+			assert_memory_equal(got, data + off, want);
+			for (size_t at = want; at < sizeof(got); at++)
+				assert_int_equal(got[at], 0xaa);
+		}
+		free(data);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	throw_away(f);
+}
+
 /* Proves: a block without a byte is one of zeros, as those are that a store has never written. */
 static void a_block_without_bytes_is_zeros(void **state)
 {
@@ -931,6 +967,7 @@ int main(void)
 		cmocka_unit_test(nothing_forged_is_shown),
 		cmocka_unit_test(listings_go_as_far_as_the_keys),
 		cmocka_unit_test(places_are_those_of_the_containers),
+		cmocka_unit_test(parts_are_read_and_no_more),
 		cmocka_unit_test(a_block_without_bytes_is_zeros),
 		cmocka_unit_test(documents_are_named_without_their_keys),
 		cmocka_unit_test(slots_beyond_the_page_name_nobody),

@@ -1035,6 +1035,7 @@ static void refreshes_that_fail_are_told_once(void **state)
 	struct pfs_sim *sim = pfs_sim_new();
 	struct source s = odd_source(3);
 	struct unreadable unreadable = {"current", PFS_SIM_READ, -EIO};
+	struct pfs_check_result checked;
 	struct pfs_published *p;
 	struct pfs_refreshed r;
 	struct pfs_reason reason;
@@ -1044,6 +1045,9 @@ static void refreshes_that_fail_are_told_once(void **state)
 	(void)state;
 	publish_ok(pfs_sim_io(sim), &s);
 	assert_int_equal(open_collection(sim, &p, &lines, &reason), 0);
+	/* A check keeps nothing of it. */
+	assert_int_equal(pfs_published_check(p, NULL, NULL, NULL, NULL, &checked), 0);
+	assert_int_equal(checked.findings, 0);
 	pfs_sim_on_look(sim, fail_at, &unreadable);
 	for (unsigned i = 0; i < 3; i++) {
 		memset(&r, 'x', sizeof(r));
