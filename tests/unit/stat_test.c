@@ -1,8 +1,10 @@
 /* storage/store_stat.c: numbers of a store whose commit lock somebody holds for long. The waits of
- * the program for a mutex until a time go through this file. */
+ * the program for a mutex until a time go through this file, and so does the time. */
 #include <errno.h>
 #include <pthread.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "storage/store_internal.h"
 #include "tests/unit/store_helpers.h"
@@ -14,6 +16,16 @@ int pthread_mutex_timedlock(pthread_mutex_t *mutex, const struct timespec *absti
 {
 	until = *abstime;
 	return mutex == busy ? ETIMEDOUT : pthread_mutex_lock(mutex);
+}
+
+static const struct timespec *stopped; /* the time, where it stands still */
+
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+	if (!stopped)
+		return (int)syscall(SYS_clock_gettime, id, t);
+	*t = *stopped;
+	return 0;
 }
 
 static int64_t now(void)
@@ -59,6 +71,35 @@ static void numbers_of_the_last_time(void **state)
 	busy = NULL;
 	assert_int_equal(pfs_store_stat(store, &stat), 0);
 	assert_int_equal(stat.points, 2);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: that moment are 20 ms, also over the end of a second. */
+static void a_moment_ends_in_time(void **state)
+{
+	static const struct {
+		struct timespec now, until;
+	} cases[] = {
+		{{100, 0}, {100, 20000000}},
+		{{100, 979999999}, {100, 999999999}},
+		{{100, 980000000}, {101, 0}},
+		{{100, 999999999}, {101, 19999999}},
+	};
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store_stat stat;
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(sim, 0, 0);
+	store = open_store(sim);
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		stopped = &cases[i].now;
+		assert_int_equal(pfs_store_stat(store, &stat), 0);
+		assert_int_equal(until.tv_sec, cases[i].until.tv_sec);
+		assert_int_equal(until.tv_nsec, cases[i].until.tv_nsec);
+	}
+	stopped = NULL;
 	assert_int_equal(pfs_store_close(store), 0);
 	pfs_sim_free(sim);
 }
@@ -227,6 +268,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(numbers_of_the_last_time),
+		cmocka_unit_test(a_moment_ends_in_time),
 		cmocka_unit_test(disks_that_tell_nothing),
 		cmocka_unit_test(times_are_now),
 		cmocka_unit_test(the_first_defaults_stay),
