@@ -118,6 +118,8 @@ static inline void print_kept(FILE *out, struct pfs_sim *sim)
 	free(text);
 }
 
+/* The number in brackets is made of all that is said of progress: it is another one when one step of
+ * that is. */
 static inline void describe_check(struct pfs_sim *sim, FILE *out)
 {
 	struct found *found = calloc(1, sizeof(*found));
@@ -127,11 +129,12 @@ static inline void describe_check(struct pfs_sim *sim, FILE *out)
 
 	fprintf(out,
 		"check: %s, %zu faults, %llu documents damaged of %llu in %llu pages, %llu bytes "
-		"right, %llu of %llu bytes looked at\n",
+		"right, %llu of %llu bytes looked at (%08x)\n",
 		err ? reason.text : "done", found->fatal, (unsigned long long)found->result.damaged,
 		(unsigned long long)found->result.documents,
 		(unsigned long long)found->result.pages, (unsigned long long)found->result.bytes,
-		(unsigned long long)found->done, (unsigned long long)found->total);
+		(unsigned long long)found->done, (unsigned long long)found->total,
+		(unsigned)found->steps);
 	for (size_t i = 0; i < found->count; i++)
 		print_finding(out, found->at[i].fatal ? "check: " : "check: (remark) ",
 			      &found->at[i]);
@@ -226,11 +229,12 @@ static inline void describe_repair(struct pfs_sim *sim, FILE *out)
 
 	fprintf(out,
 		"repair: %s, %llu faults, %llu corrected, %llu lost, %llu unknown, %llu kept, "
-		"%llu files aside, %llu documents\n",
+		"%llu files aside, %llu documents (%08x)\n",
 		done->err ? done->reason.text : "done", (unsigned long long)done->result.faults,
 		(unsigned long long)done->result.corrected, (unsigned long long)done->result.lost,
 		(unsigned long long)done->result.unknown, (unsigned long long)done->result.kept,
-		(unsigned long long)done->result.files, (unsigned long long)done->result.documents);
+		(unsigned long long)done->result.files, (unsigned long long)done->result.documents,
+		(unsigned)done->steps);
 	for (size_t i = 0; i < done->count; i++)
 		print_finding(out, done->at[i].fatal ? "repair: LOST " : "repair: ", &done->at[i]);
 	if (has_quarantine(sim))

@@ -12,6 +12,7 @@
 struct repaired {
 	struct pfs_finding at[FOUND_MAX];
 	size_t count, fatal;
+	uint64_t steps; /* made of all that was said of progress */
 	int err;
 	struct pfs_repair_result result;
 	struct pfs_reason reason;
@@ -24,6 +25,13 @@ static inline void keep_deed(void *arg, const struct pfs_finding *finding)
 	assert_true(done->count < FOUND_MAX);
 	done->at[done->count++] = *finding;
 	done->fatal += finding->fatal;
+}
+
+static inline void keep_steps(void *arg, uint64_t done, uint64_t total)
+{
+	struct repaired *repaired = arg;
+
+	repaired->steps = one_step_more(repaired->steps, done, total);
 }
 
 static inline void print_deeds(const struct repaired *done)
@@ -43,8 +51,8 @@ static inline struct repaired *try_repair(struct pfs_sim *sim)
 {
 	struct repaired *done = calloc(1, sizeof(*done));
 
-	done->err = pfs_repair(STORE, pfs_sim_io(sim), &quiet, keep_deed, NULL, done, &done->result,
-			       &done->reason);
+	done->err = pfs_repair(STORE, pfs_sim_io(sim), &quiet, keep_deed, keep_steps, done,
+			       &done->result, &done->reason);
 	assert_true((done->err != 0) == (done->reason.text[0] != '\0'));
 	return done;
 }

@@ -33,6 +33,7 @@ struct found {
 	struct pfs_finding at[FOUND_MAX];
 	size_t count, fatal;
 	uint64_t done, total; /* of the progress */
+	uint64_t steps;	      /* made of all that it said */
 	struct pfs_check_result result;
 };
 
@@ -45,11 +46,18 @@ static inline void keep_finding(void *arg, const struct pfs_finding *finding)
 	found->fatal += finding->fatal;
 }
 
+/* What was said of progress before, and this. */
+static inline uint64_t one_step_more(uint64_t steps, uint64_t done, uint64_t total)
+{
+	return pfs_mix64(pfs_mix64(steps + done) + total);
+}
+
 static inline void keep_progress(void *arg, uint64_t done, uint64_t total)
 {
 	struct found *found = arg;
 
 	assert_true(done >= found->done && done <= total);
+	found->steps = one_step_more(found->steps, done, total);
 	found->done = done;
 	found->total = total;
 }
