@@ -510,6 +510,71 @@ static void random_damage_is_never_missed(void **state)
 	pfs_sim_free(sim);
 }
 
+/* ---- many torn documents ---- */
+
+#define TORN 300u
+
+/* Proves: of as many documents as a kill may leave torn, each is told by itself, in the order of
+ * their places: as one that the next opening makes anew where the journal has all of it, and as lost
+ * where that has only changes. */
+static void each_torn_document_is_told(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new(), *killed;
+	struct pfs_attr later = {.mtime_ns = 5};
+	struct pfs_place places[TORN];
+	struct pfs_store *store;
+	struct found *found;
+
+	(void)state;
+	create_store(sim, 64 * PFS_KIB, 16);
+	store = open_store(sim);
+	for (unsigned i = 0; i < TORN; i++)
+		put_document(store, &(struct pfs_key){.kind = PFS_KEY_NUM, .num = i}, 60, 2 * i);
+	assert_int_equal(pfs_store_close(store), 0);
+	for (unsigned i = 0; i < TORN; i++)
+		places[i] = place_of(sim, &(struct pfs_key){.kind = PFS_KEY_NUM, .num = i});
+	store = open_store(sim);
+	for (unsigned i = 0; i < TORN; i++) {
+		struct pfs_key key = pfs_key_num(i);
+		uint32_t object;
+
+		assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+		if (i % 3)
+			assert_int_equal(pfs_setattr(store, object, PFS_ATTR_MTIME, &later, NULL), 0);
+		else
+			put_document(store, &key, 50, i);
+	}
+	assert_int_equal(pfs_sync(store), 0);
+	killed = pfs_sim_kill(sim);
+	assert_int_equal(pfs_store_close(store), 0);
+	for (unsigned i = 0; i < TORN; i++)
+		write_at(killed, page_name(places[i].page), places[i].offset, "torn!", 5);
+	found = check_store(killed);
+	assert_int_equal(found->count, TORN);
+	assert_int_equal(found->fatal, TORN - TORN / 3);
+	assert_int_equal(found->result.damaged, TORN - TORN / 3);
+	assert_int_equal(found->result.documents, TORN);
+	for (unsigned n = 0; n < TORN; n++) {
+		const struct pfs_finding *f = &found->at[n];
+		unsigned i = (unsigned)f->key.num;
+
+		assert_int_equal(f->key.kind, PFS_KEY_NUM);
+		assert_true(i < TORN && f->offset == places[i].offset);
+		assert_string_equal(f->where, page_name(places[i].page));
+		assert_true(n == 0 || f->offset > f[-1].offset ||
+			    strcmp(f->where, f[-1].where) > 0);
+		assert_int_equal(f->fatal, i % 3 != 0);
+		assert_string_equal(f->text,
+				    i % 3 ? "it does not verify, and the journal has only changes "
+					    "of it"
+					  : "a change of it was not finished; the next opening "
+					    "does it again from the journal");
+	}
+	free(found);
+	pfs_sim_free(killed);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -522,6 +587,7 @@ int main(void)
 		cmocka_unit_test(journal_newer_than_the_superblock_is_found),
 		cmocka_unit_test(damage_outside_of_the_window_is_fatal),
 		cmocka_unit_test(random_damage_is_never_missed),
+		cmocka_unit_test(each_torn_document_is_told),
 	};
 
 	return cmocka_run_group_tests_name("check_journal", tests, NULL, NULL);
