@@ -118,8 +118,8 @@ static inline void print_kept(FILE *out, struct pfs_sim *sim)
 	free(text);
 }
 
-/* The number in brackets is made of all that is said of progress: it is another one when one step of
- * that is. */
+/* The number in brackets is made of all that is said of progress: it is another one when one step
+ * of that is. */
 static inline void describe_check(struct pfs_sim *sim, FILE *out)
 {
 	struct found *found = calloc(1, sizeof(*found));

@@ -515,8 +515,8 @@ static void random_damage_is_never_missed(void **state)
 #define TORN 300u
 
 /* Proves: of as many documents as a kill may leave torn, each is told by itself, in the order of
- * their places: as one that the next opening makes anew where the journal has all of it, and as lost
- * where that has only changes. */
+ * their places: as one that the next opening makes anew where the journal has all of it, and as
+ * lost where that has only changes. */
 static void each_torn_document_is_told(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new(), *killed;
@@ -540,7 +540,8 @@ static void each_torn_document_is_told(void **state)
 
 		assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
 		if (i % 3)
-			assert_int_equal(pfs_setattr(store, object, PFS_ATTR_MTIME, &later, NULL), 0);
+			assert_int_equal(pfs_setattr(store, object, PFS_ATTR_MTIME, &later, NULL),
+					 0);
 		else
 			put_document(store, &key, 50, i);
 	}
