@@ -176,8 +176,8 @@ static inline void print_super(FILE *out, struct pfs_sim *sim)
 		super.mode, super.doubt ? ", doubt" : "");
 }
 
-/* What a page is then: its header, and a checksum over all that is between that and its copy. Of a
- * larger one, which is made anew from the journal, what LZ4 makes of it does not matter. */
+/* What a page is then: its header, and a checksum over all behind that, with its copy. Of a larger
+ * one, which is made anew from the journal, what LZ4 makes of it does not matter. */
 static inline void print_page(FILE *out, const char *name, struct pfs_file *file)
 {
 	uint8_t *bytes;
@@ -197,8 +197,7 @@ static inline void print_page(FILE *out, const char *name, struct pfs_file *file
 		fprintf(out, ", %u slots", header.slot_count);
 	else
 		fprintf(out, " (%08x), number %u, base %llu %lld, %u slots, containers from %u",
-			pfs_crc32c(0, bytes + PFS_PAGE_HEADER_LEN,
-				   size - PFS_PAGE_HEADER_LEN - PFS_PAGE_TRAILER_LEN),
+			pfs_crc32c(0, bytes + PFS_PAGE_HEADER_LEN, size - PFS_PAGE_HEADER_LEN),
 			header.number, (unsigned long long)header.base_seq,
 			(long long)header.base_mtime, header.slot_count, header.floor);
 	fputc('\n', out);
