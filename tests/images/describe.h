@@ -168,16 +168,26 @@ static inline void print_super(FILE *out, struct pfs_sim *sim)
 	dir->ops->close_dir(dir);
 	fprintf(out,
 		"repair: then sequence %llu, epochs %llu %llu %llu, pages of %llu, %u up to %u, "
-		"containers from %u, dictionary %u, features %llx, mode %o%s\n",
+		"containers from %u, dictionary %u, features %llx, mode %o, written %llu times%s\n",
 		(unsigned long long)super.sequence, (unsigned long long)super.open_epoch,
 		(unsigned long long)super.clean_epoch, (unsigned long long)super.journal_epoch,
 		(unsigned long long)super.page_size, super.pages.count, super.pages.highest,
 		super.min_value_size, super.dict_highest, (unsigned long long)super.compat,
-		super.mode, super.doubt ? ", doubt" : "");
+		super.mode, (unsigned long long)super.generation, super.doubt ? ", doubt" : "");
 }
 
-/* What a page is then: its header, and a checksum over all behind that, with its copy. Of a larger
- * one, which is made anew from the journal, what LZ4 makes of it does not matter. */
+static inline uint32_t crc_behind_header(uint8_t *bytes, uint64_t size)
+{
+	struct pfs_page_disk *copy = (struct pfs_page_disk *)(bytes + size - PFS_PAGE_TRAILER_LEN);
+
+	memset(copy->uuid, 0, sizeof(copy->uuid));
+	memset(&copy->crc, 0, sizeof(copy->crc));
+	return pfs_crc32c(0, bytes + PFS_PAGE_HEADER_LEN, size - PFS_PAGE_HEADER_LEN);
+}
+
+/* What a page is then: its header, and a checksum over all behind that, but for the store's id in
+ * the copy, which another store has at random. Of a larger one, which is made anew from the
+ * journal, what LZ4 makes of it does not matter. */
 static inline void print_page(FILE *out, const char *name, struct pfs_file *file)
 {
 	uint8_t *bytes;
@@ -197,9 +207,9 @@ static inline void print_page(FILE *out, const char *name, struct pfs_file *file
 		fprintf(out, ", %u slots", header.slot_count);
 	else
 		fprintf(out, " (%08x), number %u, base %llu %lld, %u slots, containers from %u",
-			pfs_crc32c(0, bytes + PFS_PAGE_HEADER_LEN, size - PFS_PAGE_HEADER_LEN),
-			header.number, (unsigned long long)header.base_seq,
-			(long long)header.base_mtime, header.slot_count, header.floor);
+			crc_behind_header(bytes, size), header.number,
+			(unsigned long long)header.base_seq, (long long)header.base_mtime,
+			header.slot_count, header.floor);
 	fputc('\n', out);
 	free(bytes);
 }

@@ -19,6 +19,7 @@ struct unreadable {
 	char name[64];
 	uint64_t from, end;
 	unsigned long times;
+	bool for_ever; /* also when they were written */
 };
 
 struct recipe {
@@ -212,7 +213,8 @@ static inline int clear_bad(void *arg, const struct pfs_sim_step *step)
 	for (size_t i = 0; i < r->bad_count; i++) {
 		struct unreadable *bad = &r->bad[i];
 
-		if (step->kind != PFS_SIM_WRITE || !is_at(bad, step) || step->len < PFS_SIM_SECTOR)
+		if (step->kind != PFS_SIM_WRITE || !is_at(bad, step) ||
+		    step->len < PFS_SIM_SECTOR || bad->for_ever)
 			continue;
 		if (step->off <= bad->from)
 			bad->from = step->off + step->len;
@@ -231,7 +233,8 @@ static inline void make_unreadable(struct recipe *r, const char *file, uint64_t 
 	snprintf(bad->name, sizeof(bad->name), "%s", file);
 	bad->from = off;
 	bad->end = off + len;
-	bad->times = times ? strtoul(times, NULL, 0) : ULONG_MAX;
+	bad->for_ever = times && strcmp(times, "ever") == 0;
+	bad->times = times && !bad->for_ever ? strtoul(times, NULL, 0) : ULONG_MAX;
 }
 
 /* ---- recipes ---- */
