@@ -535,10 +535,10 @@ static inline void tell(struct tale *t, const char *part)
 
 /* ---- beginning and end ---- */
 
-static inline void begin(struct tale *t, const char *name, uint64_t page_size)
+/* Of no store yet, and on no disk. */
+static inline void begin_text(struct tale *t, const char *name)
 {
 	the_time = INT64_C(1700000000000000000);
-	the_chance = page_size;
 	t->name = name;
 	t->out = open_memstream(&t->text, &t->len);
 	fprintf(t->out, "liblz4 %s, libzstd %s\n", LZ4_versionString(),
@@ -546,6 +546,12 @@ static inline void begin(struct tale *t, const char *name, uint64_t page_size)
 	if (!accepts)
 		compare_begin(t);
 	t->order = HASH_FIRST;
+}
+
+static inline void begin(struct tale *t, const char *name, uint64_t page_size)
+{
+	begin_text(t, name);
+	the_chance = page_size;
 	t->random = page_size + 1;
 	t->sim = pfs_sim_new();
 	watch(t, true);
@@ -553,10 +559,8 @@ static inline void begin(struct tale *t, const char *name, uint64_t page_size)
 	tell(t, "made");
 }
 
-static inline void end(struct tale *t)
+static inline void end_text(struct tale *t)
 {
-	watch(t, false);
-	pfs_sim_free(t->sim);
 	fclose(t->out);
 	if (accepts) {
 		char path[256];
@@ -572,6 +576,13 @@ static inline void end(struct tale *t)
 	}
 	free(t->was);
 	free(t->text);
+}
+
+static inline void end(struct tale *t)
+{
+	watch(t, false);
+	pfs_sim_free(t->sim);
+	end_text(t);
 }
 
 #endif

@@ -31,7 +31,42 @@ static struct {
 	bool pretend_mkdir; /* mkdir has succeeded and made nothing */
 	unsigned data_syncs, dir_syncs;
 	unsigned dir_sync_fails; /* that one */
+	ino_t synced[8];	 /* the directories */
+	const char *refused;	 /* this call fails, with `error`, */
+	unsigned passed;	 /* once so many of it were made */
+	int error;
+	int then; /* of the next one, if not 0 */
 } faults;
+
+static void refuse(const char *name, unsigned passed, int error)
+{
+	faults.refused = name;
+	faults.passed = passed;
+	faults.error = error;
+	faults.then = 0;
+}
+
+static bool is_refused(const char *name)
+{
+	if (!faults.error || strcmp(name, faults.refused) != 0)
+		return false;
+	if (faults.passed) {
+		faults.passed--;
+		return false;
+	}
+	errno = faults.error;
+	faults.error = faults.then;
+	faults.then = 0;
+	return true;
+}
+
+/* What a program is started with has none of them. */
+static int own(int fd)
+{
+	if (fd > STDERR_FILENO)
+		assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	return fd;
+}
 
 static bool interrupted(void)
 {
@@ -65,22 +100,28 @@ static int faulty_fallocate(int fd, int mode, off_t off, off_t len)
 		errno = EOPNOTSUPP;
 		return -1;
 	}
-	return interrupted() ? -1 : fallocate(fd, mode, off, len);
+	return is_refused("fallocate") || interrupted() ? -1 : fallocate(fd, mode, off, len);
 }
 
 static int faulty_fdatasync(int fd)
 {
 	faults.data_syncs++;
-	return interrupted() ? -1 : fdatasync(fd);
+	return is_refused("fdatasync") || interrupted() ? -1 : fdatasync(fd);
 }
 
 static int faulty_mkdir(const char *path, mode_t mode)
 {
+	if (is_refused("mkdir"))
+		return -1;
 	return faults.pretend_mkdir ? 0 : mkdir(path, mode);
 }
 
 static int faulty_fsync(int fd)
 {
+	struct stat st;
+
+	if (faults.dir_syncs < pfs_array_len(faults.synced) && fstat(fd, &st) == 0)
+		faults.synced[faults.dir_syncs] = st.st_ino;
 	if (++faults.dir_syncs == faults.dir_sync_fails) {
 		errno = EIO;
 		return -1;
@@ -90,7 +131,62 @@ static int faulty_fsync(int fd)
 
 static int faulty_ftruncate(int fd, off_t size)
 {
-	return interrupted() ? -1 : ftruncate(fd, size);
+	return is_refused("ftruncate") || interrupted() ? -1 : ftruncate(fd, size);
+}
+
+static int faulty_open(const char *path, int how)
+{
+	return is_refused("open") ? -1 : own(open(path, how));
+}
+
+static int faulty_openat(int dir, const char *name, int how, ...)
+{
+	va_list args;
+	mode_t mode;
+
+	va_start(args, how);
+	mode = how & O_CREAT ? va_arg(args, mode_t) : 0;
+	va_end(args);
+	return is_refused("openat") ? -1 : own(openat(dir, name, how, mode));
+}
+
+static int faulty_fstat(int fd, struct stat *st)
+{
+	return is_refused("fstat") ? -1 : fstat(fd, st);
+}
+
+static int faulty_fstatvfs(int fd, struct statvfs *st)
+{
+	if (is_refused("fstatvfs"))
+		return -1;
+	(void)fd;
+	*st = (struct statvfs){.f_blocks = 1000, .f_bfree = 500, .f_bavail = 300, .f_frsize = 512};
+	return 0;
+}
+
+static int faulty_flock(int fd, int how)
+{
+	return is_refused("flock") ? -1 : flock(fd, how);
+}
+
+static DIR *faulty_fdopendir(int fd)
+{
+	return is_refused("fdopendir") ? NULL : fdopendir(fd);
+}
+
+static struct dirent *faulty_readdir(DIR *stream)
+{
+	return is_refused("readdir") ? NULL : readdir(stream);
+}
+
+static void *faulty_malloc(size_t len)
+{
+	return is_refused("malloc") ? NULL : malloc(len);
+}
+
+static char *faulty_strdup(const char *text)
+{
+	return is_refused("strdup") ? NULL : strdup(text);
 }
 
 #define pread faulty_pread
@@ -100,6 +196,16 @@ static int faulty_ftruncate(int fd, off_t size)
 #define fsync faulty_fsync
 #define mkdir faulty_mkdir
 #define ftruncate faulty_ftruncate
+/* Others have such members. */
+#define open(path, how) faulty_open(path, how)
+#define openat faulty_openat
+#define fstat(fd, st) faulty_fstat(fd, st)
+#define fstatvfs faulty_fstatvfs
+#define flock(fd, how) faulty_flock(fd, how)
+#define fdopendir faulty_fdopendir
+#define readdir faulty_readdir
+#define malloc(len) faulty_malloc(len)
+#define strdup(text) faulty_strdup(text)
 #include "storage/io_file.c"
 #undef pread
 #undef pwrite
@@ -108,6 +214,15 @@ static int faulty_ftruncate(int fd, off_t size)
 #undef fsync
 #undef mkdir
 #undef ftruncate
+#undef open
+#undef openat
+#undef fstat
+#undef fstatvfs
+#undef flock
+#undef fdopendir
+#undef readdir
+#undef malloc
+#undef strdup
 
 #define PAGE 4096
 
@@ -115,13 +230,24 @@ static int faulty_ftruncate(int fd, off_t size)
 struct place {
 	char top[64], path[80];
 	struct pfs_dir *dir;
+	unsigned descriptors; /* that were open before */
 };
+
+static unsigned open_descriptors(void)
+{
+	unsigned count = 0;
+
+	for (int fd = 0; fd < 64; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
 
 static int set_up(void **state)
 {
 	struct place *place = calloc(1, sizeof(*place));
 
 	memset(&faults, 0, sizeof(faults));
+	place->descriptors = open_descriptors();
 	snprintf(place->top, sizeof(place->top), "%s/pfs-io-XXXXXX",
 		 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	if (!mkdtemp(place->top))
@@ -131,12 +257,15 @@ static int set_up(void **state)
 	return pfs_io_file.ops->open_dir(&pfs_io_file, place->path, PFS_IO_CREATE, &place->dir);
 }
 
+/* Whatever was done: all descriptors are closed again. */
 static int tear_down(void **state)
 {
 	struct place *place = *state;
 	char command[128];
 
 	place->dir->ops->close_dir(place->dir);
+	if (open_descriptors() != place->descriptors)
+		return -1;
 	snprintf(command, sizeof(command), "rm -rf '%s'", place->top);
 	free(place);
 	return system(command);
@@ -178,6 +307,12 @@ static void directories_are_made_with_their_parents(void **state)
 		0);
 	assert_int_equal(faults.dir_syncs, 3);
 	dir->ops->close_dir(dir);
+	for (unsigned i = 0; i < 3; i++) {
+		snprintf(deep, sizeof(deep), "%s/%.*s", place->top, 2 * (int)i, "a/b/");
+		assert_int_equal(stat(deep, &st), 0);
+		assert_int_equal(faults.synced[i], st.st_ino);
+	}
+	snprintf(deep, sizeof(deep), "%s//a/b/c/", place->top);
 	assert_int_equal(stat(deep, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0700);
 	assert_int_equal(
@@ -211,10 +346,14 @@ static void relative_directories_are_made(void **state)
 	struct place *place = *state;
 	int before = open(".", O_RDONLY | O_DIRECTORY);
 	struct pfs_dir *dir;
+	struct stat st;
 
 	assert_int_equal(chdir(place->top), 0);
+	faults.dir_syncs = 0;
 	assert_int_equal(pfs_io_file.ops->open_dir(&pfs_io_file, "one", PFS_IO_CREATE, &dir), 0);
 	dir->ops->close_dir(dir);
+	assert_int_equal(stat(".", &st), 0);
+	assert_int_equal(faults.synced[0], st.st_ino);
 	assert_int_equal(
 		pfs_io_file.ops->open_dir(&pfs_io_file, "./two/three", PFS_IO_CREATE, &dir), 0);
 	dir->ops->close_dir(dir);
@@ -230,6 +369,7 @@ static void short_paths_are_made(void **state)
 	struct place *place = *state;
 	int before = open(".", O_RDONLY | O_DIRECTORY);
 	struct pfs_dir *dir;
+	struct stat st;
 
 	faults.pretend_mkdir = true;
 	faults.dir_syncs = 0;
@@ -237,9 +377,17 @@ static void short_paths_are_made(void **state)
 		pfs_io_file.ops->open_dir(&pfs_io_file, "/pfs-not-there", PFS_IO_CREATE, &dir),
 		-ENOENT);
 	assert_int_equal(faults.dir_syncs, 1);
+	assert_int_equal(stat("/", &st), 0);
+	assert_int_equal(faults.synced[0], st.st_ino);
 	faults.pretend_mkdir = false;
+	/* As if the root had come between two looks. */
+	refuse("open", 0, ENOENT);
+	assert_int_equal(pfs_io_file.ops->open_dir(&pfs_io_file, "/", PFS_IO_CREATE, &dir), 0);
+	dir->ops->close_dir(dir);
 	assert_int_equal(chdir(place->top), 0);
-	assert_int_equal(pfs_io_file.ops->open_dir(&pfs_io_file, "a", PFS_IO_CREATE, &dir), 0);
+	assert_int_equal(
+		pfs_io_file.ops->open_dir(&pfs_io_file, "a/", PFS_IO_CREATE | PFS_IO_EXCL, &dir),
+		0);
 	dir->ops->close_dir(dir);
 	assert_int_equal(pfs_io_file.ops->open_dir(&pfs_io_file, "b/.", PFS_IO_CREATE, &dir), 0);
 	dir->ops->close_dir(dir);
@@ -292,6 +440,65 @@ static void a_file_is_no_directory(void **state)
 	assert_int_equal(pfs_io_file.ops->open_dir(&pfs_io_file, path, PFS_IO_CREATE, &dir),
 			 -ENOTDIR);
 	assert_null(dir);
+}
+
+/* Proves: whatever came there after the first look is taken as it is: a directory, but not as one
+ * that was made now, or a file, which is none. */
+static void what_came_meanwhile_is_looked_at(void **state)
+{
+	struct place *place = *state;
+	const struct pfs_io_ops *ops = pfs_io_file.ops;
+	struct pfs_file *file = open_file(place, "g", PFS_IO_CREATE);
+	char path[128];
+	struct pfs_dir *dir;
+
+	file->ops->close(file);
+	refuse("open", 0, ENOENT);
+	assert_int_equal(
+		ops->open_dir(&pfs_io_file, place->path, PFS_IO_CREATE | PFS_IO_EXCL, &dir),
+		-EEXIST);
+	assert_null(dir);
+	refuse("open", 0, ENOENT);
+	assert_int_equal(ops->open_dir(&pfs_io_file, place->path, PFS_IO_CREATE, &dir), 0);
+	ops->close_dir(dir);
+	/* Without CREATE there is nothing to be the only one of. */
+	assert_int_equal(ops->open_dir(&pfs_io_file, place->path, PFS_IO_EXCL, &dir), 0);
+	ops->close_dir(dir);
+	snprintf(path, sizeof(path), "%s/g", place->path);
+	refuse("open", 0, ENOENT);
+	assert_int_equal(ops->open_dir(&pfs_io_file, path, PFS_IO_CREATE, &dir), -ENOTDIR);
+	assert_null(dir);
+}
+
+/* Proves: of a directory that can't be looked at, made or kept the error is said. */
+static void directories_say_their_errors(void **state)
+{
+	static const struct {
+		const char *call;
+		unsigned passed;
+		int error;
+	} refused[] = {
+		{"open", 0, EACCES}, {"strdup", 0, ENOMEM}, {"mkdir", 0, EACCES},
+		{"mkdir", 1, EROFS}, {"open", 1, EMFILE},   {"open", 2, EMFILE},
+		{"open", 3, ENFILE}, {"malloc", 0, ENOMEM},
+	};
+	struct place *place = *state;
+	int before = open(".", O_RDONLY | O_DIRECTORY);
+
+	assert_int_equal(chdir(place->top), 0);
+	for (size_t i = 0; i < pfs_array_len(refused); i++) {
+		struct pfs_dir *dir = place->dir;
+		char path[32];
+
+		snprintf(path, sizeof(path), "%zu/both", i);
+		refuse(refused[i].call, refused[i].passed, refused[i].error);
+		assert_int_equal(pfs_io_file.ops->open_dir(&pfs_io_file, path, PFS_IO_CREATE, &dir),
+				 -refused[i].error);
+		assert_int_equal(faults.error, 0);
+		assert_null(dir);
+	}
+	assert_int_equal(fchdir(before), 0);
+	close(before);
 }
 
 /* Proves: a directory stays the same one when its path is moved away and covered by another. */
@@ -350,18 +557,35 @@ static void listing_gives_every_name(void **state)
 	}
 }
 
+/* Proves: a listing that can't be begun, or not be ended, is an error. */
+static void listings_say_their_errors(void **state)
+{
+	static const char *const calls[] = {"openat", "fdopendir", "readdir"};
+	struct place *place = *state;
+	struct pfs_io_space space = {1, 1};
+
+	for (size_t i = 0; i < pfs_array_len(calls); i++) {
+		struct listed l = {0};
+
+		refuse(calls[i], 0, EMFILE);
+		assert_int_equal(place->dir->ops->list(place->dir, note_name, &l), -EMFILE);
+		assert_int_equal(l.count, 0);
+	}
+	refuse("fstatvfs", 0, EIO);
+	assert_int_equal(place->dir->ops->space(place->dir, &space), -EIO);
+	assert_true(space.total == 0 && space.available == 0);
+}
+
 /* Proves: space is what statvfs says, and directory syncs reach the kernel through interruptions.
  */
 static void space_and_directory_sync(void **state)
 {
 	struct place *place = *state;
 	struct pfs_io_space space;
-	struct statvfs st;
 
-	assert_int_equal(statvfs(place->path, &st), 0);
 	assert_int_equal(place->dir->ops->space(place->dir, &space), 0);
-	assert_true(space.total == (uint64_t)st.f_blocks * st.f_frsize);
-	assert_true(space.available > 0 && space.available <= space.total);
+	assert_int_equal(space.total, 1000 * 512);
+	assert_int_equal(space.available, 300 * 512);
 	faults.dir_syncs = 0;
 	faults.interruptions = 2;
 	assert_int_equal(place->dir->ops->sync_dir(place->dir), 0);
@@ -429,6 +653,85 @@ static void locks_exclude_between_processes(void **state)
 	close(ready[1]);
 }
 
+/* Proves: who reads takes the lock on the file as it is, where it can't be opened for writing; on a
+ * read-only filesystem without that file there is nothing to lock. Whoever writes needs the file,
+ * and any other error is one for both. */
+static void locks_where_nothing_can_be_written(void **state)
+{
+	static const struct {
+		int first, second; /* of opening the file; 0: as it is */
+		bool exclusive, there;
+		int result;
+		bool locked;
+	} cases[] = {
+		{EROFS, 0, false, true, 0, true},
+		{EROFS, 0, false, false, 0, false},
+		{EROFS, EIO, false, true, -EIO, false},
+		{EROFS, 0, true, true, -EROFS, false},
+		{EROFS, 0, true, false, -EROFS, false},
+		{EACCES, 0, false, true, 0, true},
+		{EACCES, 0, false, false, -EACCES, false},
+		{EACCES, EACCES, false, true, -EACCES, false},
+		{EACCES, 0, true, true, -EACCES, false},
+		{EMFILE, 0, false, true, -EMFILE, false},
+		{EMFILE, 0, false, false, -EMFILE, false},
+		{EMFILE, 0, true, true, -EMFILE, false},
+		{ENOENT, 0, false, false, -ENOENT, false},
+		{ENOENT, 0, true, false, -ENOENT, false},
+	};
+	struct place *place = *state;
+
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_dir *dir = reopen(place), *other = reopen(place);
+
+		(void)place->dir->ops->unlink(place->dir, "lock");
+		if (cases[i].there) {
+			struct pfs_file *file = open_file(place, "lock", PFS_IO_CREATE);
+
+			file->ops->close(file);
+		}
+		refuse("openat", 0, cases[i].first);
+		faults.then = cases[i].second;
+		assert_int_equal(dir->ops->lock(dir, "lock", cases[i].exclusive), cases[i].result);
+		assert_int_equal(faults.error, 0);
+		assert_int_equal(other->ops->lock(other, "lock", true),
+				 cases[i].locked ? -EWOULDBLOCK : 0);
+		dir->ops->close_dir(dir);
+		other->ops->close_dir(other);
+	}
+}
+
+/* Proves: a lock is taken through interruptions, and what else keeps it from being taken is said;
+ * its file is its owner's alone, and no link or FIFO stands for it. */
+static void locks_say_their_errors(void **state)
+{
+	struct place *place = *state;
+	struct pfs_dir *dir = place->dir, *other = reopen(place);
+	mode_t before = umask(0);
+	char path[128];
+	struct stat st;
+
+	refuse("flock", 0, ENOLCK);
+	assert_int_equal(dir->ops->lock(dir, "lock", true), -ENOLCK);
+	refuse("flock", 0, EINTR);
+	assert_int_equal(dir->ops->lock(dir, "lock", true), 0);
+	assert_int_equal(other->ops->lock(other, "lock", true), -EWOULDBLOCK);
+	umask(before);
+	snprintf(path, sizeof(path), "%s/lock", place->path);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(symlinkat("lock", dir_fd(dir), "link"), 0);
+	assert_int_equal(mkfifoat(dir_fd(dir), "fifo", 0600), 0);
+	for (unsigned read_only = 0; read_only < 2; read_only++) {
+		if (read_only)
+			refuse("openat", 0, EROFS);
+		assert_int_equal(other->ops->lock(other, "link", false), -ELOOP);
+	}
+	refuse("openat", 0, EACCES);
+	assert_int_equal(other->ops->lock(other, "fifo", false), 0); /* without waiting */
+	other->ops->close_dir(other);
+}
+
 /* ---- names ---- */
 
 /* Proves: opening makes files only when asked, for the owner only, and EXCL refuses one that is
@@ -478,6 +781,65 @@ static void only_regular_files_are_opened(void **state)
 			 -EINVAL);
 	assert_int_equal(place->dir->ops->lock(place->dir, "link", true), -ELOOP);
 	assert_null(file);
+}
+
+/* Proves: of a file that can't be opened the error is said. */
+static void opening_says_its_errors(void **state)
+{
+	static const struct {
+		const char *call;
+		int error;
+	} refused[] = {{"openat", EMFILE}, {"fstat", EIO}, {"malloc", ENOMEM}};
+	struct place *place = *state;
+
+	for (size_t i = 0; i < pfs_array_len(refused); i++) {
+		struct pfs_file *file = (void *)place;
+
+		refuse(refused[i].call, 0, refused[i].error);
+		assert_int_equal(place->dir->ops->open(place->dir, "f", PFS_IO_CREATE, &file),
+				 -refused[i].error);
+		assert_null(file);
+	}
+}
+
+/* Proves: whatever the descriptors' numbers are, also 0, all works. */
+static void descriptors_have_any_number(void **state)
+{
+	struct place *place = *state;
+	struct pfs_dir *dir = place->dir, *other = reopen(place), *zero;
+	int saved = dup(STDIN_FILENO);
+	struct listed l = {0};
+	struct pfs_file *file;
+
+	assert_true(saved > STDERR_FILENO);
+	close(STDIN_FILENO);
+	assert_int_equal(dir->ops->open(dir, "a", PFS_IO_CREATE, &file), 0);
+	assert_int_equal(file_fd(file), 0);
+	file->ops->close(file);
+	assert_int_equal(dir->ops->list(dir, note_name, &l), 0);
+	assert_int_equal(l.count, 1);
+	assert_int_equal(pfs_io_file.ops->open_dir(&pfs_io_file, place->path, 0, &zero), 0);
+	assert_int_equal(dir_fd(zero), 0);
+	zero->ops->close_dir(zero);
+	for (unsigned read_only = 0; read_only < 2; read_only++) {
+		zero = reopen(place);
+		if (dir_fd(zero) == 0) { /* the lock is to be that */
+			((struct file_dir *)zero)->fd = fcntl(0, F_DUPFD_CLOEXEC, 3);
+			close(0);
+		}
+		if (read_only)
+			refuse("openat", 0, EROFS);
+		assert_int_equal(zero->ops->lock(zero, "lock", false), 0);
+		assert_int_equal(((struct file_dir *)zero)->lock_fd, 0);
+		assert_int_equal(zero->ops->lock(zero, "lock", false), -EINVAL);
+		assert_int_equal(other->ops->lock(other, "lock", true), -EWOULDBLOCK);
+		zero->ops->close_dir(zero);
+		assert_true(fcntl(0, F_GETFD) < 0);
+	}
+	assert_int_equal(other->ops->lock(other, "lock", true), 0);
+	other->ops->close_dir(other);
+	assert_int_equal(dup2(saved, STDIN_FILENO), STDIN_FILENO);
+	close(saved);
 }
 
 /* Proves: renaming replaces, removing removes, and both tell when there is nothing. */
@@ -647,6 +1009,50 @@ static void truncating(void **state)
 	file->ops->close(file);
 }
 
+/* Proves: what the system says of a file is said as it is, and nothing else in place of it. */
+static void files_say_their_errors(void **state)
+{
+	struct place *place = *state;
+	struct pfs_file *file = open_file(place, "f", PFS_IO_CREATE | PFS_IO_WRITE);
+	const struct pfs_io_ops *ops = file->ops;
+	uint64_t number = 7;
+	struct stat st;
+
+	assert_int_equal(ops->allocate(file, 0, 3 * PAGE), 0);
+	assert_int_equal(fstat(file_fd(file), &st), 0);
+	assert_int_equal(ops->disk_usage(file, &number), 0);
+	assert_int_equal(number, st.st_blocks * 512);
+	assert_true(number >= 3 * PAGE);
+	refuse("fstat", 0, EIO);
+	assert_int_equal(ops->disk_usage(file, &number), -EIO);
+	assert_int_equal(number, 0);
+	number = 7;
+	refuse("fstat", 0, EIO);
+	assert_int_equal(ops->size(file, &number), -EIO);
+	assert_int_equal(number, 0);
+	refuse("fdatasync", 0, ENOSPC);
+	assert_int_equal(ops->sync(file), -ENOSPC);
+	refuse("ftruncate", 0, EROFS);
+	assert_int_equal(ops->truncate(file, 1), -EROFS);
+	refuse("fallocate", 0, ENOSPC);
+	assert_int_equal(ops->allocate(file, 0, 4 * PAGE), -ENOSPC);
+	refuse("fallocate", 0, EIO);
+	assert_int_equal(ops->punch(file, 0, PAGE), -EIO);
+	refuse("fallocate", 0, ENOSYS);
+	assert_int_equal(ops->punch(file, 0, PAGE), -EOPNOTSUPP);
+	assert_int_equal(size_of(file), 3 * PAGE);
+	refuse("fallocate", 0, ENOSYS);
+	assert_int_equal(ops->allocate(file, PAGE, 3 * PAGE), 0);
+	assert_int_equal(size_of(file), 4 * PAGE);
+	faults.no_fallocate = true;
+	refuse("fstat", 0, EIO);
+	assert_int_equal(ops->allocate(file, 0, 5 * PAGE), -EIO);
+	refuse("ftruncate", 0, EFBIG);
+	assert_int_equal(ops->allocate(file, 0, 5 * PAGE), -EFBIG);
+	assert_int_equal(size_of(file), 4 * PAGE);
+	ops->close(file);
+}
+
 /* Proves: a mapping shows what is written after it was made, and a file that is cut beneath it
  * gives an error. */
 static void mappings_follow_the_file(void **state)
@@ -668,6 +1074,8 @@ static void mappings_follow_the_file(void **state)
 	assert_int_equal(pfs_map_copy(back, map + PAGE, 8), -EIO);
 	assert_int_equal(pfs_map_copy(back, map + PAGE - 8, 8), 0);
 	file->ops->unmap(file, map, 2 * PAGE);
+	/* Nothing is there any more. */
+	assert_int_equal(msync((void *)(uintptr_t)map, PAGE, MS_ASYNC), -1);
 	file->ops->close(file);
 }
 
@@ -708,13 +1116,20 @@ int main(void)
 		WITH_PLACE(short_paths_are_made),
 		WITH_PLACE(what_is_shared_is_for_others),
 		WITH_PLACE(a_file_is_no_directory),
+		WITH_PLACE(what_came_meanwhile_is_looked_at),
+		WITH_PLACE(directories_say_their_errors),
 		WITH_PLACE(files_are_reached_without_the_path),
 		WITH_PLACE(listing_gives_every_name),
+		WITH_PLACE(listings_say_their_errors),
 		WITH_PLACE(space_and_directory_sync),
 		WITH_PLACE(locks_exclude),
 		WITH_PLACE(locks_exclude_between_processes),
+		WITH_PLACE(locks_where_nothing_can_be_written),
+		WITH_PLACE(locks_say_their_errors),
 		WITH_PLACE(opening_and_creating),
 		WITH_PLACE(only_regular_files_are_opened),
+		WITH_PLACE(opening_says_its_errors),
+		WITH_PLACE(descriptors_have_any_number),
 		WITH_PLACE(renaming_and_removing),
 		WITH_PLACE(transfers_are_whole),
 		WITH_PLACE(cut_writes_are_errors),
@@ -722,6 +1137,7 @@ int main(void)
 		WITH_PLACE(allocating_extends_with_zeros),
 		WITH_PLACE(punching_gives_space_back),
 		WITH_PLACE(truncating),
+		WITH_PLACE(files_say_their_errors),
 		WITH_PLACE(mappings_follow_the_file),
 	};
 

@@ -11,14 +11,41 @@
 
 #include "storage/window.h"
 
+/* Reads that a signal interrupts before there was anything, and memory that there is not. */
+static unsigned interruptions;
+static bool no_memory;
+
+static ssize_t faulty_read(int fd, void *buf, size_t len)
+{
+	if (interruptions) {
+		interruptions--;
+		errno = EINTR;
+		return -1;
+	}
+	return read(fd, buf, len);
+}
+
+static void *faulty_realloc(void *old, size_t len)
+{
+	return no_memory ? NULL : realloc(old, len);
+}
+
+#define read faulty_read
+#define realloc faulty_realloc
+#define malloc(len) faulty_realloc(NULL, len)
+#include "storage/window.c"
+#undef read
+#undef realloc
+#undef malloc
+
 #define CAP (256 * PFS_KIB) /* of a window with little in it */
 #define MUCH (64 * PFS_KIB) /* pending bytes from which on a fill doubles them */
-#define PIECE 1000u
+#define PIECE 1000u	    /* that an input gives at once, if it does not say otherwise */
 
 /* An input whose byte i is byte_at(i), and which comes in pieces. */
 struct input {
 	uint64_t given, end;
-	unsigned calls;
+	unsigned piece, calls;
 	uint64_t fail_at; /* with `err`, once */
 	int err;
 };
@@ -31,7 +58,8 @@ static uint8_t byte_at(uint64_t i)
 static ssize_t give(void *arg, void *buf, size_t cap)
 {
 	struct input *in = arg;
-	size_t n = pfs_min_u64(pfs_min_u64(cap, PIECE), in->end - in->given);
+	size_t piece = in->piece ? in->piece : PIECE;
+	size_t n = pfs_min_u64(pfs_min_u64(cap, piece), in->end - in->given);
 	int err = in->err;
 
 	assert_true(cap > 0);
@@ -105,6 +133,93 @@ static void much_is_doubled(void **state)
 			assert_in_range(w.end - w.start, 2 * pending, 2 * pending + PIECE);
 		assert_true(w.cap <= 4 * pfs_max_u64(w.end - w.start, CAP));
 	}
+	pfs_window_free(&w);
+}
+
+/* Proves: to the byte: behind less than `MUCH` one read is enough, however little it brings, and
+ * wherever the pending bytes stand; behind so much reads go on until there is as much again, and no
+ * further. */
+static void so_much_is_read(void **state)
+{
+	struct input in = {.end = UINT64_MAX, .piece = 1024};
+	struct pfs_window w = window_of(&in, 64 * CAP);
+
+	(void)state;
+	while (w.end - w.start < MUCH - 1024) {
+		assert_int_equal(pfs_window_fill(&w), 1);
+		pfs_window_consume(&w, w.buf + w.start + 512);
+	}
+	in.piece = 1;
+	in.calls = 0;
+	assert_int_equal(pfs_window_fill(&w), 1);
+	assert_int_equal(in.calls, 1);
+	in.piece = 0;
+	while (w.end - w.start < MUCH - 1) {
+		in.piece = (unsigned)pfs_min_u64(1000, MUCH - 1 - (w.end - w.start));
+		assert_int_equal(pfs_window_fill(&w), 1);
+	}
+	in.piece = 1;
+	in.calls = 0;
+	assert_int_equal(pfs_window_fill(&w), 1);
+	assert_int_equal(in.calls, 1);
+	assert_int_equal(w.end - w.start, MUCH);
+	in.piece = 1024;
+	in.calls = 0;
+	assert_int_equal(pfs_window_fill(&w), 1);
+	assert_int_equal(in.calls, MUCH / 1024);
+	assert_int_equal(w.end - w.start, 2 * MUCH);
+	expect_right(&w, &in);
+	pfs_window_free(&w);
+}
+
+/* Proves: the end is the end: an empty input has nothing, and nobody who has said that he is at his
+ * end is asked again, also when something came before in the same fill. */
+static void the_end_is_met_once(void **state)
+{
+	struct input in = {.end = 0};
+	struct pfs_window w = window_of(&in, CAP);
+	int c = 0;
+
+	(void)state;
+	assert_int_equal(pfs_window_fill(&w), 0);
+	assert_int_equal(pfs_window_fill(&w), 0);
+	assert_int_equal(pfs_window_peek(&w, &c), 0);
+	assert_int_equal(c, -1);
+	assert_int_equal(in.calls, 1);
+	pfs_window_free(&w);
+	in = (struct input){.end = MUCH + PIECE, .piece = MUCH};
+	w = window_of(&in, CAP);
+	assert_int_equal(pfs_window_fill(&w), 1);
+	assert_int_equal(pfs_window_fill(&w), 1);
+	assert_int_equal(in.calls, 3);
+	assert_int_equal(pfs_window_fill(&w), 0);
+	assert_int_equal(in.calls, 3);
+	expect_right(&w, &in);
+	pfs_window_free(&w);
+}
+
+/* Proves: without memory a window is none, and one that can't grow keeps what it has. */
+static void memory_may_be_missing(void **state)
+{
+	struct input in = {.end = UINT64_MAX};
+	struct pfs_window w;
+	int more;
+
+	(void)state;
+	no_memory = true;
+	assert_int_equal(pfs_window_init(&w, 0, CAP, NULL, NULL), -ENOMEM);
+	assert_int_equal(pfs_window_init_source(&w, give, &in, CAP), -ENOMEM);
+	no_memory = false;
+	w = window_of(&in, 64 * CAP);
+	no_memory = true;
+	while ((more = pfs_window_fill(&w)) == 1)
+		;
+	no_memory = false;
+	assert_int_equal(more, -ENOMEM);
+	assert_in_range(w.end, CAP / 2, CAP);
+	expect_right(&w, &in);
+	assert_int_equal(pfs_window_fill(&w), 1);
+	expect_right(&w, &in);
 	pfs_window_free(&w);
 }
 
@@ -227,14 +342,53 @@ static void lines_are_counted(void **state)
 	close(ends[0]);
 }
 
+/* Proves: any descriptor can be read, also 0; a read that was interrupted is made again, and one
+ * that was not is not taken for it; another error is said. */
+static void descriptors_are_read(void **state)
+{
+	int ends[2], saved = dup(STDIN_FILENO);
+	struct pfs_window w;
+
+	(void)state;
+	assert_true(saved >= 0);
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(dup2(ends[0], STDIN_FILENO), STDIN_FILENO);
+	assert_int_equal(pfs_window_init(&w, STDIN_FILENO, CAP, NULL, NULL), 0);
+	assert_int_equal(write(ends[1], "abc", 3), 3);
+	interruptions = 2;
+	assert_int_equal(pfs_window_fill(&w), 1);
+	assert_int_equal(interruptions, 0);
+	assert_int_equal(w.end, 3);
+	assert_memory_equal(w.buf, "abc", 3);
+	assert_int_equal(write(ends[1], "d", 1), 1);
+	close(ends[1]);
+	errno = EINTR;
+	assert_int_equal(pfs_window_fill(&w), 1);
+	assert_int_equal(w.end, 4);
+	assert_memory_equal(w.buf, "abcd", 4);
+	errno = EINTR;
+	assert_int_equal(pfs_window_fill(&w), 0);
+	pfs_window_free(&w);
+	close(ends[0]);
+	assert_int_equal(dup2(saved, STDIN_FILENO), STDIN_FILENO);
+	close(saved);
+	assert_int_equal(pfs_window_init(&w, saved, CAP, NULL, NULL), 0);
+	assert_int_equal(pfs_window_fill(&w), -EBADF);
+	pfs_window_free(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(so_much_may_be_pending),
 		cmocka_unit_test(much_is_doubled),
+		cmocka_unit_test(so_much_is_read),
+		cmocka_unit_test(the_end_is_met_once),
+		cmocka_unit_test(memory_may_be_missing),
 		cmocka_unit_test(it_shrinks),
 		cmocka_unit_test(errors_come_behind_what_came),
 		cmocka_unit_test(lines_are_counted),
+		cmocka_unit_test(descriptors_are_read),
 	};
 
 	return cmocka_run_group_tests_name("window", tests, NULL, NULL);
