@@ -1,10 +1,28 @@
 /* Group commit: who waits on a thread and who does not, who leads, and what each is told. */
 #include <semaphore.h>
+#include <time.h>
 
 #include "storage/journal_internal.h"
 #include "tests/unit/journal_helpers.h"
 
 #define LATER_MAX 8
+#define INTERRUPTIONS 3 /* of each wait, before it is one */
+
+/* In place of the system's: a wait is interrupted, and leaves that in errno when it is over. */
+int sem_wait(sem_t *sem)
+{
+	static _Thread_local unsigned interruptions;
+	const struct timespec never = {.tv_sec = INT32_MAX};
+
+	if (interruptions++ % (INTERRUPTIONS + 1) < INTERRUPTIONS) {
+		errno = EINTR;
+		return -1;
+	}
+	while (sem_timedwait(sem, &never))
+		assert_int_equal(errno, EINTR);
+	errno = EINTR;
+	return 0;
+}
 
 /* One that asks by pfs_journal_sync_then. */
 struct later {
@@ -20,17 +38,25 @@ static void tell(struct pfs_sync_wait *wait, int err)
 {
 	struct later *l = (struct later *)wait;
 
+	/* Whoever is told may take his time: nobody's lock is held. */
+	assert_int_equal(pthread_mutex_lock(&l->journal->lock), 0);
 	l->told++;
+	pthread_mutex_unlock(&l->journal->lock);
 	l->err = err;
 	l->was_durable = pfs_journal_durable(l->journal) >= l->wait.seq;
 	sem_post(&l->end);
 }
 
-static void sync_later(struct later *l, struct log *log)
+static void sync_to(struct later *l, struct log *log, uint64_t seq)
 {
-	*l = (struct later){.wait = {.seq = UINT64_MAX, .done = tell}, .journal = log->journal};
+	*l = (struct later){.wait = {.seq = seq, .done = tell}, .journal = log->journal};
 	sem_init(&l->end, 0, 0);
 	pfs_journal_sync_then(log->journal, &l->wait);
+}
+
+static void sync_later(struct later *l, struct log *log)
+{
+	sync_to(l, log, UINT64_MAX);
 }
 
 static void expect_told(const struct later *l, int err)
@@ -59,6 +85,13 @@ static int come_meanwhile(void *arg, const struct pfs_sim_step *step)
 		return 0;
 	c->syncs++;
 	assert_true(c->syncs <= pfs_array_len(c->come));
+	if (c->syncs > 1) {
+		struct later durable;
+
+		/* Nothing to wait for. */
+		sync_to(&durable, c->log, pfs_journal_durable(c->log->journal));
+		expect_told(&durable, 0);
+	}
 	for (unsigned i = 0; i < c->come[c->syncs - 1]; i++) {
 		append(c->log);
 		sync_later(&c->later[c->asked], c->log);
@@ -121,6 +154,77 @@ static void a_failed_sync_is_told_to_all(void **state)
 	assert_int_equal(pfs_journal_sync(log.journal, 1), -EIO);
 	assert_int_equal(c.syncs, 2);
 	assert_int_equal(pfs_journal_durable(log.journal), 3);
+	pfs_sim_on_step(sim, NULL, NULL);
+	log_close(&log);
+	pfs_sim_free(sim);
+}
+
+/* ---- what is synced ---- */
+
+struct synced {
+	char names[8][32];
+	unsigned count;
+	unsigned fail_at; /* the sync that fails; 0: none */
+};
+
+static int note_sync(void *arg, const struct pfs_sim_step *step)
+{
+	struct synced *s = arg;
+
+	if (step->kind != PFS_SIM_SYNC)
+		return 0;
+	assert_true(s->count < pfs_array_len(s->names));
+	snprintf(s->names[s->count++], sizeof(s->names[0]), "%s", step->name);
+	return s->count == s->fail_at ? -EIO : 0;
+}
+
+static void expect_synced(struct synced *s, unsigned count, const char *first)
+{
+	assert_int_equal(s->count, count);
+	if (count)
+		assert_string_equal(s->names[0], first);
+	s->count = 0;
+}
+
+/* Proves: of the segments exactly those are synced that have bytes which are not durable, the
+ * oldest first; none is synced for what is durable; and when one fails, none behind it is. */
+static void only_what_was_written_is_synced(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct synced s = {.count = 0};
+	struct log log;
+
+	(void)state;
+	log_open(&log, sim);
+	append(&log);
+	assert_int_equal(pfs_journal_rotate(log.journal), 0);
+	append(&log);
+	assert_int_equal(pfs_journal_rotate(log.journal), 0);
+	append(&log);
+	pfs_sim_on_step(sim, note_sync, &s);
+	assert_int_equal(pfs_journal_sync(log.journal, 0), 0);
+	expect_synced(&s, 0, "");
+	assert_int_equal(pfs_journal_sync(log.journal, 1), 0);
+	assert_string_equal(s.names[1], "journal-0001");
+	assert_string_equal(s.names[2], "journal-0002");
+	expect_synced(&s, 3, "journal-0000");
+	assert_int_equal(pfs_journal_durable(log.journal), 3);
+	assert_int_equal(pfs_journal_sync(log.journal, UINT64_MAX), 0);
+	expect_synced(&s, 0, "");
+	append(&log);
+	assert_int_equal(pfs_journal_sync(log.journal, 4), 0);
+	expect_synced(&s, 1, "journal-0002");
+	/* What ends a segment is no record of anybody, and is synced with the next. */
+	pfs_sim_on_step(sim, NULL, NULL);
+	assert_int_equal(pfs_journal_rotate(log.journal), 0);
+	append(&log);
+	pfs_sim_on_step(sim, note_sync, &s);
+	s.fail_at = 1;
+	assert_int_equal(pfs_journal_sync(log.journal, 5), -EIO);
+	expect_synced(&s, 1, "journal-0002");
+	assert_int_equal(pfs_journal_durable(log.journal), 4);
+	assert_int_equal(pfs_journal_sync(log.journal, 1), -EIO);
+	expect_synced(&s, 0, "");
 	pfs_sim_on_step(sim, NULL, NULL);
 	log_close(&log);
 	pfs_sim_free(sim);
@@ -241,7 +345,7 @@ static void *append_and_sync(void *arg)
 		if (later) {
 			sync_later(&l, &m->log);
 			while (sem_wait(&l.end))
-				;
+				assert_int_equal(errno, EINTR);
 			err = l.err;
 		} else {
 			err = pfs_journal_sync(m->log.journal, seq);
@@ -279,6 +383,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_thread_syncs_for_all_that_come),
 		cmocka_unit_test(a_failed_sync_is_told_to_all),
+		cmocka_unit_test(only_what_was_written_is_synced),
 		cmocka_unit_test(the_lead_is_passed_on),
 		cmocka_unit_test(both_kinds_at_once),
 	};
