@@ -19,8 +19,34 @@ static struct pfs_snapshot *before; /* of what was there before; or NULL */
 
 /* ---- states ---- */
 
+/* Makes a dictionary, and documents that are packed with it. */
+static void put_words(struct tale *t)
+{
+	struct pfs_train_result trained;
+	char *samples = malloc(1000 * 600);
+	size_t *lens = malloc(1000 * sizeof(*lens)), len = 0;
+
+	for (unsigned i = 0; i < 1000; i++) {
+		struct source source = {.size = 300, .changed = UINT64_MAX};
+		struct pfs_attr attr;
+		struct pfs_key key;
+		char *data;
+
+		record_doc(&source, i, &key, &attr, &data, &lens[i]);
+		memcpy(samples + len, data, lens[i]);
+		len += lens[i];
+		free(data);
+	}
+	assert_int_equal(pfs_train_from(t->store, samples, lens, 1000, &trained), 0);
+	put_one(t, NAME, samples, lens[0], false);
+	put_one(t, OTHER, samples + lens[0], lens[1], true);
+	put_one(t, "53", samples + lens[0] + lens[1], lens[2], false);
+	free(samples);
+	free(lens);
+}
+
 /* What every store has in its pages. */
-static void make_store(struct tale *t)
+static void make_store(struct tale *t, bool with_dictionary)
 {
 	t->store = open_store(t->sim);
 	put_named(t, OTHER, 700);
@@ -33,6 +59,8 @@ static void make_store(struct tale *t)
 	put_named(t, SCRATCH, 600);
 	put_named(t, "54", PFS_BLOCK_LEN);
 	put_named(t, "55", PFS_BLOCK_LEN + 1);
+	if (with_dictionary)
+		put_words(t);
 	assert_int_equal(pfs_store_checkpoint(t->store), 0);
 	assert_int_equal(pfs_store_close(t->store), 0);
 	t->store = NULL;
@@ -503,6 +531,14 @@ enum call {
 	LOOK_BACK,
 	CHANGES,
 	SNAPSHOT,
+	MOVE_OVER_AND_TIDY,
+	REMOVE_AND_USE,
+	CREATE_AND_REMOVE,
+	PUT_AND_PUT,
+	TRUNCATE_AND_WRITE,
+	GROW_AND_SHRINK,
+	RESIZE_OFTEN,
+	REPLACE_AND_TIDY,
 	CALLS
 };
 
@@ -673,6 +709,136 @@ static int several(struct tale *t, uint32_t object, uint64_t size)
 	return err ? err : move(t, "70", OTHER, PFS_RENAME_EXCHANGE);
 }
 
+/* What can be seen of the object. */
+static void tell_object(struct tale *t, uint32_t object)
+{
+	static uint8_t bytes[LARGE + 3 * PFS_BLOCK_LEN];
+	struct pfs_attr a = {0};
+	int err = pfs_getattr(t->store, object, &a);
+	ssize_t n = pfs_read(t->store, object, 0, bytes, sizeof(bytes));
+
+	fprintf(t->out, "%u: %d, %llu bytes (%llu), %o %u %u %lld, nlink %u; %zd %016llx\n", object,
+		err, (unsigned long long)a.size, (unsigned long long)a.stored, a.mode, a.uid, a.gid,
+		(long long)a.mtime_ns, a.nlink, n,
+		(unsigned long long)hash_bytes(HASH_FIRST, bytes, n > 0 ? (size_t)n : 0));
+}
+
+static void tidy(struct tale *t, uint32_t object)
+{
+	struct pfs_key key = {0};
+	int err = pfs_tidy(t->store, object);
+
+	fprintf(t->out, "tidy %d, ", err);
+	fprintf(t->out, "%u is %d, ", object, pfs_object_key(t->store, object, &key));
+}
+
+/* It takes another's place in the listing, and the number of that when nobody holds it any more. */
+static int move_over_and_tidy(struct tale *t, uint32_t object)
+{
+	struct pfs_key a = key_named(subject), b = key_named(OTHER);
+	uint32_t replaced = 77, now;
+	int err = pfs_rename(t->store, &a, &b, 0, &replaced);
+
+	if (err)
+		return err;
+	tidy(t, object);
+	tidy(t, replaced);
+	pfs_release(t->store, replaced);
+	tidy(t, object);
+	now = object_named(t, OTHER);
+	fprintf(t->out, "%u, %u: ", replaced, now);
+	err = patch(t, now, 7, 7);
+	tell_object(t, now);
+	return err ? err : pfs_store_checkpoint(t->store);
+}
+
+static int replace_and_tidy(struct tale *t, uint32_t object)
+{
+	uint32_t now;
+	int err = put_it(t, 250, PFS_PUT_NEW_OBJECT);
+
+	now = object_named(t, subject);
+	tidy(t, now);
+	pfs_release(t->store, object);
+	tidy(t, now);
+	tell_object(t, now);
+	now = object_named(t, subject);
+	tell_object(t, now);
+	return err ? err : pfs_store_checkpoint(t->store);
+}
+
+/* What can still be done with one that has no name any more. */
+static int remove_and_use(struct tale *t, uint32_t object, uint64_t size)
+{
+	int err = remove_it(t);
+
+	if (err)
+		return err;
+	tidy(t, object);
+	fprintf(t->out, "%d ", patch(t, object, size, 30));
+	fprintf(t->out, "%d ", set(t, object, PFS_ATTR_UID, 0));
+	fprintf(t->out, "%d ", pfs_zero(t->store, object, 0, 5, the_time));
+	tell_object(t, object);
+	for (unsigned i = 0; i < PFS_HOLD_TICKS; i++)
+		fprintf(t->out, "%d ", pfs_store_tick(t->store));
+	fprintf(t->out, "%d ", pfs_store_checkpoint(t->store));
+	fprintf(t->out, "%d ", set(t, object, PFS_ATTR_SIZE, 0));
+	fprintf(t->out, "%d ", patch(t, object, 0, 40));
+	tell_object(t, object);
+	pfs_release(t->store, object);
+	return pfs_store_checkpoint(t->store);
+}
+
+/* Of what was never written no record says anything. */
+static int create_and_remove(struct tale *t)
+{
+	struct pfs_attr attr = {.mode = 0600, .mtime_ns = the_time};
+	struct pfs_key key = key_named(".z.swp");
+	uint32_t object = 77, gone = 77;
+	int err = pfs_create(t->store, &key, &attr, &object);
+
+	if (err)
+		return err;
+	fprintf(t->out, "%d ", set(t, object, PFS_ATTR_MTIME, 0));
+	err = pfs_remove(t->store, &key, &gone);
+	fprintf(t->out, "%u %u ", object, gone);
+	tell_object(t, object);
+	for (unsigned i = 0; i <= PFS_HOLD_TICKS; i++)
+		fprintf(t->out, "%d ", pfs_store_tick(t->store));
+	tell_object(t, object);
+	fprintf(t->out, "%d ", patch(t, object, 3, 3));
+	tell_object(t, object);
+	return err;
+}
+
+static int put_and_put(struct tale *t)
+{
+	static const uint16_t lens[] = {333, 500, 100, 101, 700, 0, 60};
+	int err = 0;
+
+	for (unsigned i = 0; i < pfs_array_len(lens) && !err; i++) {
+		err = put_it(t, lens[i], 0);
+		if (!err && i % 3 == 1)
+			err = pfs_store_checkpoint(t->store);
+	}
+	return err;
+}
+
+static int resize_often(struct tale *t, uint32_t object, uint64_t size)
+{
+	const uint64_t sizes[] = {size + 200000, PFS_BLOCK_LEN, 70000, 10, 0, 66000, size};
+	int err = 0;
+
+	for (unsigned i = 0; i < pfs_array_len(sizes) && !err; i++) {
+		err = set(t, object, PFS_ATTR_SIZE, sizes[i]);
+		if (!err)
+			err = patch(t, object, sizes[i] / 3, 50);
+		if (!err && i % 2)
+			err = pfs_store_checkpoint(t->store);
+	}
+	return err;
+}
+
 static int call(struct tale *t, enum call call, uint32_t object, uint64_t size)
 {
 	static uint8_t whole[LARGE + 2000];
@@ -755,6 +921,20 @@ static int call(struct tale *t, enum call call, uint32_t object, uint64_t size)
 	case LOOK: return look(t, object, size);
 	case LOOK_BACK: return look_back(t);
 	case CHANGES: return several(t, object, size);
+	case MOVE_OVER_AND_TIDY: return move_over_and_tidy(t, object);
+	case REMOVE_AND_USE: return remove_and_use(t, object, size);
+	case CREATE_AND_REMOVE: return create_and_remove(t);
+	case PUT_AND_PUT: return put_and_put(t);
+	case TRUNCATE_AND_WRITE:
+		err = set(t, object, PFS_ATTR_SIZE, 0);
+		return err ? err : pfs_write(t->store, object, 0, whole, LARGE, the_time);
+	case GROW_AND_SHRINK:
+		err = pfs_write(t->store, object, 0, whole, size + 30, the_time);
+		if (!err)
+			err = pfs_write(t->store, object, size + 30, whole, 20, the_time);
+		return err ? err : set(t, object, PFS_ATTR_SIZE, size / 2 + 3);
+	case RESIZE_OFTEN: return resize_often(t, object, size);
+	case REPLACE_AND_TIDY: return replace_and_tidy(t, object);
 	default:
 		err = pfs_snapshot_open(t->store, &snapshot);
 		if (!err)
@@ -764,20 +944,6 @@ static int call(struct tale *t, enum call call, uint32_t object, uint64_t size)
 		pfs_snapshot_close(snapshot);
 		return err;
 	}
-}
-
-/* What can be seen of the object. */
-static void tell_object(struct tale *t, uint32_t object)
-{
-	static uint8_t bytes[LARGE + 3 * PFS_BLOCK_LEN];
-	struct pfs_attr a = {0};
-	int err = pfs_getattr(t->store, object, &a);
-	ssize_t n = pfs_read(t->store, object, 0, bytes, sizeof(bytes));
-
-	fprintf(t->out, "%u: %d, %llu bytes (%llu), %o %u %u %lld, nlink %u; %zd %016llx\n", object,
-		err, (unsigned long long)a.size, (unsigned long long)a.stored, a.mode, a.uid, a.gid,
-		(long long)a.mtime_ns, a.nlink, n,
-		(unsigned long long)hash_bytes(HASH_FIRST, bytes, n > 0 ? (size_t)n : 0));
 }
 
 /* What the store counts, of its statistics what is another than before the call. */
@@ -845,26 +1011,26 @@ static void tell_call(struct tale *t, struct pfs_sim *store, unsigned state, enu
 /* Half of the calls, at random, will do where the state is one that few documents are in. */
 static bool is_left_out(unsigned state, unsigned call)
 {
-	return state >= COMMON_STATES && pfs_mix64(state * CALLS + call) % 2;
+	return state >= COMMON_STATES && pfs_mix64(state * 256 + call) % 2;
 }
 
-/* Proves: what each call does to a document in each state is what it was. */
-static void calls(void **state)
+static void each_call(const char *name, bool with_dictionary)
 {
 	struct tale t = {.min_value_size = 16, .packs = true};
 	struct pfs_sim *store;
 
-	(void)state;
-	begin(&t, "calls", 64 * PFS_KIB);
+	begin(&t, name, 64 * PFS_KIB);
 	watch(&t, false);
-	make_store(&t);
+	make_store(&t, with_dictionary);
 	store = t.sim;
 	for (unsigned i = 0; i < pfs_array_len(states); i++) {
 		struct each each = {0};
 
+		if (with_dictionary && i % 4 != 1)
+			continue;
 		fprintf(t.out, "\n== %s ==\n", states[i].name);
 		for (unsigned n = 0; n < CALLS; n++) {
-			if (is_left_out(i, n))
+			if (is_left_out(with_dictionary ? i + COMMON_STATES : i, n))
 				continue;
 			each_begin(&t, &each);
 			tell_call(&t, store, i, (enum call)n, (i + n) % 2);
@@ -876,9 +1042,28 @@ static void calls(void **state)
 	end(&t);
 }
 
+/* Proves: what each call does to a document in each state is what it was. */
+static void calls(void **state)
+{
+	(void)state;
+	each_call("calls", false);
+}
+
+/* Proves: the same for some of the states in a store with a dictionary. */
+static void calls_with_a_dictionary(void **state)
+{
+	(void)state;
+	if (!pfs_store_trainer())
+		fail_msg("built without libzstd, which makes dictionaries");
+	each_call("calls-with-a-dictionary", true);
+}
+
 int main(int argc, char **argv)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(calls)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(calls),
+		cmocka_unit_test(calls_with_a_dictionary),
+	};
 
 	accepts = argc > 1 && strcmp(argv[1], "accept") == 0;
 	return cmocka_run_group_tests(tests, NULL, NULL);
