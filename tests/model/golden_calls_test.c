@@ -66,6 +66,19 @@ static void make_store(struct tale *t, bool with_dictionary)
 	t->store = NULL;
 }
 
+static void open_it(struct tale *t, bool hold)
+{
+	static const struct pfs_defaults defaults = {.mode = 0640, .uid = 3, .gid = 3};
+	struct pfs_open_options options = {.manual = true,
+					   .hold_objects = hold,
+					   .defaults = &defaults,
+					   .io = pfs_sim_io(t->sim),
+					   .logger = {.fn = tell_log, .arg = t}};
+	struct pfs_reason reason;
+
+	assert_int_equal(pfs_store_open(&t->store, STORE, &options, &reason), 0);
+}
+
 static int patch(struct tale *t, uint32_t object, uint64_t off, size_t len)
 {
 	uint8_t bytes[5000];
@@ -329,6 +342,36 @@ static void is_large_taken_and_patched(struct tale *t)
 	assert_int_equal(patch(t, object_named(t, NAME), 64000, 3000), 0);
 }
 
+static void is_taken_changed_and_truncated(struct tale *t)
+{
+	is_taken(t);
+	assert_int_equal(set(t, object_named(t, NAME), PFS_ATTR_MODE, 0), 0);
+	is_truncated(t);
+}
+
+static void is_large_taken_changed_and_truncated(struct tale *t)
+{
+	is_large_and_taken(t);
+	assert_int_equal(set(t, object_named(t, NAME), PFS_ATTR_UID, 0), 0);
+	is_truncated(t);
+}
+
+/* Its name is kept beside it. */
+static void is_scratch_taken_and_changed(struct tale *t)
+{
+	is_scratch(t);
+	put_named(t, SCRATCH, 1400);
+	take(t);
+	assert_int_equal(set(t, object_named(t, SCRATCH), PFS_ATTR_MODE, 0), 0);
+}
+
+static void is_taken_and_kept(struct tale *t)
+{
+	is_taken(t);
+	is_kept(t);
+	is_patched(t);
+}
+
 /* It is being emptied. */
 static void is_in_a_closed_page(struct tale *t)
 {
@@ -408,6 +451,16 @@ static void disk_is_full_and_it_is_large(struct tale *t)
 	pfs_sim_set_capacity(t->sim, pfs_sim_used(t->sim));
 }
 
+/* There is no room for a journal. */
+static void disk_was_full_when_opened(struct tale *t)
+{
+	bool hold = t->store->hold_objects;
+
+	assert_int_equal(pfs_store_close(t->store), 0);
+	pfs_sim_set_capacity(t->sim, pfs_sim_used(t->sim));
+	open_it(t, hold);
+}
+
 static void store_has_failed(struct tale *t)
 {
 	is_large_and_patched(t);
@@ -453,6 +506,10 @@ static const struct {
 	{"taken and truncated", is_taken_and_truncated},
 	{"large and taken", is_large_and_taken},
 	{"large, taken and patched", is_large_taken_and_patched},
+	{"taken, changed and truncated", is_taken_changed_and_truncated},
+	{"large, taken, changed and truncated", is_large_taken_changed_and_truncated},
+	{"scratch, taken and changed", is_scratch_taken_and_changed},
+	{"taken and kept", is_taken_and_kept},
 	{"in a closed page", is_in_a_closed_page},
 	{"damaged", is_damaged},
 	{"large and damaged", is_large_and_damaged},
@@ -462,6 +519,7 @@ static const struct {
 	{"lost and changed", is_lost_and_changed},
 	{"on a full disk", disk_is_full},
 	{"large on a full disk", disk_is_full_and_it_is_large},
+	{"on a disk that was full", disk_was_full_when_opened},
 	{"in a store that has failed", store_has_failed},
 };
 
@@ -965,23 +1023,15 @@ static void tell_figures(struct tale *t)
 static void tell_call(struct tale *t, struct pfs_sim *store, unsigned state, enum call what,
 		      bool hold)
 {
-	static const struct pfs_defaults defaults = {.mode = 0640, .uid = 3, .gid = 3};
-	struct pfs_open_options options = {.manual = true,
-					   .hold_objects = hold,
-					   .defaults = &defaults,
-					   .io = NULL,
-					   .logger = {.fn = tell_log, .arg = t}};
 	struct pfs_attr attr = {0};
 	struct pfs_store_stat stat;
-	struct pfs_reason reason;
 	uint32_t object;
 
 	/* Each by itself: what one of them does changes nothing of the others' tale. */
 	the_time = BEGUN;
 	the_chance = t->seeds = 100;
 	t->sim = pfs_sim_kill(store);
-	options.io = pfs_sim_io(t->sim);
-	assert_int_equal(pfs_store_open(&t->store, STORE, &options, &reason), 0);
+	open_it(t, hold);
 	subject = NAME;
 	nameless = 0;
 	before = NULL;

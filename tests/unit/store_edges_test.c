@@ -238,6 +238,7 @@ static void stores_that_others_hold_are_busy(void **state)
 	struct pfs_reason reason;
 	struct pfs_store *store;
 	struct pfs_dir *dir;
+	int64_t before;
 
 	(void)state;
 	assert_int_equal(io->ops->open_dir(io, STORE, PFS_IO_WRITE | PFS_IO_CREATE, &dir), 0);
@@ -248,7 +249,9 @@ static void stores_that_others_hold_are_busy(void **state)
 	create_store(sim, 0, 0);
 	assert_int_equal(io->ops->open_dir(io, STORE, PFS_IO_WRITE, &dir), 0);
 	assert_int_equal(dir->ops->lock(dir, PFS_LOCK_NAME, true), 0);
+	before = pfs_now_monotonic_ms();
 	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), -EBUSY);
+	assert_true(pfs_now_monotonic_ms() - before >= options.lock_wait_ms);
 	assert_non_null(strstr(reason.text, "another process"));
 	assert_null(store);
 	dir->ops->close_dir(dir);
