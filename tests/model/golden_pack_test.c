@@ -30,7 +30,13 @@ static size_t length_of(unsigned i)
 {
 	static const size_t lens[] = {0, 5, 9, 30, 100, 600, 900, 2500, 1400, 700};
 
-	return i == 100 ? PFS_BLOCK_LEN : i == 101 ? 100000 : i == 150 ? 30000 : lens[i % 10];
+	switch (i) {
+	case 100: return PFS_BLOCK_LEN;
+	case 101: return 100000;
+	case 113: return 70000;
+	case 151: return 30000;
+	default: return lens[i % 10];
+	}
 }
 
 static void put_doc(struct tale *t, unsigned i, unsigned version)
@@ -208,7 +214,7 @@ static void stopped(struct tale *t, struct pfs_sim *store, uint64_t room)
 {
 	unsigned calls = 1;
 
-	for (unsigned at = 1; at <= calls; at += 2) {
+	for (unsigned at = 1; at <= calls; at += 3) {
 		struct packing p = {.t = t, .stop_at = at};
 
 		fprintf(t->out, "\n== stopped at %u, with room for %llu ==\n", at,
@@ -216,7 +222,7 @@ static void stopped(struct tale *t, struct pfs_sim *store, uint64_t room)
 		begin_one(t, store);
 		pfs_sim_set_capacity(t->sim, room ? pfs_sim_used(t->sim) + room : 0);
 		(void)pack(&p);
-		calls = p.calls == at ? at + 2 : 0;
+		calls = p.calls == at ? at + 3 : 0;
 		p.stop_at = 0;
 		(void)pack(&p);
 		end_one(t, store);
@@ -304,7 +310,7 @@ static void failing(struct tale *t, struct pfs_sim *store, int err)
 	struct each each = {0};
 
 	fprintf(t->out, "\n== a step fails with %d ==\n", err);
-	for (uint64_t n = 0; fault.done; n += 11) {
+	for (uint64_t n = 0; fault.done; n += 23) {
 		struct packing p = {.t = t};
 
 		each_begin(t, &each);

@@ -5,7 +5,12 @@
 
 static void before_lock(const pthread_mutex_t *mutex);
 
+#include "storage/store_pack.h"
+
+static int fake_train_to_pack(struct pfs_store *store, const bool *stop, bool *made);
+
 #define BATCH_VALUES 80u
+#define pfs_train_to_pack fake_train_to_pack
 #include "storage/store_pack.c"
 #undef SLOTS_AT_ONCE
 
@@ -22,6 +27,18 @@ static struct {
 	struct pfs_store *store;
 	unsigned locks; /* of the commit lock, by a survey, until all is removed; 0: never */
 } moment;
+
+/* Trainings that were asked for. */
+static unsigned trainings;
+
+static int fake_train_to_pack(struct pfs_store *store, const bool *stop, bool *made)
+{
+	(void)store;
+	(void)stop;
+	*made = false;
+	trainings++;
+	return 0;
+}
 
 static void remove_all(void)
 {
@@ -288,9 +305,95 @@ static void some_gain_nothing(void **state)
 	end(sim);
 }
 
+/* Proves: what is packed already is not trained for each time, if at least seven of eight points
+ * need the newest dictionary; else it is. */
+static void what_is_packed_is_not_trained_for(void **state)
+{
+	struct pfs_sim *sim = begin();
+	struct pfs_dict dict = {.number = 1};
+	struct told t = {0};
+
+	(void)state;
+	trainings = 0;
+	assert_int_equal(compact(&t, NULL), 0);
+	assert_int_equal(trainings, 1);
+	assert_int_equal(compact(&t, NULL), 0);
+	assert_int_equal(trainings, 2);
+	moment.store->dict = &dict;
+	for (unsigned n = 0; n < 4; n++) {
+		dict.users = DOCS - DOCS / 8 - (n == 1);
+		moment.store->dict_users_known = n != 2;
+		moment.store->dict_off = n == 3;
+		trainings = 0;
+		assert_int_equal(compact(&t, NULL), 0);
+		assert_int_equal(trainings, n > 0);
+		assert_int_equal(dict.packing, 0);
+	}
+	moment.store->dict_off = false;
+	moment.store->dict = NULL;
+	expect_documents();
+	end(sim);
+}
+
+/* Proves: packing gains something when values could be smaller or in order, when a part in 32 is
+ * dead, or when a page could be saved; and nothing when there is none to be packed. */
+static void what_packing_gains(void **state)
+{
+	static const struct {
+		uint64_t untidy, dead, live, pages; /* live: in bytes of two pages */
+		bool nothing;
+	} cases[] = {
+		{0, 0, 0, 0, true},	{1, 9, 0, 0, true},    {0, 0, 0, 2, true},
+		{1, 0, 0, 2, false},	{0, 0, 0, 3, false},   {0, 0, 1, 3, true},
+		{0, 0, 1, 4, false},	{0, 4094, 0, 2, true}, {0, 4095, 0, 2, true},
+		{0, 4096, 0, 2, false},
+	};
+	struct pfs_store *store = calloc(1, sizeof(*store));
+	uint64_t room = 65536 - 64 - PFS_PAGE_TRAILER_LEN;
+
+	(void)state;
+	store->super.page_size = 65536;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_packing_plan plan = {.untidy = cases[i].untidy,
+						.pages = cases[i].pages,
+						.dead = cases[i].dead,
+						.live = 2 * room + cases[i].live};
+
+		/* A part in 32 of what is live. */
+		if (plan.dead)
+			plan.dead = plan.dead - 4096 + plan.live / 32;
+		if (gains_nothing(store, &plan) != cases[i].nothing)
+			fail_msg("case %zu", i);
+	}
+	free(store);
+}
+
+/* Proves: ids are numbers, UUIDs, names, each in order; of the same id in several slots, which only
+ * damage brings about, the slots are. */
+static void ids_have_an_order(void **state)
+{
+	struct entry entries[81];
+	size_t n = 0;
+
+	(void)state;
+	for (uint32_t kind = 1; kind < 4; kind++)
+		for (uint64_t tag = 0; tag < 3; tag++)
+			for (uint32_t page = 1; page < 4; page++)
+				for (uint32_t slot = 0; slot < 3; slot++)
+					entries[n++] = (struct entry){tag << 40, page, slot, kind};
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < n; k++)
+			assert_int_equal(by_id(&entries[i], &entries[k]), i < k	   ? -1
+									  : i == k ? 0
+										   : 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_packed_is_not_trained_for),
+		cmocka_unit_test(what_packing_gains),
+		cmocka_unit_test(ids_have_an_order),
 		cmocka_unit_test(many_ids_are_packed_in_order),
 		cmocka_unit_test(packing_gives_way),
 		cmocka_unit_test(full_pages_stay),
