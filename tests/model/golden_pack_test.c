@@ -258,7 +258,21 @@ static void beside_changes(struct tale *t, struct pfs_sim *store)
 	}
 }
 
-/* Of each page a value, and a slot. */
+/* One in each page, and a block of a large one. */
+static void damage_values(struct tale *t)
+{
+	struct pfs_place place;
+	struct pfs_key key;
+	char name[64];
+
+	name_of(name, 113);
+	key = key_named(name);
+	assert_int_equal(pfs_place(t->store, &key, &place), 0);
+	flip_bit(t->sim, page_name(place.page), place.offset + 20000, 3);
+	for (uint32_t n = 0; (n = pfs_pager_next(t->store->pager, n));)
+		flip_bit(t->sim, page_name(n), 60000, 3);
+}
+
 static void damaged(struct tale *t, struct pfs_sim *store)
 {
 	for (unsigned way = 0; way < 3; way++) {
@@ -271,8 +285,7 @@ static void damaged(struct tale *t, struct pfs_sim *store)
 		begin_one(t, store);
 		watch(t, false);
 		if (way == 0)
-			for (uint32_t n = 0; (n = pfs_pager_next(t->store->pager, n));)
-				flip_bit(t->sim, page_name(n), 60000, 3);
+			damage_values(t);
 		else
 			flip_bit(t->sim, page_name(1), way == 1 ? pfs_slot_offset(9) + 5 : 20, 2);
 		watch(t, true);
