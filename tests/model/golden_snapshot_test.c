@@ -192,7 +192,7 @@ static void snapshots(void **state)
 	(void)state;
 	begin(&t, "snapshots", 64 * PFS_KIB);
 	watch(&t, false);
-	make_store(&t);
+	make_store(&t, false);
 	store = t.sim;
 	for (unsigned i = 0; i < pfs_array_len(states); i++) {
 		unsigned step = i < COMMON_STATES ? 6 : 14;
