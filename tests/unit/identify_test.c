@@ -271,32 +271,77 @@ static void slots_by_themselves(void **state)
 
 /* ---- records ---- */
 
-static size_t record_of(uint8_t *record, const struct pfs_key *key, size_t body_len)
+/* Kinds of records: bytes before the keys, keys, bytes of data behind them. */
+struct record_kind {
+	uint8_t type, flags;
+	size_t head;
+	unsigned keys;
+	size_t data;
+};
+
+static const struct record_kind record_kinds[] = {
+	{PFS_RECORD_PUT, 0, sizeof(struct pfs_put_disk), 1, 50},
+	{PFS_RECORD_PUT, 0, sizeof(struct pfs_put_disk), 1, 0},
+	{PFS_RECORD_PATCH, 0, sizeof(struct pfs_patch_disk), 1, 48},
+	{PFS_RECORD_PATCH, PFS_PATCH_ZERO, sizeof(struct pfs_patch_disk), 1, 0},
+	{PFS_RECORD_ATTR, 0, sizeof(struct pfs_setattr_disk), 1, 0},
+	{PFS_RECORD_REMOVE, 0, sizeof(pfs_le64), 1, 0},
+	{PFS_RECORD_MOVE, 0, sizeof(struct pfs_move_disk), 2, 0},
+};
+
+static size_t put_key(uint8_t *at, const struct pfs_key *key)
+{
+	at[0] = key->kind;
+	at[1] = key->kind == PFS_KEY_NUM ? 8 : key->kind == PFS_KEY_UUID ? 16 : key->name_len;
+	if (key->kind == PFS_KEY_NUM)
+		pfs_put_le64(at + 2, key->num);
+	else if (key->kind == PFS_KEY_UUID)
+		memcpy(at + 2, key->uuid, 16);
+	else
+		memcpy(at + 2, key->name, key->name_len);
+	return 2u + at[1];
+}
+
+static size_t record_of_kind(uint8_t *record, const struct record_kind *kind,
+			     const struct pfs_key *keys)
 {
 	struct pfs_record_disk *head = (struct pfs_record_disk *)record;
-	struct pfs_put_disk *put = (struct pfs_put_disk *)(record + PFS_RECORD_HEADER_LEN);
-	uint8_t *at = (uint8_t *)(put + 1);
-	size_t len;
+	size_t at = PFS_RECORD_HEADER_LEN + kind->head, len;
 
 	memset(record, 0, PAGE);
-	head->type = PFS_RECORD_PUT;
+	head->type = kind->type;
+	head->flags = kind->flags;
 	pfs_put_le64(head->seq.b, 500);
 	pfs_put_le64(head->durable.b, 499);
-	pfs_put_le64(put->raw_len.b, body_len);
-	pfs_put_le32(put->body_len.b, (uint32_t)body_len);
-	*at++ = key->kind;
-	*at++ = key->kind == PFS_KEY_NUM ? 8 : key->name_len;
-	if (key->kind == PFS_KEY_NUM)
-		pfs_put_le64(at, key->num);
-	else
-		memcpy(at, key->name, key->name_len);
-	at += at[-1];
-	at = record + pfs_round_up((size_t)(at - record), 8);
-	for (size_t i = 0; i < body_len; i++)
-		at[i] = (uint8_t)pfs_mix64(i);
-	len = pfs_round_up((size_t)(at - record) + body_len, 8);
+	if (kind->type == PFS_RECORD_PUT)
+		pfs_put_le32(record + PFS_RECORD_HEADER_LEN + 44, (uint32_t)kind->data);
+	if (kind->type == PFS_RECORD_PATCH)
+		pfs_put_le64(record + PFS_RECORD_HEADER_LEN + 48, kind->data ? kind->data : 1000);
+	for (unsigned i = 0; i < kind->keys; i++)
+		at += put_key(record + at, &keys[i]);
+	at = pfs_round_up(at, 8);
+	memset(record + at, 'd', kind->data);
+	len = pfs_round_up(at + kind->data, 8);
 	pfs_put_le32(head->len.b, (uint32_t)len);
-	pfs_put_le32(head->crc.b, pfs_crc32c(pfs_crc32c(SEED, record, 4), record + 8, len - 8));
+	return len;
+}
+
+static void seal(uint8_t *record, size_t len)
+{
+	pfs_put_le32(record + 4, pfs_crc32c(pfs_crc32c(SEED, record, 4), record + 8, len - 8));
+}
+
+static size_t record_of(uint8_t *record, const struct pfs_key *key, size_t body_len)
+{
+	const struct record_kind kind = {PFS_RECORD_PUT, 0, sizeof(struct pfs_put_disk), 1,
+					 body_len};
+	struct pfs_put_disk *put = (struct pfs_put_disk *)(record + PFS_RECORD_HEADER_LEN);
+	size_t len = record_of_kind(record, &kind, key);
+
+	pfs_put_le64(put->raw_len.b, body_len);
+	for (size_t i = 0; i < body_len; i++)
+		record[len - pfs_round_up(body_len, 8) + i] = (uint8_t)pfs_mix64(i);
+	seal(record, len);
 	return len;
 }
 
@@ -376,28 +421,16 @@ static void what_a_damaged_record_says(void **state)
 /* A record that changes body_len bytes of a document, or makes zeros of them. */
 static size_t patch_of(uint8_t *record, uint64_t id, size_t body_len, unsigned flags)
 {
-	struct pfs_record_disk *head = (struct pfs_record_disk *)record;
+	const struct record_kind kind = {PFS_RECORD_PATCH, (uint8_t)flags,
+					 sizeof(struct pfs_patch_disk), 1,
+					 flags & PFS_PATCH_ZERO ? 0 : body_len};
 	struct pfs_patch_disk *patch = (struct pfs_patch_disk *)(record + PFS_RECORD_HEADER_LEN);
-	uint8_t *at = (uint8_t *)(patch + 1);
-	size_t len;
+	struct pfs_key key = pfs_key_num(id);
+	size_t len = record_of_kind(record, &kind, &key);
 
-	memset(record, 0, PAGE);
-	head->type = PFS_RECORD_PATCH;
-	head->flags = (uint8_t)flags;
-	pfs_put_le64(head->seq.b, 500);
-	pfs_put_le64(head->durable.b, 499);
 	pfs_put_le64(patch->new_size.b, PFS_MIB);
 	pfs_put_le64(patch->len.b, body_len);
-	*at++ = PFS_KEY_NUM;
-	*at++ = 8;
-	pfs_put_le64(at, id);
-	len = pfs_round_up((size_t)(at - record) + 8, 8);
-	if (!(flags & PFS_PATCH_ZERO)) {
-		memset(record + len, 'p', body_len);
-		len = pfs_round_up(len + body_len, 8);
-	}
-	pfs_put_le32(head->len.b, (uint32_t)len);
-	pfs_put_le32(head->crc.b, pfs_crc32c(pfs_crc32c(SEED, record, 4), record + 8, len - 8));
+	seal(record, len);
 	return len;
 }
 
@@ -443,6 +476,111 @@ static void what_a_damaged_patch_says(void **state)
 	free(record);
 }
 
+/* ---- what stands around the keys ---- */
+
+/* How many keys a record says that has more than one wrong bit, as the format has it. */
+static unsigned keys_of(const uint8_t *r, size_t len, uint64_t off, struct pfs_key keys[2])
+{
+	static const size_t heads[] = {0, 56, 56, 32, 8, 24};
+	unsigned count = r[24] == PFS_RECORD_MOVE ? 2 : 1;
+	size_t at, data, data_len = 0;
+
+	if (pfs_get_le32(r) != len || pfs_get_le64(r + 8) != 500 || pfs_get_le64(r + 16) >= 500 ||
+	    !pfs_is_zero(r + 26, 6) || r[24] < PFS_RECORD_PUT || r[24] > PFS_RECORD_MOVE)
+		return 0;
+	at = PFS_RECORD_HEADER_LEN + heads[r[24]];
+	for (unsigned i = 0; i < count; i++) {
+		size_t key_len;
+
+		if (at + 2 > len || at + 2 + r[at + 1] > len)
+			return 0;
+		key_len = r[at + 1];
+		keys[i] = (struct pfs_key){.kind = r[at]};
+		if ((r[at] == PFS_KEY_NUM || r[at] == PFS_KEY_TEMP) && key_len == 8)
+			keys[i].num = pfs_get_le64(r + at + 2);
+		else if (r[at] == PFS_KEY_UUID && key_len == 16)
+			memcpy(keys[i].uuid, r + at + 2, 16);
+		else if (r[at] != PFS_KEY_SCRATCH ||
+			 pfs_key_parse(&keys[i], (const char *)r + at + 2, key_len) != 0 ||
+			 keys[i].kind != PFS_KEY_SCRATCH)
+			return 0;
+		at += 2 + key_len;
+	}
+	data = pfs_round_up(at, 8);
+	if (off / 512 != (off + at - 1) / 512 || data > len || !pfs_is_zero(r + at, data - at))
+		return 0;
+	if (r[24] == PFS_RECORD_PUT)
+		data_len = pfs_get_le32(r + PFS_RECORD_HEADER_LEN + 44);
+	if (r[24] == PFS_RECORD_PATCH && !(r[25] & PFS_PATCH_ZERO))
+		data_len = pfs_get_le64(r + PFS_RECORD_HEADER_LEN + 48);
+	return data_len <= len - data && pfs_round_up(data + data_len, 8) == len ? count : 0;
+}
+
+static void expect_keys(const uint8_t *damaged, size_t len, uint64_t off)
+{
+	struct pfs_key keys[2] = {{.kind = PFS_KEY_NONE}, {.kind = PFS_KEY_NONE}}, told[2];
+	unsigned count = keys_of(damaged, len, off, keys);
+	uint8_t record[512];
+	bool exact;
+
+	memcpy(record, damaged, len);
+	assert_int_equal(pfs_salvage_record(record, &(struct pfs_salvage){off, len, SEED, 500},
+					    told, &exact),
+			 count);
+	assert_false(exact);
+	assert_memory_equal(record, damaged, len);
+	for (unsigned i = 0; i < count; i++)
+		assert_true(pfs_key_equal(&told[i], &keys[i]));
+	for (unsigned i = count; i < 2; i++)
+		assert_int_equal(told[i].kind, PFS_KEY_NONE);
+}
+
+/* Proves: of a record of which more than a bit is wrong the keys are told exactly where the format
+ * makes a record of it, for each byte of each kind of record with each kind of change, and wherever
+ * its sector ends. */
+static void records_make_sense_or_not(void **state)
+{
+	static const char *const names[][2] = {
+		{"42", "a scratch name"},
+		{"c0ffee00-0000-4000-8000-000000000002", "7"},
+		{"a name of twenty-one.", "c0ffee00-0000-4000-8000-000000000002"},
+	};
+	uint8_t record[PAGE];
+
+	(void)state;
+	for (size_t n = 0; n < 3 * pfs_array_len(record_kinds); n++) {
+		struct pfs_key keys[2] = {key_named(names[n % 3][0]), key_named(names[n % 3][1])};
+		const struct record_kind *kind = &record_kinds[n / 3];
+		size_t len = record_of_kind(record, kind, keys);
+
+		record[33] ^= 0x15; /* what the keys do not depend on */
+		assert_int_equal(keys_of(record, len, RECORD_AT, keys), kind->keys);
+		for (uint64_t off = RECORD_AT; off < RECORD_AT + 512; off++)
+			expect_keys(record, len, off);
+		for (size_t at = 0; at < len; at++) {
+			const uint8_t right = record[at];
+			const uint8_t wrong[] = {0,
+						 1,
+						 2,
+						 8,
+						 0x80,
+						 0xff,
+						 (uint8_t)(right + 1),
+						 (uint8_t)(right - 1),
+						 (uint8_t)(right + 8),
+						 (uint8_t)(right - 8)};
+
+			for (size_t i = 0; i < sizeof(wrong); i++) {
+				record[at] = wrong[i];
+				expect_keys(record, len, RECORD_AT);
+			}
+			record[at] = right;
+		}
+		for (size_t other = 0; other <= len + 16; other++)
+			expect_keys(record, other, RECORD_AT);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -454,6 +592,7 @@ int main(void)
 		cmocka_unit_test(one_bit_of_a_record),
 		cmocka_unit_test(what_a_damaged_record_says),
 		cmocka_unit_test(what_a_damaged_patch_says),
+		cmocka_unit_test(records_make_sense_or_not),
 	};
 
 	return cmocka_run_group_tests_name("identify", tests, NULL, NULL);
