@@ -124,8 +124,11 @@ static inline void describe_check(struct pfs_sim *sim, FILE *out)
 {
 	struct found *found = calloc(1, sizeof(*found));
 	struct pfs_reason reason;
-	int err = pfs_check(STORE, pfs_sim_io(sim), &quiet, keep_finding, keep_progress, found,
-			    &found->result, &reason);
+	int err;
+
+	memset(&reason, '?', sizeof(reason));
+	err = pfs_check(STORE, pfs_sim_io(sim), &quiet, keep_finding, keep_progress, found,
+			&found->result, &reason);
 
 	fprintf(out,
 		"check: %s, %zu faults, %llu documents damaged of %llu in %llu pages, %llu bytes "

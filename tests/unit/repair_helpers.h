@@ -51,6 +51,8 @@ static inline struct repaired *try_repair(struct pfs_sim *sim)
 {
 	struct repaired *done = calloc(1, sizeof(*done));
 
+	memset(&done->reason, '?',
+	       sizeof(done->reason)); /* what was there before is not looked at */
 	done->err = pfs_repair(STORE, pfs_sim_io(sim), &quiet, keep_deed, keep_steps, done,
 			       &done->result, &done->reason);
 	assert_true((done->err != 0) == (done->reason.text[0] != '\0'));
