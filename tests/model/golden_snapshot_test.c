@@ -119,6 +119,28 @@ static void tell_snapshots(struct tale *t, struct pfs_snapshot *const *snapshots
 		(unsigned long long)pinned, (unsigned long long)used, (unsigned long long)where);
 }
 
+static void tell_finding(void *arg, const struct pfs_finding *finding)
+{
+	char name[PFS_NAME_MAX + 1] = "-";
+
+	if (finding->key.kind != PFS_KEY_NONE)
+		pfs_key_format(name, &finding->key);
+	fprintf(((struct tale *)arg)->out, "%s %s at %llu, %s: %s\n",
+		finding->fatal ? "finding" : "remark", finding->where,
+		(unsigned long long)finding->offset, name, finding->text);
+}
+
+/* What the store finds in itself. */
+static void tell_check(struct tale *t)
+{
+	struct pfs_check_result r;
+	int err = pfs_store_check(t->store, tell_finding, NULL, t, NULL, &r);
+
+	fprintf(t->out, "check %d: %llu %llu %llu %llu\n", err, (unsigned long long)r.findings,
+		(unsigned long long)r.damaged, (unsigned long long)r.documents,
+		(unsigned long long)r.pages);
+}
+
 static void open_snapshot(struct tale *t, struct pfs_snapshot **snapshot)
 {
 	int err;
@@ -161,12 +183,15 @@ static void tell_case(struct tale *t, struct pfs_sim *store, unsigned state, enu
 		object = 40; /* has never been */
 	fprintf(t->out, "%d\n", call(t, what, object, attr.size));
 	tell_snapshots(t, snapshots);
+	tell_check(t);
 	open_snapshot(t, &snapshots[2]);
 	tell_snapshots(t, snapshots);
 	for (unsigned i = 0; i < SNAPSHOTS; i++) {
 		unsigned goes = orders[order][i];
 
 		(void)call(t, i == 1 ? REMOVE : PUT, object, attr.size);
+		if (i == 1)
+			tell_check(t);
 		pfs_snapshot_close(snapshots[goes]);
 		snapshots[goes] = NULL;
 		tell_snapshots(t, snapshots);
@@ -176,6 +201,7 @@ static void tell_case(struct tale *t, struct pfs_sim *store, unsigned state, enu
 	}
 	pfs_snapshot_close(before);
 	tell_snapshots(t, snapshots);
+	tell_check(t);
 	fprintf(t->out, "closed: %d, ", pfs_store_close(t->store));
 	fprintf(t->out, "disk %016llx\n", (unsigned long long)pfs_sim_hash(t->sim));
 	t->store = NULL;
