@@ -1,5 +1,17 @@
-/* Several documents read at once, against each of them read alone. */
+/* Several documents read at once, against each of them read alone; what the processor is asked for
+ * in advance. */
+#include <stdint.h>
+
+#include "storage/epoch.h"
 #include "storage/key.h"
+#include "storage/store_internal.h"
+
+static void note_prefetch(const void *address);
+
+#define __builtin_prefetch(address) note_prefetch(address)
+#include "storage/store_get.c"
+#undef __builtin_prefetch
+
 #include "tests/unit/store_helpers.h"
 
 /* What is asked for: documents of all kinds and places, and names that nobody has, in an order that
@@ -18,6 +30,17 @@ static struct pfs_key wanted_key(unsigned i)
 	else
 		snprintf(name, sizeof(name), ".%u.swp", i);
 	return key_named(name);
+}
+
+static struct {
+	const void *at[4096];
+	size_t count;
+} noted, expected;
+
+static void note_prefetch(const void *address)
+{
+	assert_true(noted.count < pfs_array_len(noted.at));
+	noted.at[noted.count++] = address;
 }
 
 /* Every fourth is not there; some are large, one is empty, some do not compress. */
@@ -130,11 +153,107 @@ static void damage_is_told_for_whom_it_hits(void **state)
 	pfs_sim_free(sim);
 }
 
+static void expect_prefetch(const void *address)
+{
+	expected.at[expected.count++] = address;
+}
+
+/* What is asked for in advance of some documents that are looked for together: the slots and the
+ * changes that are not in the pages yet, then of each container the first lines. */
+static void expect_group(struct pfs_store *store, const struct pfs_key *keys, size_t count)
+{
+	for (unsigned containers = 0; containers < 2; containers++) {
+		for (size_t i = 0; i < count; i++) {
+			const struct pfs_page *page;
+			struct pfs_place place;
+			uint32_t object;
+			uint64_t word;
+
+			if (pfs_find(store, &keys[i], &object, &word) != 0)
+				continue;
+			if (pfs_word_is_version(word)) {
+				if (!containers)
+					expect_prefetch(pfs_word_to_version(word));
+				continue;
+			}
+			assert_int_equal(pfs_place(store, &keys[i], &place), 0);
+			page = pfs_pager_find(store->pager, place.page);
+			if (!containers) {
+				expect_prefetch(page->map + 64 + 16 * place.slot);
+				continue;
+			}
+			for (uint64_t at = 0; at < place.container_len && at < 1024; at += 64)
+				expect_prefetch(page->map + place.offset + at);
+		}
+	}
+}
+
+/* Where the file ends before a slot or within a container, no more is asked for. */
+static void nothing_beyond_the_file(struct pfs_store *store)
+{
+	static const struct {
+		int64_t end;	/* of the file, behind the slot or the container's beginning */
+		bool container; /* which of them */
+		size_t count;
+	} cases[] = {{0, false, 0}, {1, false, 1},  {0, true, 1},
+		     {1, true, 2},  {64, true, 2}, {65, true, 3}};
+	const struct pfs_key key = wanted_key(5);
+	struct pfs_place place;
+	struct pfs_page *page;
+	struct pfs_got got;
+	uint64_t size;
+
+	assert_int_equal(pfs_place(store, &key, &place), 0);
+	assert_true(place.container_len > 128);
+	page = pfs_pager_find(store->pager, place.page);
+	size = page->file_size;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		noted.count = 0;
+		page->file_size = (uint64_t)cases[i].end + (cases[i].container
+								    ? place.offset
+								    : pfs_slot_offset(place.slot));
+		pfs_get_many(store, &key, 1, &got);
+		page->file_size = size;
+		free(got.data);
+		assert_int_equal(noted.count, cases[i].count);
+	}
+}
+
+/* Proves: of sixteen documents at a time all that they will need is asked for before the first is
+ * read: of each its slot, or its change, and up to a kibibyte of its container; and nothing else. */
+static void what_they_need_is_asked_for_at_once(void **state)
+{
+	static struct pfs_key keys[WANTED];
+	static struct pfs_got got[WANTED];
+	struct pfs_store *store;
+	struct pfs_sim *sim = begin(&store);
+
+	(void)state;
+	for (unsigned i = 0; i < WANTED; i++)
+		keys[i] = wanted_key(i);
+	for (unsigned pass = 0; pass < 2; pass++) {
+		noted.count = expected.count = 0;
+		for (unsigned i = 0; i < WANTED; i += 16)
+			expect_group(store, &keys[i], pfs_min_u64(16, WANTED - i));
+		pfs_get_many(store, keys, WANTED, got);
+		for (unsigned i = 0; i < WANTED; i++)
+			free(got[i].data);
+		assert_int_equal(noted.count, expected.count);
+		assert_memory_equal(noted.at, expected.at,
+				    expected.count * sizeof(expected.at[0]));
+		assert_int_equal(pfs_store_checkpoint(store), 0);
+	}
+	nothing_beyond_the_file(store);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_is_as_if_read_alone),
 		cmocka_unit_test(damage_is_told_for_whom_it_hits),
+		cmocka_unit_test(what_they_need_is_asked_for_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
