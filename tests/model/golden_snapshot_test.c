@@ -182,6 +182,7 @@ static void tell_case(struct tale *t, struct pfs_sim *store, unsigned state, enu
 	else
 		object = 40; /* has never been */
 	fprintf(t->out, "%d\n", call(t, what, object, attr.size));
+	fprintf(t->out, "disk %016llx\n", (unsigned long long)pfs_sim_hash(t->sim));
 	tell_snapshots(t, snapshots);
 	tell_check(t);
 	open_snapshot(t, &snapshots[2]);

@@ -195,7 +195,7 @@ static void nothing_beyond_the_file(struct pfs_store *store)
 		int64_t end;	/* of the file, behind the slot or the container's beginning */
 		bool container; /* which of them */
 		size_t count;
-	} cases[] = {{0, false, 0}, {1, false, 1},  {0, true, 1},
+	} cases[] = {{0, false, 0}, {1, false, 1}, {0, true, 1},
 		     {1, true, 2},  {64, true, 2}, {65, true, 3}};
 	const struct pfs_key key = wanted_key(5);
 	struct pfs_place place;
@@ -209,9 +209,8 @@ static void nothing_beyond_the_file(struct pfs_store *store)
 	size = page->file_size;
 	for (size_t i = 0; i < pfs_array_len(cases); i++) {
 		noted.count = 0;
-		page->file_size = (uint64_t)cases[i].end + (cases[i].container
-								    ? place.offset
-								    : pfs_slot_offset(place.slot));
+		page->file_size = (uint64_t)cases[i].end +
+				  (cases[i].container ? place.offset : pfs_slot_offset(place.slot));
 		pfs_get_many(store, &key, 1, &got);
 		page->file_size = size;
 		free(got.data);
@@ -220,7 +219,8 @@ static void nothing_beyond_the_file(struct pfs_store *store)
 }
 
 /* Proves: of sixteen documents at a time all that they will need is asked for before the first is
- * read: of each its slot, or its change, and up to a kibibyte of its container; and nothing else. */
+ * read: of each its slot, or its change, and up to a kibibyte of its container; and nothing else.
+ */
 static void what_they_need_is_asked_for_at_once(void **state)
 {
 	static struct pfs_key keys[WANTED];
@@ -239,8 +239,7 @@ static void what_they_need_is_asked_for_at_once(void **state)
 		for (unsigned i = 0; i < WANTED; i++)
 			free(got[i].data);
 		assert_int_equal(noted.count, expected.count);
-		assert_memory_equal(noted.at, expected.at,
-				    expected.count * sizeof(expected.at[0]));
+		assert_memory_equal(noted.at, expected.at, expected.count * sizeof(expected.at[0]));
 		assert_int_equal(pfs_store_checkpoint(store), 0);
 	}
 	nothing_beyond_the_file(store);

@@ -689,6 +689,48 @@ static void packing_is_refused_when_it_can_not_be(void **state)
 	pfs_sim_free(sim);
 }
 
+static int fail_sync(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return step->kind == PFS_SIM_SYNC && strncmp(step->name, "journal", 7) == 0 ? -EIO : 0;
+}
+
+/* Proves: a tick that can't make durable what is logged is an error, the first and each one after
+ * it; the store takes nothing more. */
+static void ticks_that_fail_end_it(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_key key = pfs_key_num(5);
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(sim, 0, 0);
+	store = open_store(sim);
+	assert_int_equal(pfs_store_tick(store), 0);
+	put_document(store, &key, 100, 1);
+	pfs_sim_on_step(sim, fail_sync, NULL);
+	assert_int_equal(pfs_store_tick(store), -EROFS);
+	pfs_sim_on_step(sim, NULL, NULL);
+	assert_int_equal(pfs_store_tick(store), -EROFS);
+	assert_int_equal(pfs_put(store, &key, "x", 1, NULL, 0, NULL), -EROFS);
+	(void)pfs_store_close(store);
+	pfs_sim_free(sim);
+}
+
+/* Proves: the use of dictionaries is said with two words, and with no other. */
+static void uses_of_dictionaries_are_two_words(void **state)
+{
+	enum pfs_dict_use use = PFS_DICT_AS_RECORDED;
+
+	(void)state;
+	assert_true(pfs_dict_use_parse("off", &use));
+	assert_int_equal(use, PFS_DICT_OFF);
+	assert_true(pfs_dict_use_parse("auto", &use));
+	assert_int_equal(use, PFS_DICT_AUTO);
+	assert_false(pfs_dict_use_parse("", &use));
+	assert_false(pfs_dict_use_parse("offx", &use));
+}
+
 /* Proves: a writer that fills the journal faster than it is moved to the pages waits, and the
  * journal keeps to its bound. */
 static void writers_wait_for_room_in_the_journal(void **state)
@@ -849,6 +891,8 @@ int main(void)
 		cmocka_unit_test(zeros_over_all),
 		cmocka_unit_test(pinned_bytes_are_said_of_each_page),
 		cmocka_unit_test(packing_is_refused_when_it_can_not_be),
+		cmocka_unit_test(ticks_that_fail_end_it),
+		cmocka_unit_test(uses_of_dictionaries_are_two_words),
 		cmocka_unit_test(writers_wait_for_room_in_the_journal),
 		cmocka_unit_test(few_bytes_are_what_was_written),
 		cmocka_unit_test(unfinished_files_go),

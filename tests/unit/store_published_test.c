@@ -98,6 +98,40 @@ static void numbers_that_nobody_has(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: the pages of what is published are those of its manifest, full, with nothing to be had
+ * back. */
+static void pages_are_those_of_the_manifest(void **state)
+{
+	struct pfs_sim *sim = published(20);
+	struct pfs_store *store = open_published(sim);
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+	struct pfs_page_stat *pages = NULL;
+	const struct pfs_manifest_object *o;
+	struct pfs_manifest m;
+	size_t count = 77;
+
+	(void)state;
+	assert_int_equal(read_generation(dir, &m), 1);
+	assert_int_equal(m.object_count, 2);
+	o = &m.objects[1];
+	assert_int_equal(pfs_store_pages(store, &pages, &count), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(pages->number, 2);
+	assert_int_equal(pages->slots, 20);
+	assert_int_equal(pages->free_slots, 0);
+	assert_int_equal(pages->size, o->len);
+	assert_int_equal(pages->disk, o->len);
+	assert_true(!pages->worth && !pages->closed && !pages->retiring && !pages->unusable);
+	assert_int_equal(pages->used, o->len - o->head - PFS_PAGE_TRAILER_LEN);
+	assert_int_equal(pages->live, pages->used + UINT64_C(20) * PFS_SLOT_LEN);
+	assert_true(!pages->dead && !pages->holes && !pages->gap && !pages->free && !pages->pinned);
+	free(pages);
+	pfs_manifest_free(&m);
+	dir->ops->close_dir(dir);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 static void note_synced(void *arg, int err)
 {
 	*(int *)arg = err;
@@ -651,6 +685,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(many_are_got_at_once),
 		cmocka_unit_test(numbers_that_nobody_has),
+		cmocka_unit_test(pages_are_those_of_the_manifest),
 		cmocka_unit_test(nothing_changes_what_is_published),
 		cmocka_unit_test(an_origin_that_does_not_answer),
 		cmocka_unit_test(snapshots_have_no_more),
