@@ -576,6 +576,52 @@ static void each_torn_document_is_told(void **state)
 	pfs_sim_free(sim);
 }
 
+#define MOVES 4095u /* of which what they moved is followed */
+
+/* Proves: what a damaged document was moved to is followed through as many moves as are remembered:
+ * replaced under its last name it is needed no more; one move more, and it looks lost. */
+static void moves_are_followed_up_to_a_bound(void **state)
+{
+	(void)state;
+	for (unsigned moves = MOVES; moves <= MOVES + 1; moves++) {
+		struct pfs_sim *sim = pfs_sim_new(), *killed;
+		struct pfs_key key = pfs_key_num(0);
+		struct pfs_place place;
+		struct pfs_store *store;
+		struct found *found;
+
+		create_store(sim, 64 * PFS_KIB, 16);
+		store = open_store(sim);
+		put_document(store, &key, 60, 2);
+		assert_int_equal(pfs_store_close(store), 0);
+		place = place_of(sim, &key);
+		store = open_store(sim);
+		for (unsigned i = 0; i < moves; i++) {
+			struct pfs_key from = pfs_key_num(i), to = pfs_key_num(i + 1);
+
+			assert_int_equal(pfs_rename(store, &from, &to, 0, NULL), 0);
+		}
+		key = pfs_key_num(moves);
+		put_document(store, &key, 70, 4);
+		assert_int_equal(pfs_sync(store), 0);
+		killed = pfs_sim_kill(sim);
+		assert_int_equal(pfs_store_close(store), 0);
+		write_at(killed, page_name(place.page), place.offset, "torn!", 5);
+		found = check_store(killed);
+		assert_int_equal(found->count, 1);
+		assert_int_equal(found->fatal, moves > MOVES);
+		assert_int_equal(found->at[0].offset, place.offset);
+		assert_string_equal(found->at[0].text,
+				    moves > MOVES ? "it does not verify, and the journal has only "
+						    "changes of it"
+						  : "a change of it was not finished; the next "
+						    "opening does it again from the journal");
+		free(found);
+		pfs_sim_free(killed);
+		pfs_sim_free(sim);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -589,6 +635,7 @@ int main(void)
 		cmocka_unit_test(damage_outside_of_the_window_is_fatal),
 		cmocka_unit_test(random_damage_is_never_missed),
 		cmocka_unit_test(each_torn_document_is_told),
+		cmocka_unit_test(moves_are_followed_up_to_a_bound),
 	};
 
 	return cmocka_run_group_tests_name("check_journal", tests, NULL, NULL);
