@@ -53,13 +53,21 @@ static char *text_of(struct pfs_sim *sim)
 	return text;
 }
 
+#define KEPT                                                        \
+	"{\"where\":\"page-00000001\",\"key\":null,\"reason\":\"a " \
+	"test\",\"offset\":0,\"length\":3,"                         \
+	"\"bytes\":\"YWJj\"}\n"
+
 /* Proves (R1): what was added is there after a power cut, under its name, also where the file was
  * left by a repair that was cut off before it could make the name durable. A line that is not whole
- * is ended, so that the next one stands for itself. */
+ * is ended, so that the next one stands for itself; one that is stays as it is. */
 static void what_is_kept_stays(void **state)
 {
+	static const char *const before[] = {"", CUT_OFF, KEPT, "\n"};
+	static const char *const then[] = {KEPT, CUT_OFF "\n" KEPT, KEPT KEPT, "\n" KEPT};
+
 	(void)state;
-	for (unsigned left = 0; left < 2; left++) {
+	for (unsigned left = 0; left < 4; left++) {
 		struct pfs_sim *sim = pfs_sim_new(), *image;
 		struct pfs_dir *dir = open_dir(sim);
 		char *text;
@@ -67,17 +75,11 @@ static void what_is_kept_stays(void **state)
 		make(dir, SOURCE, "abc", 3);
 		pfs_sim_settle(sim);
 		if (left)
-			make(dir, PFS_QUARANTINE_NAME, CUT_OFF, strlen(CUT_OFF));
+			make(dir, PFS_QUARANTINE_NAME, before[left], strlen(before[left]));
 		assert_int_equal(keep(dir, 0, 3), 1);
 		image = pfs_sim_crash_index(sim, 0);
 		text = text_of(image);
-		assert_string_equal(
-			text, left ? CUT_OFF
-				      "\n{\"where\":\"page-00000001\",\"key\":null,\"reason\":\"a "
-				      "test\",\"offset\":0,\"length\":3,\"bytes\":\"YWJj\"}\n"
-				   : "{\"where\":\"page-00000001\",\"key\":null,"
-				     "\"reason\":\"a test\",\"offset\":0,\"length\":3,"
-				     "\"bytes\":\"YWJj\"}\n");
+		assert_string_equal(text, then[left]);
 		free(text);
 		pfs_sim_free(image);
 		dir->ops->close_dir(dir);
