@@ -312,6 +312,94 @@ static void names_that_were_found_are_durable(void **state)
 	pfs_sim_free(cut);
 }
 
+/* Proves: only the segments below the number that is named are declared dead; what was declared is
+ * removed with all others when the journal is discarded, also when nobody has used it again. */
+static void what_is_declared_dead(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct log log;
+
+	(void)state;
+	log_open(&log, sim);
+	for (unsigned i = 0; i < 4; i++) {
+		append(&log);
+		assert_int_equal(pfs_journal_rotate(log.journal), 0);
+	}
+	for (uint64_t below = 1; below <= 4; below++) {
+		assert_int_equal(pfs_journal_declare(log.journal, below), 0);
+		assert_int_equal(pfs_journal_oldest(log.journal)->number, below);
+		assert_int_equal(pfs_journal_window(log.journal), below);
+		assert_int_equal(pfs_journal_live_bytes(log.journal),
+				 (6 - below) * PFS_SEGMENT_SIZE);
+	}
+	assert_int_equal(pfs_journal_spares(log.journal), 0);
+	pfs_journal_discard(log.journal);
+	assert_int_equal(pfs_sim_used(sim), 0);
+	log_close(&log);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a segment that was begun on a full disk, and is too short for the first record, is ended
+ * before there was any. */
+static void a_short_segment_may_end_empty(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct log log;
+
+	(void)state;
+	log_open(&log, sim);
+	pfs_journal_start(log.journal, 7); /* which is a long one */
+	pfs_sim_set_capacity(sim, PFS_SEGMENT_SHORT);
+	assert_int_equal(pfs_journal_declare(log.journal, 1), 0);
+	assert_int_equal(pfs_sim_used(sim), PFS_SEGMENT_SHORT);
+	pfs_sim_set_capacity(sim, 0);
+	assert_true(append(&log).len > PFS_SEGMENT_SHORT);
+	assert_int_equal(pfs_journal_active(log.journal), 2);
+	log_close(&log);
+	expect_replayed(sim, 7, 7);
+	pfs_sim_free(sim);
+}
+
+static const struct pfs_io_ops *ops_of_sim;
+static unsigned opened_to_write;
+
+static int note_open(struct pfs_dir *dir, const char *name, unsigned flags, struct pfs_file **out)
+{
+	opened_to_write += (flags & PFS_IO_WRITE) != 0;
+	return ops_of_sim->open(dir, name, flags, out);
+}
+
+/* Proves: who only reads opens no segment for writing; who writes opens them all. */
+static void readers_open_nothing_to_write(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_journal *journal;
+	struct pfs_io_ops noting;
+	struct log log;
+
+	(void)state;
+	log_open(&log, sim);
+	append(&log);
+	log_close(&log);
+	for (unsigned read_only = 0; read_only < 2; read_only++) {
+		struct pfs_dir *dir = open_dir(sim);
+		struct pfs_journal_options options = {
+			.dir = dir, .uuid = uuid, .logger = &quiet, .read_only = read_only};
+
+		ops_of_sim = dir->ops;
+		noting = *ops_of_sim;
+		noting.open = note_open;
+		dir->ops = &noting;
+		opened_to_write = 0;
+		assert_int_equal(pfs_journal_open(&journal, &options), 0);
+		assert_int_equal(opened_to_write, !read_only);
+		pfs_journal_close(journal);
+		dir->ops = ops_of_sim;
+		dir->ops->close_dir(dir);
+	}
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -326,6 +414,9 @@ int main(void)
 		cmocka_unit_test(dead_segments_wait_for_their_sync),
 		cmocka_unit_test(the_disk_usage_is_all_or_none),
 		cmocka_unit_test(names_that_were_found_are_durable),
+		cmocka_unit_test(what_is_declared_dead),
+		cmocka_unit_test(a_short_segment_may_end_empty),
+		cmocka_unit_test(readers_open_nothing_to_write),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,6 +165,9 @@ struct synced {
 	char names[8][32];
 	unsigned count;
 	unsigned fail_at; /* the sync that fails; 0: none */
+	/* What is done while the first is made. */
+	void (*meanwhile)(struct log *log);
+	struct log *log;
 };
 
 static int note_sync(void *arg, const struct pfs_sim_step *step)
@@ -175,6 +178,14 @@ static int note_sync(void *arg, const struct pfs_sim_step *step)
 		return 0;
 	assert_true(s->count < pfs_array_len(s->names));
 	snprintf(s->names[s->count++], sizeof(s->names[0]), "%s", step->name);
+	if (s->count == 1 && s->meanwhile) {
+		void (*meanwhile)(struct log * log) = s->meanwhile;
+
+		s->meanwhile = NULL;
+		pfs_sim_on_step(s->log->sim, NULL, NULL);
+		meanwhile(s->log);
+		pfs_sim_on_step(s->log->sim, note_sync, s);
+	}
 	return s->count == s->fail_at ? -EIO : 0;
 }
 
@@ -225,6 +236,125 @@ static void only_what_was_written_is_synced(void **state)
 	assert_int_equal(pfs_journal_durable(log.journal), 4);
 	assert_int_equal(pfs_journal_sync(log.journal, 1), -EIO);
 	expect_synced(&s, 0, "");
+	pfs_sim_on_step(sim, NULL, NULL);
+	log_close(&log);
+	pfs_sim_free(sim);
+}
+
+static void begin_another(struct log *log)
+{
+	assert_int_equal(pfs_journal_rotate(log->journal), 0);
+	append(log);
+	/* What is durable needs no sync, and no end of one. */
+	assert_int_equal(pfs_journal_sync(log->journal, 1), 0);
+}
+
+static int fail_writes(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return step->kind == PFS_SIM_WRITE ? -EIO : 0;
+}
+
+/* A write that can't be undone. */
+static void fail_meanwhile(struct log *log)
+{
+	struct pfs_journal_pos pos;
+
+	pfs_sim_on_step(log->sim, fail_writes, NULL);
+	assert_int_equal(append_to(log, false, &pos), -EIO);
+	pfs_sim_on_step(log->sim, NULL, NULL);
+	assert_true(pfs_journal_has_failed(log->journal));
+}
+
+/* Proves: a segment that is begun while a sync is made is none of it. */
+static void what_comes_later_is_synced_later(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct synced s = {.meanwhile = begin_another};
+	struct log log;
+
+	(void)state;
+	s.log = &log;
+	log_open(&log, sim);
+	append(&log);
+	assert_int_equal(pfs_journal_sync(log.journal, 1), 0);
+	append(&log);
+	pfs_sim_on_step(sim, note_sync, &s);
+	assert_int_equal(pfs_journal_sync(log.journal, UINT64_MAX), 0);
+	expect_synced(&s, 1, "journal-0000");
+	assert_int_equal(pfs_journal_durable(log.journal), 2);
+	assert_int_equal(pfs_journal_sync(log.journal, UINT64_MAX), 0);
+	assert_string_equal(s.names[1], "journal-0001");
+	expect_synced(&s, 2, "journal-0000"); /* which has its end now */
+	pfs_sim_on_step(sim, NULL, NULL);
+	log_close(&log);
+	pfs_sim_free(sim);
+}
+
+/* Proves: when the journal fails while a sync is made, all that wait are told that, and nothing is
+ * synced any more. */
+static void a_failure_meanwhile_is_told(void **state)
+{
+	(void)state;
+	for (unsigned later = 0; later < 2; later++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct synced s = {.meanwhile = fail_meanwhile};
+		struct later waits;
+		struct log log;
+
+		s.log = &log;
+		log_open(&log, sim);
+		append(&log);
+		pfs_sim_on_step(sim, note_sync, &s);
+		if (later) {
+			sync_later(&waits, &log);
+			expect_told(&waits, -EIO);
+		} else {
+			assert_int_equal(pfs_journal_sync(log.journal, 1), -EIO);
+		}
+		assert_int_equal(pfs_journal_sync(log.journal, UINT64_MAX), -EIO);
+		expect_synced(&s, 1, "journal-0000");
+		pfs_sim_on_step(sim, NULL, NULL);
+		log_close(&log);
+		pfs_sim_free(sim);
+	}
+}
+
+static void tell_and_fail(struct pfs_sync_wait *wait, int err)
+{
+	tell(wait, err);
+	/* As another thread's write may, at this moment. */
+	__atomic_store_n(&((struct later *)wait)->journal->failed, true, __ATOMIC_RELEASE);
+}
+
+static struct later *comes_meanwhile;
+
+static void come(struct log *log)
+{
+	append(log);
+	sync_later(comes_meanwhile, log);
+}
+
+/* Proves: a journal that fails between two syncs makes no second one. */
+static void a_failure_between_syncs_is_told(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct synced s = {.meanwhile = come};
+	struct later first, second;
+	struct log log;
+
+	(void)state;
+	s.log = &log;
+	log_open(&log, sim);
+	append(&log);
+	comes_meanwhile = &second;
+	first = (struct later){.wait = {.seq = 1, .done = tell_and_fail}, .journal = log.journal};
+	sem_init(&first.end, 0, 0);
+	pfs_sim_on_step(sim, note_sync, &s);
+	pfs_journal_sync_then(log.journal, &first.wait);
+	expect_told(&first, 0);
+	expect_told(&second, -EIO);
+	expect_synced(&s, 1, "journal-0000");
 	pfs_sim_on_step(sim, NULL, NULL);
 	log_close(&log);
 	pfs_sim_free(sim);
@@ -384,6 +514,9 @@ int main(void)
 		cmocka_unit_test(one_thread_syncs_for_all_that_come),
 		cmocka_unit_test(a_failed_sync_is_told_to_all),
 		cmocka_unit_test(only_what_was_written_is_synced),
+		cmocka_unit_test(what_comes_later_is_synced_later),
+		cmocka_unit_test(a_failure_meanwhile_is_told),
+		cmocka_unit_test(a_failure_between_syncs_is_told),
 		cmocka_unit_test(the_lead_is_passed_on),
 		cmocka_unit_test(both_kinds_at_once),
 	};

@@ -1,4 +1,6 @@
 /* storage/journal.c: append, replay, tails, damage. */
+#include <sys/mman.h>
+
 #include "tests/unit/journal_helpers.h"
 
 /* ---- append and replay ---- */
@@ -56,6 +58,67 @@ static void records_can_be_read_at_their_place(void **state)
 		flip(sim, pos.segment->file_index, pos.off + byte, byte % 8);
 	}
 	log_close(&log);
+	pfs_sim_free(sim);
+}
+
+/* Proves: what is read lies within the segment, whatever place is named: where nothing can be read
+ * around its mapping, reading does no harm; records of every length can be read, also the one that
+ * ends with the segment. */
+static void nothing_is_read_around_a_segment(void **state)
+{
+	static const uint64_t offs[] = {0,
+					8,
+					PFS_SEGMENT_SIZE / 2,
+					PFS_SEGMENT_SIZE - 48,
+					PFS_SEGMENT_SIZE - 39,
+					PFS_SEGMENT_SIZE - 8,
+					PFS_SEGMENT_SIZE,
+					PFS_SEGMENT_SIZE + 8,
+					3 * PFS_SEGMENT_SIZE,
+					UINT64_MAX - 39,
+					UINT64_MAX - 8,
+					UINT64_MAX};
+	static const size_t lens[] = {0, 8, 32, 39, 40, 48, 4096};
+	struct pfs_sim *sim = pfs_sim_new();
+	size_t len = PFS_RECORD_LEN_MAX - PFS_RECORD_HEADER_LEN;
+	uint8_t *buf = malloc(4 * PFS_SEGMENT_SIZE), *around;
+	struct pfs_segment *segment;
+	struct pfs_journal_pos pos;
+	const uint8_t *map;
+	struct log log;
+
+	(void)state;
+	log_open(&log, sim);
+	for (unsigned i = 0; i < 8; i++) {
+		pos = append(&log);
+		assert_int_equal(pfs_journal_read(log.journal, pos.segment, pos.off, buf, pos.len),
+				 0);
+	}
+	memset(buf, 1, len);
+	assert_int_equal(pfs_journal_append(log.journal, PFS_RECORD_PATCH, 0,
+					    (struct iovec[]){{buf, len}}, 1, false, &pos),
+			 0);
+	append(&log); /* ends that */
+	segment = pos.segment;
+	map = segment->map;
+	around = mmap(NULL, 3 * PFS_SEGMENT_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(around != MAP_FAILED);
+	assert_int_equal(
+		mprotect(around + PFS_SEGMENT_SIZE, PFS_SEGMENT_SIZE, PROT_READ | PROT_WRITE), 0);
+	segment->map = memcpy(around + PFS_SEGMENT_SIZE, map, PFS_SEGMENT_SIZE);
+	assert_int_equal(pfs_journal_read(log.journal, segment, pos.off, buf, pos.len), 0);
+	assert_int_equal(pfs_journal_read(log.journal, segment, PFS_SEGMENT_SIZE - 40, buf, 40), 0);
+	for (size_t o = 0; o < pfs_array_len(offs); o++)
+		for (size_t l = 0; l < pfs_array_len(lens); l++)
+			assert_int_equal(
+				pfs_journal_read(log.journal, segment, offs[o], buf, lens[l]),
+				-EUCLEAN);
+	assert_int_equal(pfs_journal_read(log.journal, segment, 0, buf, PFS_SEGMENT_SIZE + 8),
+			 -EUCLEAN);
+	segment->map = map;
+	munmap(around, 3 * PFS_SEGMENT_SIZE);
+	log_close(&log);
+	free(buf);
 	pfs_sim_free(sim);
 }
 
@@ -346,6 +409,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(records_are_replayed_in_order),
 		cmocka_unit_test(records_can_be_read_at_their_place),
+		cmocka_unit_test(nothing_is_read_around_a_segment),
 		cmocka_unit_test(longest_records_and_stops),
 		cmocka_unit_test(the_end_always_has_room),
 		cmocka_unit_test(torn_tails_end_the_replay),
