@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <lz4.h>
 #include <lz4hc.h>
 
 #include <cmocka.h>
@@ -93,13 +94,15 @@ static void what_does_not_shrink_is_not_packed(void **state)
 }
 
 /* Proves: a result as long as the document itself, which saves nothing and costs the decoding, is
- * never given. */
+ * never given; one that is a byte shorter is, as LZ4 makes it. */
 static void packing_as_long_as_the_document_is_refused(void **state)
 {
-	uint8_t raw[400], packed[800];
-	unsigned packed_count = 0, refused = 0;
+	uint8_t raw[400], packed[800], other[800];
+	unsigned packed_count = 0, refused = 0, saved_one = 0;
+	struct pfs_codec_hc *hc;
 
 	(void)state;
+	assert_int_equal(pfs_codec_hc_new(&hc), 0);
 	for (size_t len = 13; len <= sizeof(raw); len++) {
 		for (size_t repeat = 0; repeat < 12; repeat++) {
 			size_t n;
@@ -108,12 +111,51 @@ static void packing_as_long_as_the_document_is_refused(void **state)
 			if (len > 3 * repeat + 16)
 				memcpy(raw + len / 2, raw, repeat);
 			n = pfs_codec_pack(packed, sizeof(packed), raw, len, NULL);
-			assert_true(n < len);
+			assert_int_equal(n, LZ4_compress_fast((const char *)raw, (char *)other,
+							      (int)len, (int)len - 1, 1));
+			assert_memory_equal(packed, other, n);
 			packed_count += n > 0;
 			refused += n == 0;
+			saved_one += n == len - 1;
+			n = pfs_codec_pack_hc(hc, packed, sizeof(packed), raw, len, NULL);
+			assert_int_equal(n,
+					 LZ4_compress_HC((const char *)raw, (char *)other, (int)len,
+							 (int)len - 1, len <= 256 ? 11 : 10));
+			assert_memory_equal(packed, other, n);
+			saved_one += n == len - 1;
 		}
 	}
-	assert_true(packed_count > 100 && refused > 100);
+	assert_true(packed_count > 100 && refused > 100 && saved_one > 10);
+	assert_int_equal(pfs_codec_pack_hc(hc, packed, sizeof(packed), raw, 0, NULL), 0);
+	assert_int_equal(pfs_codec_pack_hc(hc, packed, sizeof(packed), raw, 1, NULL), 0);
+	assert_int_equal(pfs_codec_pack_hc(hc, packed, 0, raw, 300, NULL), 0);
+	assert_int_equal(pfs_codec_pack_hc(hc, packed, sizeof(packed), raw, PFS_GIB + 1, NULL), 0);
+	pfs_codec_hc_free(hc);
+}
+
+/* Proves: the first dictionary of a process is packed with like any other. This test is the first.
+ */
+static void the_first_dictionary_is_one(void **state)
+{
+	uint8_t bytes[2000], packed[2000], back[2000 + CANARY_LEN];
+	struct pfs_codec_dict *dict;
+	struct pfs_codec_hc *hc;
+	size_t n;
+
+	(void)state;
+	fill_random(bytes, sizeof(bytes), 9);
+	assert_int_equal(pfs_codec_dict_new(&dict, bytes, sizeof(bytes)), 0);
+	assert_int_equal(pfs_codec_hc_new(&hc), 0);
+	n = pfs_codec_pack_hc(hc, packed, sizeof(packed), bytes + 500, 1000, dict);
+	assert_in_range(n, 1, 100);
+	assert_int_equal(unpack_checked(back, 1000, packed, n, dict), 0);
+	assert_memory_equal(back, bytes + 500, 1000);
+	n = pfs_codec_pack(packed, sizeof(packed), bytes + 500, 1000, dict);
+	assert_in_range(n, 1, 100);
+	assert_int_equal(unpack_checked(back, 1000, packed, n, dict), 0);
+	assert_memory_equal(back, bytes + 500, 1000);
+	pfs_codec_hc_free(hc);
+	pfs_codec_dict_free(dict);
 }
 
 /* Proves: packing never writes beyond the room that it is given, and gives up instead. */
@@ -151,6 +193,7 @@ static void packing_respects_its_room(void **state)
 /* Proves: a value that is cut off anywhere, or asked for under another length, is damage. */
 static void cut_values_and_wrong_lengths_are_damage(void **state)
 {
+	static const uint8_t nothing[1] = {0}; /* a value of no bytes */
 	char doc[512];
 	uint8_t packed[600], back[600 + CANARY_LEN];
 	size_t len = make_document(doc, sizeof(doc), 3), n;
@@ -165,6 +208,9 @@ static void cut_values_and_wrong_lengths_are_damage(void **state)
 	assert_int_equal(unpack_checked(back, sizeof(doc) - 1, packed, n, NULL), -EUCLEAN);
 	assert_int_equal(unpack_checked(back, sizeof(doc) + 1, packed, n, NULL), -EUCLEAN);
 	assert_int_equal(unpack_checked(back, 0, packed, n, NULL), -EUCLEAN);
+	assert_int_equal(unpack_checked(back, 0, nothing, sizeof(nothing), NULL), 0);
+	assert_int_equal(unpack_checked(back, 1, nothing, sizeof(nothing), NULL), -EUCLEAN);
+	assert_int_equal(unpack_checked(back, 0, nothing, 0, NULL), -EUCLEAN);
 	assert_int_equal(pfs_codec_unpack(back, sizeof(doc), packed, (size_t)INT_MAX + 1, NULL),
 			 -EUCLEAN);
 	assert_int_equal(pfs_codec_unpack(back, sizeof(doc), packed, (UINT64_C(1) << 32) + n, NULL),
@@ -597,6 +643,7 @@ static void every_copy_counts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_first_dictionary_is_one),
 		cmocka_unit_test(packing_round_trips_over_sizes),
 		cmocka_unit_test(what_does_not_shrink_is_not_packed),
 		cmocka_unit_test(packing_as_long_as_the_document_is_refused),

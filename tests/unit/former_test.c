@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
-#include "storage/former.h"
+#include "tests/unit/fenced.h"
+
+#include "storage/former.c"
 
 static uint64_t chance;
 
@@ -88,9 +90,12 @@ static void compare_keys(const struct pfs_overlay *o, const struct overlay_model
 {
 	for (unsigned i = 0; i < KEYS; i++) {
 		struct pfs_key key = key_of(i);
-		struct pfs_former *like = pfs_former_new(&key);
+		struct pfs_former *like;
 
 		assert_ptr_equal(pfs_overlay_find(o, &key), m->at[i]);
+		if (i % 5)
+			continue;
+		like = pfs_former_new(&key);
 		assert_ptr_equal(pfs_overlay_find_like(o, like), m->at[i]);
 		free(like);
 	}
@@ -193,6 +198,77 @@ static void the_first_needs_no_table(void **state)
 	assert_null(pfs_overlay_find(&o, &key));
 	free(former);
 	pfs_overlay_free(&o);
+}
+
+/* Proves: keys whose tags are equal, as hostile UUIDs can have, are told apart. */
+static void equal_tags_are_not_equal_keys(void **state)
+{
+	struct pfs_key keys[2] = {{.kind = PFS_KEY_UUID}, {.kind = PFS_KEY_UUID}};
+	struct pfs_former *former[2];
+	struct pfs_overlay o = {0};
+
+	(void)state;
+	pfs_put_le64(keys[0].uuid, 1234567);
+	pfs_put_le64(keys[1].uuid, pfs_key_tag(&keys[0]) ^ pfs_mix64(99));
+	pfs_put_le64(keys[1].uuid + 8, 99);
+	assert_int_equal(pfs_key_tag(&keys[0]), pfs_key_tag(&keys[1]));
+	for (unsigned i = 0; i < 2; i++) {
+		former[i] = pfs_former_new(&keys[i]);
+		assert_null(pfs_overlay_find(&o, &keys[i]));
+		pfs_overlay_add(&o, former[i]);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		assert_ptr_equal(pfs_overlay_find(&o, &keys[i]), former[i]);
+		assert_ptr_equal(pfs_overlay_find_like(&o, former[i]), former[i]);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		pfs_overlay_remove(&o, former[i]);
+		free(former[i]);
+	}
+	pfs_overlay_free(&o);
+	assert_int_equal(fenced_blocks, 0);
+}
+
+/* Proves: there are as many buckets as entries, so that none is looked for long; without memory for
+ * more of them all are found all the same, and nothing of them is lost. */
+static void tables_grow_if_they_can(void **state)
+{
+	(void)state;
+	for (unsigned refused = 0; refused < 3; refused++) {
+		struct overlay_model *m = calloc(1, sizeof(*m));
+		struct pfs_overlay o = {0};
+
+		for (unsigned i = 0; i < KEYS; i++) {
+			struct pfs_key key = key_of(i);
+
+			/* The entry's own memory is there. */
+			m->at[i] = pfs_former_new(&key);
+			m->at[i]->cookie = i % 299;
+			m->count++;
+			m->bytes += bytes_of(i);
+			if (refused) {
+				fenced_refuse(refused - 1);
+				fenced_refuses_all = true;
+			}
+			pfs_overlay_add(&o, m->at[i]);
+			fenced_refuses = fenced_refuses_all = false;
+			assert_int_equal(o.size, refused    ? 1
+						 : i == 0   ? 1
+						 : i < 256  ? 256
+						 : i < 512  ? 512
+						 : i < 1024 ? 1024
+							    : 2048);
+		}
+		compare_keys(&o, m);
+		compare_cookies(&o, m);
+		for (unsigned i = 0; i < KEYS; i++)
+			take_out(&o, m, i);
+		pfs_overlay_free(&o);
+		free(m);
+		assert_int_equal(fenced_blocks, 0);
+	}
+	fenced_refuse(0);
+	assert_null(pfs_former_new(&(struct pfs_key){.kind = PFS_KEY_NUM}));
 }
 
 /* ---- pins ---- */
@@ -303,13 +379,69 @@ static void pins_count_references(void **state)
 	free(m);
 }
 
+/* Proves: the first pin needs memory for the table and for itself, another one for itself alone:
+ * where there is none to make the table larger, it stays as it is. */
+static void pins_without_memory(void **state)
+{
+	struct pin_model *m = calloc(1, sizeof(*m));
+	struct pfs_pins pins = {0};
+
+	(void)state;
+	for (unsigned passes = 0; passes < 2; passes++) {
+		fenced_refuse(passes);
+		assert_int_equal(pfs_pins_ref(&pins, 1, 2), -ENOMEM);
+		assert_int_equal(pins.count, 0);
+	}
+	for (unsigned i = 0; i < PLACES; i++) {
+		if (pins.count == pins.size)
+			fenced_refuse(0);
+		assert_int_equal(pfs_pins_ref(&pins, page_of(i), off_of(i)), 0);
+		fenced_refuses = false;
+		m->refs[i]++;
+		assert_int_equal(pins.size, i < 257 ? 256 : i < 513 ? 512 : i < 1025 ? 1024 : 2048);
+	}
+	compare_pins(&pins, m);
+	for (unsigned i = 0; i < PLACES; i++)
+		drop_one(&pins, m, i);
+	pfs_pins_trim(&pins);
+	free(m);
+	assert_int_equal(fenced_blocks, 0);
+}
+
+/* Proves: what is freed is counted wherever in the table it stands. */
+static void each_place_is_counted(void **state)
+{
+	struct pfs_pins pins = {0};
+
+	(void)state;
+	for (unsigned i = 0; i < 3000; i++) {
+		struct pfs_extent_at at = {.page = 3, .off = 8 * i, .len = 5}, gone;
+		uint64_t all[7] = {0};
+
+		assert_int_equal(pfs_pins_ref(&pins, at.page, at.off), 0);
+		assert_true(pfs_pins_free(&pins, &at));
+		assert_int_equal(pfs_pins_of_page(&pins, 3), 5);
+		assert_int_equal(pfs_pins_of_page(&pins, 2), 0);
+		pfs_pins_each_freed(&pins, count_freed, all);
+		assert_int_equal(all[3], 5);
+		assert_true(pfs_pins_unref(&pins, at.page, at.off, &gone));
+		assert_int_equal(gone.len, 5);
+	}
+	pfs_pins_trim(&pins);
+	assert_int_equal(fenced_blocks, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(former_documents_are_found),
 		cmocka_unit_test(any_entry_is_found),
 		cmocka_unit_test(the_first_needs_no_table),
+		cmocka_unit_test(equal_tags_are_not_equal_keys),
+		cmocka_unit_test(tables_grow_if_they_can),
 		cmocka_unit_test(pins_count_references),
+		cmocka_unit_test(pins_without_memory),
+		cmocka_unit_test(each_place_is_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,7 +35,8 @@ static struct {
 	const char *refused;	 /* this call fails, with `error`, */
 	unsigned passed;	 /* once so many of it were made */
 	int error;
-	int then; /* of the next one, if not 0 */
+	int then;  /* of the next one, if not 0 */
+	int stale; /* what a call that succeeds leaves in errno */
 } faults;
 
 static void refuse(const char *name, unsigned passed, int error)
@@ -65,6 +66,8 @@ static int own(int fd)
 {
 	if (fd > STDERR_FILENO)
 		assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	if (fd >= 0)
+		errno = faults.stale;
 	return fd;
 }
 
@@ -829,6 +832,7 @@ static void descriptors_have_any_number(void **state)
 		}
 		if (read_only)
 			refuse("openat", 0, EROFS);
+		faults.stale = read_only ? ENOENT : EROFS;
 		assert_int_equal(zero->ops->lock(zero, "lock", false), 0);
 		assert_int_equal(((struct file_dir *)zero)->lock_fd, 0);
 		assert_int_equal(zero->ops->lock(zero, "lock", false), -EINVAL);

@@ -10,7 +10,9 @@
 
 #include <cmocka.h>
 
-#include "storage/pending.h"
+#include "tests/unit/fenced.h"
+
+#include "storage/pending.c"
 
 /* ---- versions ---- */
 
@@ -235,6 +237,7 @@ static void expect_range(struct model *m, uint64_t off, uint64_t len)
 		uint64_t begin = i < count ? extents[i].off : off + len;
 
 		assert_true(begin >= at);
+		assert_true(i == count || extents[i].len || !len);
 		for (; at < begin && at < m->size; at++)
 			assert_int_equal(m->bytes[at].from, at < base_size ? BASE : ZEROS);
 		at = begin;
@@ -366,6 +369,87 @@ static void bases_are_replaced(void **state)
 	model_free(&m);
 }
 
+/* Proves: what may be other than zero is counted with two blocks more for each record, and the
+ * records' bytes are; zeros, and a base that is nothing, are not. */
+static void what_may_not_be_zero_is_counted(void **state)
+{
+	static const struct pfs_source empty = {.kind = PFS_SOURCE_EMPTY},
+				       page = {.kind = PFS_SOURCE_CONTAINER};
+	struct pfs_segment segment = {.pins = 0};
+	struct pfs_journal_pos pos = {.segment = &segment, .off = 1, .len = 300};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct pfs_stage *stage = pfs_stage_new(i ? &page : &empty, 5000);
+		uint64_t dense = i ? 5000 : 0;
+
+		assert_int_equal(stage->dense, dense);
+		assert_int_equal(stage->logged, 0);
+		assert_int_equal(pfs_stage_reserve(stage), 0);
+		pfs_stage_change(stage, 5000, 10, 100, &pos, 64);
+		dense += 100 + 2 * PFS_BLOCK_LEN;
+		assert_int_equal(stage->dense, dense);
+		assert_int_equal(stage->logged, 100);
+		assert_int_equal(pfs_stage_reserve(stage), 0);
+		pfs_stage_change(stage, 5000, 10, 100, &pos, PFS_STAGE_ZEROS);
+		assert_int_equal(pfs_stage_reserve(stage), 0);
+		pfs_stage_change(stage, 7000, 5000, 2000, &pos, 64);
+		assert_int_equal(stage->dense, dense + 2000 + 2 * PFS_BLOCK_LEN);
+		assert_int_equal(stage->logged, 2100);
+		assert_ptr_equal(pfs_stage_unref(stage), stage);
+		assert_int_equal(segment.pins, 0);
+		pfs_stage_free(stage);
+	}
+	assert_int_equal(fenced_blocks, 0);
+}
+
+/* Proves: without memory nothing is changed, nothing given and nothing lost. */
+static void memory_may_be_missing(void **state)
+{
+	struct pfs_key key = pfs_key_num(7);
+	struct pfs_stage_extent *extents;
+	uint64_t base_size, size;
+	struct pfs_source base;
+	struct model m;
+	size_t count;
+
+	(void)state;
+	fenced_refuse(0);
+	assert_null(pfs_version_new(&key));
+	fenced_refuse(0);
+	assert_null(pfs_stage_new(&(struct pfs_source){.kind = PFS_SOURCE_EMPTY}, 1));
+	model_new(&m, 3, 100);
+	for (unsigned i = 0; i < 40; i++) {
+		struct pfs_journal_pos pos = {
+			.segment = &m.segments[i % 5], .off = ++m.records, .len = 100};
+
+		for (unsigned passes = 0; passes < 2; passes++) {
+			fenced_refuse(passes);
+			/* Both the extents and the pins have their memory, or one is refused. */
+			if (pfs_stage_reserve(m.stage) == 0)
+				assert_true(m.stage->count + 2 <= m.stage->cap &&
+					    m.stage->pin_count < m.stage->pin_cap);
+			fenced_refuses = false;
+			expect_sound(m.stage);
+			expect_range(&m, 0, m.size);
+		}
+		assert_int_equal(pfs_stage_reserve(m.stage), 0);
+		pfs_stage_change(m.stage, 100, 2 * i, 1, &pos, 64);
+		m.bytes[2 * i] = (struct byte){RECORD, pos.off, 64};
+	}
+	fenced_refuse(0);
+	extents = (void *)&m;
+	count = 77;
+	assert_int_equal(
+		pfs_stage_collect(m.stage, 0, 100, &extents, &count, &base, &base_size, &size),
+		-ENOMEM);
+	assert_null(extents);
+	assert_int_equal(count, 0);
+	expect_range(&m, 0, 100);
+	model_free(&m);
+	assert_int_equal(fenced_blocks, 0);
+}
+
 struct race {
 	struct model m;
 	bool stop;
@@ -428,6 +512,8 @@ int main(void)
 		cmocka_unit_test(a_reservation_is_enough),
 		cmocka_unit_test(stages_pin_their_segments),
 		cmocka_unit_test(bases_are_replaced),
+		cmocka_unit_test(what_may_not_be_zero_is_counted),
+		cmocka_unit_test(memory_may_be_missing),
 		cmocka_unit_test(readers_see_whole_states),
 	};
 

@@ -9,8 +9,10 @@
 
 #include "storage/journal.h"
 #include "storage/record.h"
-#include "storage/search.h"
+#include "tests/unit/fenced.h"
 #include "tests/unit/forged.h"
+
+#include "storage/search.c"
 
 #define SEED 0x5eed
 
@@ -221,6 +223,56 @@ static void sequences_are_bounded(void **state)
 	}
 }
 
+/* Proves: without memory nothing is found that was not, what was found before stays, and it is
+ * said; all memory is given back. Any number is found, each with its proof. */
+static void memory_may_be_missing(void **state)
+{
+	struct pfs_search search = {.count = 0};
+
+	(void)state;
+	memset(segment, 0, 65536);
+	for (uint64_t i = 0; i < 200; i++)
+		put_record(i * 48, 48, 1000 + i, i % 7 ? 0 : 900 + i);
+	for (unsigned passes = 0; passes < 2; passes++) {
+		fenced_refuse(passes);
+		assert_int_equal(pfs_search_add(&search, segment, 0, 65536, 65536, SEED), -ENOMEM);
+		assert_int_equal(search.count, 0);
+	}
+	assert_int_equal(pfs_search_add(&search, segment, 0, 480, 480, SEED), 0);
+	assert_int_equal(search.count, 10);
+	fenced_refuse(1);
+	assert_int_equal(pfs_search_add(&search, segment, 480, 65536, 65536, SEED), -ENOMEM);
+	assert_int_equal(search.count, 64);
+	pfs_search_free(&search);
+	assert_int_equal(fenced_blocks, 0);
+	assert_int_equal(pfs_search_add(&search, segment, 0, 65536, 65536, SEED), 0);
+	assert_int_equal(search.count, 200);
+	assert_int_equal(search.heads, 200);
+	assert_int_equal(search.summed, 200 * 48 * 2 - 16); /* once without the last zeros */
+	for (size_t i = 0; i < 200; i++) {
+		expect_found(&search, i, i * 48, 48);
+		assert_int_equal(search.found[i].seq, 1000 + i);
+		assert_int_equal(search.found[i].proof, i <= 196 ? 900 + 196 + 1 : 1);
+	}
+	pfs_search_free(&search);
+	assert_int_equal(fenced_blocks, 0);
+}
+
+/* Proves: a record is one by its checksum and by its sequence, not by one of them. */
+static void both_must_be_right(void **state)
+{
+	struct pfs_search search = {.count = 0};
+
+	(void)state;
+	memset(segment, 0, 512);
+	put_record(64, 48, 7, 6);
+	segment[64 + 4] ^= 1;
+	assert_int_equal(pfs_search_add(&search, segment, 0, 512, 512, SEED), 0);
+	assert_int_equal(search.count, 0);
+	assert_int_equal(search.heads, 1);
+	pfs_search_free(&search);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,6 +281,8 @@ int main(void)
 		cmocka_unit_test(gaps_and_proofs),
 		cmocka_unit_test(ends_are_exact),
 		cmocka_unit_test(sequences_are_bounded),
+		cmocka_unit_test(memory_may_be_missing),
+		cmocka_unit_test(both_must_be_right),
 	};
 
 	return cmocka_run_group_tests_name("search", tests, NULL, NULL);

@@ -9,7 +9,17 @@
 
 #include <cmocka.h>
 
-#include "storage/team.h"
+/* Of a machine with so many; 0: of this one. */
+static long machine;
+
+static long count_processors(int name)
+{
+	return machine ? machine : sysconf(name);
+}
+
+#define sysconf count_processors
+#include "storage/team.c"
+#undef sysconf
 
 enum { JOBS = 2000, AHEAD = 5 };
 
@@ -99,6 +109,27 @@ static void others_work_too(void **state)
 	pfs_team_free(team);
 }
 
+/* Proves: there is one thread less than there are processors, up to so many as are wanted, and no
+ * more than can be. */
+static void threads_for_all_processors_but_one(void **state)
+{
+	(void)state;
+	for (machine = 1; machine < 12; machine++) {
+		for (unsigned max = 0; max < 10; max++) {
+			unsigned expected = max < PFS_TEAM_THREADS_MAX ? max : PFS_TEAM_THREADS_MAX;
+			struct pfs_team *team;
+
+			if (expected > machine - 1)
+				expected = (unsigned)machine - 1;
+			assert_int_equal(pfs_team_new(&team, max), 0);
+			assert_int_equal(team->threads, expected);
+			pfs_team_free(team);
+		}
+	}
+	machine = 0;
+	pfs_team_free(NULL);
+}
+
 static unsigned taken;
 
 static void take_long(void *arg, size_t job)
@@ -179,6 +210,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_job_once_and_in_order),
 		cmocka_unit_test(others_work_too),
+		cmocka_unit_test(threads_for_all_processors_but_one),
 		cmocka_unit_test(what_others_do_is_waited_for),
 		cmocka_unit_test(ended_early),
 		cmocka_unit_test(one_run_at_a_time),
