@@ -9,7 +9,10 @@
 #include <cmocka.h>
 
 #include "storage/epoch.h"
-#include "storage/index.h"
+#include "tests/unit/fenced.h"
+
+#include "storage/index.c"
+#include "storage/index_runs.c"
 
 #define FIRST 2u
 #define CHUNK_OBJECTS 65536u
@@ -501,6 +504,154 @@ static void runs_have_ends(void **state)
 	pfs_index_free(index);
 }
 
+/* What is found under the hash of the number: how many, the last of which is *object. */
+static unsigned found(const struct pfs_index *index, uint64_t number, uint32_t *object)
+{
+	struct pfs_probe probe;
+	unsigned count = 0;
+	uint32_t at;
+
+	pfs_probe_key(&probe, index, PFS_KEY_NUM, number);
+	while ((at = pfs_probe_next(&probe))) {
+		*object = at;
+		count++;
+	}
+	return count;
+}
+
+/* Proves: without memory an insertion, a number, a place of a listing or a run is an error that
+ * changes nothing, whichever allocation it is; all that was there is found as before, and the same
+ * works when there is memory again. */
+static void memory_may_be_missing(void **state)
+{
+	struct pfs_index *index = NULL;
+	uint32_t objects[2000], at = 0, other;
+
+	(void)state;
+	for (unsigned passes = 0; passes < 2; passes++) {
+		fenced_refuse(passes);
+		assert_int_equal(pfs_index_new(&index), -ENOMEM);
+		assert_null(index);
+		assert_int_equal(fenced_blocks, 0);
+	}
+	index = new_index();
+	fenced_refuse(0);
+	assert_int_equal(pfs_index_alloc(index, &at), -ENOMEM);
+	assert_int_equal(pfs_index_end(index), FIRST);
+	for (uint32_t i = 0; i < 2000; i++) {
+		int err;
+
+		objects[i] = new_object(index);
+		fenced_refuse(0);
+		err = pfs_index_insert(index, objects[i], pfs_index_hash(PFS_KEY_NUM, i));
+		if (err) {
+			assert_int_equal(err, -ENOMEM);
+			assert_int_equal(found(index, i, &at), 0);
+			assert_int_equal(found(index, i - 1, &at), 1);
+			err = pfs_index_insert(index, objects[i], pfs_index_hash(PFS_KEY_NUM, i));
+		}
+		fenced_refuses = false;
+		assert_int_equal(err, 0);
+		collect(index);
+	}
+	/* Each of the maps of places takes two blocks; the third time the first map has its own. */
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned blocks = fenced_blocks;
+
+		fenced_refuse(i < 3 ? i : 1);
+		assert_int_equal(pfs_index_reserve_cookies(index), -ENOMEM);
+		assert_int_equal(fenced_blocks, i == 2 ? blocks + 2 : blocks);
+	}
+	assert_int_equal(pfs_index_reserve_cookies(index), 0);
+	for (unsigned i = 0; i < 300; i++) {
+		fenced_refuse(0);
+		if (pfs_index_set_cookie(index, objects[i], objects[i + 1000])) {
+			assert_false(fenced_refuses);
+			assert_int_equal(pfs_index_set_cookie(index, objects[i], objects[i + 1000]),
+					 0);
+		}
+		fenced_refuse(0);
+		if (pfs_index_vacate(index, objects[i + 500]))
+			assert_int_equal(pfs_index_vacate(index, objects[i + 500]), 0);
+		fenced_refuses = false;
+		for (unsigned k = 0; k <= i; k++) {
+			assert_int_equal(pfs_index_cookie(index, objects[k]), objects[k + 1000]);
+			assert_int_equal(pfs_index_at_cookie(index, objects[k + 1000]), objects[k]);
+			assert_int_equal(pfs_index_at_cookie(index, objects[k + 500]), 0);
+		}
+	}
+	/* A number that can't be remembered is given to nobody. */
+	fenced_refuse(0);
+	pfs_index_release(index, objects[1999]);
+	assert_int_equal(pfs_index_alloc(index, &other), 0);
+	assert_int_equal(other, pfs_index_end(index) - 1);
+	pfs_index_release(index, objects[1998]);
+	assert_int_equal(pfs_index_alloc(index, &other), 0);
+	assert_int_equal(other, objects[1998]);
+	for (uint32_t i = 0; i < 2000; i++) {
+		assert_int_equal(found(index, i, &at), 1);
+		assert_int_equal(at, objects[i]);
+	}
+	pfs_index_free(index);
+	assert_int_equal(fenced_blocks, 0);
+}
+
+/* Proves: the same of runs, which can be dissolved in any moment. */
+static void runs_without_memory(void **state)
+{
+	enum { RUNS = 40, LEN = 50 };
+	struct pfs_index *index = new_index();
+	uint32_t at = 0;
+	int err;
+
+	(void)state;
+	for (uint32_t r = 0; r < RUNS; r++) {
+		uint64_t word = pfs_word_page(1, r * LEN), number = UINT64_C(1000) * (RUNS - r);
+		uint32_t end = pfs_index_end(index);
+
+		fenced_refuse(0);
+		err = pfs_index_add_run(index, word, LEN, number);
+		if (err) {
+			assert_int_equal(err, -ENOMEM);
+			assert_int_equal(pfs_index_end(index), end);
+			err = pfs_index_add_run(index, word, LEN, number);
+		}
+		fenced_refuses = false;
+		assert_int_equal(err, 0);
+		assert_int_equal(pfs_index_end(index), end + LEN);
+	}
+	fenced_refuse(0);
+	assert_int_equal(pfs_index_end_runs(index), -ENOMEM);
+	assert_int_equal(pfs_index_end_runs(index), 0);
+	for (uint32_t r = 0; r < RUNS; r++) {
+		for (uint32_t i = 0; i < LEN; i++) {
+			uint64_t number = UINT64_C(1000) * (RUNS - r) + i;
+
+			assert_int_equal(found(index, number, &at), 1);
+			assert_int_equal(at, FIRST + r * LEN + i);
+			assert_int_equal(pfs_index_word(index, at), pfs_word_page(1, r * LEN + i));
+			assert_int_equal(pfs_index_stored_hash(index, at),
+					 pfs_index_hash(PFS_KEY_NUM, number));
+		}
+		assert_int_equal(found(index, UINT64_C(1000) * (RUNS - r) - 1, &at), 0);
+		assert_int_equal(found(index, UINT64_C(1000) * (RUNS - r) + LEN, &at), 0);
+	}
+	/* A chunk, and a table for all. */
+	fenced_refuse(0);
+	assert_int_equal(pfs_index_dissolve_runs(index), -ENOMEM);
+	assert_int_equal(pfs_index_dissolve_runs(index), 0);
+	for (uint32_t r = 0; r < RUNS; r++)
+		for (uint32_t i = 0; i < LEN; i++) {
+			unsigned n = found(index, UINT64_C(1000) * (RUNS - r) + i, &at);
+
+			assert_int_equal(n, 1);
+			assert_int_equal(at, FIRST + r * LEN + i);
+			assert_int_equal(pfs_index_word(index, at), pfs_word_page(1, r * LEN + i));
+		}
+	pfs_index_free(index);
+	assert_int_equal(fenced_blocks, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -513,6 +664,8 @@ int main(void)
 		cmocka_unit_test(an_object_gets_the_number_of_its_place),
 		cmocka_unit_test(runs_are_as_if_inserted),
 		cmocka_unit_test(runs_have_ends),
+		cmocka_unit_test(memory_may_be_missing),
+		cmocka_unit_test(runs_without_memory),
 	};
 
 	return cmocka_run_group_tests_name("index-model", tests, NULL, NULL);
