@@ -1,5 +1,6 @@
 /* Memory for a module that is included in its test: each block ends where a page begins that nobody
- * may touch, holds no zeros that nobody has put there, must be given back, and may be refused. */
+ * may touch (or less than an alignment before), holds no zeros that nobody has put there, must be
+ * given back, and may be refused. */
 #ifndef PFS_TEST_FENCED_H
 #define PFS_TEST_FENCED_H
 
@@ -16,8 +17,10 @@
 #include <cmocka.h>
 
 #define FENCED_PAGE 4096u
+#define FENCED_ALIGNMENT 8u
+#define FENCED_BYTE 0xa5
 
-static unsigned fenced_blocks;	/* that are not given back yet */
+static unsigned fenced_blocks;	/* atomic: that are not given back yet */
 static unsigned fenced_passes;	/* so many allocations are made, and the next one, */
 static bool fenced_refuses;	/* if this, is refused, */
 static bool fenced_refuses_all; /* or all from that on */
@@ -37,10 +40,15 @@ static inline bool fenced_is_refused(void)
 	return true;
 }
 
+static inline size_t fenced_up(size_t len, size_t unit)
+{
+	return (len + unit - 1) / unit * unit;
+}
+
 /* In front of the pages of the block is one that says how long it is. */
 static inline void *fenced_malloc(size_t len)
 {
-	size_t room = (len + FENCED_PAGE - 1) / FENCED_PAGE * FENCED_PAGE;
+	size_t taken = fenced_up(len, FENCED_ALIGNMENT), room = fenced_up(taken, FENCED_PAGE);
 	uint8_t *all, *block;
 
 	if (fenced_is_refused())
@@ -51,9 +59,9 @@ static inline void *fenced_malloc(size_t len)
 		return NULL;
 	assert_int_equal(mprotect(all + FENCED_PAGE + room, FENCED_PAGE, PROT_NONE), 0);
 	*(size_t *)(void *)all = len;
-	block = all + FENCED_PAGE + room - len;
-	memset(block, 0xa5, len);
-	fenced_blocks++;
+	block = all + FENCED_PAGE + room - taken;
+	memset(block, FENCED_BYTE, taken);
+	__atomic_add_fetch(&fenced_blocks, 1, __ATOMIC_RELAXED);
 	return block;
 }
 
@@ -64,14 +72,17 @@ static inline uint8_t *fenced_begin(void *block)
 
 static inline void fenced_free(void *block)
 {
-	size_t room;
+	size_t len, taken;
 
 	if (!block)
 		return;
-	room = (*(size_t *)(void *)fenced_begin(block) + FENCED_PAGE - 1) / FENCED_PAGE *
-	       FENCED_PAGE;
-	assert_int_equal(munmap(fenced_begin(block), room + 2 * FENCED_PAGE), 0);
-	fenced_blocks--;
+	len = *(size_t *)(void *)fenced_begin(block);
+	taken = fenced_up(len, FENCED_ALIGNMENT);
+	for (size_t i = len; i < taken; i++)
+		assert_int_equal(((uint8_t *)block)[i], FENCED_BYTE);
+	assert_int_equal(
+		munmap(fenced_begin(block), fenced_up(taken, FENCED_PAGE) + 2 * FENCED_PAGE), 0);
+	__atomic_sub_fetch(&fenced_blocks, 1, __ATOMIC_RELAXED);
 }
 
 static inline void *fenced_calloc(size_t count, size_t len)
