@@ -4,7 +4,7 @@
 #include "storage/store_internal.h"
 #include "tests/unit/store_helpers.h"
 
-#define TRIES 262144u
+#define TRIES 131072u
 #define LEN 700u
 
 struct candidate {
