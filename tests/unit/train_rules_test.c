@@ -22,6 +22,7 @@ static struct {
 	 * not. And by LZ4HC. */
 	size_t plain, now, made, hc_plain, hc_now, hc_made;
 	const struct pfs_codec_dict *codec_now;
+	bool numbered; /* each sample has its number in each byte */
 	/* Dictionaries that were added. */
 	unsigned added;
 	int add_err;
@@ -65,12 +66,20 @@ static int fake_refine(uint8_t *dict, size_t *len, size_t cap, const uint8_t *sa
 	return fake.refine_err;
 }
 
+/* What is packed is a sample that was held out. */
+static void expect_held_out(const uint8_t *raw, size_t raw_len)
+{
+	assert_true(raw_len <= PFS_BLOCK_LEN);
+	for (size_t i = 0; i < raw_len && fake.numbered; i++)
+		assert_true(raw[i] == raw[0] && raw[0] % 8 == 0);
+}
+
 static size_t fake_pack(uint8_t *out, size_t cap, const uint8_t *raw, size_t raw_len,
 			const struct pfs_codec_dict *dict)
 {
 	(void)out;
-	(void)raw;
-	assert_true(raw_len <= cap);
+	expect_held_out(raw, raw_len);
+	assert_int_equal(cap, PFS_BLOCK_LEN);
 	return !dict ? fake.plain : dict == fake.codec_now ? fake.now : fake.made;
 }
 
@@ -78,9 +87,9 @@ static size_t fake_pack_hc(struct pfs_codec_hc *hc, uint8_t *out, size_t cap, co
 			   size_t raw_len, const struct pfs_codec_dict *dict)
 {
 	(void)out;
-	(void)raw;
+	expect_held_out(raw, raw_len);
 	assert_non_null(hc);
-	assert_true(raw_len <= cap);
+	assert_int_equal(cap, PFS_BLOCK_LEN);
 	return !dict ? fake.hc_plain : dict == fake.codec_now ? fake.hc_now : fake.hc_made;
 }
 
@@ -323,9 +332,11 @@ static void who_may_train(void **state)
 	assert_false(made);
 	store->points = PFS_TRAIN_POINTS_MIN;
 	store->dict_off = false;
+	assert_null(pfs_store_trainer());
+	fake.version = "1";
+	assert_true(pfs_training_is_due(store));
 	pfs_training_run(store);
 	assert_int_equal(fake.count, 0);
-	assert_null(pfs_store_trainer());
 	fake.version = "some version";
 	assert_string_equal(pfs_store_trainer(), "some version");
 	bare_free(store);
@@ -401,6 +412,9 @@ static void which_of_the_given_are_taken(void **state)
 		    s.lens[3] == 100);
 	assert_true(s.bytes[0] == 2 && s.bytes[9] == 4 && s.bytes[509] == 5 &&
 		    s.bytes[s.used - 1] == 7);
+	s.count = s.used = 0;
+	take(store, &s, bytes, lens, pfs_array_len(lens) - 1);
+	assert_int_equal(s.count, 3);
 	/* As many bytes as there may be, and one more; what is passed over counts. */
 	for (unsigned over = 0; over < 2; over++) {
 		size_t count = 0, sum = 0;
@@ -441,6 +455,7 @@ static int make_of(struct pfs_store *store, size_t count, size_t len, bool force
 	int err;
 
 	*result = (struct pfs_train_result){0};
+	fake.numbered = true;
 	fake.added = fake.refined = 0;
 	fake.count = fake.cap = 0;
 	store->super.dict_highest = 40;
@@ -813,6 +828,47 @@ static void what_is_due_is_done(void **state)
 	real_end(store);
 }
 
+/* Proves T2, T3: by hand, and from what is going to be put, too, what gains too little is not taken
+ * unless by force, and an attempt counts as one. */
+static void by_hand_it_is_the_same(void **state)
+{
+	struct pfs_store *store = real_store(4 * PFS_MIB);
+	struct pfs_train_result r;
+	size_t lens[40];
+	char bytes[40 * 500];
+
+	(void)state;
+	memset(bytes, 'x', sizeof(bytes));
+	for (unsigned i = 0; i < 40; i++)
+		lens[i] = 500;
+	put_many_samples(store, 0, 100, 300);
+	for (unsigned from = 0; from < 2; from++) {
+		fake.made = 91;
+		fake.added = 0;
+		store->training.drift_at = PFS_MIB;
+		store->training.grow_at = 5;
+		store->training.raw = 7;
+		assert_int_equal(from ? pfs_own_train_from(store, bytes, lens, 40, &r)
+				      : pfs_own_train(store, false, &r),
+				 -EALREADY);
+		assert_int_equal(fake.added, 0);
+		assert_int_equal(r.packed, 91 * (from ? 5 : 12));
+		assert_int_equal(store->training.drift_at, 2 * PFS_MIB);
+		assert_int_equal(store->training.grow_at, 2 * PFS_MIB);
+		assert_int_equal(store->training.raw, 0);
+		if (!from)
+			assert_int_equal(pfs_own_train(store, true, &r), 0);
+		fake.made = 90;
+		assert_int_equal(from ? pfs_own_train_from(store, bytes, lens, 40, &r)
+				      : pfs_own_train(store, false, &r),
+				 0);
+		assert_int_equal(fake.added, from ? 1 : 2);
+		assert_int_equal(r.number, 40 + fake.added);
+		assert_int_equal(store->training.drift_at, PFS_MIB);
+	}
+	real_end(store);
+}
+
 /* Proves T4: with so many dictionaries nothing is trained that nobody asked for, and it is not
  * tried each time. */
 static void with_many_dictionaries_nothing_is_due(void **state)
@@ -875,6 +931,9 @@ static void when_packing_wants_one(void **state)
 	assert_int_equal(fake.refined, 1);
 	assert_int_equal(store->training.grow_at, 8 * 300000);
 	need = store->container_bytes + 1000 * 16 + 16 * PFS_MIB;
+	/* So that it can be there exactly. */
+	store->container_bytes += 4096 - need % 4096;
+	need += 4096 - need % 4096;
 	for (uint64_t room = need / 4096 - 1; room <= need / 4096 + 2; room++) {
 		pfs_sim_set_capacity(sim, pfs_sim_used(sim) + 4096 * room);
 		assert_int_equal(store->dir->ops->space(store->dir, &space), 0);
@@ -928,6 +987,7 @@ int main(void)
 		cmocka_unit_test(each_point_is_picked_once),
 		cmocka_unit_test(picking_ends_when_it_is_full),
 		cmocka_unit_test(what_is_due_is_done),
+		cmocka_unit_test(by_hand_it_is_the_same),
 		cmocka_unit_test(with_many_dictionaries_nothing_is_due),
 		cmocka_unit_test(when_packing_wants_one),
 	};
