@@ -77,15 +77,19 @@ static void what_is_written_is_left(void **state)
 	now_ns += PFS_STAGE_QUIET_NS - 1;
 	assert_int_equal(pfs_checkpoint(store, false), 0);
 	assert_true(is_in_journal(1));
+	/* The segments that it is in are no reason for another checkpoint. */
+	assert_int_equal(store->journal_kept, PFS_SEGMENT_SIZE);
 	patch(1, 20);
 	now_ns += PFS_STAGE_QUIET_NS - 1;
 	/* It begins another segment. */
 	store->stage_journal_max = pfs_journal_live_bytes(store->journal) + PFS_SEGMENT_SIZE;
 	assert_int_equal(pfs_checkpoint(store, false), 0);
 	assert_true(is_in_journal(1));
+	assert_int_equal(store->journal_kept, 2 * PFS_SEGMENT_SIZE);
 	now_ns += 1;
 	assert_int_equal(pfs_checkpoint(store, false), 0);
 	assert_false(is_in_journal(1));
+	assert_int_equal(store->journal_kept, 0);
 	patch(1, 30);
 	store->stage_journal_max = pfs_journal_live_bytes(store->journal) + PFS_SEGMENT_SIZE - 1;
 	assert_int_equal(pfs_checkpoint(store, false), 0);
