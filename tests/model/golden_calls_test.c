@@ -421,6 +421,53 @@ static void has_a_damaged_slot(struct tale *t)
 	flip_bit(t->sim, page_name(place.page), pfs_slot_offset(place.slot) + 1, 3);
 }
 
+/* Turns a bit of the newest record that is no shorter than len. */
+static void damage_record(struct tale *t, size_t len)
+{
+	char segment[32];
+	uint8_t size[4];
+	uint64_t at = PFS_SEGMENT_DATA, found = 0;
+
+	assert_true(find_segment(t->sim, segment));
+	for (;;) {
+		read_at(t->sim, segment, at, size, sizeof(size));
+		if (!pfs_get_le32(size))
+			break;
+		if (pfs_get_le32(size) >= len)
+			found = at;
+		at += pfs_get_le32(size);
+	}
+	assert_true(found > 0);
+	flip_bit(t->sim, segment, found + len - 10, 3);
+}
+
+static void is_damaged_in_journal(struct tale *t)
+{
+	is_in_journal(t);
+	damage_record(t, 1500);
+}
+
+static void is_large_and_damaged_in_journal(struct tale *t)
+{
+	is_large_in_journal(t);
+	damage_record(t, LARGE);
+}
+
+static void is_damaged_in_a_patch(struct tale *t)
+{
+	is_large_and_patched(t);
+	damage_record(t, 2000);
+}
+
+/* Its end is zeros that nothing says. */
+static void is_extended(struct tale *t)
+{
+	is_large_and_patched(t);
+	assert_int_equal(set(t, object_named(t, NAME), PFS_ATTR_SIZE, 70000), 0);
+	assert_int_equal(set(t, object_named(t, NAME), PFS_ATTR_SIZE, 148000), 0);
+	assert_int_equal(patch(t, object_named(t, NAME), 140000, 10), 0);
+}
+
 /* What it had before it was named so could not be read when it was to be moved. */
 static void is_lost(struct tale *t)
 {
@@ -511,6 +558,10 @@ static const struct {
 	{"large and damaged", is_large_and_damaged},
 	{"large, damaged and patched", is_large_damaged_and_patched},
 	{"damaged in its slot", has_a_damaged_slot},
+	{"damaged in the journal", is_damaged_in_journal},
+	{"large and damaged in the journal", is_large_and_damaged_in_journal},
+	{"damaged in a patch", is_damaged_in_a_patch},
+	{"extended", is_extended},
 	{"lost", is_lost},
 	{"lost and changed", is_lost_and_changed},
 	{"on a full disk", disk_is_full},

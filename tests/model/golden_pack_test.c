@@ -300,6 +300,28 @@ static void damaged(struct tale *t, struct pfs_sim *store)
 	}
 }
 
+/* Documents that are packed with it can't be read. */
+static void without_dictionary(struct tale *t, struct pfs_sim *store)
+{
+	struct pfs_sim *without = pfs_sim_kill(store);
+	struct packing p = {.t = t};
+	char name[32];
+
+	fprintf(t->out, "\n== without a dictionary ==\n");
+	snprintf(name, sizeof(name), PFS_DICT_NAME_FMT, 1u);
+	remove_file(without, name);
+	begin_one(t, without);
+	(void)pack(&p);
+	watch(t, false);
+	tell_what_is_there(t);
+	fprintf(t->out, "closed: %d\n", pfs_store_close(t->store));
+	pfs_sim_free(t->sim);
+	pfs_sim_free(without);
+	t->sim = store;
+	t->store = NULL;
+	compare_so_far(t);
+}
+
 struct fault {
 	uint64_t left;
 	int err;
@@ -356,6 +378,8 @@ static void pack_all(struct tale *t, const char *name, unsigned dicts)
 	in_little_room(t, store);
 	beside_changes(t, store);
 	damaged(t, store);
+	if (dicts)
+		without_dictionary(t, store);
 	stopped(t, store, 0);
 	stopped(t, store, 200 * PFS_KIB);
 	failing(t, store, -ENOSPC);
