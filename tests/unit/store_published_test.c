@@ -7,6 +7,7 @@
 
 #include "storage/cache_dir.h"
 #include "storage/published.h"
+#include "storage/store_internal.h"
 #include "storage/store.h"
 
 #define NONE UINT64_MAX
@@ -130,6 +131,193 @@ static void pages_are_those_of_the_manifest(void **state)
 	dir->ops->close_dir(dir);
 	assert_int_equal(pfs_store_close(store), 0);
 	pfs_sim_free(sim);
+}
+
+/* Proves: whatever is asked, whether there is an answer or not, keeps no generation; a snapshot
+ * keeps its own until it is closed. Of what is not there nothing is said. */
+static void nothing_is_kept_of_a_generation(void **state)
+{
+	struct pfs_sim *sim = published(20);
+	struct pfs_store *store = open_published(sim);
+	const struct pfs_generation *g = store->published->newest;
+
+	(void)state;
+	for (unsigned is_there = 0; is_there < 2; is_there++) {
+		uint32_t object = is_there ? PFS_OBJECT_FIRST + 5 : PFS_OBJECT_FIRST + 20, found;
+		struct pfs_key key = pfs_key_num(is_there ? 10 : 11), keys[2] = {key, key};
+		const int err = is_there ? 0 : -ENOENT;
+		const int64_t size = is_there ? 8 : 0;
+		struct pfs_snapshot_name names[3];
+		struct pfs_snapshot_info info;
+		struct pfs_snapshot *snapshot;
+		struct pfs_check_result result;
+		struct pfs_listed listed[30];
+		struct pfs_store_stat stat;
+		struct pfs_remote_stat remote;
+		struct pfs_page_stat *pages;
+		struct pfs_refreshed refreshed;
+		struct pfs_attr attr;
+		struct pfs_place place;
+		struct pfs_got got[2];
+		uint64_t sequence, length;
+		uint8_t buf[20];
+		size_t len = 7;
+		void *data;
+		bool line;
+
+#define kept_by(call, refs_then)                      \
+	do {                                          \
+		call;                                 \
+		assert_int_equal(g->refs, refs_then); \
+	} while (0)
+		kept_by(assert_int_equal(pfs_lookup(store, &key, &found, &attr), err), 1);
+		kept_by(assert_int_equal(pfs_lookup(store, &key, NULL, NULL), err), 1);
+		kept_by(assert_int_equal(pfs_getattr(store, object, &attr), err), 1);
+		kept_by(assert_int_equal(pfs_object_key(store, object, &key), err), 1);
+		key = keys[0];
+		kept_by(assert_int_equal(pfs_read(store, object, 0, buf, sizeof(buf)),
+					 is_there ? 8 : -ENOENT),
+			1);
+		kept_by(assert_int_equal(pfs_get(store, &key, &data, &len, &attr), err), 1);
+		assert_true(!data == !is_there);
+		assert_int_equal(len, size);
+		free(data);
+		kept_by(pfs_get_many(store, keys, 2, got), 1);
+		assert_true(got[0].err == err && got[1].err == err);
+		free(got[0].data);
+		free(got[1].data);
+		memset(&place, 7, sizeof(place));
+		kept_by(assert_int_equal(pfs_place(store, &key, &place), err), 1);
+		assert_int_equal(pfs_is_zero(&place, sizeof(place)), !is_there);
+		kept_by(assert_int_equal(pfs_list(store, 0, listed, 0), 0), 1);
+		kept_by(assert_int_equal(pfs_list(store, 0, listed, 30), 20), 1);
+		kept_by(assert_int_equal(pfs_list(store, listed[19].cookie, listed, 30), 0), 1);
+		kept_by(assert_int_equal(pfs_store_sequence(store), 1), 1);
+		kept_by(assert_int_equal(pfs_store_stat(store, &stat), 0), 1);
+		kept_by(assert_int_equal(pfs_store_remote_stat(store, &remote), 0), 1);
+		kept_by(assert_int_equal(pfs_store_pages(store, &pages, &len), 0), 1);
+		free(pages);
+		kept_by(assert_int_equal(pfs_store_check(store, NULL, NULL, NULL, NULL, &result),
+					 0),
+			1);
+		kept_by(assert_int_equal(pfs_store_refresh(store, &refreshed), 0), 1);
+		kept_by(assert_int_equal(pfs_snapshot_open(store, &snapshot), 0), 2);
+		pfs_snapshot_info(snapshot, &info);
+		assert_true(info.sequence == 1 && info.points == 20 && info.scratch == 0);
+		assert_int_equal(info.raw_bytes, 160);
+		assert_int_equal(info.opened_ns, 1700000000000000000);
+		memset(&attr, 7, sizeof(attr));
+		kept_by(assert_int_equal(
+				pfs_snapshot_lookup_change(snapshot, &key, &attr, &sequence), err),
+			2);
+		assert_int_equal(sequence, is_there);
+		if (is_there)
+			assert_true(attr.size == 8 && attr.mode == 0644 && attr.mtime_ns == 5 &&
+				    attr.nlink == 1 && !attr.uid && !attr.gid);
+		kept_by(assert_int_equal(pfs_snapshot_lookup(snapshot, &key, NULL), err), 2);
+		length = 7;
+		line = true;
+		kept_by(assert_int_equal(pfs_snapshot_glance(snapshot, &key, &length, &line), err),
+			2);
+		assert_true(length == (uint64_t)size && (is_there || !line));
+		kept_by(assert_int_equal(pfs_snapshot_read(snapshot, &key, 2, buf, sizeof(buf)),
+					 is_there ? 6 : -ENOENT),
+			2);
+		len = 7;
+		kept_by(assert_int_equal(pfs_snapshot_get(snapshot, &key, &data, &len, NULL), err),
+			2);
+		assert_int_equal(len, size);
+		free(data);
+		kept_by(assert_int_equal(pfs_snapshot_list(snapshot, 0, names, 0), 0), 2);
+		kept_by(assert_int_equal(pfs_snapshot_list(snapshot, 18, names, 3), 2), 2);
+		assert_true(names[0].cookie == 19 && names[1].key.num == 38);
+		kept_by(assert_int_equal(pfs_snapshot_list(snapshot, 20, names, 3), 0), 2);
+		kept_by(pfs_snapshot_close(snapshot), 1);
+#undef kept_by
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: the figures of what is published are those of its manifest and of its objects, with a
+ * dictionary and without. */
+static void figures_are_those_of_the_manifest(void **state)
+{
+	(void)state;
+	for (unsigned many = 0; many < 2; many++) {
+		struct source s = {.count = many ? 3100 : 20,
+				   .doc = many ? record_doc : tiny_doc,
+				   .changed = NONE,
+				   .absent = NONE,
+				   .size = 300};
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_store_stat stat, want;
+		struct pfs_io_space space;
+		struct pfs_store *store;
+		struct pfs_manifest m;
+		struct pfs_dir *dir;
+
+		publish_ok(pfs_sim_io(sim), &s);
+		dir = open_where(pfs_sim_io(sim));
+		assert_int_equal(read_generation(dir, &m), 1);
+		store = open_published(sim);
+		assert_int_equal(dir->ops->space(dir, &space), 0);
+		want = (struct pfs_store_stat){
+			.points = s.count,
+			.raw_bytes = m.raw_bytes,
+			.container_bytes = m.container_bytes,
+			.slot_bytes = 16 * s.count,
+			.used_bytes = m.container_bytes,
+			.min_value_size = PFS_PUBLISHED_VALUE_MIN,
+			.sequence = 42,
+			.durable_sequence = 42,
+			.index_bytes = m.object_count * sizeof(struct pfs_manifest_object),
+			.format_version = 1,
+			.dictionary_raw = m.dict_raw,
+			.dictionary_packed = m.dict_packed,
+			.dictionary_trainer = pfs_store_trainer() != NULL,
+			.identity = {pfs_get_le64(m.uuid), pfs_get_le64(m.uuid + 8)},
+			.defaults = {0644, 0, 0},
+			.defaults_recorded = true,
+			.read_only = true,
+			.published_generation = 1,
+			.published_ns = 1700000000000000000,
+			.space_total = space.total,
+			.space_available = space.available,
+		};
+		want.index_bytes += m.block_count * sizeof(struct pfs_manifest_block);
+		want.index_bytes += m.chunk_count * sizeof(uint32_t);
+		for (uint32_t i = 0; i < m.object_count; i++) {
+			const struct pfs_manifest_object *o = &m.objects[i];
+			bool is_page = o->role == PFS_OBJECT_PAGE;
+
+			want.disk_bytes += o->len;
+			want.pages += is_page;
+			want.page_bytes += is_page ? o->len : 0;
+			if (is_page)
+				want.page_size = UINT64_C(1) << o->size_log2;
+			if (o->role == PFS_OBJECT_DICT) {
+				want.dictionaries = 1;
+				want.dictionary = o->count;
+			}
+		}
+		assert_int_equal(want.pages, 1);
+		assert_int_equal(want.dictionaries, many && pfs_store_trainer());
+		memset(&stat, 7, sizeof(stat));
+		assert_int_equal(pfs_store_stat(store, &stat), 0);
+		{
+			char is[PFS_STAT_JSON_MAX], was[PFS_STAT_JSON_MAX];
+
+			pfs_store_stat_json(is, sizeof(is), &stat);
+			pfs_store_stat_json(was, sizeof(was), &want);
+			assert_string_equal(is, was);
+		}
+		assert_int_equal(stat.published_ns, want.published_ns);
+		pfs_manifest_free(&m);
+		dir->ops->close_dir(dir);
+		assert_int_equal(pfs_store_close(store), 0);
+		pfs_sim_free(sim);
+	}
 }
 
 static void note_synced(void *arg, int err)
@@ -686,6 +874,8 @@ int main(void)
 		cmocka_unit_test(many_are_got_at_once),
 		cmocka_unit_test(numbers_that_nobody_has),
 		cmocka_unit_test(pages_are_those_of_the_manifest),
+		cmocka_unit_test(nothing_is_kept_of_a_generation),
+		cmocka_unit_test(figures_are_those_of_the_manifest),
 		cmocka_unit_test(nothing_changes_what_is_published),
 		cmocka_unit_test(an_origin_that_does_not_answer),
 		cmocka_unit_test(snapshots_have_no_more),
