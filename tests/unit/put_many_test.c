@@ -1,4 +1,6 @@
 /* Several documents put at once, against the same put one by one, and against a disk that fails. */
+#include "storage/store_put_many.c"
+
 #include <pthread.h>
 
 #include "storage/key.h"
@@ -586,6 +588,65 @@ static void mode_and_owner_stay(void **state)
 	}
 }
 
+/* Proves: what is put together are up to 64 documents of a block at most, with 256 KiB in all; from
+ * the first that would be too much on, others are. */
+static void groups_are_bounded(void **state)
+{
+	static const size_t lens[] = {0,    1, 1000, 4096, 8192, PFS_BLOCK_LEN, PFS_BLOCK_LEN + 1,
+				      70000};
+	static struct pfs_put_item items[80];
+
+	(void)state;
+	for (uint64_t n = 0; n < 4000; n++) {
+		size_t count = pfs_mix64(n) % (pfs_array_len(items) + 1), want = 0, bytes = 7;
+		/* Of many, few are large, so that each of the bounds is met. */
+		size_t kinds = 1 + pfs_mix64(n + 1) % pfs_array_len(lens), total = 0;
+
+		for (size_t i = 0; i < count; i++)
+			items[i].len = lens[pfs_mix64(n << 8 | i) % kinds];
+		while (want < count && want < 64 && items[want].len <= 65536 &&
+		       total + items[want].len <= 262144)
+			total += items[want++].len;
+		assert_int_equal(group_size(items, count, &bytes), want);
+		assert_int_equal(bytes, total);
+	}
+}
+
+/* Proves: items that are not put in a group fill the spans up to them, and no more: each span has
+ * two at least, they follow each other, and there is room for the longest. */
+static void groups_follow_each_other(void **state)
+{
+	static struct pfs_put_item items[200];
+
+	(void)state;
+	for (uint64_t n = 0; n < 600; n++) {
+		struct groups all = {.items = items};
+		size_t count = pfs_mix64(n) % (pfs_array_len(items) + 1), at = 0, room = 0;
+
+		for (size_t i = 0; i < count; i++)
+			items[i].len = pfs_mix64(n << 8 | i) % 300 == 0 ? 70000
+				       : n % 3				? 3000 * (i % 20)
+									: 10;
+		assert_int_equal(form_groups(&all, count), 0);
+		for (size_t i = 0; i < all.count; i++) {
+			size_t bytes, size = group_size(&items[at], count - at, &bytes);
+
+			assert_int_equal(all.spans[i].first, at);
+			assert_int_equal(all.spans[i].count, size);
+			assert_int_equal(all.spans[i].bytes, bytes);
+			assert_true(size >= 2);
+			at += size;
+			room = pfs_max_u64(room, bytes);
+		}
+		assert_int_equal(all.room_each, room);
+		assert_true(at == count || group_size(&items[at], count - at, &room) < 2);
+		assert_true(!all.ring == !all.count);
+		free(all.spans);
+		free(all.ring);
+		free(all.room);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -597,6 +658,8 @@ int main(void)
 		cmocka_unit_test(several_threads_put_at_once),
 		cmocka_unit_test(what_is_packed_ahead_is_given_up),
 		cmocka_unit_test(mode_and_owner_stay),
+		cmocka_unit_test(groups_are_bounded),
+		cmocka_unit_test(groups_follow_each_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
