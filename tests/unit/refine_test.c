@@ -9,7 +9,61 @@
 
 #include <cmocka.h>
 
-#include "storage/refine.h"
+#include "storage/codec.h"
+#include "storage/format.h"
+
+/* What packs, and says which bytes of the dictionary are used: the codec, or what is known to the
+ * byte, so that the outcome is, too. */
+static bool known;
+
+static int new_dict(struct pfs_codec_dict **out, const uint8_t *dict, size_t len)
+{
+	if (!known)
+		return pfs_codec_dict_new(out, dict, len);
+	*out = NULL;
+	return 0;
+}
+
+static unsigned packed_before_stop;
+static bool stopping;
+
+static size_t pack(struct pfs_codec_hc *hc, uint8_t *out, size_t cap, const uint8_t *raw,
+		   size_t len, const struct pfs_codec_dict *dict)
+{
+	if (!known)
+		return pfs_codec_pack_hc(hc, out, cap, raw, len, dict);
+	assert_int_equal(cap, PFS_BLOCK_LEN);
+	memcpy(out, raw, len);
+	stopping |= packed_before_stop && --packed_before_stop == 0;
+	return len;
+}
+
+/* By each sample a few bytes one behind the other are used, some of them very often. */
+static void known_uses(const uint8_t *packed, size_t packed_len, size_t len, uint32_t *uses)
+{
+	uint64_t at = packed_len;
+
+	for (size_t i = 0; i < packed_len; i++)
+		at = pfs_mix64(at ^ packed[i]);
+	for (uint64_t i = 0; i < at % 9; i++)
+		uses[((at >> 8) + i) % len] += at % 7 ? 1 : 1 + (uint32_t)(at >> 32) % 5000;
+}
+
+static void count(const uint8_t *packed, size_t packed_len, size_t len, uint32_t *uses)
+{
+	if (known)
+		known_uses(packed, packed_len, len, uses);
+	else
+		pfs_codec_count_uses(packed, packed_len, len, uses);
+}
+
+#define pfs_codec_dict_new new_dict
+#define pfs_codec_pack_hc pack
+#define pfs_codec_count_uses count
+#include "storage/refine.c"
+#undef pfs_codec_dict_new
+#undef pfs_codec_pack_hc
+#undef pfs_codec_count_uses
 
 #define DOCS 4000u
 #define DOC_MAX 160
@@ -172,6 +226,131 @@ static void it_can_be_stopped(void **state)
 	free(s);
 }
 
+/* ---- to the byte ---- */
+
+#define SMALL_MAX 300u /* bytes of a dictionary */
+#define FEW_MAX 60u    /* samples */
+
+struct few {
+	uint8_t bytes[FEW_MAX * 40], dict[SMALL_MAX];
+	size_t lens[FEW_MAX], at[FEW_MAX], count, len, cap;
+};
+
+static struct few make_few(uint64_t n)
+{
+	struct few f = {.count = 1 + pfs_mix64(n) % FEW_MAX, .cap = 16 + pfs_mix64(n + 1) % 280};
+	size_t used = 0;
+
+	f.len = 1 + pfs_mix64(n + 2) % f.cap;
+	for (size_t i = 0; i < sizeof(f.bytes); i++)
+		f.bytes[i] = (uint8_t)pfs_mix64(n << 16 | i);
+	for (size_t i = 0; i < f.len; i++)
+		f.dict[i] = (uint8_t)pfs_mix64(n << 16 | i | 1 << 14);
+	for (size_t i = 0; i < f.count; i++) {
+		f.at[i] = used;
+		f.lens[i] = i == 1 ? 0 : 1 + pfs_mix64(n << 16 | i | 1 << 15) % 39;
+		used += f.lens[i];
+	}
+	return f;
+}
+
+/* Marks what belongs to runs of four bytes and more that are used less than so often: how many. */
+static size_t mark_runs(const uint32_t *uses, size_t len, uint32_t below, bool *marked)
+{
+	size_t sum = 0;
+
+	for (size_t from = 0, to; from < len; from = to + 1) {
+		for (to = from; to < len && uses[to] < below; to++)
+			;
+		for (size_t i = from; i < to; i++)
+			marked[i] = to - from >= 4;
+		if (to < len)
+			marked[to] = false;
+		sum += to - from >= 4 ? to - from : 0;
+	}
+	return sum;
+}
+
+/* What refining must give, in the plainest way. */
+static void refer(struct few *f)
+{
+	uint64_t filled = 0;
+
+	for (unsigned round = 0; round < 4; round++) {
+		static const unsigned quarters[] = {4, 3, 2, 1};
+		size_t wanted = f->cap / 4 * quarters[round] / 4, kept = 0;
+		uint32_t uses[SMALL_MAX] = {0}, below = 1;
+		uint8_t next[SMALL_MAX];
+		bool marked[SMALL_MAX] = {false};
+
+		for (size_t i = 0; i < f->count; i += 2)
+			known_uses(f->bytes + f->at[i], f->lens[i], f->len, uses);
+		while (below < 4096 && mark_runs(uses, f->len, below, marked) < wanted)
+			below++;
+		mark_runs(uses, f->len, below, marked);
+		for (size_t i = 0; i < f->len; i++) {
+			if (marked[i] && wanted)
+				wanted--;
+			else
+				next[kept++] = f->dict[i];
+		}
+		memcpy(f->dict + f->cap - kept, next, kept);
+		for (size_t room = f->cap - kept; room;) {
+			size_t i = pfs_mix64(0x70664453u + filled++) % f->count, len = f->lens[i];
+
+			for (; len && room; len--)
+				f->dict[--room] = f->bytes[f->at[i] + len - 1];
+		}
+		f->len = f->cap;
+	}
+}
+
+/* Proves: of what every other sample uses least in runs of four bytes and more, from the front on,
+ * in four rounds a quarter of the room, three, two and one quarters of that, are left out; the rest
+ * moves to the end, and in front come samples, chosen the same way each time, of the last one the
+ * end. */
+static void it_leaves_out_what_is_used_least(void **state)
+{
+	(void)state;
+	known = true;
+	for (uint64_t n = 0; n < 150; n++) {
+		struct few f = make_few(n), want = f;
+		size_t len = f.len;
+
+		refer(&want);
+		assert_int_equal(pfs_refine(f.dict, &len, f.cap, f.bytes, f.lens, f.count, NULL),
+				 0);
+		assert_int_equal(len, f.cap);
+		if (memcmp(f.dict, want.dict, f.cap) != 0)
+			fail_msg("case %llu", (unsigned long long)n);
+	}
+	known = false;
+}
+
+/* Proves: told to stop within any round it stops, and the dictionary is what it was. */
+static void it_can_be_stopped_at_any_time(void **state)
+{
+	struct few f = make_few(7);
+	const unsigned each = (unsigned)(f.count + 1) / 2;
+
+	(void)state;
+	known = true;
+	for (unsigned at = 1; at <= 4 * each + 1; at++) {
+		struct few is = f;
+		bool stops = at <= 4 * each;
+
+		packed_before_stop = at;
+		stopping = false;
+		assert_int_equal(pfs_refine(is.dict, &is.len, is.cap, is.bytes, is.lens, is.count,
+					    &stopping),
+				 stops ? -ECANCELED : 0);
+		assert_int_equal(is.len, stops ? f.len : f.cap);
+		assert_true(!memcmp(is.dict, f.dict, f.len) == stops);
+		packed_before_stop = 0;
+	}
+	known = false;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -179,6 +358,8 @@ int main(void)
 		cmocka_unit_test(it_is_reproducible),
 		cmocka_unit_test(it_keeps_to_its_room),
 		cmocka_unit_test(it_can_be_stopped),
+		cmocka_unit_test(it_leaves_out_what_is_used_least),
+		cmocka_unit_test(it_can_be_stopped_at_any_time),
 	};
 
 	return cmocka_run_group_tests_name("refining", tests, NULL, NULL);
