@@ -155,6 +155,126 @@ static void damaged_files_are_fetched_anew(void **state)
 	free_origin(origin);
 }
 
+/* Proves: of damage within what is read at once the log says where the first is, once for each
+ * file; counted are the chunks that are wrong, not those that were never there. */
+static void damage_is_told_with_its_place(void **state)
+{
+	const struct place *place = *state;
+	static const struct {
+		uint64_t off, from;
+		int what;
+		uint64_t wrong, right,
+			at; /* chunks, of those that are read; the first wrong byte */
+	} cases[] = {
+		{0, 0, 0, 1, 4, 0},
+		{3 * CHUNK + 7, 0, 0, 1, 4, 3 * CHUNK},
+		{3 * CHUNK + 7, CHUNK, 0, 1, 3, 3 * CHUNK},
+		{4 * CHUNK, 2 * CHUNK, 0, 1, 2, 4 * CHUNK},
+		{0, CHUNK, 0, 0, 4, 0},
+		{2 * CHUNK, 0, 1, 0, 2, 0},
+		{2 * CHUNK + 1, 0, 1, 1, 2, 2 * CHUNK},
+		{2 * CHUNK + 9, CHUNK, 1, 1, 1, 2 * CHUNK},
+		{2 * CHUNK, CHUNK, 2, 0, 1, 0},
+		{2 * CHUNK + 9, CHUNK, 2, 1, 1, 2 * CHUNK},
+		{3 * CHUNK - 10, CHUNK, 3, 2, 2, 2 * CHUNK},
+	};
+	struct origin *origin = make_origin(1, 4 * CHUNK + 11);
+	const struct object *object = &origin->objects[0];
+
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_chunk_cache *cache;
+		struct pfs_chunk_cache_stat stat;
+		struct pfs_cached *file;
+		char said[200] = "";
+
+		assert_int_equal(read_all(place, origin, 0, 0), 5);
+		poke(place, object, cases[i].off, cases[i].what);
+		messages.count = 0;
+		messages.last[0] = '\0';
+		cache = open_cache(place->dir, 0, 0, &messages);
+		file = open_object(cache, origin, 0);
+		assert_int_equal(
+			read_right(file, object, cases[i].from, object->size - cases[i].from), 0);
+		pfs_chunk_cache_stat(cache, &stat);
+		assert_int_equal(stat.wrong_cached, cases[i].wrong);
+		assert_int_equal(stat.disk_hits, cases[i].right);
+		if (cases[i].wrong)
+			snprintf(
+				said, sizeof(said),
+				"cache file of page-0000.pfp is damaged at byte %llu: fetched anew",
+				(unsigned long long)cases[i].at);
+		assert_string_equal(messages.last, said);
+		assert_int_equal(messages.count, !!cases[i].wrong);
+		pfs_cached_close(file);
+		pfs_chunk_cache_close(cache);
+	}
+	free_origin(origin);
+}
+
+/* Proves: of what is dropped no chunk more goes from the directory than the range lies in. */
+static void only_what_is_dropped_goes(void **state)
+{
+	static const struct {
+		uint64_t off, len;
+		unsigned reads;
+	} cases[] = {{0, 1, 1},
+		     {CHUNK, 1, 1},
+		     {2 * CHUNK - 1, 2, 2},
+		     {CHUNK, CHUNK, 1},
+		     {2 * CHUNK, 2 * CHUNK, 2},
+		     {4 * CHUNK, 100, 1},
+		     {CHUNK, 0, 0},
+		     {5 * CHUNK, 9, 0}};
+	struct origin *origin = make_origin(1, 4 * CHUNK + 11);
+
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_chunk_cache *cache;
+		struct pfs_cached *file;
+		unsigned reads;
+
+		assert_int_equal(read_all(*state, origin, 0, 0), 5);
+		reads = origin->reads;
+		cache = open_cache(((struct place *)*state)->dir, 0, 0, &messages);
+		file = open_object(cache, origin, 0);
+		pfs_cached_drop(file, cases[i].off, cases[i].len);
+		pfs_cached_close(file);
+		pfs_chunk_cache_close(cache);
+		assert_int_equal(read_all(*state, origin, 0, 0), 5);
+		assert_int_equal(origin->reads - reads, cases[i].reads);
+	}
+	free_origin(origin);
+}
+
+/* Proves: files of one name whose chunks are others, be it the last alone and of one byte, share
+ * nothing. */
+static void other_chunks_are_not_shared(void **state)
+{
+	static const uint64_t sizes[] = {1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(sizes); i++) {
+		struct origin *origin = make_origin(1, sizes[i]);
+		const struct object *object = &origin->objects[0];
+		struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+		struct pfs_cached *file = open_object(cache, origin, 0), *other;
+		uint64_t last = (sizes[i] - 1) / CHUNK;
+		uint32_t crcs[3];
+		uint8_t byte;
+
+		memcpy(crcs, object->crcs, (last + 1) * sizeof(crcs[0]));
+		crcs[last]++;
+		assert_int_equal(read_right(file, object, 0, sizes[i]), 0);
+		assert_int_equal(
+			pfs_cached_open(cache, &origin->base, object->name, sizes[i], crcs, &other),
+			0);
+		assert_true(pfs_cached_read(other, &byte, 1, sizes[i] - 1) < 0);
+		pfs_cached_close(other);
+		pfs_cached_close(file);
+		pfs_chunk_cache_close(cache);
+		free_origin(origin);
+	}
+}
+
 /* Proves: damage that comes while the cache is open, behind chunks that were verified before, is
  * seen, too. */
 static void damage_under_an_open_cache_is_seen(void **state)
@@ -508,6 +628,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		placed(chunks_are_kept_between_openings),
 		placed(damaged_files_are_fetched_anew),
+		placed(damage_is_told_with_its_place),
+		placed(only_what_is_dropped_goes),
+		placed(other_chunks_are_not_shared),
 		placed(damage_under_an_open_cache_is_seen),
 		placed(strange_files_are_left_alone),
 		placed(the_directory_is_bounded),
