@@ -228,8 +228,8 @@ static void it_can_be_stopped(void **state)
 
 /* ---- to the byte ---- */
 
-#define SMALL_MAX 300u /* bytes of a dictionary */
-#define FEW_MAX 60u    /* samples */
+#define SMALL_MAX 6000u /* bytes of a dictionary; of most some hundred */
+#define FEW_MAX 60u	/* samples */
 
 struct few {
 	uint8_t bytes[FEW_MAX * 40], dict[SMALL_MAX];
@@ -238,7 +238,8 @@ struct few {
 
 static struct few make_few(uint64_t n)
 {
-	struct few f = {.count = 1 + pfs_mix64(n) % FEW_MAX, .cap = 16 + pfs_mix64(n + 1) % 280};
+	struct few f = {.count = 1 + pfs_mix64(n) % FEW_MAX,
+			.cap = n % 25 ? 16 + pfs_mix64(n + 1) % 280 : SMALL_MAX};
 	size_t used = 0;
 
 	f.len = 1 + pfs_mix64(n + 2) % f.cap;
