@@ -150,6 +150,14 @@ static void former_documents_are_found(void **state)
 	pfs_overlay_free(&o);
 	assert_int_equal(o.size, 0);
 	assert_null(o.by_key);
+	/* It is as good as new. */
+	for (unsigned i = 5; i < 7; i++)
+		add(&o, m, i);
+	compare_keys(&o, m);
+	compare_cookies(&o, m);
+	for (unsigned i = 5; i < 7; i++)
+		take_out(&o, m, i);
+	pfs_overlay_free(&o);
 	free(m);
 }
 

@@ -1,4 +1,5 @@
 /* storage/http_url.c and http_list.c: what a location means, and what a bucket's list says. */
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -221,6 +222,123 @@ static void pages_of_lists(void **state)
 		assert_string_equal(names.all, cases[i].names);
 		assert_string_equal(listing.token, cases[i].token);
 		free(page);
+	}
+}
+
+static int value_of(int c)
+{
+	const char *digits = "0123456789abcdef", *at = c ? strchr(digits, tolower(c)) : NULL;
+
+	return at ? (int)(at - digits) : -1;
+}
+
+/* Proves: of all pairs of characters behind a percent sign just those of two digits are a byte, and
+ * not that of no character; names that the backend can't open are left out. */
+static void bytes_of_names(void **state)
+{
+	(void)state;
+	for (int high = 1; high < 256; high++) {
+		for (int low = 1; low < 256; low++) {
+			struct pfs_http_listing listing = {.prefix = "p/"};
+			struct names names = {.all = ""};
+			char page[128], expected[8] = "";
+			int byte = value_of(high) < 0 || value_of(low) < 0
+					   ? 0
+					   : 16 * value_of(high) + value_of(low);
+
+			if (strchr("<&", high) || strchr("<&", low))
+				continue;
+			snprintf(page, sizeof(page),
+				 HEAD "<IsTruncated>false</IsTruncated><Key>p/x%%%c%cy</Key>", high,
+				 low);
+			if (byte && byte < 128 && (isalnum(byte) || strchr("-._", byte)))
+				snprintf(expected, sizeof(expected), "x%cy;", byte);
+			assert_int_equal(pfs_http_list_page(&listing, page, take_name, &names),
+					 byte ? 0 : -EBADMSG);
+			assert_string_equal(names.all, expected);
+		}
+	}
+}
+
+/* Proves: the five characters that XML has names for are taken for what they are, and nothing else
+ * is; elements of other names, and those that do not end, hold no names. */
+static void texts_of_pages(void **state)
+{
+	static const struct {
+		const char *prefix, *keys, *names;
+	} cases[] = {
+		{"a&b<c>d\"e'f/", "<Key>a&amp;b&lt;c&gt;d&quot;e&apos;f/n</Key>", "n;"},
+		{"&&/", "<Key>&amp;&amp;/n</Key>", "n;"},
+		{"&lt;/", "<Key>&amp;lt;/n</Key>", "n;"},
+		{"&am;/", "<Key>&am;/n</Key>", "n;"},
+		{"&AMP;/", "<Key>&AMP;/n</Key>", "n;"},
+		{"&#38;/", "<Key>&#38;/n</Key>", "n;"},
+		{"&/", "<Key>&/n</Key>", "n;"},
+		{"%/", "<Key>%25/n</Key>", "n;"},
+		{"", "<Key>n</Key>", "n;"},
+		{"", "<Key></Key><Key>n</Key>", "n;"},
+		{"", "<Keys>m</Keys><Key>n</Key>", "n;"},
+		{"", "<Ke>m</Ke><Key>n</Key>", "n;"},
+		{"", "<<Key>n</Key>", "n;"},
+		{"", "Key>m</Key><Key>n</Key>", "n;"},
+		{"", "<Key>n</Key><Key>o</Key>", "n;o;"},
+		{"", "<Key>n</Key>x<Key>o</Key>", "n;o;"},
+		{"", "<Key>n</key><Key>o</Key>", ""},
+		{"", "<Key>n</Keys><Key>o</Key>", ""},
+		{"", "<Key>n<b></b></Key>", ""},
+		{"", "<Key>n", ""},
+		{"", "<Key>n<", ""},
+		{"", "<Key>n</", ""},
+		{"", "<Key>n</Key", ""},
+		{"", "<Key>n<i>o</Key><Key>q</Key>", "q;"},
+		{"pre/", "<Key>pre/.n</Key><Key>pre/n</Key><Key>pr</Key><Key>pre/</Key>", "n;"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_http_listing listing = {.prefix = cases[i].prefix};
+		struct names names = {.all = ""};
+		char *page = malloc(512);
+
+		snprintf(page, 512, HEAD "%s<IsTruncated>false</IsTruncated>", cases[i].keys);
+		/* An element that does not end hides what comes behind it, but not this. */
+		if (strcmp(cases[i].names, "") == 0)
+			snprintf(page, 512, HEAD "<IsTruncated>false</IsTruncated>%s",
+				 cases[i].keys);
+		assert_int_equal(pfs_http_list_page(&listing, page, take_name, &names), 0);
+		assert_string_equal(names.all, cases[i].names);
+		assert_string_equal(listing.token, "");
+		free(page);
+	}
+}
+
+/* Proves: a token of any length up to its room is taken, encoded, and a longer one is refused. */
+static void tokens_of_pages(void **state)
+{
+	(void)state;
+	for (unsigned with = 0; with < 2; with++) {
+		for (size_t len = PFS_HTTP_TOKEN_MAX - 8; len < PFS_HTTP_TOKEN_MAX + 2; len++) {
+			struct pfs_http_listing listing = {.prefix = "p/"};
+			struct names names = {.all = ""};
+			char token[PFS_HTTP_TOKEN_MAX + 8], *page;
+			/* The last one has room for three. */
+			bool fits = len + 2 * with < PFS_HTTP_TOKEN_MAX - 2;
+
+			memset(token, 't', len);
+			token[len] = 0;
+			if (with)
+				token[0] = '/';
+			assert_true(asprintf(&page,
+					     HEAD "<IsTruncated>true</IsTruncated><Key>p/n</Key>"
+						  "<NextContinuationToken>%s"
+						  "</NextContinuationToken>",
+					     token) > 0);
+			assert_int_equal(pfs_http_list_page(&listing, page, take_name, &names),
+					 fits ? 0 : -EBADMSG);
+			assert_string_equal(names.all, fits ? "n;" : "");
+			assert_int_equal(strlen(listing.token), fits ? len + 2 * with : 0);
+			free(page);
+		}
 	}
 }
 
@@ -590,6 +708,9 @@ int main(void)
 		cmocka_unit_test(credentials),
 		cmocka_unit_test(pages_of_lists),
 		cmocka_unit_test(cut_pages),
+		cmocka_unit_test(bytes_of_names),
+		cmocka_unit_test(texts_of_pages),
+		cmocka_unit_test(tokens_of_pages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
