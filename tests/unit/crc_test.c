@@ -27,6 +27,44 @@ static void fill(uint8_t *p, size_t len)
 		p[i] = (uint8_t)pfs_mix64(i + 1);
 }
 
+/* The difference that one wrong bit of len bytes makes. */
+static uint32_t difference_of(size_t len, size_t bit)
+{
+	uint8_t right[300] = {0}, wrong[300] = {0};
+
+	wrong[bit / 8] = (uint8_t)(1u << (bit % 8));
+	return pfs_crc32c(0, right, len) ^ pfs_crc32c(0, wrong, len);
+}
+
+/* Proves: any one wrong bit is found by the difference of the checksums, at every length; of other
+ * differences none is named. */
+static void wrong_bits_are_found(void **state)
+{
+	static const size_t lens[] = {1, 2, 4, 7, 8, 9, 16, 41, 300};
+
+	(void)state;
+	assert_int_equal(pfs_crc32c_wrong_bit(difference_of(4, 9), 4), 9);
+	for (size_t l = 0; l < pfs_array_len(lens); l++) {
+		size_t len = lens[l];
+
+		for (size_t bit = 0; bit < 8 * len; bit++) {
+			uint32_t difference = difference_of(len, bit);
+
+			assert_int_equal(pfs_crc32c_wrong_bit(difference, len), bit);
+			/* One byte more before it, and one less. */
+			assert_int_equal(pfs_crc32c_wrong_bit(difference, len + 1), bit + 8);
+			assert_int_equal(pfs_crc32c_wrong_bit(difference, len - 1),
+					 bit < 8 ? UINT64_MAX : bit - 8);
+			if (bit)
+				assert_int_equal(pfs_crc32c_wrong_bit(
+							 difference ^ difference_of(len, 0), len),
+						 UINT64_MAX);
+		}
+		assert_int_equal(pfs_crc32c_wrong_bit(0, len), UINT64_MAX);
+	}
+	assert_int_equal(pfs_crc32c_wrong_bit(1, 0), UINT64_MAX);
+}
+
 /* Proves: the polynomial, reflection and complement are those of CRC32C (vectors of RFC 3720, B.4).
  */
 static void known_values(void **state)
@@ -141,6 +179,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(first_use_by_many_threads), /* first, as it says */
+		cmocka_unit_test(wrong_bits_are_found),
 		cmocka_unit_test(known_values),
 		cmocka_unit_test(all_ways_agree),
 		cmocka_unit_test(continues_at_any_place),
