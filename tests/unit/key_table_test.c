@@ -233,6 +233,91 @@ static void keys_ascend(void **state)
 	free(f);
 }
 
+/* Proves: a key is above the one before it by any of its bits, and a number by one at least. */
+static void keys_ascend_by_any_bit(void **state)
+{
+	struct fixture *f = make();
+
+	(void)state;
+	for (unsigned byte = 0; byte < 16; byte++) {
+		for (unsigned descends = 0; descends < 2; descends++) {
+			fill(f, PFS_KEY_UUID, 2);
+			memset(f->block.entries[0].key, 7, 16);
+			memset(f->block.entries[1].key, 7, 16);
+			f->block.entries[!descends].key[byte]++;
+			f->len = pfs_key_block_encode(f->bytes, &f->block);
+			assert_int_equal(pfs_key_block_decode(&f->got, f->bytes, f->len),
+					 descends ? -EUCLEAN : 0);
+			if (!descends)
+				assert_same(f);
+		}
+	}
+	for (uint64_t next = 0; next < 15; next++) {
+		fill(f, PFS_KEY_NUM, 2);
+		set_key(&f->block.entries[0], PFS_KEY_NUM, 10, 0);
+		set_key(&f->block.entries[1], PFS_KEY_NUM, next, 0);
+		f->len = pfs_key_block_encode(f->bytes, &f->block);
+		assert_int_equal(pfs_key_block_decode(&f->got, f->bytes, f->len),
+				 next > 10 ? 0 : -EUCLEAN);
+	}
+	free(f);
+}
+
+/* Proves: a key is the same from its bytes, whatever stood in their room before. */
+static void keys_have_all_their_bytes(void **state)
+{
+	static const unsigned kinds[] = {PFS_KEY_NUM, PFS_KEY_UUID};
+	uint8_t bytes[17], zeros[8] = {0};
+
+	(void)state;
+	for (size_t k = 0; k < pfs_array_len(kinds); k++) {
+		struct pfs_key key = {.kind = (uint8_t)kinds[k],
+				      .num = UINT64_C(0x0102030405060708)};
+		struct pfs_key back;
+
+		if (kinds[k] == PFS_KEY_UUID)
+			memcpy(key.uuid, "0123456789abcdef", 16);
+		memset(bytes, 0xa5, sizeof(bytes));
+		memset(&back, 0xa5, sizeof(back));
+		pfs_key_to_bytes(bytes, &key);
+		assert_int_equal(bytes[16], 0xa5);
+		if (kinds[k] == PFS_KEY_NUM) {
+			assert_memory_equal(bytes, "\1\2\3\4\5\6\7\10", 8);
+			assert_memory_equal(bytes + 8, zeros, 8);
+		} else {
+			assert_memory_equal(bytes, "0123456789abcdef", 16);
+		}
+		pfs_key_from_bytes(&back, kinds[k], bytes);
+		assert_true(pfs_key_equal(&back, &key));
+	}
+}
+
+/* Proves: of the flags behind a length there is one at least, and none that nobody knows. */
+static void odd_flags_are_refused(void **state)
+{
+	struct fixture *f = make();
+
+	(void)state;
+	for (unsigned flags = 0; flags < 256; flags++) {
+		struct pfs_key_entry *e = f->block.entries;
+
+		fill(f, PFS_KEY_NUM, 1);
+		e->own_attr = true;
+		e->mode = e->uid = e->gid = 1;
+		f->len = pfs_key_block_encode(f->bytes, &f->block);
+		assert_int_equal(f->bytes[f->len - 4], 2); /* an owner and a mode */
+		f->bytes[f->len - 4] = (uint8_t)flags;
+		/* With a time, with what there was, with both, or with nothing behind them. */
+		f->len -= flags == 1 ? 2 : flags == 2 || flags == 3 ? 0 : 3;
+		if (flags == 3)
+			f->bytes[f->len++] = 1;
+		seal(f);
+		assert_int_equal(pfs_key_block_decode(&f->got, f->bytes, f->len),
+				 flags >= 1 && flags <= 3 ? 0 : -EUCLEAN);
+	}
+	free(f);
+}
+
 static void expect(struct fixture *f, int result)
 {
 	f->len = pfs_key_block_encode(f->bytes, &f->block);
@@ -279,11 +364,11 @@ static void odd_headers_are_refused(void **state)
 		size_t at;
 		uint8_t byte;
 	} cases[] = {
-		{4, 0},		 /* no entries */
-		{5, 8},		 /* 2049 of them */
-		{6, 0},	 {6, 3}, /* no kind of a point's key */
-		{7, 1},		 /* not zero */
-		{32, 1},	 /* behind a number */
+		{4, 0},		  /* no entries */
+		{5, 8},		  /* 2049 of them */
+		{6, 0},	 {6, 3},  /* no kind of a point's key */
+		{7, 1},		  /* not zero */
+		{32, 1}, {39, 1}, /* behind a number */
 	};
 	struct fixture *f = make();
 
@@ -306,6 +391,9 @@ int main(void)
 		cmocka_unit_test(damage_is_refused),
 		cmocka_unit_test(forged_blocks_keep_the_promises),
 		cmocka_unit_test(keys_ascend),
+		cmocka_unit_test(keys_ascend_by_any_bit),
+		cmocka_unit_test(keys_have_all_their_bytes),
+		cmocka_unit_test(odd_flags_are_refused),
 		cmocka_unit_test(bounds_are_exact),
 		cmocka_unit_test(odd_headers_are_refused),
 	};
