@@ -148,6 +148,75 @@ static void mixer_is_the_published_bijection(void **state)
 	}
 }
 
+/* Proves: bytes are zeros when each is, however many they are, and whatever is around them. */
+static void zeros_are_zeros(void **state)
+{
+	uint8_t bytes[40];
+
+	(void)state;
+	for (size_t len = 0; len < 32; len++) {
+		memset(bytes, 1, sizeof(bytes));
+		memset(bytes + 3, 0, len);
+		assert_true(pfs_is_zero(bytes + 3, len));
+		assert_false(pfs_is_zero(bytes + 3, len + 1));
+		assert_false(pfs_is_zero(bytes + 2, len + 1));
+		for (size_t i = 0; i < len; i++) {
+			bytes[3 + i] = 0x80;
+			assert_false(pfs_is_zero(bytes + 3, len));
+			bytes[3 + i] = 0;
+		}
+	}
+}
+
+/* Proves: order, plural and flags say what they are for, at their borders. */
+static void small_answers(void **state)
+{
+	static const uint64_t numbers[] = {0, 1, 2, UINT32_MAX, UINT64_MAX - 1, UINT64_MAX};
+	bool flag = false;
+
+	(void)state;
+	for (size_t a = 0; a < pfs_array_len(numbers); a++) {
+		for (size_t b = 0; b < pfs_array_len(numbers); b++) {
+			int order = pfs_order(numbers[a], numbers[b]);
+
+			assert_true(a < b ? order < 0 : a > b ? order > 0 : order == 0);
+			assert_int_equal(pfs_min_u64(numbers[a], numbers[b]),
+					 numbers[a < b ? a : b]);
+			assert_int_equal(pfs_max_u64(numbers[a], numbers[b]),
+					 numbers[a > b ? a : b]);
+		}
+		assert_string_equal(pfs_plural(numbers[a]), numbers[a] == 1 ? "" : "s");
+	}
+	assert_false(pfs_is_set(NULL));
+	assert_false(pfs_is_set(&flag));
+	flag = true;
+	assert_true(pfs_is_set(&flag));
+}
+
+/* Proves: numbers are taken one behind the other, up to what each may be; behind one that is cut
+ * off or too large nothing is taken, and all is 0. */
+static void cursors_stop_at_what_is_bad(void **state)
+{
+	(void)state;
+	for (uint64_t max = 0; max < 400; max++) {
+		uint8_t bytes[2 * PFS_VARINT_MAX];
+		size_t first = pfs_put_varint(bytes, 200),
+		       second = pfs_put_varint(bytes + first, 5);
+
+		for (size_t len = 0; len <= first + second; len++) {
+			struct pfs_cursor c = {bytes, bytes + len, false};
+			bool whole = len >= first && max >= 200;
+
+			assert_int_equal(pfs_take_varint(&c, max), whole ? 200 : 0);
+			assert_int_equal(c.bad, !whole);
+			assert_ptr_equal(c.at, bytes + (whole ? first : 0));
+			whole = whole && len == first + second;
+			assert_int_equal(pfs_take_varint(&c, 5), whole ? 5 : 0);
+			assert_int_equal(c.bad, !whole);
+		}
+	}
+}
+
 /* Proves: each error of an opening has the exit code that is documented, and any other is one of
  * input or output. */
 static void errors_have_their_exit_codes(void **state)
@@ -175,6 +244,9 @@ static void errors_have_their_exit_codes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(zeros_are_zeros),
+		cmocka_unit_test(small_answers),
+		cmocka_unit_test(cursors_stop_at_what_is_bad),
 		cmocka_unit_test(errors_have_their_exit_codes),
 		cmocka_unit_test(integers_are_little_endian_at_any_address),
 		cmocka_unit_test(varints_round_trip_at_every_boundary),
