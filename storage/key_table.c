@@ -112,6 +112,7 @@ size_t pfs_key_block_encode(uint8_t *out, const struct pfs_key_block *block)
 
 /* ---- decoding ---- */
 
+/* e is all zeros but for its time. */
 static void take_key(struct pfs_cursor *c, unsigned kind, struct pfs_key_entry *e,
 		     const struct pfs_key_entry *before)
 {
@@ -122,7 +123,6 @@ static void take_key(struct pfs_cursor *c, unsigned kind, struct pfs_key_entry *
 		if (last == UINT64_MAX || step > UINT64_MAX - last - 1)
 			c->bad = true;
 		put_be64(e->key, last + step + 1);
-		memset(e->key + 8, 0, 8);
 		return;
 	}
 	if (c->bad || c->end - c->at < 16) {
