@@ -130,14 +130,11 @@ static void learn(struct pfs_repair *repair)
 		super->open_epoch = check->content_max >> PFS_CONTENT_EPOCH_SHIFT;
 		super->clean_epoch = clean ? super->open_epoch : super->clean_epoch;
 	}
-	repair->check.super = *super;
 }
 
 /* Checks the store; the items are what was found. */
 static int look(struct pfs_repair *repair, struct pfs_check_result *result)
 {
-	int err;
-
 	*result = (struct pfs_check_result){0};
 	repair->count = 0;
 	repair->has_sequence = false;
@@ -153,10 +150,7 @@ static int look(struct pfs_repair *repair, struct pfs_check_result *result)
 	};
 	if (repair->rebuilt)
 		repair->check.super.sequence = PFS_SEQ_MAX;
-	err = pfs_check_all(&repair->check);
-	if (!err && repair->rebuilt)
-		learn(repair);
-	return err;
+	return pfs_check_all(&repair->check);
 }
 
 /* Whether a dictionary can't be read: then nothing can be said of what needs it, before it is known
@@ -467,11 +461,20 @@ static int go_round(struct pfs_repair *repair)
 	struct pfs_check_result found = {0};
 	bool clean;
 	int err = pfs_repair_super(repair);
+	bool rebuilt = repair->rebuilt;
 
+	if (!err && rebuilt) {
+		err = look(repair, &found);
+		if (!err)
+			learn(repair);
+		pfs_check_end(&repair->check);
+		repair->rebuilt = false;
+	}
+	/* What is newer than any change is seen before an opening goes on behind it. */
 	if (!err)
 		err = look(repair, &found);
 	clean = repair->check.clean;
-	if (!err && clean && repair->count == 0 && !repair->rebuilt) {
+	if (!err && clean && repair->count == 0 && !rebuilt) {
 		repair->result->documents = found.documents;
 		err = 1;
 	} else if (!err && raise_epoch(repair)) {
@@ -480,7 +483,7 @@ static int go_round(struct pfs_repair *repair)
 	} else if (!err) {
 		bool ready = clean || !has_page_items(repair);
 
-		if (repair->count || repair->rebuilt)
+		if (repair->count || rebuilt)
 			err = act(repair);
 		for (size_t i = 0; i < repair->count; i++)
 			repair->result->faults += repair->items[i].deed != PFS_DEED_LATER;
@@ -492,7 +495,6 @@ static int go_round(struct pfs_repair *repair)
 			err = settle(repair);
 	}
 	pfs_check_end(&repair->check);
-	repair->rebuilt = false;
 	return err;
 }
 

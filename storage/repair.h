@@ -50,7 +50,7 @@ struct pfs_repair {
 	struct pfs_reason *reason;
 
 	struct pfs_super super;
-	bool rebuilt; /* in this round: its sequence and its smallest container are not known yet */
+	bool rebuilt; /* its sequence and its smallest container are not known yet */
 	struct pfs_quarantine quarantine;
 	struct pfs_check_set lost; /* documents that were told as lost */
 

@@ -218,8 +218,10 @@ static int plan_front(struct pfs_repair *repair, struct pfs_file *file,
 
 	if (err || mended)
 		return err;
-	if (header.slot_count == 0)
+	if (header.slot_count == 0) {
 		err = holds_bytes(file, header.page_size - PFS_PAGE_TRAILER_LEN, &any);
+		item->lost = !repair->check.clean;
+	}
 	if (any) {
 		item->fault.kind = PFS_FAULT_UNUSABLE;
 		item->deed = PFS_DEED_ASIDE;

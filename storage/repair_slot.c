@@ -279,7 +279,9 @@ static int plan_length(const struct source *s, const struct pfs_slot_disk *disk,
 		return 0;
 	len = pfs_slot_len_round(pfs_max_u64(value.c.header_len + value.c.body_len,
 					     s->repair->super.min_value_size));
-	if (len == slot.len || slot.off + len > s->page->header.page_size - PFS_PAGE_TRAILER_LEN ||
+	/* What has no slack is as long as its slot says. */
+	if (!(value.c.flags & PFS_CONTAINER_SLACK) || len == slot.len ||
+	    slot.off + len > s->page->header.page_size - PFS_PAGE_TRAILER_LEN ||
 	    is_taken(s, number, slot.off, len)) {
 		struct pfs_super *super = &s->repair->super;
 

@@ -254,10 +254,11 @@ int pfs_repair_find_super(struct pfs_repair *repair)
 	enum state state;
 	int err = find(repair, &state);
 
-	if (!err && (repair->super.ro_compat & ~PFS_FEATURES_RO_COMPAT)) {
-		refuse(repair, -EPROTONOSUPPORT);
-		return -EPROTONOSUPPORT;
-	}
+	if (!err && (repair->super.ro_compat & ~PFS_FEATURES_RO_COMPAT))
+		return pfs_refuse(repair->reason, -EPROTONOSUPPORT,
+				  "%s: this program can only read the store; use a newer payloadfs "
+				  "to repair it",
+				  repair->path);
 	return err ? refuse(repair, err) : 0;
 }
 
