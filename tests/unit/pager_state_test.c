@@ -1,4 +1,5 @@
 /* storage/pager*.c: what a page is after each kind of beginning, and what comes of that. */
+#include "storage/pager_internal.h"
 #include "tests/unit/pager_helpers.h"
 
 #define SIZE (64 * PFS_KIB)
@@ -387,6 +388,152 @@ static void copies_are_restored(void **state)
 	}
 }
 
+/* ---- figures ---- */
+
+/* Proves: what is saved of a page that nobody has read is its room, if it is open and whole, and
+ * what it is said to have free, as far as that can be. */
+static void saved_figures_are_taken_as_they_are(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 8; i++) {
+		struct pfs_pager_saved saved = {5000, i & 4 ? PFS_MIB : 700, 3, 99}, again;
+		struct world *w = new_world(SIZE, 128);
+		struct pfs_page_space space;
+		struct pfs_page *page;
+		uint64_t behind;
+
+		for (unsigned n = 0; n < WRITTEN; n++)
+			assert_int_equal(give(w, 300), 0);
+		write_all(w);
+		page = pfs_pager_find(w->pager, 1);
+		pfs_pager_set_saved(w->pager, page, &saved); /* it knows better */
+		assert_false(page->has_saved);
+		reopen(w);
+		page = pfs_pager_find(w->pager, 1);
+		behind = SIZE - PFS_PAGE_TRAILER_LEN - page->floor;
+		pfs_pager_close_page(w->pager, page, i & 1);
+		page->unusable = i & 2;
+		pfs_pager_set_saved(w->pager, page, &saved);
+		assert_int_equal(page->fit.room, i & 3 ? 0 : 5000);
+		pfs_page_space(page, &space);
+		assert_int_equal(space.holes, i & 4 ? behind : 700);
+		assert_int_equal(space.used, behind - space.holes);
+		assert_int_equal(space.free_slots, 3);
+		assert_int_equal(space.slots, WRITTEN);
+		assert_int_equal(space.gap, page->floor - pfs_slot_offset(WRITTEN));
+		assert_int_equal(space.ahead, 0);
+		assert_int_equal(space.disk, SIZE - space.gap);
+		assert_int_equal(pfs_page_live(&space), space.used + (WRITTEN - 3) * PFS_SLOT_LEN);
+		assert_int_equal(pfs_page_dead(&space), space.holes + 3 * PFS_SLOT_LEN);
+		pfs_pager_get_saved(page, &again);
+		assert_memory_equal(&again, &saved, sizeof(saved));
+		free_world(w);
+	}
+}
+
+/* Proves: a page takes the disk that its file does, less what of it was never used, and what of it
+ * was given back, when that is known; live and dead bytes are the rest without what is ahead. */
+static void pages_take_what_their_files_do(void **state)
+{
+	struct world *w = new_world(16 * PFS_MIB, 128);
+	uint64_t disk, used = 0, slots = pfs_slot_offset(4);
+	struct pfs_page_space space;
+	struct pfs_page *page;
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(give(w, i % 2 ? 300 : 3 * PFS_MIB), 0);
+		used += w->given[i].at.len;
+	}
+	page = pfs_pager_find(w->pager, 1);
+	pfs_page_space(page, &space);
+	assert_int_equal(space.used, used);
+	assert_int_equal(space.holes, 0);
+	assert_int_equal(space.gap, page->floor - slots);
+	assert_int_equal(space.ahead,
+			 page->low_reserved - slots + page->floor - page->high_reserved);
+	assert_int_equal(space.disk, page->size - space.gap + space.ahead);
+	assert_int_equal(pfs_page_live(&space), used + 4 * PFS_SLOT_LEN);
+	assert_int_equal(pfs_page_dead(&space), 0);
+	write_all(w);
+	pfs_pager_free_bytes(w->pager, 1, w->given[1].at.off, w->given[1].at.len);
+	pfs_page_space(page, &space);
+	assert_false(page->punched);
+	assert_int_equal(space.holes, w->given[1].at.len);
+	assert_int_equal(space.disk, page->size - space.gap + space.ahead);
+	assert_int_equal(pfs_page_dead(&space), w->given[1].at.len);
+	pfs_pager_free_bytes(w->pager, 1, w->given[0].at.off, w->given[0].at.len);
+	assert_true(page->punched);
+	assert_int_equal(page->file->ops->disk_usage(page->file, &disk), 0);
+	assert_true(disk < page->size - space.gap + space.ahead - 2 * PFS_MIB);
+	pfs_page_space(page, &space);
+	assert_int_equal(space.used, used - w->given[0].at.len - w->given[1].at.len);
+	assert_int_equal(space.disk, disk);
+	assert_true(pfs_page_dead(&space) < 2 * PFS_MIB);
+	free_world(w);
+}
+
+/* ---- the table ---- */
+
+#define NUMBERS 400
+
+/* Proves: of pages with any numbers, that come and go, each is found by its number and from any
+ * other before it, and the highest there ever was is known. */
+static void pages_are_found_by_their_numbers(void **state)
+{
+	static const uint32_t around[] = {1, 64, 128, 4095, 4096, 8191, 64 * 4096, 0xfffff0};
+	struct pfs_pager *pager = calloc(1, sizeof(*pager));
+	struct pfs_page *pages = calloc(NUMBERS, sizeof(*pages));
+	bool there[NUMBERS] = {false};
+	uint32_t last = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < NUMBERS; i++) { /* some twice */
+		uint64_t more = pfs_mix64(i) % (i % 3 ? 70 : 300000);
+
+		pages[i].number = (uint32_t)pfs_min_u64(around[i % 8] + more, PFS_PAGE_NUMBER_MAX);
+	}
+	for (unsigned step = 0; step < 4000; step++) {
+		unsigned i = (unsigned)(pfs_mix64(step) % NUMBERS), same = i;
+		uint32_t probes[7];
+
+		for (unsigned n = 0; n < NUMBERS; n++) { /* the first of those with this number */
+			if (pages[n].number == pages[i].number && n < same)
+				same = n;
+		}
+		i = same;
+		if (there[i])
+			pfs_pager_withdraw(pager, &pages[i]);
+		else
+			assert_int_equal(pfs_pager_publish(pager, &pages[i]), 0);
+		there[i] = !there[i];
+		last = (uint32_t)pfs_max_u64(last, pages[i].number);
+		assert_int_equal(pfs_pager_last(pager), last);
+		assert_ptr_equal(pfs_pager_find(pager, pages[i].number),
+				 there[i] ? &pages[i] : NULL);
+		memcpy(probes,
+		       (uint32_t[]){0, pages[i].number - 1, pages[i].number, pages[i].number + 1,
+				    pages[(i + 7) % NUMBERS].number, 0xffffff, 0x1000000},
+		       sizeof(probes));
+		for (unsigned p = 0; p < 7; p++) {
+			struct pfs_page *next = NULL;
+
+			for (unsigned n = 0; n < NUMBERS; n++) {
+				if (there[n] && pages[n].number > probes[p] &&
+				    (!next || pages[n].number < next->number))
+					next = &pages[n];
+			}
+			assert_int_equal(pfs_pager_next(pager, probes[p]), next ? next->number : 0);
+			assert_ptr_equal(pfs_pager_next_page(pager, probes[p]), next);
+		}
+	}
+	assert_null(pfs_pager_find(pager, 0x1000000));
+	for (unsigned i = 0; i < TABLE_CHUNKS; i++)
+		free(pager->chunks[i]);
+	free(pager);
+	free(pages);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -396,6 +543,9 @@ int main(void)
 		cmocka_unit_test(empty_pages_are_closed_for_good),
 		cmocka_unit_test(full_pages_hide_none_that_fits),
 		cmocka_unit_test(copies_are_restored),
+		cmocka_unit_test(saved_figures_are_taken_as_they_are),
+		cmocka_unit_test(pages_take_what_their_files_do),
+		cmocka_unit_test(pages_are_found_by_their_numbers),
 	};
 
 	return cmocka_run_group_tests_name("pager_state", tests, NULL, NULL);
