@@ -20,7 +20,7 @@ void pfs_space_free(struct pfs_space *space)
 
 int pfs_space_reserve(struct pfs_space *space, uint32_t n)
 {
-	uint32_t want = space->node_count + n + 1;
+	uint32_t want = (space->node_count ? space->node_count : 1) + n;
 	uint32_t cap = space->node_cap ? space->node_cap : 16;
 	struct pfs_space_node *nodes;
 
@@ -153,7 +153,7 @@ int pfs_space_add(struct pfs_space *space, uint64_t off, uint64_t len)
 	uint64_t added = len;
 	int err = 0;
 
-	if (!space->spare || space->node_count == 0)
+	if (!space->spare)
 		err = pfs_space_reserve(space, 1);
 	if (err)
 		return err;

@@ -1,4 +1,5 @@
 /* storage/space.c: the free extents of a page. */
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -97,9 +98,21 @@ static void take(struct model *m, uint64_t len)
 	memset(m->is_free + off, 0, len);
 }
 
+/* The first bytes of an extent, at its beginning or anywhere. */
+static void take_at(struct model *m, uint64_t off, uint64_t len)
+{
+	bool fits = off == 0 || !m->is_free[off - 1];
+
+	for (uint64_t i = off; i < off + len; i++)
+		fits = fits && i < m->size && m->is_free[i];
+	assert_int_equal(pfs_space_take_at(&m->space, off, len), fits ? 0 : -ENOSPC);
+	if (fits)
+		memset(m->is_free + off, 0, len);
+}
+
 /* Proves: after any random additions and takings the sums, the longest extent and the number of
- * coalesced extents are those of a recount, what is taken is the lowest that fits, and an overlap
- * is refused without a change. */
+ * coalesced extents are those of a recount, what is taken is the lowest that fits, or that which
+ * begins at a place and is long enough, and an overlap is refused without a change. */
 static void space_equals_a_map_of_units(void **state)
 {
 	(void)state;
@@ -110,10 +123,17 @@ static void space_equals_a_map_of_units(void **state)
 		for (unsigned step = 0; step < 4000; step++) {
 			uint64_t len = 1 + roll(&m, seed % 2 ? 4 : 40);
 
-			if (roll(&m, 2))
-				add(&m, roll(&m, m.size - len), len);
-			else
+			uint64_t what = roll(&m, 8), off = roll(&m, m.size - len);
+
+			/* To where an extent begins, often. */
+			while (what == 6 && off && m.is_free[off] && m.is_free[off - 1])
+				off--;
+			if (what < 4)
+				add(&m, off, len);
+			else if (what < 6)
 				take(&m, len);
+			else
+				take_at(&m, off, len);
 			expect_as_counted(&m);
 		}
 		model_free(&m);
@@ -169,25 +189,39 @@ static void edges_of_space(void **state)
 	pfs_space_free(&space);
 }
 
-/* Proves: after a reservation so many extents are added without an allocation: the nodes stay where
- * they are. */
+/* Proves: after a reservation so many extents are added without an allocation, and it takes no more
+ * than twice the memory that it must. */
 static void reserved_extents_need_no_memory(void **state)
 {
-	struct pfs_space space;
+	static const uint32_t counts[] = {1, 14, 15, 16, 17, 31, 32, 33, 1000};
 
 	(void)state;
-	pfs_space_init(&space);
-	for (unsigned round = 0; round < 5; round++) {
-		const void *nodes;
+	for (size_t n = 0; n < pfs_array_len(counts); n++) {
+		struct pfs_space space;
 
-		assert_int_equal(pfs_space_reserve(&space, 1000), 0);
-		nodes = space.nodes;
-		for (unsigned i = 0; i < 1000; i++)
-			assert_int_equal(pfs_space_add(&space, (round * 1000 + i) * 10, 5), 0);
-		assert_ptr_equal(space.nodes, nodes);
+		pfs_space_init(&space);
+		for (unsigned round = 0; round < 5; round++) {
+			uint32_t cap;
+
+			assert_int_equal(pfs_space_reserve(&space, counts[n]), 0);
+			cap = space.node_cap;
+			assert_true(cap <= 16 || cap <= 2 * ((round + 1) * counts[n] + 1));
+			for (unsigned i = 0; i < counts[n]; i++)
+				assert_int_equal(
+					pfs_space_add(&space, (round * counts[n] + i) * 10, 5), 0);
+			assert_int_equal(space.node_cap, cap);
+		}
+		assert_int_equal(pfs_space_extents(&space), 5 * counts[n]);
+		pfs_space_free(&space);
+		/* It can be used again. */
+		assert_int_equal(pfs_space_longest(&space), 0);
+		assert_int_equal(pfs_space_extents(&space), 0);
+		assert_int_equal(pfs_space_add(&space, 7, 7), 0);
+		assert_int_equal(pfs_space_longest(&space), 7);
+		assert_int_equal(space.free_bytes, 7);
+		pfs_space_free(&space);
+		pfs_space_free(&space);
 	}
-	assert_int_equal(pfs_space_extents(&space), 5000);
-	pfs_space_free(&space);
 }
 
 /* Proves: nodes of extents that are gone are used again: a page that lives long does not grow its
@@ -206,6 +240,16 @@ static void nodes_are_used_again(void **state)
 	for (unsigned i = 0; i < 100000; i++) {
 		assert_int_equal(pfs_space_take(&space, 5, &off), 0);
 		assert_int_equal(pfs_space_add(&space, off, 5), 0);
+	}
+	assert_int_equal(space.node_cap, cap);
+	for (unsigned i = 0; i < 100000; i++) { /* also those of neighbours that become one */
+		uint64_t at = 1000 + i % 3 * 5;
+
+		assert_int_equal(pfs_space_add(&space, at, 5), 0);
+		assert_int_equal(pfs_space_add(&space, 1000 + (i + 1) % 3 * 5, 5), 0);
+		assert_int_equal(pfs_space_add(&space, 1000 + (i + 2) % 3 * 5, 5), 0);
+		assert_int_equal(pfs_space_take(&space, 15, &off), 0);
+		assert_int_equal(off, 1000);
 	}
 	assert_int_equal(space.node_cap, cap);
 	pfs_space_free(&space);
@@ -244,5 +288,6 @@ int main(void)
 		cmocka_unit_test(many_extents_are_fast),
 	};
 
+	mallopt(M_PERTURB, 0xa5); /* no memory is zeros that was not made so */
 	return cmocka_run_group_tests_name("space", tests, NULL, NULL);
 }
