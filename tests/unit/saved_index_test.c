@@ -98,11 +98,65 @@ static void a_damaged_index_is_made_anew(void **state)
 	pfs_sim_free(sim);
 }
 
+static struct pfs_store *open_held(struct pfs_sim *sim)
+{
+	struct pfs_open_options options = {
+		.manual = true, .hold_objects = true, .io = pfs_sim_io(sim), .logger = quiet};
+	struct pfs_reason reason;
+	struct pfs_store *store;
+
+	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), 0);
+	return store;
+}
+
+/* Proves: what has lost its name and is still open goes when the store is closed, wherever it
+ * stands: before, among and behind documents that follow one another and that nobody has touched.
+ */
+static void what_has_no_name_goes_when_it_is_closed(void **state)
+{
+	enum { ROW = 1500 };
+	struct pfs_store *store;
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store_stat before, after;
+
+	(void)state;
+	create_store(sim, PFS_MIB, 16);
+	store = open_store(sim);
+	for (unsigned i = 0; i < ROW; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		put_document(store, &key, 60, 1);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	for (unsigned n = 0; n < 6; n++) {
+		/* The last ones are behind the row. */
+		struct pfs_key key = pfs_key_num(n == 0 ? 0 : n < 3 ? 700 + n : ROW + n);
+
+		store = open_held(sim);
+		if (n >= 3)
+			put_document(store, &key, 5000, 3);
+		assert_int_equal(pfs_remove(store, &key, NULL), 0);
+		assert_int_equal(pfs_store_stat(store, &before), 0);
+		assert_int_equal(before.points, ROW - (n < 3 ? n + 1 : 3));
+		assert_int_equal(pfs_store_close(store), 0);
+		store = open_held(sim);
+		assert_int_equal(pfs_store_stat(store, &after), 0);
+		assert_int_equal(after.points, before.points);
+		/* Of those that are there, all bytes are. */
+		assert_int_equal(after.container_bytes, before.container_bytes);
+		assert_int_equal(after.used_bytes, after.container_bytes);
+		assert_int_equal(pfs_store_close(store), 0);
+	}
+	expect_healthy(sim);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_saved_index_is_used),
 		cmocka_unit_test(a_damaged_index_is_made_anew),
+		cmocka_unit_test(what_has_no_name_goes_when_it_is_closed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
