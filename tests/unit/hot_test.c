@@ -113,6 +113,55 @@ static void what_is_whole_is_moved(void **state)
 	assert_false(is_in_journal(1));
 }
 
+/* Proves: of what is written in parts the bytes are counted that the journal has of it. */
+static void what_is_written_in_parts_is_counted(void **state)
+{
+	(void)state;
+	assert_int_equal(store->staged_bytes, 0);
+	patch(1, 10);
+	patch(1, 40);
+	assert_int_equal(store->staged_bytes, 14);
+	assert_int_equal(pfs_zero(store, object_of(1), 20, 3000, now_ns), 0);
+	assert_int_equal(store->staged_bytes, 14);
+	patch(2, 10); /* is put anew */
+	assert_int_equal(store->staged_bytes, 14);
+	assert_int_equal(pfs_checkpoint(store, false), 0);
+	assert_int_equal(store->staged_bytes, 14);
+	assert_int_equal(pfs_checkpoint(store, true), 0);
+	assert_int_equal(store->staged_bytes, 0);
+}
+
+/* Proves: what a document that is being written has in the journal only, the journal keeps, however
+ * much of it is used again. */
+static void what_it_stands_on_is_kept(void **state)
+{
+	uint8_t *want = malloc(LARGE), *have = malloc(LARGE);
+	struct pfs_key key = pfs_key_num(3);
+
+	(void)state;
+	put_document(store, &key, LARGE, 3);
+	fill_document(want, LARGE, 3);
+	for (unsigned n = 0; n < 14; n++) {
+		struct pfs_key other = pfs_key_num(100 + n);
+
+		put_document(store, &other, PFS_MIB - 100, 2 * n + 1);
+		if (n < 2)
+			continue; /* the first patch is in another segment */
+		patch(3, 100 * n);
+		memcpy(want + 100 * n, "patched", 7);
+		assert_int_equal(pfs_checkpoint(store, false), 0);
+		assert_true(is_in_journal(3));
+		assert_int_equal(pfs_read(store, object_of(3), 0, have, LARGE), LARGE);
+		assert_memory_equal(have, want, LARGE);
+	}
+	assert_int_equal(pfs_checkpoint(store, true), 0);
+	assert_false(is_in_journal(3));
+	assert_int_equal(pfs_read(store, object_of(3), 0, have, LARGE), LARGE);
+	assert_memory_equal(have, want, LARGE);
+	free(want);
+	free(have);
+}
+
 /* How many checkpoints there were for one change, with a journal of which more is live than heavy
  * writing may take (or exactly so much). */
 static uint64_t checkpoints_for(bool too_much, bool zeros, uint64_t off, uint64_t len)
@@ -161,6 +210,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_is_written_is_left, begin, end),
 		cmocka_unit_test_setup_teardown(what_is_whole_is_moved, begin, end),
+		cmocka_unit_test_setup_teardown(what_is_written_in_parts_is_counted, begin, end),
+		cmocka_unit_test_setup_teardown(what_it_stands_on_is_kept, begin, end),
 		cmocka_unit_test_setup_teardown(who_writes_heavily_makes_room, begin, end),
 	};
 
