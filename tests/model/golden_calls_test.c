@@ -637,6 +637,7 @@ enum call {
 	CHANGES,
 	SNAPSHOT,
 	MOVE_OVER_AND_TIDY,
+	MOVE_OVER_TRUNCATE_AND_TIDY,
 	REMOVE_AND_USE,
 	CREATE_AND_REMOVE,
 	PUT_AND_PUT,
@@ -838,7 +839,7 @@ static void tidy(struct tale *t, uint32_t object)
 }
 
 /* It takes another's place in the listing, and the number of that when nobody holds it any more. */
-static int move_over_and_tidy(struct tale *t, uint32_t object)
+static int move_over_and_tidy(struct tale *t, uint32_t object, bool truncated)
 {
 	struct pfs_key a = key_named(subject), b = key_named(OTHER);
 	uint32_t replaced = 77, now;
@@ -849,10 +850,12 @@ static int move_over_and_tidy(struct tale *t, uint32_t object)
 	tidy(t, object);
 	tidy(t, replaced);
 	pfs_release(t->store, replaced);
+	if (truncated)
+		fprintf(t->out, "%d ", set(t, object, PFS_ATTR_SIZE, 0));
 	tidy(t, object);
 	now = object_named(t, OTHER);
 	fprintf(t->out, "%u, %u: ", replaced, now);
-	err = patch(t, now, 7, 7);
+	err = truncated ? 0 : patch(t, now, 7, 7);
 	tell_object(t, now);
 	return err ? err : pfs_store_checkpoint(t->store);
 }
@@ -1026,7 +1029,8 @@ static int call(struct tale *t, enum call call, uint32_t object, uint64_t size)
 	case LOOK: return look(t, object, size);
 	case LOOK_BACK: return look_back(t);
 	case CHANGES: return several(t, object, size);
-	case MOVE_OVER_AND_TIDY: return move_over_and_tidy(t, object);
+	case MOVE_OVER_AND_TIDY: return move_over_and_tidy(t, object, false);
+	case MOVE_OVER_TRUNCATE_AND_TIDY: return move_over_and_tidy(t, object, true);
 	case REMOVE_AND_USE: return remove_and_use(t, object, size);
 	case CREATE_AND_REMOVE: return create_and_remove(t);
 	case PUT_AND_PUT: return put_and_put(t);
