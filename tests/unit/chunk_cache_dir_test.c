@@ -4,11 +4,23 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "tests/unit/chunk_cache_helpers.h"
 
 static struct messages messages = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static int64_t stopped_ns; /* the time, where it stands still; else 0 */
+
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+	if (!stopped_ns)
+		return (int)syscall(SYS_clock_gettime, id, t);
+	*t = (struct timespec){stopped_ns / 1000000000, stopped_ns % 1000000000};
+	return 0;
+}
 
 struct place {
 	char dir[64]; /* of the cache */
@@ -242,6 +254,49 @@ static void only_what_is_dropped_goes(void **state)
 		assert_int_equal(read_all(*state, origin, 0, 0), 5);
 		assert_int_equal(origin->reads - reads, cases[i].reads);
 	}
+	free_origin(origin);
+}
+
+/* Whether the file's use was noted since its time was set back. */
+static bool is_touched(const struct place *place, const struct object *object)
+{
+	static const struct timespec old[2] = {{1000, 0}, {1000, 0}};
+	struct stat st;
+	char path[128];
+
+	path_of(path, sizeof(path), place, object);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+	return st.st_mtim.tv_sec != 1000;
+}
+
+/* Proves: that a file is used is noted when it is read first, and again not before the time for
+ * that has passed. */
+static void use_is_noted_now_and_then(void **state)
+{
+	static const struct {
+		int64_t ns;
+		bool is;
+	} cases[] = {{5000000000, true}, {5000000001, false}, {5000999999, false},
+		     {5001000000, true}, {5001999999, false}, {7000000000, true}};
+	const struct place *place = *state;
+	struct origin *origin = make_origin(1, 20 * CHUNK);
+	const struct object *object = &origin->objects[0];
+	struct pfs_chunk_cache *cache;
+	struct pfs_cached *file;
+
+	assert_int_equal(read_all(place, origin, 0, 0), 20);
+	cache = open_cache(place->dir, 0, CHUNK, &messages);
+	file = open_object(cache, origin, 0);
+	(void)is_touched(place, object);
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		stopped_ns = cases[i].ns;
+		assert_int_equal(read_right(file, object, i * CHUNK, 10), 0);
+		assert_int_equal(is_touched(place, object), cases[i].is);
+	}
+	stopped_ns = 0;
+	pfs_cached_close(file);
+	pfs_chunk_cache_close(cache);
 	free_origin(origin);
 }
 
@@ -630,6 +685,7 @@ int main(void)
 		placed(damaged_files_are_fetched_anew),
 		placed(damage_is_told_with_its_place),
 		placed(only_what_is_dropped_goes),
+		placed(use_is_noted_now_and_then),
 		placed(other_chunks_are_not_shared),
 		placed(damage_under_an_open_cache_is_seen),
 		placed(strange_files_are_left_alone),
