@@ -542,6 +542,7 @@ static void names_of_one_hash_are_told_apart(void **state)
 	const struct object *object = &origin->objects[0];
 	struct pfs_cached *first = open_object(cache, origin, 0), *second, *again;
 	char name[32];
+	uint8_t byte;
 	uint32_t hash = pfs_crc32c(0, object->name, strlen(object->name)) % PFS_OBJECT_BUCKETS;
 
 	(void)state;
@@ -554,9 +555,13 @@ static void names_of_one_hash_are_told_apart(void **state)
 	assert_int_equal(
 		pfs_cached_open(cache, &origin->base, name, object->size, object->crcs, &second),
 		0);
+	/* The origin does not have that one, though its bytes would be the same. */
+	assert_int_equal(read_right(first, object, 0, 100), 0);
+	assert_int_equal(pfs_cached_read(second, &byte, 1, 0), -ESTALE);
 	pfs_cached_close(first);
 	again = open_object(cache, origin, 0);
 	assert_int_equal(read_right(again, object, 0, 100), 0);
+	assert_int_equal(pfs_cached_read(second, &byte, 1, 0), -ESTALE);
 	pfs_cached_close(again);
 	pfs_cached_close(second);
 	pfs_chunk_cache_close(cache);
