@@ -161,18 +161,23 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* A small document whose container takes len bytes from off on is read. It can't be had, and that
- * is no matter here. */
-static void read_small_at(uint32_t page, uint64_t off, uint64_t len)
+/* A small document of raw_len bytes, whose container takes len bytes from off on, is read from some
+ * byte on. It can't be had, and that is no matter here. */
+static void read_part_at(uint32_t page, uint64_t off, uint64_t len, uint32_t raw_len, uint64_t from)
 {
 	const struct pfs_published_doc doc = {
 		.block = page,
 		.kind = PFS_KEY_NUM,
-		.entry = {.off = (uint32_t)(off - HEAD), .len = (uint32_t)len, .raw_len = 10}};
+		.entry = {.off = (uint32_t)(off - HEAD), .len = (uint32_t)len, .raw_len = raw_len}};
 	uint8_t buf[10];
 
 	t.count = 0;
-	assert_int_equal(pfs_published_read(&t.p, &t.g, &doc, 0, buf, sizeof(buf)), -EIO);
+	assert_int_equal(pfs_published_read(&t.p, &t.g, &doc, from, buf, sizeof(buf)), -EIO);
+}
+
+static void read_small_at(uint32_t page, uint64_t off, uint64_t len)
+{
+	read_part_at(page, off, len, 10, 0);
 }
 
 static void expect_none(void)
@@ -214,6 +219,23 @@ static void who_reads_on_is_served_in_advance(void **state)
 	expect_none();
 	read_small_at(1, HEAD + 4 * M + 2 * K, 1);
 	expect_one(1, ahead, ahead + 4 * M);
+}
+
+/* Proves: only who begins with a document's first byte reads on, and only small ones, up to a
+ * block, are told apart by that. */
+static void who_begins_with_a_document_reads_on(void **state)
+{
+	(void)state;
+	read_part_at(1, HEAD, K, PFS_BLOCK_LEN, 0);
+	expect_none();
+	read_part_at(1, HEAD + K, K, PFS_BLOCK_LEN, 1);
+	expect_none();
+	read_part_at(1, HEAD + K, K, PFS_BLOCK_LEN, 0);
+	expect_one(1, HEAD + 2 * K, HEAD + 2 * K + 4 * M);
+	read_part_at(1, HEAD + 2 * K, K, PFS_BLOCK_LEN + 1, 0);
+	expect_one(1, HEAD + 2 * K, HEAD + 3 * K); /* its own beginning */
+	read_part_at(1, HEAD + 2 * K, K, PFS_BLOCK_LEN, 0);
+	expect_one(1, HEAD + 2 * K + 4 * M, HEAD + 2 * K + 8 * M);
 }
 
 /* Proves: who leaves out up to 256 KiB reads on; who leaves out more, or goes back, does not. */
@@ -798,12 +820,19 @@ int main(void)
 {
 #define ahead(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		ahead(who_reads_on_is_served_in_advance), ahead(who_jumps_asks_for_nothing_more),
-		ahead(the_next_page_is_asked_for),	  ahead(a_next_page_may_come_by_itself),
-		ahead(blocks_are_read_in_advance),	  ahead(keys_are_read_in_advance),
-		ahead(what_makes_no_sense_is_dropped),	  ahead(errors_are_handed_on),
-		ahead(documents_are_read_at_once),	  ahead(blocks_are_where_the_table_says),
-		ahead(what_is_of_no_use_is_kept),	  ahead(the_last_used_blocks_are_kept),
+		ahead(who_reads_on_is_served_in_advance),
+		ahead(who_begins_with_a_document_reads_on),
+		ahead(who_jumps_asks_for_nothing_more),
+		ahead(the_next_page_is_asked_for),
+		ahead(a_next_page_may_come_by_itself),
+		ahead(blocks_are_read_in_advance),
+		ahead(keys_are_read_in_advance),
+		ahead(what_makes_no_sense_is_dropped),
+		ahead(errors_are_handed_on),
+		ahead(documents_are_read_at_once),
+		ahead(blocks_are_where_the_table_says),
+		ahead(what_is_of_no_use_is_kept),
+		ahead(the_last_used_blocks_are_kept),
 	};
 
 	return cmocka_run_group_tests_name("reading ahead", tests, NULL, NULL);

@@ -611,6 +611,37 @@ static void nothing_forged_is_shown(void **state)
 	}
 }
 
+/* Proves: a document whose container has another key is an error by its number, too. */
+static void containers_of_others_are_not_shown(void **state)
+{
+	static const struct {
+		void (*make)(struct forged *f);
+		unsigned doc;
+	} cases[] = {{other_key, PLAIN}, {other_tail, DOCS - 1}};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct forged *f = take_apart();
+		struct pfs_store *store;
+		uint8_t byte;
+
+		cases[i].make(f);
+		put_together(f);
+		logged[0] = 0;
+		store = open_forged(f);
+		for (uint32_t doc = OWNED; doc < DOCS; doc++) {
+			if (doc == EMPTY)
+				continue;
+			assert_int_equal(pfs_read(store, PFS_OBJECT_FIRST + doc, 0, &byte, 1),
+					 doc == cases[i].doc ? -EIO : 1);
+		}
+		assert_non_null(
+			strstr(logged, i ? CONTAINER_AND_TABLE : "checksum of its container"));
+		assert_int_equal(pfs_store_close(store), 0);
+		throw_away(f);
+	}
+}
+
 /* Proves: a listing that comes to keys which can't be had gives those before them, then the error,
  * whoever lists. */
 static void listings_go_as_far_as_the_keys(void **state)
@@ -965,6 +996,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_forged_is_shown),
+		cmocka_unit_test(containers_of_others_are_not_shown),
 		cmocka_unit_test(listings_go_as_far_as_the_keys),
 		cmocka_unit_test(places_are_those_of_the_containers),
 		cmocka_unit_test(parts_are_read_and_no_more),

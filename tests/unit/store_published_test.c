@@ -239,6 +239,32 @@ static void nothing_is_kept_of_a_generation(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: a listing gives as many as are asked for, and no more, in whatever steps it gets them. */
+static void listings_give_what_is_asked_for(void **state)
+{
+	static struct pfs_listed listed[700];
+	static struct pfs_snapshot_name names[700];
+	struct pfs_sim *sim = published(600);
+	struct pfs_store *store = open_published(sim);
+	struct pfs_snapshot *snapshot;
+
+	(void)state;
+	assert_int_equal(pfs_snapshot_open(store, &snapshot), 0);
+	for (size_t max = 250; max < 700; max += 7) {
+		size_t want = pfs_min_u64(max, 600);
+
+		memset(listed, 0, sizeof(listed));
+		memset(names, 0, sizeof(names));
+		assert_int_equal(pfs_list(store, 0, listed, max), want);
+		assert_int_equal(pfs_snapshot_list(snapshot, 0, names, max), want);
+		assert_true(listed[want - 1].key.num == 2 * (want - 1) && !listed[want].cookie);
+		assert_true(names[want - 1].key.num == 2 * (want - 1) && !names[want].cookie);
+	}
+	pfs_snapshot_close(snapshot);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 /* Proves: the figures of what is published are those of its manifest and of its objects, with a
  * dictionary and without. */
 static void figures_are_those_of_the_manifest(void **state)
@@ -313,6 +339,8 @@ static void figures_are_those_of_the_manifest(void **state)
 			assert_string_equal(is, was);
 		}
 		assert_int_equal(stat.published_ns, want.published_ns);
+		assert_int_equal(stat.identity[0], want.identity[0]);
+		assert_int_equal(stat.identity[1], want.identity[1]);
 		pfs_manifest_free(&m);
 		dir->ops->close_dir(dir);
 		assert_int_equal(pfs_store_close(store), 0);
@@ -876,6 +904,7 @@ int main(void)
 		cmocka_unit_test(pages_are_those_of_the_manifest),
 		cmocka_unit_test(nothing_is_kept_of_a_generation),
 		cmocka_unit_test(figures_are_those_of_the_manifest),
+		cmocka_unit_test(listings_give_what_is_asked_for),
 		cmocka_unit_test(nothing_changes_what_is_published),
 		cmocka_unit_test(an_origin_that_does_not_answer),
 		cmocka_unit_test(snapshots_have_no_more),
