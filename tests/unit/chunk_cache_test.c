@@ -512,6 +512,66 @@ static void prefetching_is_bounded(void **state)
 	free_origin(origin);
 }
 
+/* Proves: what is to be prefetched are the chunks that the range lies in, in windows of sixteen,
+ * none beyond the end of the object. */
+static void prefetches_are_of_the_ranges_chunks(void **state)
+{
+	static const struct {
+		uint64_t off, len;
+		uint32_t first, count; /* chunks; count 0: nothing */
+	} cases[] = {
+		{0, 0, 0, 0},
+		{0, 1, 0, 1},
+		{0, CHUNK, 0, 1},
+		{0, CHUNK + 1, 0, 2},
+		{CHUNK - 1, 1, 0, 1},
+		{CHUNK - 1, 2, 0, 2},
+		{CHUNK, CHUNK, 1, 1},
+		{5, 16 * CHUNK - 5, 0, 16},
+		{5, 16 * CHUNK - 4, 0, 17},
+		{3 * CHUNK, 37 * CHUNK, 3, 37},
+		{39 * CHUNK, CHUNK, 39, 1},
+		{39 * CHUNK + 9, UINT64_MAX, 39, 2},
+		{40 * CHUNK, 100, 40, 1},
+		{40 * CHUNK + 9, 100, 40, 1},
+		{40 * CHUNK + 10, 100, 0, 0},
+		{41 * CHUNK, 100, 0, 0},
+		{UINT64_MAX, 1, 0, 0},
+	};
+	struct origin *origin = make_origin(1, 40 * CHUNK + 10);
+	struct pfs_chunk_cache *cache = open_cache(NULL, 0, 0, &messages);
+	struct pfs_cached *file = open_object(cache, origin, 0);
+
+	(void)state;
+	/* As if there were a thread, so that the jobs stay. */
+	cache->threads_made = cache->threads_max = 1;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		uint32_t at = cases[i].first, left = cases[i].count;
+
+		pfs_cached_prefetch(file, cases[i].off, cases[i].len);
+		assert_int_equal(cache->jobs_count, (left + 15) / 16);
+		assert_int_equal(file->jobs, cache->jobs_count);
+		for (unsigned n = 0; n < cache->jobs_count; n++) {
+			const struct pfs_prefetch_job *job =
+				&cache->jobs[(cache->jobs_first + n) % PFS_PREFETCH_JOBS];
+
+			assert_ptr_equal(job->file, file);
+			assert_int_equal(job->first, at);
+			assert_int_equal(job->count, pfs_min_u64(left, 16));
+			at += job->count;
+			left -= job->count;
+		}
+		assert_int_equal(left, 0);
+		pfs_prefetch_forget(file);
+		assert_true(file->jobs == 0 && cache->jobs_count == 0);
+	}
+	cache->threads_made = 0;
+	pfs_cached_close(file);
+	assert_int_equal(origin->reads, 0);
+	pfs_chunk_cache_close(cache);
+	free_origin(origin);
+}
+
 /* Proves: sizes that no file has are refused. */
 static void sizes_are_checked(void **state)
 {
@@ -779,6 +839,7 @@ int main(void)
 		cmocka_unit_test(names_are_checked),
 		cmocka_unit_test(what_is_dropped_stays_with_its_reader),
 		cmocka_unit_test(prefetching_is_bounded),
+		cmocka_unit_test(prefetches_are_of_the_ranges_chunks),
 		cmocka_unit_test(sizes_are_checked),
 		cmocka_unit_test(names_of_one_hash_are_told_apart),
 	};
