@@ -22,22 +22,9 @@ static struct pfs_snapshot *before; /* of what was there before; or NULL */
 /* Makes a dictionary, and documents that are packed with it. */
 static void put_words(struct tale *t)
 {
-	struct pfs_train_result trained;
-	char *samples = malloc(1000 * 600);
-	size_t *lens = malloc(1000 * sizeof(*lens)), len = 0;
+	size_t *lens;
+	char *samples = train_on_records(t, 1000, &lens);
 
-	for (unsigned i = 0; i < 1000; i++) {
-		struct source source = {.size = 300, .changed = UINT64_MAX};
-		struct pfs_attr attr;
-		struct pfs_key key;
-		char *data;
-
-		record_doc(&source, i, &key, &attr, &data, &lens[i]);
-		memcpy(samples + len, data, lens[i]);
-		len += lens[i];
-		free(data);
-	}
-	assert_int_equal(pfs_train_from(t->store, samples, lens, 1000, &trained), 0);
 	put_one(t, NAME, samples, lens[0], false);
 	put_one(t, OTHER, samples + lens[0], lens[1], true);
 	put_one(t, "53", samples + lens[0] + lens[1], lens[2], false);

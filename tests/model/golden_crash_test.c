@@ -335,23 +335,6 @@ static void cut_off(void **state)
 
 /* ---- calls that fail ---- */
 
-struct fault {
-	uint64_t left; /* calls before the one that fails */
-	int err;
-	bool done;
-};
-
-static int fail_one(void *arg, const struct pfs_sim_step *step)
-{
-	struct fault *fault = arg;
-
-	(void)step;
-	if (fault->done || fault->left-- > 0)
-		return 0;
-	fault->done = true;
-	return fault->err;
-}
-
 /* Replays what is in the journal, changes something, moves it to the pages. */
 static void use_it(struct tale *t)
 {

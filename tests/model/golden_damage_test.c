@@ -15,23 +15,9 @@
  * are packed with a dictionary. */
 static void put_documents(struct tale *t)
 {
-	struct pfs_train_result trained;
-	char *samples = malloc(1000 * 600);
-	size_t *lens = malloc(1000 * sizeof(*lens)), len = 0;
+	size_t *lens, len = 0;
+	char *samples = train_on_records(t, 1000, &lens);
 
-	for (unsigned i = 0; i < 1000; i++) {
-		struct source source = {.size = 300, .changed = UINT64_MAX};
-		struct pfs_attr attr;
-		struct pfs_key key;
-		char *data;
-
-		record_doc(&source, i, &key, &attr, &data, &lens[i]);
-		memcpy(samples + len, data, lens[i]);
-		len += lens[i];
-		free(data);
-	}
-	assert_int_equal(pfs_train_from(t->store, samples, lens, 1000, &trained), 0);
-	len = 0;
 	for (unsigned i = 0; i < DOCUMENTS; i++) {
 		char name[64];
 

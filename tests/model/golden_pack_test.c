@@ -322,23 +322,6 @@ static void without_dictionary(struct tale *t, struct pfs_sim *store)
 	compare_so_far(t);
 }
 
-struct fault {
-	uint64_t left;
-	int err;
-	bool done;
-};
-
-static int fail_one(void *arg, const struct pfs_sim_step *step)
-{
-	struct fault *fault = arg;
-
-	(void)step;
-	if (fault->done || fault->left-- > 0)
-		return 0;
-	fault->done = true;
-	return fault->err;
-}
-
 static void failing(struct tale *t, struct pfs_sim *store, int err)
 {
 	struct fault fault = {.done = true};

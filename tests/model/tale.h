@@ -98,6 +98,49 @@ static inline uint32_t object_named(struct tale *t, const char *name)
 	return object;
 }
 
+/* Makes a dictionary from so many records, which are given back as well, one after the other. Free
+ * both with free(). */
+static inline char *train_on_records(struct tale *t, size_t count, size_t **lens)
+{
+	struct pfs_train_result trained;
+	char *samples = malloc(count * 600);
+	size_t len = 0;
+
+	*lens = malloc(count * sizeof(**lens));
+	for (unsigned i = 0; i < count; i++) {
+		struct source source = {.size = 300, .changed = UINT64_MAX};
+		struct pfs_attr attr;
+		struct pfs_key key;
+		char *data;
+
+		record_doc(&source, i, &key, &attr, &data, &(*lens)[i]);
+		memcpy(samples + len, data, (*lens)[i]);
+		len += (*lens)[i];
+		free(data);
+	}
+	assert_int_equal(pfs_train_from(t->store, samples, *lens, count, &trained), 0);
+	return samples;
+}
+
+/* ---- calls that fail ---- */
+
+struct fault {
+	uint64_t left; /* calls before the one that fails */
+	int err;
+	bool done;
+};
+
+static inline int fail_one(void *arg, const struct pfs_sim_step *step)
+{
+	struct fault *fault = arg;
+
+	(void)step;
+	if (fault->done || fault->left-- > 0)
+		return 0;
+	fault->done = true;
+	return fault->err;
+}
+
 /* ---- hashes ---- */
 
 /* FNV-1a, of eight bytes at a time. */
