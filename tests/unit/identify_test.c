@@ -229,6 +229,38 @@ static void nothing_is_mended_to_nonsense(void **state)
 	free(page);
 }
 
+/* Proves: what is summed is paid for by the byte, and what can't be paid for is not told. */
+static void sums_are_paid_for(void **state)
+{
+	static uint8_t buf[PFS_IDENTIFY_ROOM];
+	struct pfs_key key = key_named("42");
+	struct pfs_slot_disk slot;
+	struct page *page = page_with(&key, 100, 0, &slot);
+	struct pfs_identify by = {.read = read_page,
+				  .arg = page,
+				  .page_size = PAGE,
+				  .base_seq = 1000,
+				  .base_mtime = 5,
+				  .buf = buf};
+	struct pfs_slot decoded;
+	struct pfs_identified is;
+
+	(void)state;
+	assert_int_equal(pfs_slot_decode(&decoded, &slot, PFS_PAGE_HEADER_LEN, PAGE), 0);
+	for (uint64_t more = 0; more < 3; more++) {
+		by.budget = decoded.len + more;
+		assert_int_equal(pfs_identify(&by, &slot, &is), PFS_IDENTITY_WHOLE);
+		assert_int_equal(by.budget, more);
+		/* Nor is what is wrong told by what is left. */
+		assert_int_equal(pfs_identify(&by, &slot, &is), PFS_IDENTITY_UNKNOWN);
+		assert_int_equal(by.budget, more);
+	}
+	by.budget = decoded.len - 1;
+	assert_int_equal(pfs_identify(&by, &slot, &is), PFS_IDENTITY_UNKNOWN);
+	assert_int_equal(by.budget, decoded.len - 1);
+	free(page);
+}
+
 /* Proves: without the search in containers a wrong bit of a slot is found, too, that of a tag by
  * the container's sum; and when no byte may be summed any more, nothing is told. */
 static void slots_by_themselves(void **state)
@@ -588,6 +620,7 @@ int main(void)
 		cmocka_unit_test(one_bit_of_a_container),
 		cmocka_unit_test(nothing_is_made_up),
 		cmocka_unit_test(nothing_is_mended_to_nonsense),
+		cmocka_unit_test(sums_are_paid_for),
 		cmocka_unit_test(slots_by_themselves),
 		cmocka_unit_test(one_bit_of_a_record),
 		cmocka_unit_test(what_a_damaged_record_says),
