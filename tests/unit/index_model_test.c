@@ -596,6 +596,30 @@ static void memory_may_be_missing(void **state)
 	assert_int_equal(fenced_blocks, 0);
 }
 
+/* Proves: places that come and go take no more memory than those that are there at once, and all
+ * is given back, wherever in a chunk the last number is. */
+static void memory_comes_back(void **state)
+{
+	(void)state;
+	for (uint32_t end = CHUNK_OBJECTS - 1; end <= CHUNK_OBJECTS + 2; end++) {
+		struct pfs_index *index = new_index();
+		uint64_t bytes;
+
+		while (pfs_index_end(index) < end)
+			(void)new_object(index);
+		assert_int_equal(pfs_index_set_cookie(index, 5, 7), 0);
+		bytes = pfs_index_bytes(index);
+		for (unsigned i = 0; i < 300; i++) {
+			assert_int_equal(pfs_index_set_cookie(index, 10 + i, 1000 + i), 0);
+			assert_int_equal(pfs_index_set_cookie(index, 10 + i, 10 + i), 0);
+			assert_int_equal(pfs_index_set_cookie(index, 1000 + i, 1000 + i), 0);
+		}
+		assert_int_equal(pfs_index_bytes(index), bytes);
+		pfs_index_free(index);
+		assert_int_equal(fenced_blocks, 0);
+	}
+}
+
 /* Proves: the same of runs, which can be dissolved in any moment. */
 static void runs_without_memory(void **state)
 {
@@ -665,6 +689,7 @@ int main(void)
 		cmocka_unit_test(runs_are_as_if_inserted),
 		cmocka_unit_test(runs_have_ends),
 		cmocka_unit_test(memory_may_be_missing),
+		cmocka_unit_test(memory_comes_back),
 		cmocka_unit_test(runs_without_memory),
 	};
 
