@@ -82,14 +82,30 @@ static void add_dict(struct tale *t, unsigned seed)
 	assert_int_equal(pfs_dict_add(t->store, text, sizeof(text), 1000, 300), 0);
 }
 
+/* Documents that nothing packs but the dictionary made from 2 * n. */
+static void put_from_dict(struct tale *t, unsigned n)
+{
+	uint8_t bytes[700];
+
+	fill_document(bytes, sizeof(bytes), 2 * n + 1);
+	for (unsigned i = 0; i < 3; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "%u", 100000 + 10 * n + i);
+		put_one(t, name, bytes + i, 300 + 150 * i, i == 1);
+	}
+}
+
 /* Pages with holes, of which some are nearly empty and one is full. */
 static void make_store(struct tale *t, unsigned dicts)
 {
 	open_it(t);
 	for (unsigned i = 0; i < DOCS; i++) {
 		put_doc(t, i, 0);
-		if (i % 90 == 89 && i / 90 < dicts)
+		if (i % 90 == 89 && i / 90 < dicts) {
 			add_dict(t, 2 * i);
+			put_from_dict(t, i);
+		}
 	}
 	assert_int_equal(pfs_store_checkpoint(t->store), 0);
 	for (unsigned i = 0; i < DOCS; i++)
