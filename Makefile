@@ -79,7 +79,8 @@ bench_src = $(filter-out $(peer_src) $(engine_src) $(addprefix %/,holds.c space.
 holds_ldflags = -rdynamic -Wl,--wrap=pthread_mutex_lock,--wrap=pthread_mutex_unlock,--wrap=fdatasync,--wrap=fsync
 support_src = $(wildcard tests/sim/*.c)
 support_ldflags = -Wl,--wrap=pthread_mutex_init,--wrap=pthread_mutex_destroy,--wrap=pthread_mutex_lock \
-	-Wl,--wrap=pthread_mutex_unlock,--wrap=pthread_cond_wait,--wrap=pthread_cond_timedwait # tests/sim/mutex.c
+	-Wl,--wrap=pthread_mutex_unlock,--wrap=pthread_cond_init,--wrap=pthread_cond_destroy \
+	-Wl,--wrap=pthread_cond_wait,--wrap=pthread_cond_timedwait # tests/sim/mutex.c
 crash_src = $(filter-out %_test.c,$(wildcard tests/crash/*.c))
 # What the tests of failing calls share; it takes the place of what gets memory, of system calls and of libraries.
 fault_src = $(filter-out %_test.c,$(wildcard tests/fault/*.c))

@@ -48,8 +48,7 @@ static void *run_checkpoint(void *store)
  * document itself is removed, and that is durable. */
 static struct pfs_sim *first_cut(void)
 {
-	struct gate gate = {.lock = PTHREAD_MUTEX_INITIALIZER,
-			    .changed = PTHREAD_COND_INITIALIZER,
+	struct gate gate = {.lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP,
 			    .sim = pfs_sim_new(),
 			    .waits = true};
 	struct pfs_key key, large = pfs_key_num(9);
@@ -57,6 +56,7 @@ static struct pfs_sim *first_cut(void)
 	struct pfs_sim *image;
 	pthread_t thread;
 
+	pthread_cond_init(&gate.changed, NULL);
 	create_store(gate.sim, PFS_PAGE_SIZE_MIN, 16);
 	store = open_store(gate.sim);
 	for (unsigned i = 0; i < FIRST; i++) {
@@ -84,6 +84,7 @@ static struct pfs_sim *first_cut(void)
 	pfs_sim_free(gate.cut);
 	pfs_sim_free(gate.whole);
 	pfs_sim_free(gate.sim);
+	pthread_cond_destroy(&gate.changed);
 	return image;
 }
 
@@ -91,7 +92,7 @@ static struct pfs_sim *first_cut(void)
  * that counts the new slots; those in the sectors behind it are as they were. */
 static struct pfs_sim *second_cut(struct pfs_sim *sim, struct pfs_store *store)
 {
-	struct gate gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .sim = sim};
+	struct gate gate = {.lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP, .sim = sim};
 	uint8_t sector[PFS_SIM_SECTOR];
 	struct pfs_page_disk header;
 

@@ -300,6 +300,13 @@ static void fix_identity(struct pfs_sim *sim)
 	dir->ops->close_dir(dir);
 }
 
+static void forget_base(void)
+{
+	pfs_sim_free(base.disk);
+	for (unsigned i = 0; i < DOCS; i++)
+		free(base.bytes[i]);
+}
+
 static void make_base(void)
 {
 	struct pfs_create_options create = {.page_size = PFS_PAGE_SIZE_MIN, .min_value_size = 64};
@@ -322,6 +329,7 @@ static void make_base(void)
 	base.tag = w.tag;
 	memcpy(base.bytes, w.bytes, sizeof(base.bytes));
 	free(w.states);
+	atexit(forget_base);
 }
 
 struct pfs_sim *base_disk(void)

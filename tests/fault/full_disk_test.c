@@ -481,7 +481,8 @@ static int race_step(void *arg, const struct pfs_sim_step *step)
 
 static void remove_beside_the_committer(uint64_t room)
 {
-	struct race race = {.lock = PTHREAD_MUTEX_INITIALIZER, .remover = pthread_self()};
+	struct race race = {.lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP,
+			    .remover = pthread_self()};
 	bool *removed = calloc(SMALL_COUNT, 1);
 	struct pfs_open_options options = {.logger = {.fn = quiet_log}};
 	struct pfs_reason reason;

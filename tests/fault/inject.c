@@ -32,7 +32,7 @@ struct block {
 	const void *at, *by;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* all below */
+static pthread_mutex_t lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP; /* all below */
 static struct fault *fault;
 static bool armed;
 static _Thread_local bool exempt;

@@ -118,22 +118,31 @@ static inline struct pfs_sim *parse_image(const char *path)
 	return sim;
 }
 
+static struct {
+	char path[512];
+	struct pfs_sim *sim;
+} known_images[4];
+
+static inline void forget_images(void)
+{
+	for (size_t i = 0; i < pfs_array_len(known_images); i++)
+		pfs_sim_free(known_images[i].sim);
+}
+
 /* Each is parsed once. */
 static inline struct pfs_sim *load_image(const char *path)
 {
-	static struct {
-		char path[512];
-		struct pfs_sim *sim;
-	} known[4];
 	size_t i = 0;
 
-	while (known[i].sim && strcmp(known[i].path, path) != 0)
-		assert_true(++i < pfs_array_len(known));
-	if (!known[i].sim) {
-		snprintf(known[i].path, sizeof(known[i].path), "%s", path);
-		known[i].sim = parse_image(path);
+	if (!known_images[0].sim)
+		atexit(forget_images);
+	while (known_images[i].sim && strcmp(known_images[i].path, path) != 0)
+		assert_true(++i < pfs_array_len(known_images));
+	if (!known_images[i].sim) {
+		snprintf(known_images[i].path, sizeof(known_images[i].path), "%s", path);
+		known_images[i].sim = parse_image(path);
 	}
-	return pfs_sim_kill(known[i].sim);
+	return pfs_sim_kill(known_images[i].sim);
 }
 
 static inline void unpack(const char *image, const char *dir)

@@ -10,7 +10,7 @@
 
 #include "tests/unit/chunk_cache_helpers.h"
 
-static struct messages messages = {.lock = PTHREAD_MUTEX_INITIALIZER};
+static struct messages messages = {.lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP};
 
 static int64_t stopped_ns; /* the time, where it stands still; else 0 */
 

@@ -3,7 +3,7 @@
 #include "storage/crc.h"
 #include "tests/unit/chunk_cache_helpers.h"
 
-static struct messages messages = {.lock = PTHREAD_MUTEX_INITIALIZER};
+static struct messages messages = {.lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP};
 
 /* Proves: any range of an object is what the origin has, short at its end only; a chunk that was
  * read is not asked for again, and neighbours that are missing are one request. */

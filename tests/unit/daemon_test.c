@@ -82,7 +82,7 @@ static struct {
 	char trace[4096]; /* what was called, in order; under trace_lock */
 } fake;
 
-static pthread_mutex_t trace_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t trace_lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
 
 static void trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -60,7 +60,7 @@ static struct {
 	struct kernel_told told[KERNEL_TOLD_MAX];
 	size_t told_count; /* what comes behind KERNEL_TOLD_MAX is only counted */
 	int tell_err;	   /* what it says to that */
-} kernel = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} kernel = {.lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP};
 
 /* ---- what libfuse would do ---- */
 

@@ -27,7 +27,7 @@ static void take_message(void *arg, enum pfs_log_level level, const char *line)
 	pthread_mutex_unlock(&m->lock);
 }
 
-static struct messages messages = {.lock = PTHREAD_MUTEX_INITIALIZER};
+static struct messages messages = {.lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP};
 
 static unsigned timeout_ms = TIMEOUT_MS;
 

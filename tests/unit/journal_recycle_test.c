@@ -434,7 +434,7 @@ static int slow_sync(void *arg, const struct pfs_sim_step *step)
  * while the journal is recycled beneath them (ThreadSanitizer watches). */
 static void concurrent_syncs_are_shared(void **state)
 {
-	struct group g = {.commit = PTHREAD_MUTEX_INITIALIZER};
+	struct group g = {.commit = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP};
 	struct pfs_sim *sim = pfs_sim_new();
 	pthread_t threads[6];
 	uint64_t syncs;

@@ -490,7 +490,7 @@ static void *append_and_sync(void *arg)
  * (ThreadSanitizer watches); nobody leads afterwards. */
 static void both_kinds_at_once(void **state)
 {
-	struct mix m = {.commit = PTHREAD_MUTEX_INITIALIZER};
+	struct mix m = {.commit = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP};
 	struct pfs_sim *sim = pfs_sim_new();
 	pthread_t threads[6];
 

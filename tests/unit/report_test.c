@@ -67,6 +67,7 @@ static void lines_go_where_somebody_looks(void **state)
 	expect_said("payloadfs: one\npayloadfs: three\n");
 	assert_string_equal(syslog_line, "four");
 	assert_int_equal(syslog_priority, LOG_WARNING);
+	pthread_mutex_destroy(&report.lock);
 }
 
 /* Proves: what is systemd's journal gets priorities; what was redirected from it does not. */
@@ -95,6 +96,7 @@ static void the_journal_gets_priorities(void **state)
 	say(&report, PFS_LOG_ERROR, "four");
 	unsetenv("JOURNAL_STREAM");
 	expect_said("<3>one\n<6>two\npayloadfs: three\npayloadfs: four\n");
+	pthread_mutex_destroy(&report.lock);
 }
 
 /* Proves: errors that are held back come when it goes on, in order, or the last one is given to the
@@ -121,6 +123,7 @@ static void the_last_error_is_held_back(void **state)
 	pfs_report_release(&report, NULL);
 	say(&report, PFS_LOG_ERROR, "fourth");
 	expect_said("payloadfs: warning\npayloadfs: first\npayloadfs: third\npayloadfs: fourth\n");
+	pthread_mutex_destroy(&report.lock);
 }
 
 static void fuse_says(enum fuse_log_level level, const char *fmt, ...)
@@ -154,6 +157,7 @@ static void what_libfuse_says_is_put_together(void **state)
 		 "payloadfs: fuse: bad option\nunique: 7\npayloadfs: %.*s\npayloadfs: end\n",
 		 (int)sizeof(report.partial) - 1, large);
 	expect_said(want);
+	pthread_mutex_destroy(&report.lock);
 }
 
 int main(void)

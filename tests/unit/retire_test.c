@@ -24,7 +24,7 @@ static struct {
 	struct pfs_page *page; /* that the reader looks at */
 	enum { OUTSIDE, ASKED, INSIDE, LET_GO, LEFT } reader;
 	bool armed, waited, removed, removed_under_reader, hidden;
-} gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+} gate = {.lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP};
 
 static void set_reader(int to)
 {
@@ -130,6 +130,11 @@ int main(void)
 		cmocka_unit_test(a_page_outlives_its_readers),
 	};
 
+	int failed;
+
 	alarm(HANG_S);
-	return cmocka_run_group_tests_name("retire", tests, NULL, NULL);
+	pthread_cond_init(&gate.changed, NULL);
+	failed = cmocka_run_group_tests_name("retire", tests, NULL, NULL);
+	pthread_cond_destroy(&gate.changed);
+	return failed;
 }
