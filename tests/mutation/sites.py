@@ -54,7 +54,9 @@ GROWTH = re.compile(r"\bcap = .*\? 2 \* .* : [0-9]+[,;]")
 # What is only added or multiplied up to here, within the size: of more memory nobody has less.
 ALLOCATION = re.compile(r"\b(malloc|calloc|realloc)\((?:[^-/%<>?&|^~!()]|->|\((?:[^()]|->)*\))*$")
 # What is done to one place is nothing to another, unless that is read for it.
-EACH_BY_ITSELF = re.compile(r"((pfs_\w+_)?free|mem(cpy|set)|pfs_put_le(16|32|64))\(")
+EACH_BY_ITSELF = re.compile(
+    r"((pfs_\w+_)?free|mem(cpy|set)|(pfs_)?put_(le|be)(16|32|64)|close|pthread_(mutex|cond)_(init|destroy)|pfs_monotonic_cond_init)\("
+)
 CHECKSUM = re.compile(r"crc\w*\(")  # but this, which is of several
 HALVING = re.compile(r"\+ \(\w+ - \w+\) / $")  # a search that goes on at a third finds the same
 HINT = re.compile(r"(__builtin_prefetch|pfs_(index|probe)_prefetch\w*|prefetch)\(")
