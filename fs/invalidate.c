@@ -90,6 +90,14 @@ static void *run(void *arg)
 	return NULL;
 }
 
+static void free_invalidator(struct pfs_invalidator *inv)
+{
+	pthread_cond_destroy(&inv->done);
+	pthread_cond_destroy(&inv->wake);
+	pthread_mutex_destroy(&inv->lock);
+	free(inv);
+}
+
 int pfs_invalidator_start(struct pfs_invalidator **out, const struct pfs_invalidate_ops *ops,
 			  const struct pfs_logger *logger)
 {
@@ -108,7 +116,7 @@ int pfs_invalidator_start(struct pfs_invalidator **out, const struct pfs_invalid
 	pthread_cond_init(&inv->done, NULL);
 	err = pfs_thread_start(&inv->thread, run, inv);
 	if (err) {
-		free(inv);
+		free_invalidator(inv);
 		return err;
 	}
 	*out = inv;
@@ -132,10 +140,7 @@ void pfs_invalidator_stop(struct pfs_invalidator *inv)
 	if (!inv)
 		return;
 	pfs_invalidator_end(inv);
-	pthread_cond_destroy(&inv->done);
-	pthread_cond_destroy(&inv->wake);
-	pthread_mutex_destroy(&inv->lock);
-	free(inv);
+	free_invalidator(inv);
 }
 
 /* Under lock. */

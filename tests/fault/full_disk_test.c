@@ -503,6 +503,7 @@ static void remove_beside_the_committer(uint64_t room)
 	disk_open(&d);
 	expect_small(&d, removed);
 	disk_close(&d);
+	pthread_cond_destroy(&race.changed);
 	free(removed);
 }
 

@@ -282,6 +282,8 @@ static uint64_t run(uint64_t at, void (*work)(struct pfs_store *),
 	pfs_sim_on_step(stall.sim, NULL, NULL);
 	assert_int_equal(pfs_store_close(stall.store), 0);
 	pfs_sim_free(stall.sim);
+	pthread_cond_destroy(&stall.changed);
+	pthread_mutex_destroy(&stall.lock);
 	alarm(0);
 	return stall.seen;
 }
