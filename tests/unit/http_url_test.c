@@ -305,6 +305,7 @@ static void texts_of_pages(void **state)
 		if (strcmp(cases[i].names, "") == 0)
 			snprintf(page, 512, HEAD "<IsTruncated>false</IsTruncated>%s",
 				 cases[i].keys);
+		strcpy(listing.token, "of the one before");
 		assert_int_equal(pfs_http_list_page(&listing, page, take_name, &names), 0);
 		assert_string_equal(names.all, cases[i].names);
 		assert_string_equal(listing.token, "");
