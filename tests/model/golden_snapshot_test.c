@@ -111,7 +111,10 @@ static void tell_snapshots(struct tale *t, struct pfs_snapshot *const *snapshots
 		where = hash_number(hash_number(where, pages[i].number), pages[i].pinned);
 		where = hash_number(hash_number(where, pages[i].used), pages[i].holes);
 		where = hash_number(hash_number(where, pages[i].gap), pages[i].free_slots);
+		where = hash_number(hash_number(where, pages[i].live), pages[i].dead);
+		where = hash_number(hash_number(where, pages[i].free), pages[i].worth);
 	}
+	where = hash_number(where, pfs_store_sequence(t->store));
 	free(pages);
 	fprintf(t->out, "%llu, %llu ns; %llu pinned, %llu in memory; %llu of %llu, %016llx\n",
 		(unsigned long long)stat.snapshots, (unsigned long long)stat.snapshot_age_ns,
