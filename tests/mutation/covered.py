@@ -3,13 +3,10 @@ import json
 import shutil
 import subprocess
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import suite
-
-LIMIT_S = 900
 
 
 def lines_of(counters, objects):
@@ -39,36 +36,36 @@ def lines_of(counters, objects):
     return lines
 
 
-def measure(test, build, work):
-    """(seconds, {file: [lines]}) of one test; (0, {}) of one that does not pass in this build."""
+def measure(test, build, work, limit):
+    """{file: [lines]} of one test; {} of one that does not pass in this build, in so many seconds."""
     root = Path.cwd()
     counters = work / "counters" / suite.hash_of(test)
     shutil.rmtree(counters, ignore_errors=True)
     counters.mkdir(parents=True)
-    begun = time.monotonic()
     log = counters / "log"
     with open(log, "wb") as output:
         # What another user's process counts can't be written there, and is not to be talked about on its output.
-        why = suite.run(test, build, LIMIT_S, output=output, GCOV_PREFIX=str(counters), GCOV_ERROR_FILE="/dev/null")
-    seconds = time.monotonic() - begun
+        why = suite.run(test, build, limit, output=output, GCOV_PREFIX=str(counters), GCOV_ERROR_FILE="/dev/null")
     if why:
         print(f"mutate: {test} {why} without any mutant:\n{log.read_text(errors='replace')[-2000:]}", flush=True)
-        return 0, {}
+        return {}
     # The counters' path is that of the objects, below the prefix.
     lines = lines_of(counters / str(root / build).lstrip("/"), root / build)
     shutil.rmtree(counters)
-    return seconds, {file: sorted(n for n, count in of_file.items() if count) for file, of_file in lines.items()}
+    return {file: sorted(n for n, count in of_file.items() if count) for file, of_file in lines.items()}
 
 
-def collect(tests, build, work, jobs, known, save):
-    """Measures the tests that `known` lacks, several at a time; save() is called after each of them."""
+def collect(tests, build, work, jobs, known, save, limit, seconds_of):
+    """Measures the tests that `known` lacks, several at a time; save() is called after each of them. known: {test: (hash of
+    it, seconds, {file: [lines]})}"""
     lock = threading.Lock()
 
     def one(test):
-        measured = measure(test, build, work)
-        print(f"  {test}: {measured[0]:.1f} s", flush=True)
+        lines = measure(test, build, work, limit)
+        seconds = seconds_of(test) if lines else 0
+        print(f"  {test}: {seconds:.1f} s", flush=True)
         with lock:
-            known[test] = (suite.hash_of(test), *measured)
+            known[test] = (suite.hash_of(test), seconds, lines)
             save()
 
     with ThreadPoolExecutor(jobs) as pool:

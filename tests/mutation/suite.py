@@ -56,7 +56,8 @@ def data_of(test):
     if test.name == "images_test":
         return test.parent.glob("*/recipe")
     if test.name.startswith("golden"):
-        return test.parent.glob("golden/*")
+        source = "".join(path.read_text() for path in sources_of(test.with_suffix(".c")))
+        return [path for path in test.parent.glob("golden/*") if f'"{path.stem}"' in source]
     return test.parent.glob("cases/" + test.name.removesuffix("_cases_test"))
 
 
@@ -110,16 +111,15 @@ def end(process, directory):
             subprocess.run(["umount", "-l", point], check=False)
 
 
-def run(test, build, seconds, tree=".", output=subprocess.DEVNULL, **more):
-    """Why a test has not passed within so many seconds (a program: a third of them on a processor), or None. `more` goes into
-    its environment."""
+def run(test, build, seconds, processor=None, tree=".", output=subprocess.DEVNULL, **more):
+    """Why a test has not passed within so many seconds, or None. processor: seconds on it that a program may take, which
+    tells soon of a loop without end, however busy the machine is. `more` goes into its environment."""
     directory = tempfile.mkdtemp(prefix="mutate-", dir="/tmp")
     # A test of a mount sees to its own end, and to that of its mounts, and is given time for it.
     more = {"TMPDIR": directory, "TEST_LIMIT": str(int(seconds) + 1), **more}
-    limit = "unlimited" if is_bats(test) else int(seconds / 3) + 1
+    limit = "unlimited" if is_bats(test) or processor is None else int(processor) + 1
     process = subprocess.Popen(
-        # Some mutants would run for ever, which the processor's time says soon, however busy the machine is.
-        ["prlimit", f"--cpu={limit}", "setpriv", "--pdeathsig", "KILL", *command(test, build)],
+        ["prlimit", f"--cpu={limit}", "setpriv", "--pdeathsig", "KILL", *command(test, build)],  # some would go on for ever
         cwd=tree,
         start_new_session=True,
         stdin=subprocess.DEVNULL,
