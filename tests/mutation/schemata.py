@@ -53,28 +53,46 @@ def batches_of(mutants):
     return [batch for batch, _ in batches]
 
 
-def replaced(original, form, choices):
-    """original: with what stands within it."""
+def replaced(within, form, choices):
+    """within: what is there, with the mutants that stand in it."""
     if form == "call":
         ((number, _),) = choices
-        return f"(pfs_mutant == {number} ? (void)0 : (void)({original}))"
+        return f"(pfs_mutant == {number} ? (void)0 : (void)({within}))"
     if form == "statements":
         ((number, text),) = choices
-        return f"if (pfs_mutant == {number}) {{ {text} }} else {{ {original} }}"
+        return f"if (pfs_mutant == {number}) {{ {text} }} else {{ {within} }}"
     chain = "".join(f"pfs_mutant == {number} ? ({text}) : " for number, text in choices)
-    return f"({chain}{'!!' if form == 'condition' else ''}({original}))"
+    return f"({chain}{'!!' if form == 'condition' else ''}({within}))"
+
+
+def guarded(original, mutated, form, numbers):
+    """One look is enough where none of them is at work: some loops are as quick as without any."""
+    low, high = min(numbers), max(numbers)
+    asked = f"(unsigned)(pfs_mutant - {low}) > {high - low}u"
+    if form == "statements":
+        return f"if ({asked}) {{ {original} }} else {{ {mutated} }}"
+    if form == "call":
+        return f"({asked} ? (void)({original}) : {mutated})"
+    return f"({asked} ? {'!!' if form == 'condition' else ''}({original}) : {mutated})"
 
 
 def write(source, sites):
     """The source with these sites, which are a batch."""
     sites = list(sites)
+    numbers = []  # of the outermost site
 
-    def between(begin, end):
+    def between(begin, end, is_outermost):
         parts, at = [], begin
         while sites and sites[0][0] < end:
             first, last, form, choices = sites.pop(0)
-            parts += [source[at:first].decode(), replaced(between(first, last), form, choices)]
+            if is_outermost:
+                numbers.clear()
+            numbers.extend(number for number, _ in choices)
+            original = source[first:last].decode()
+            text = replaced(between(first, last, False), form, choices)
+            parts.append(source[at:first].decode())
+            parts.append(guarded(original, text, form, numbers) if is_outermost and len(numbers) > 1 else text)
             at = last
         return "".join(parts) + source[at:end].decode()
 
-    return between(0, len(source))
+    return between(0, len(source), True)
