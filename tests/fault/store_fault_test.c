@@ -86,7 +86,7 @@ static int put(struct pfs_store *store, unsigned i, unsigned version, unsigned f
 	return err;
 }
 
-static struct pfs_store *open_held(struct pfs_sim *sim)
+static struct pfs_store *open_with_defaults(struct pfs_sim *sim)
 {
 	static const struct pfs_defaults defaults = {.mode = 0640};
 	struct pfs_open_options options = {.manual = true,
@@ -110,7 +110,7 @@ static void make_base(void)
 
 	base = pfs_sim_new();
 	create_store(base, 256 * PFS_KIB, 16);
-	store = open_held(base);
+	store = open_with_defaults(base);
 	for (unsigned i = 0; i < 3 * DOCS; i++) {
 		struct pfs_key key = doc_key(i);
 
@@ -131,7 +131,7 @@ static struct pfs_sim *make_runs(void)
 	struct pfs_store *store;
 
 	create_store(sim, 256 * PFS_KIB, 16);
-	store = open_held(sim);
+	store = open_with_defaults(sim);
 	for (unsigned i = 0; i < IN_RUNS; i++) {
 		struct pfs_key key = pfs_key_num(i);
 
@@ -150,7 +150,7 @@ static void *begin(void)
 
 	assert_non_null(u);
 	u->sim = pfs_sim_kill(operation->in_runs ? runs : base);
-	u->store = open_held(u->sim);
+	u->store = open_with_defaults(u->sim);
 	if (operation->ready)
 		operation->ready(u);
 	fault_watch(u->sim);
@@ -198,7 +198,7 @@ static void look(void *state, int err)
 		pfs_snapshot_close(u->snapshot);
 		u->snapshot = NULL;
 		(void)pfs_store_close(u->store);
-		u->store = open_held(u->sim);
+		u->store = open_with_defaults(u->sim);
 	}
 	contents_of(&now, u->store);
 	if (!after.count)
@@ -698,7 +698,7 @@ static int close_and_open(struct used *u)
 	int err = pfs_store_close(u->store);
 
 	fault_exempt(true);
-	u->store = open_held(u->sim);
+	u->store = open_with_defaults(u->sim);
 	fault_exempt(false);
 	return err;
 }

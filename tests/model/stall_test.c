@@ -93,17 +93,6 @@ static void fill(struct pfs_store *store)
 	put_document(store, &key, LARGE_LEN, 20);
 }
 
-static struct pfs_store *open_held(struct pfs_sim *sim)
-{
-	struct pfs_open_options options = {
-		.manual = true, .hold_objects = true, .io = pfs_sim_io(sim), .logger = quiet};
-	struct pfs_reason reason;
-	struct pfs_store *store;
-
-	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), 0);
-	return store;
-}
-
 /* ---- what goes on meanwhile ---- */
 
 static void read_whole(struct pfs_store *store, unsigned i)

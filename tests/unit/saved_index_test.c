@@ -98,17 +98,6 @@ static void a_damaged_index_is_made_anew(void **state)
 	pfs_sim_free(sim);
 }
 
-static struct pfs_store *open_held(struct pfs_sim *sim)
-{
-	struct pfs_open_options options = {
-		.manual = true, .hold_objects = true, .io = pfs_sim_io(sim), .logger = quiet};
-	struct pfs_reason reason;
-	struct pfs_store *store;
-
-	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), 0);
-	return store;
-}
-
 /* Proves: what has lost its name and is still open goes when the store is closed, wherever it
  * stands: before, among and behind documents that follow one another and that nobody has touched.
  */

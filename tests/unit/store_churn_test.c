@@ -6,17 +6,6 @@
 #define WARM 100u /* rounds after which everything has its size */
 #define DOCUMENTS 40u
 
-static struct pfs_store *open_held(struct pfs_sim *sim)
-{
-	struct pfs_open_options options = {
-		.manual = true, .hold_objects = true, .io = pfs_sim_io(sim), .logger = quiet};
-	struct pfs_reason reason;
-	struct pfs_store *store;
-
-	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), 0);
-	return store;
-}
-
 static struct pfs_store_stat stat_of(struct pfs_store *store)
 {
 	struct pfs_store_stat stat;

@@ -15,16 +15,6 @@
 
 /* ---- documents ---- */
 
-static struct pfs_store *open_held(struct pfs_sim *sim)
-{
-	struct pfs_open_options options = {
-		.manual = true, .hold_objects = true, .io = pfs_sim_io(sim), .logger = quiet};
-	struct pfs_store *store;
-
-	assert_int_equal(pfs_store_open(&store, STORE, &options, NULL), 0);
-	return store;
-}
-
 /* 0 to 9, in their pages; 7 is large, 8 has a name. */
 static struct pfs_key doc_key(unsigned i)
 {

@@ -133,6 +133,18 @@ static inline struct pfs_store *open_store(struct pfs_sim *sim)
 	return store;
 }
 
+/* Its objects are held, as the mount does; nothing is done by itself. */
+static inline struct pfs_store *open_held(struct pfs_sim *sim)
+{
+	struct pfs_open_options options = {
+		.manual = true, .hold_objects = true, .io = pfs_sim_io(sim), .logger = quiet};
+	struct pfs_reason reason;
+	struct pfs_store *store;
+
+	assert_int_equal(pfs_store_open(&store, STORE, &options, &reason), 0);
+	return store;
+}
+
 static inline struct pfs_key key_named(const char *name)
 {
 	struct pfs_key key;
