@@ -118,15 +118,16 @@ def run(test, build, seconds, processor=None, tree=".", output=subprocess.DEVNUL
     # A test of a mount sees to its own end, and to that of its mounts, and is given time for it.
     more = {"TMPDIR": directory, "TEST_LIMIT": str(int(seconds) + 1), **more}
     limit = "unlimited" if is_bats(test) or processor is None else int(processor) + 1
-    process = subprocess.Popen(
-        ["prlimit", f"--cpu={limit}", "setpriv", "--pdeathsig", "KILL", *command(test, build)],  # some would go on for ever
-        cwd=tree,
-        start_new_session=True,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        env=environment(build, not is_bats(test), more),
-    )
+    with tempfile.TemporaryFile() as nothing:  # not /dev/null, of which a mutant has changed the mode for everybody
+        process = subprocess.Popen(
+            ["prlimit", f"--cpu={limit}", "setpriv", "--pdeathsig", "KILL", *command(test, build)],  # some would go on for ever
+            cwd=tree,
+            start_new_session=True,
+            stdin=nothing,
+            stdout=output,
+            stderr=output,
+            env=environment(build, not is_bats(test), more),
+        )
     try:
         status = process.wait(seconds + 60 if is_bats(test) else seconds)
     except subprocess.TimeoutExpired:
