@@ -59,7 +59,8 @@ EACH_BY_ITSELF = re.compile(
 )
 CHECKSUM = re.compile(r"crc\w*\(")  # but this, which is of several
 HALVING = re.compile(r"\+ \(\w+ - \w+\) / $")  # a search that goes on at a third finds the same
-HINT = re.compile(r"(__builtin_prefetch|pfs_(index|probe)_prefetch\w*|prefetch)\(")
+# ... or to ThreadSanitizer.
+HINT = re.compile(r"(__builtin_prefetch|pfs_(index|probe)_prefetch\w*|prefetch|pfs_guess_(begin|end))\(")
 HINTS = re.compile(r"prefetch|pfs_(index|probe)_prefetch\w*")
 NEVER = re.compile(r"PFS_NEVER\(")
 
