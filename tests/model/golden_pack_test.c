@@ -173,6 +173,16 @@ static void begin_one(struct tale *t, struct pfs_sim *store)
 	forget_calls(t);
 }
 
+/* The copy that was packed goes, and the store that it is of comes back. */
+static void close_one(struct tale *t, struct pfs_sim *store)
+{
+	fprintf(t->out, "closed: %d, ", pfs_store_close(t->store));
+	fprintf(t->out, "disk %016llx\n", (unsigned long long)pfs_sim_hash(t->sim));
+	pfs_sim_free(t->sim);
+	t->sim = store;
+	t->store = NULL;
+}
+
 static void end_one(struct tale *t, struct pfs_sim *store)
 {
 	watch(t, false);
@@ -180,11 +190,7 @@ static void end_one(struct tale *t, struct pfs_sim *store)
 	tell_stat(t);
 	tell_pages(t);
 	tell_documents(t);
-	fprintf(t->out, "closed: %d, ", pfs_store_close(t->store));
-	fprintf(t->out, "disk %016llx\n", (unsigned long long)pfs_sim_hash(t->sim));
-	pfs_sim_free(t->sim);
-	t->sim = store;
-	t->store = NULL;
+	close_one(t, store);
 	forget_calls(t);
 	compare_so_far(t);
 }
@@ -355,11 +361,7 @@ static void failing(struct tale *t, struct pfs_sim *store, int err)
 		(void)pack(&p);
 		pfs_sim_on_step(t->sim, NULL, NULL);
 		tell_what_is_there(t);
-		fprintf(t->out, "closed: %d, ", pfs_store_close(t->store));
-		fprintf(t->out, "disk %016llx\n", (unsigned long long)pfs_sim_hash(t->sim));
-		pfs_sim_free(t->sim);
-		t->sim = store;
-		t->store = NULL;
+		close_one(t, store);
 		each_end(t, &each, n);
 	}
 	free(each.last);

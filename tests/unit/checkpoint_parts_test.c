@@ -1,7 +1,7 @@
 /* storage/store_checkpoint.c: the parts of a checkpoint that only count and compare, for all that
  * they may be asked, and what a checkpoint leaves of the journal. The file is included. */
 #include "storage/store_checkpoint.c"
-#include "tests/unit/store_helpers.h"
+#include "tests/unit/one_store.h"
 
 /* ---- comparing ---- */
 
@@ -83,12 +83,12 @@ static void what_was_not_needed_is_given_back(void **state)
 		{150, 100, 80, true, false, ELSEWHERE, 80, 150, 80},
 		{150, 100, 80, true, false, THERE, 100, 150, 0},
 	};
-	struct pfs_store *store = calloc(1, sizeof(*store));
+	struct pfs_store *bare = calloc(1, sizeof(*bare));
 	uint32_t object;
 
 	(void)state;
-	assert_int_equal(pfs_index_new(&store->index), 0);
-	assert_int_equal(pfs_index_alloc(store->index, &object), 0);
+	assert_int_equal(pfs_index_new(&bare->index), 0);
+	assert_int_equal(pfs_index_alloc(bare->index, &object), 0);
 	for (size_t i = 0; i < pfs_array_len(cases); i++) {
 		struct pfs_version v = {.object = object,
 					.target = {4, 7, 1000, cases[i].target_len},
@@ -106,10 +106,10 @@ static void what_was_not_needed_is_given_back(void **state)
 			newer.home.page = 5;
 		if (cases[i].newer == THERE)
 			newer.target = newer.home;
-		pfs_index_set_word(store->index, object,
+		pfs_index_set_word(bare->index, object,
 				   cases[i].newer == NONE ? pfs_word_page(9, 9)
 							  : pfs_word_version(&newer));
-		settle_tail(store, &v, cases[i].is_current);
+		settle_tail(bare, &v, cases[i].is_current);
 		if (v.spare_off != 1000 + cases[i].from ||
 		    v.spare_len != cases[i].to - cases[i].from ||
 		    newer.home.len != (cases[i].newer_home_len ? cases[i].newer_home_len : 777))
@@ -117,61 +117,47 @@ static void what_was_not_needed_is_given_back(void **state)
 				 (unsigned long long)v.spare_off,
 				 (unsigned long long)newer.home.len);
 	}
-	pfs_index_set_word(store->index, object, 0);
-	pfs_index_free(store->index);
-	free(store);
+	pfs_index_set_word(bare->index, object, 0);
+	pfs_index_free(bare->index);
+	free(bare);
 }
 
 /* Proves: the version that stands for an object is the newest that is not only held. */
 static void what_is_held_does_not_stand_for_it(void **state)
 {
-	struct pfs_store *store = calloc(1, sizeof(*store));
+	struct pfs_store *bare = calloc(1, sizeof(*bare));
 	struct pfs_version v = {0}, held = {.held = true};
 	uint32_t object;
 
 	(void)state;
-	assert_int_equal(pfs_index_new(&store->index), 0);
-	assert_int_equal(pfs_index_alloc(store->index, &object), 0);
-	assert_null(current_version(store, object));
-	pfs_index_set_word(store->index, object, pfs_word_page(3, 4));
-	assert_null(current_version(store, object));
-	pfs_index_set_word(store->index, object, pfs_word_version(&v));
-	assert_ptr_equal(current_version(store, object), &v);
-	pfs_index_set_word(store->index, object, pfs_word_version(&held));
-	assert_null(current_version(store, object));
+	assert_int_equal(pfs_index_new(&bare->index), 0);
+	assert_int_equal(pfs_index_alloc(bare->index, &object), 0);
+	assert_null(current_version(bare, object));
+	pfs_index_set_word(bare->index, object, pfs_word_page(3, 4));
+	assert_null(current_version(bare, object));
+	pfs_index_set_word(bare->index, object, pfs_word_version(&v));
+	assert_ptr_equal(current_version(bare, object), &v);
+	pfs_index_set_word(bare->index, object, pfs_word_version(&held));
+	assert_null(current_version(bare, object));
 	held.under = pfs_word_page(3, 4);
-	assert_null(current_version(store, object));
+	assert_null(current_version(bare, object));
 	assert_true(is_under_held(pfs_word_version(&held), pfs_word_page(3, 4)));
 	assert_false(is_under_held(pfs_word_version(&held), pfs_word_page(3, 5)));
 	assert_false(is_under_held(pfs_word_version(&v), 0));
 	assert_false(is_under_held(pfs_word_page(3, 4), pfs_word_page(3, 4)));
 	held.under = pfs_word_version(&v);
-	assert_ptr_equal(current_version(store, object), &v);
-	pfs_index_set_word(store->index, object, 0);
-	pfs_index_free(store->index);
-	free(store);
+	assert_ptr_equal(current_version(bare, object), &v);
+	pfs_index_set_word(bare->index, object, 0);
+	pfs_index_free(bare->index);
+	free(bare);
 }
 
 /* ---- the journal ---- */
 
-static struct pfs_sim *sim;
-static struct pfs_store *store;
-
 static int begin(void **state)
 {
 	(void)state;
-	sim = pfs_sim_new();
-	create_store(sim, PFS_MIB, 16);
-	store = open_store(sim);
-	return 0;
-}
-
-static int end(void **state)
-{
-	(void)state;
-	assert_int_equal(pfs_store_close(store), 0);
-	expect_healthy(sim);
-	pfs_sim_free(sim);
+	begin_store(PFS_MIB, 16);
 	return 0;
 }
 
@@ -236,8 +222,8 @@ int main(void)
 		cmocka_unit_test(places_are_told_apart),
 		cmocka_unit_test(what_was_not_needed_is_given_back),
 		cmocka_unit_test(what_is_held_does_not_stand_for_it),
-		cmocka_unit_test_setup_teardown(the_bound_of_the_journal_follows, begin, end),
-		cmocka_unit_test_setup_teardown(spare_segments_are_kept, begin, end),
+		cmocka_unit_test_setup_teardown(the_bound_of_the_journal_follows, begin, end_store),
+		cmocka_unit_test_setup_teardown(spare_segments_are_kept, begin, end_store),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

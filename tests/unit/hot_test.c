@@ -3,14 +3,11 @@
 #include <time.h>
 
 #include "storage/store_internal.h"
-#include "tests/unit/store_helpers.h"
+#include "tests/unit/one_store.h"
 
 #define LARGE (PFS_BLOCK_LEN + 5000u)
 
 static int64_t now_ns = PFS_NSEC_PER_SEC;
-static struct pfs_sim *sim;
-static struct pfs_store *store;
-
 int clock_gettime(clockid_t id, struct timespec *t)
 {
 	(void)id;
@@ -23,9 +20,7 @@ int clock_gettime(clockid_t id, struct timespec *t)
 static int begin(void **state)
 {
 	(void)state;
-	sim = pfs_sim_new();
-	create_store(sim, PFS_MIB, 16);
-	store = open_store(sim);
+	begin_store(PFS_MIB, 16);
 	for (unsigned i = 1; i < 3; i++) {
 		struct pfs_key key = pfs_key_num(i);
 
@@ -37,12 +32,8 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-	(void)state;
 	store->manual = true;
-	assert_int_equal(pfs_store_close(store), 0);
-	expect_healthy(sim);
-	pfs_sim_free(sim);
-	return 0;
+	return end_store(state);
 }
 
 static uint32_t object_of(unsigned i)

@@ -67,17 +67,23 @@ static struct page *page_with(const struct pfs_key *key, size_t body_len, unsign
 	return page;
 }
 
+static struct pfs_identify by_page(struct page *page)
+{
+	static uint8_t buf[PFS_IDENTIFY_ROOM];
+
+	return (struct pfs_identify){.read = read_page,
+				     .arg = page,
+				     .page_size = PAGE,
+				     .base_seq = 1000,
+				     .base_mtime = 5,
+				     .buf = buf,
+				     .budget = PFS_GIB};
+}
+
 static enum pfs_identity identify(struct page *page, const struct pfs_slot_disk *slot,
 				  struct pfs_identified *out)
 {
-	static uint8_t buf[PFS_IDENTIFY_ROOM];
-	struct pfs_identify by = {.read = read_page,
-				  .arg = page,
-				  .page_size = PAGE,
-				  .base_seq = 1000,
-				  .base_mtime = 5,
-				  .buf = buf,
-				  .budget = PFS_GIB};
+	struct pfs_identify by = by_page(page);
 
 	return pfs_identify(&by, slot, out);
 }
@@ -232,16 +238,10 @@ static void nothing_is_mended_to_nonsense(void **state)
 /* Proves: what is summed is paid for by the byte, and what can't be paid for is not told. */
 static void sums_are_paid_for(void **state)
 {
-	static uint8_t buf[PFS_IDENTIFY_ROOM];
 	struct pfs_key key = key_named("42");
 	struct pfs_slot_disk slot;
 	struct page *page = page_with(&key, 100, 0, &slot);
-	struct pfs_identify by = {.read = read_page,
-				  .arg = page,
-				  .page_size = PAGE,
-				  .base_seq = 1000,
-				  .base_mtime = 5,
-				  .buf = buf};
+	struct pfs_identify by = by_page(page);
 	struct pfs_slot decoded;
 	struct pfs_identified is;
 
@@ -265,16 +265,10 @@ static void sums_are_paid_for(void **state)
  * the container's sum; and when no byte may be summed any more, nothing is told. */
 static void slots_by_themselves(void **state)
 {
-	static uint8_t buf[PFS_IDENTIFY_ROOM];
 	struct pfs_key key = key_named("42");
 	struct pfs_slot_disk slot, damaged;
 	struct page *page = page_with(&key, 100, 0, &slot);
-	struct pfs_identify by = {.read = read_page,
-				  .arg = page,
-				  .page_size = PAGE,
-				  .base_seq = 1000,
-				  .base_mtime = 5,
-				  .buf = buf};
+	struct pfs_identify by = by_page(page);
 	struct pfs_identified is;
 
 	(void)state;

@@ -234,4 +234,27 @@ static inline int by_place(const void *a, const void *b)
 	return x->at.off < y->at.off ? -1 : x->at.off > y->at.off;
 }
 
+/* What a pager says while it is opened: warnings and errors. */
+struct said {
+	char text[2048]; /* lines */
+	struct pfs_logger logger;
+};
+
+static inline void keep_said(void *arg, enum pfs_log_level level, const char *line)
+{
+	struct said *said = arg;
+	size_t len = strlen(said->text);
+
+	assert_true(level <= PFS_LOG_WARNING);
+	assert_true(len + strlen(line) + 2 < sizeof(said->text));
+	snprintf(said->text + len, sizeof(said->text) - len, "%s\n", line);
+}
+
+/* Opens the pager of a world that was closed. Returns the error. */
+static inline int open_saying(struct world *w, bool read_only, struct said *said)
+{
+	*said = (struct said){.logger = {.fn = keep_said, .arg = said}};
+	return try_open_pager(w, read_only, &said->logger);
+}
+
 #endif

@@ -7,28 +7,6 @@
 #define WRITTEN 12u /* documents */
 #define AHEAD 2u    /* slots behind theirs that the header counts */
 
-/* ---- what is said ---- */
-
-struct said {
-	char text[2048]; /* lines */
-	struct pfs_logger logger;
-};
-
-static void keep_said(void *arg, enum pfs_log_level level, const char *line)
-{
-	struct said *said = arg;
-	size_t len = strlen(said->text);
-
-	(void)level;
-	snprintf(said->text + len, sizeof(said->text) - len, "%s\n", line);
-}
-
-static int open_saying(struct world *w, bool read_only, struct said *said)
-{
-	*said = (struct said){.logger = {.fn = keep_said, .arg = said}};
-	return try_open_pager(w, read_only, &said->logger);
-}
-
 /* ---- headers ---- */
 
 enum state { GOOD, JUNK, ZEROS };

@@ -2,7 +2,7 @@
  * the same, and damage that leaves open which of them a document has. */
 #include "storage/pager_internal.h"
 #include "storage/store_internal.h"
-#include "tests/unit/store_helpers.h"
+#include "tests/unit/one_store.h"
 
 #define TRIES 131072u
 #define LEN 700u
@@ -12,8 +12,6 @@ struct candidate {
 	bool is_uuid;
 };
 
-static struct pfs_sim *sim;
-static struct pfs_store *store;
 /* Two numbers with one hash, and a number and a UUID. */
 static struct pfs_key pairs[2][2];
 
@@ -67,9 +65,7 @@ static int find_pairs(void **state)
 static int begin(void **state)
 {
 	(void)state;
-	sim = pfs_sim_new();
-	create_store(sim, PFS_PAGE_SIZE_MIN, 16);
-	store = open_store(sim);
+	begin_store(PFS_PAGE_SIZE_MIN, 16);
 	return 0;
 }
 

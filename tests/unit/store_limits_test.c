@@ -1,24 +1,10 @@
 /* storage/store.h: the limits that it names, each from both sides, and what is answered there. */
-#include "tests/unit/store_helpers.h"
-
-static struct pfs_sim *sim;
-static struct pfs_store *store;
+#include "tests/unit/one_store.h"
 
 static int begin(void **state)
 {
 	(void)state;
-	sim = pfs_sim_new();
-	create_store(sim, PFS_MIB, 128);
-	store = open_store(sim);
-	return 0;
-}
-
-static int end(void **state)
-{
-	(void)state;
-	assert_int_equal(pfs_store_close(store), 0);
-	expect_healthy(sim);
-	pfs_sim_free(sim);
+	begin_store(PFS_MIB, 128);
 	return 0;
 }
 
@@ -292,13 +278,13 @@ static void what_is_held_takes_no_more_room(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(payloads_end_at_their_maximum, begin, end),
-		cmocka_unit_test_setup_teardown(renames_know_their_flags, begin, end),
-		cmocka_unit_test_setup_teardown(what_is_there_is_not_made, begin, end),
-		cmocka_unit_test_setup_teardown(what_is_held_is_logged_in_time, begin, end),
+		cmocka_unit_test_setup_teardown(payloads_end_at_their_maximum, begin, end_store),
+		cmocka_unit_test_setup_teardown(renames_know_their_flags, begin, end_store),
+		cmocka_unit_test_setup_teardown(what_is_there_is_not_made, begin, end_store),
+		cmocka_unit_test_setup_teardown(what_is_held_is_logged_in_time, begin, end_store),
 		cmocka_unit_test(the_first_opening_gives_the_defaults),
 		cmocka_unit_test(what_is_held_takes_no_more_room),
-		cmocka_unit_test_setup_teardown(places_are_told_before_and_after, begin, end),
+		cmocka_unit_test_setup_teardown(places_are_told_before_and_after, begin, end_store),
 	};
 
 	return cmocka_run_group_tests_name("limits", tests, NULL, NULL);
