@@ -225,9 +225,9 @@ static struct pfs_sim *damaged_record(void)
 	return sim;
 }
 
-/* The first record is damaged, and so is the container that it was to replace: only who knows of
- * the one does not take the other for lost. */
-static struct pfs_sim *replaced_and_damaged(void)
+/* The first record has a wrong bit, and so is the container that it was to replace: only who
+ * knows of the one does not take the other for lost. */
+static struct pfs_sim *replaced_and_damaged_at(uint64_t at, unsigned bit)
 {
 	struct pfs_sim *sim = docs_store();
 	struct pfs_place place = doc_place(sim, 7);
@@ -241,8 +241,19 @@ static struct pfs_sim *replaced_and_damaged(void)
 	sim = killed(sim, store);
 	write_at(sim, page_name(place.page), place.offset + 1, "xy", 2);
 	assert_true(find_segment(sim, segment));
-	flip_bit(sim, segment, PFS_SEGMENT_DATA + PFS_RECORD_LEN_MIN, 3);
+	flip_bit(sim, segment, PFS_SEGMENT_DATA + at, bit);
 	return sim;
+}
+
+static struct pfs_sim *replaced_and_damaged(void)
+{
+	return replaced_and_damaged_at(PFS_RECORD_LEN_MIN, 3);
+}
+
+/* Its length is none, so that nobody reads it before it is known where the next one begins. */
+static struct pfs_sim *replaced_and_unread(void)
+{
+	return replaced_and_damaged_at(offsetof(struct pfs_record_disk, len), 0);
 }
 
 const struct broken_store broken_stores[] = {
@@ -256,6 +267,7 @@ const struct broken_store broken_stores[] = {
 	{"nameless", nameless, true},
 	{"a damaged record", damaged_record, true},
 	{"replaced and damaged", replaced_and_damaged, true},
+	{"replaced and unread", replaced_and_unread, true},
 	{"a page's first sector", first_sector, true},
 	{"both headers of a page", both_headers, false},
 	{"a page's header", open_page_header, true},

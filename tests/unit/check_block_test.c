@@ -1,5 +1,6 @@
 /* A block table that verifies and names bytes that are not the document's. */
 #include "storage/base.h"
+#include "storage/check.h"
 #include "storage/page.h"
 #include "tests/unit/store_helpers.h"
 
@@ -89,10 +90,64 @@ static void blocks_end_with_their_container(void **state)
 	pfs_sim_free(sim);
 }
 
+/* A file of which only the beginning can be read. */
+struct begun {
+	struct pfs_file base;
+	const uint8_t *bytes;
+	size_t len;
+};
+
+static ssize_t read_begun(struct pfs_file *file, void *buf, size_t len, uint64_t off)
+{
+	const struct begun *begun = (const struct begun *)file;
+
+	if (off > begun->len || len > begun->len - off)
+		return -EIO;
+	memcpy(buf, begun->bytes + off, len);
+	return (ssize_t)len;
+}
+
+/* Proves: where the table of a long document's blocks can't be read, which is longer than what is
+ * read of a container at first, that is what is said; the document itself is known. */
+static void a_table_may_be_unreadable(void **state)
+{
+	static const struct pfs_io_ops ops = {.read = read_begun};
+	const struct pfs_page_header page = {.base_seq = 5};
+	const struct pfs_container_base base = {.kind = PFS_KEY_NUM, .tag = 7, .base_seq = 5};
+	const uint64_t table_len = pfs_block_count(PFS_GIB) * PFS_BLOCK_ENTRY_LEN;
+	const struct pfs_slot slot = {.kind = PFS_KEY_NUM, .tag = 7, .len = table_len + PFS_MIB};
+	const struct pfs_container c = {.flags = PFS_CONTAINER_BLOCKS,
+					.raw_len = PFS_GIB,
+					.seq = 5,
+					.content = 9,
+					.body_len = slot.len - 32};
+	uint8_t *bytes = calloc(1, PFS_CHECK_PREFIX);
+	struct begun begun = {.base.ops = &ops, .bytes = bytes, .len = PFS_CHECK_PREFIX};
+	struct pfs_check check = {0};
+	struct pfs_check_reader reader;
+	struct pfs_check_value value;
+	struct pfs_key key = pfs_key_num(7);
+	size_t header_len;
+
+	(void)state;
+	assert_true(table_len > PFS_CHECK_PREFIX);
+	header_len = pfs_container_header_encode(bytes, &c, &base, slot.len);
+	pfs_container_seal(bytes, header_len, c.body_len, bytes[4], c.seq, &base);
+	assert_int_equal(pfs_check_reader_new(&reader, &begun.base), 0);
+	assert_int_equal(pfs_check_container(&check, &reader, &page, &slot, &value), -EIO);
+	assert_string_equal(value.why, "its block table can't be read");
+	assert_true(value.verified);
+	assert_true(pfs_key_equal(&value.key, &key));
+	assert_int_equal(value.bad_blocks, 0);
+	pfs_check_reader_free(&reader);
+	free(bytes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(blocks_end_with_their_container),
+		cmocka_unit_test(a_table_may_be_unreadable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

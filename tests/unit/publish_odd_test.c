@@ -91,6 +91,42 @@ static void generations_end(void **state)
 	pfs_sim_free(sim);
 }
 
+static const struct pfs_io_ops *usual;
+
+static int refuse_current(struct pfs_dir *dir, const char *name, unsigned flags,
+			  struct pfs_file **out)
+{
+	if (strcmp(name, PFS_CURRENT_NAME) != 0 || !(flags & PFS_IO_WRITE))
+		return usual->open(dir, name, flags, out);
+	*out = NULL;
+	return -EACCES;
+}
+
+/* Proves: where files appear whole and `current` can't be opened to be replaced, that is the error,
+ * and it stays. */
+static void current_must_be_opened_to_be_replaced(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_publish_options options = publish_options();
+	const struct source before = small_source(0), after = small_source(1);
+	struct pfs_publish_result result;
+	struct pfs_dir *dir;
+	struct pfs_io_ops ops;
+
+	(void)state;
+	assert_int_equal(publish_with(sim, &options, 0, &result), 0);
+	dir = open_where(pfs_sim_io(sim));
+	usual = dir->ops;
+	ops = *usual;
+	ops.open = refuse_current;
+	ops.whole_files = true;
+	dir->ops = &ops;
+	assert_int_equal(publish_to(dir, &after, &options, 0, &result, NULL), -EACCES);
+	dir->ops->close_dir(dir);
+	assert_int_equal(verify_in(pfs_sim_io(sim), &before), 1);
+	pfs_sim_free(sim);
+}
+
 /* ---- pruning ---- */
 
 static int begin(struct pfs_dir *dir, struct pfs_publish **publish)
@@ -493,6 +529,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_documents_are_read_with_is_content),
 		cmocka_unit_test(generations_end),
+		cmocka_unit_test(current_must_be_opened_to_be_replaced),
 		cmocka_unit_test(leftovers_are_removed_and_counted),
 		cmocka_unit_test(keys_are_in_several_objects),
 		cmocka_unit_test(blocks_of_keys_are_added_up),

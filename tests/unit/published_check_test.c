@@ -99,6 +99,7 @@ struct placed {
 
 static struct {
 	struct pfs_sim *sim;
+	struct pfs_io io; /* that the check reads by */
 	struct pfs_dir *dir;
 	struct pfs_manifest m;
 	struct placed docs[DOCS];
@@ -117,6 +118,7 @@ static int publish_it(void **state)
 
 	(void)state;
 	c.sim = pfs_sim_new();
+	c.io = *pfs_sim_io(c.sim);
 	c.dir = open_where(pfs_sim_io(c.sim));
 	publish_all(c.dir);
 	assert_int_equal(read_generation(c.dir, &c.m), 1);
@@ -264,7 +266,7 @@ static void check_it(int line)
 		c.got[0] = '\0';
 		c.done = c.total = c.progresses = 0;
 		memset(&result, 'x', sizeof(result));
-		assert_int_equal(pfs_check(WHERE, pfs_sim_io(c.sim), &no_log, note_finding,
+		assert_int_equal(pfs_check(WHERE, &c.io, &no_log, note_finding,
 					   note_progress, NULL, &result, &reason),
 				 0);
 		if (strcmp(c.got, c.want) != 0) {
@@ -518,6 +520,52 @@ static void what_cant_be_read_is_told(void **state)
 	}
 }
 
+static char unknown[PFS_OBJECT_NAME_MAX]; /* how long this object is can't be told */
+static struct pfs_file *unknown_file;
+
+static int open_noting(struct pfs_dir *dir, const char *name, unsigned flags, struct pfs_file **out)
+{
+	int err = pfs_sim_io(c.sim)->ops->open(dir, name, flags, out);
+
+	if (!err && strcmp(name, unknown) == 0) {
+		assert_null(unknown_file);
+		unknown_file = *out;
+	}
+	return err;
+}
+
+static int size_unless_unknown(struct pfs_file *file, uint64_t *out)
+{
+	return file == unknown_file ? -EIO : pfs_sim_io(c.sim)->ops->size(file, out);
+}
+
+static void close_noting(struct pfs_file *file)
+{
+	if (file == unknown_file)
+		unknown_file = NULL;
+	pfs_sim_io(c.sim)->ops->close(file);
+}
+
+/* Proves: an object of which nobody knows how long it is goes for one that can't be opened, and is
+ * closed. */
+static void an_unknown_length_is_told(void **state)
+{
+	struct pfs_io_ops ops = *pfs_sim_io(c.sim)->ops;
+
+	(void)state;
+	ops.open = open_noting;
+	ops.size = size_unless_unknown;
+	ops.close = close_noting;
+	c.io.ops = &ops;
+	name_of(first_page(), unknown);
+	begin_wanting();
+	want_finding(first_page(), 0, NULL, "can't be opened: Input/output error");
+	want_documents(first_page(), 0, UINT64_MAX);
+	CHECK();
+	assert_null(unknown_file);
+	c.io = *pfs_sim_io(c.sim);
+}
+
 /* Proves: without its dictionary, be it gone, cut off or another one, each document that was packed
  * with it is named, and no other. */
 static void the_dictionary_costs_what_was_packed_with_it(void **state)
@@ -648,6 +696,7 @@ int main(void)
 		cmocka_unit_test(bad_chunks_cost_what_lies_in_them),
 		cmocka_unit_test(other_lengths_are_told),
 		cmocka_unit_test(what_cant_be_read_is_told),
+		cmocka_unit_test(an_unknown_length_is_told),
 		cmocka_unit_test(the_dictionary_costs_what_was_packed_with_it),
 		cmocka_unit_test(wrong_counts_are_told),
 		cmocka_unit_test(it_can_be_stopped),

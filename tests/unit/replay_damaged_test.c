@@ -141,6 +141,84 @@ static void what_a_checkpoint_wrote_is_adopted(void **state)
 	free(bytes);
 }
 
+enum { AGAIN = 10, LONGER = 9000 /* bytes that it has then */ };
+
+/* A store that dies at each step of its end, after which a document is elsewhere that was put
+ * anew, and then another one, which proves that the first was durable. */
+static struct moments *make_moments_of_put(void)
+{
+	struct moments *m = calloc(1, sizeof(*m));
+	struct pfs_key key = doc_key(AGAIN);
+	struct pfs_store *store;
+
+	m->sim = docs_store();
+	store = open_store(m->sim);
+	put_document(store, &key, LONGER, 1);
+	assert_int_equal(pfs_sync(store), 0);
+	put_doc(store, AGAIN + 1);
+	assert_int_equal(pfs_sync(store), 0);
+	pfs_sim_on_step(m->sim, keep_moment, m);
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_on_step(m->sim, NULL, NULL);
+	return m;
+}
+
+/* Whether the document is there as it was put anew; else it can't be read. Then it is removed, and
+ * neither of its places has it any more. */
+static bool is_adopted(struct pfs_sim *sim)
+{
+	struct pfs_store *store = open_store(sim);
+	struct pfs_key key = doc_key(AGAIN);
+	uint8_t expected[LONGER];
+	struct found *found;
+	void *got;
+	size_t len;
+	int err = pfs_get(store, &key, &got, &len, NULL);
+
+	if (err) {
+		assert_int_equal(err, -EIO);
+	} else {
+		fill_document(expected, LONGER, 1);
+		assert_int_equal(len, LONGER);
+		assert_memory_equal(got, expected, LONGER);
+		free(got);
+	}
+	for (unsigned i = 0; i < DOCS; i++)
+		assert_true(i == AGAIN || doc_state(store, i) == 0);
+	assert_int_equal(pfs_remove(store, &key, NULL), 0);
+	assert_int_equal(pfs_store_close(store), 0);
+	found = check_store(sim);
+	assert_int_equal(found->fatal, 0);
+	assert_int_equal(found->result.documents, DOCS - 1);
+	free(found);
+	assert_int_equal(docs_gone(sim, NULL), 1);
+	return !err;
+}
+
+/* Proves (O4): of a document whose record is damaged the state is adopted that a checkpoint that
+ * died has written, and where it stood before it is no more; before that, reading it is an error.
+ */
+static void the_place_before_an_adopted_one_is_given_up(void **state)
+{
+	struct moments *m = make_moments_of_put();
+	unsigned adopted = 0, lost = 0;
+
+	(void)state;
+	for (size_t i = 0; i < m->count; i++) {
+		char segment[32];
+
+		if (!find_segment(m->at[i], segment))
+			continue;
+		flip_bit(m->at[i], segment, PFS_SEGMENT_DATA + LONGER / 2, 3);
+		if (is_adopted(m->at[i]))
+			adopted++;
+		else
+			lost++;
+	}
+	assert_true(adopted > 0 && lost > 0);
+	free_moments(m);
+}
+
 /* A killed store that has a document anew in its journal, and its old slot in place. */
 static struct pfs_sim *put_again(struct pfs_place *place)
 {
@@ -207,6 +285,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_a_checkpoint_wrote_is_adopted),
+		cmocka_unit_test(the_place_before_an_adopted_one_is_given_up),
 		cmocka_unit_test(slots_that_are_replaced_may_be_damaged),
 		cmocka_unit_test(a_bit_of_an_unused_slot_is_no_document),
 	};
