@@ -4,14 +4,18 @@
 #include <pthread.h>
 
 static void before_lock(const pthread_mutex_t *mutex);
+static void before_move(void);
 
+#include "storage/store_compact.h"
 #include "storage/store_pack.h"
 
 static int fake_train_to_pack(struct pfs_store *store, const bool *stop, bool *made);
 
 #define BATCH_VALUES 80u
 #define pfs_train_to_pack fake_train_to_pack
+#define pfs_write_enter(store) (before_move(), pfs_write_enter(store))
 #include "storage/store_pack.c"
+#undef pfs_write_enter
 #undef SLOTS_AT_ONCE
 
 #define pthread_mutex_lock(mutex) (before_lock(mutex), pthread_mutex_lock(mutex))
@@ -25,7 +29,9 @@ static int fake_train_to_pack(struct pfs_store *store, const bool *stop, bool *m
 
 static struct {
 	struct pfs_store *store;
-	unsigned locks; /* of the commit lock, by a survey, until all is removed; 0: never */
+	/* Until all is removed; 0: never. */
+	unsigned locks; /* of the commit lock, by a survey */
+	unsigned moves; /* of what was packed */
 } moment;
 
 /* Trainings that were asked for. */
@@ -55,6 +61,12 @@ static void remove_all(void)
 static void before_lock(const pthread_mutex_t *mutex)
 {
 	if (mutex == &moment.store->commit && moment.locks && --moment.locks == 0)
+		remove_all();
+}
+
+static void before_move(void)
+{
+	if (moment.moves && --moment.moves == 0)
 		remove_all();
 }
 
@@ -245,6 +257,28 @@ static void pages_may_go_meanwhile(void **state)
 	}
 }
 
+/* Proves: what was packed and is gone before it is moved is not moved, be its page gone, too, or
+ * another's, and counts for nothing. */
+static void values_may_go_meanwhile(void **state)
+{
+	(void)state;
+	for (unsigned moves = 1; moves <= 3; moves++) {
+		struct pfs_sim *sim = begin();
+		struct told t = {0};
+		struct pfs_store_stat stat;
+
+		moment.moves = moves;
+		assert_int_equal(compact(&t, NULL), 0);
+		assert_int_equal(moment.moves, 0);
+		assert_int_equal(pfs_store_stat(moment.store, &stat), 0);
+		assert_int_equal(stat.points, 0);
+		assert_int_equal(stat.container_bytes, 0);
+		if (moves == 1)
+			assert_int_equal(moment.store->counters.moved_values, 0);
+		end(sim);
+	}
+}
+
 /* Proves: a survey counts the values that are to be moved, the pages that they are in, and what is
  * live and dead there. */
 static void surveys_count_what_is_to_be_moved(void **state)
@@ -398,6 +432,7 @@ int main(void)
 		cmocka_unit_test(packing_gives_way),
 		cmocka_unit_test(full_pages_stay),
 		cmocka_unit_test(pages_may_go_meanwhile),
+		cmocka_unit_test(values_may_go_meanwhile),
 		cmocka_unit_test(surveys_count_what_is_to_be_moved),
 		cmocka_unit_test(some_gain_nothing),
 	};
