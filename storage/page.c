@@ -297,7 +297,7 @@ static void take_tail(struct pfs_cursor *c, struct pfs_tail *tail, unsigned kind
 int pfs_container_header_decode(struct pfs_container *c, const uint8_t *bytes, size_t len,
 				uint64_t container_len, const struct pfs_container_base *base)
 {
-	struct pfs_cursor at = {bytes + 5, bytes + pfs_min_u64(len, container_len), len < 5};
+	struct pfs_cursor at = {bytes + 5, bytes + pfs_min_u64(len, container_len), false};
 	struct pfs_container out = {0};
 
 	if (len < 5 || container_len < 5)

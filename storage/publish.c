@@ -219,8 +219,8 @@ static uint64_t key_hash(const uint8_t key[16], uint64_t salt)
 int publish_flush_keys(struct pfs_publish *p)
 {
 	const struct pfs_manifest_object about = {.role = PFS_OBJECT_KEYS};
-	const struct publish_part part = {p->keys, p->keys_len};
-	int err = p->keys_len ? publish_object(p, &p->key_objects, &about, &part, 1) : 0;
+	int err =
+		p->keys_len ? publish_object(p, &p->key_objects, &about, p->keys, p->keys_len) : 0;
 
 	p->keys_len = 0;
 	p->keys_pages = 0;

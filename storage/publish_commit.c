@@ -94,7 +94,6 @@ static int write_manifest(struct pfs_publish *p, const struct pfs_manifest *m,
 			  struct pfs_current_generation *current)
 {
 	char name[PFS_OBJECT_NAME_MAX];
-	struct publish_part part;
 	uint8_t *bytes;
 	size_t len;
 	int err = pfs_manifest_encode(m, &bytes, &len);
@@ -102,8 +101,7 @@ static int write_manifest(struct pfs_publish *p, const struct pfs_manifest *m,
 	if (err)
 		return err;
 	pfs_generation_name(name, m->generation);
-	part = (struct publish_part){bytes, len};
-	err = publish_file(p, name, &part, 1, true);
+	err = publish_file(p, name, bytes, len, true);
 	*current = (struct pfs_current_generation){m->generation, len, pfs_crc32c(0, bytes, len)};
 	free(bytes);
 	return err;

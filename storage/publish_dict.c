@@ -180,17 +180,17 @@ static int try_new(struct pfs_publish *p, const struct worth *old, bool *taken)
 					    .count = before ? before->count + 1 : 1};
 	uint8_t *dict = malloc(PFS_DICT_LEN_MAX);
 	struct pfs_codec_dict *codec = NULL;
-	struct publish_part part = {dict, 0};
 	struct worth worth;
-	int err = dict ? train(p, dict, &part.len) : -ENOMEM;
+	size_t len = 0;
+	int err = dict ? train(p, dict, &len) : -ENOMEM;
 
 	*taken = false;
 	if (!err)
-		err = pfs_codec_dict_new(&codec, dict, part.len);
+		err = pfs_codec_dict_new(&codec, dict, len);
 	if (!err)
 		err = try_dict(p, codec, &worth);
 	if (!err && worth.packed * GAIN_DEN <= old->packed * GAIN_NUM && about.count) {
-		err = publish_object(p, &p->dicts, &about, &part, 1);
+		err = publish_object(p, &p->dicts, &about, dict, len);
 		*taken = err == 0;
 	}
 	if (*taken) {

@@ -106,17 +106,10 @@ int publish_reserve(uint8_t **bytes, size_t *cap, size_t need);
 
 /* ---- publish_object.c ---- */
 
-/* One part of an object. */
-struct publish_part {
-	const void *bytes;
-	size_t len;
-};
-
 /* Names the object by its bytes and writes it, unless it is there. *out gets role, hash, length and
  * checksums, and is added to list; what else there is to say of it is in `about`. */
 int publish_object(struct pfs_publish *p, struct publish_objects *list,
-		   const struct pfs_manifest_object *about, const struct publish_part *parts,
-		   size_t count);
+		   const struct pfs_manifest_object *about, const void *bytes, size_t len);
 
 /* Adds an object of the generation before. -ENOENT: it is not there any more; other errors: nobody
  * knows. */
@@ -125,8 +118,8 @@ int publish_reuse(struct pfs_publish *p, struct publish_objects *list,
 
 /* Writes a file under its name, durably but for the name, in place of one that is there. only_new
  * (with whole_files): -EEXIST where one is there. */
-int publish_file(struct pfs_publish *p, const char *name, const struct publish_part *parts,
-		 size_t count, bool only_new);
+int publish_file(struct pfs_publish *p, const char *name, const void *bytes, size_t len,
+		 bool only_new);
 
 /* All of a file, malloc'ed, of which the length is known, or (len UINT64_MAX) up to max bytes.
  * -ENOENT; -EUCLEAN: it has another length. */

@@ -23,20 +23,8 @@ int publish_reserve(uint8_t **bytes, size_t *cap, size_t need)
 
 /* ---- files ---- */
 
-static int write_parts(struct pfs_file *file, const struct publish_part *parts, size_t count)
-{
-	uint64_t off = 0;
-	int err = 0;
-
-	for (size_t i = 0; i < count && !err; i++) {
-		err = parts[i].len ? file->ops->write(file, parts[i].bytes, parts[i].len, off) : 0;
-		off += parts[i].len;
-	}
-	return err;
-}
-
-int publish_file(struct pfs_publish *p, const char *name, const struct publish_part *parts,
-		 size_t count, bool only_new)
+int publish_file(struct pfs_publish *p, const char *name, const void *bytes, size_t len,
+		 bool only_new)
 {
 	const struct pfs_io_ops *ops = p->dir->ops;
 	unsigned flags = PFS_IO_WRITE | PFS_IO_CREATE | PFS_IO_SHARED;
@@ -55,7 +43,7 @@ int publish_file(struct pfs_publish *p, const char *name, const struct publish_p
 			&file);
 	if (err)
 		return err;
-	err = write_parts(file, parts, count);
+	err = ops->write(file, bytes, len, 0);
 	if (!err)
 		err = ops->whole_files ? ops->sync(file) : pfs_file_sync(file);
 	ops->close(file);
@@ -196,7 +184,7 @@ int publish_is_alone(struct pfs_publish *p)
 /* Where nothing locks others out: what is replaced is what was current when we began, and, where
  * the server can tell, still is at that moment. */
 static int replace_current(struct pfs_publish *p, const struct pfs_current_generation *next,
-			   const struct publish_part *text)
+			   const char *text, size_t len)
 {
 	unsigned flags = PFS_IO_WRITE | PFS_IO_CREATE | PFS_IO_UNCHANGED;
 	struct pfs_current_generation now;
@@ -212,7 +200,7 @@ static int replace_current(struct pfs_publish *p, const struct pfs_current_gener
 	if (!err && !is_same(&now, &p->current))
 		err = -EBUSY;
 	if (!err)
-		err = write_parts(file, text, 1);
+		err = file->ops->write(file, text, len, 0);
 	if (!err)
 		err = file->ops->sync(file);
 	file->ops->close(file);
@@ -225,10 +213,10 @@ static int replace_current(struct pfs_publish *p, const struct pfs_current_gener
 
 int publish_set_current(struct pfs_publish *p, const struct pfs_current_generation *next)
 {
-	char bytes[PFS_CURRENT_LEN_MAX];
-	const struct publish_part text = {bytes, pfs_current_encode(bytes, next)};
-	int err = p->dir->ops->whole_files ? replace_current(p, next, &text)
-					   : publish_file(p, PFS_CURRENT_NAME, &text, 1, false);
+	char text[PFS_CURRENT_LEN_MAX];
+	size_t len = pfs_current_encode(text, next);
+	int err = p->dir->ops->whole_files ? replace_current(p, next, text, len)
+					   : publish_file(p, PFS_CURRENT_NAME, text, len, false);
 
 	if (!err)
 		p->current = *next;
@@ -281,24 +269,14 @@ static int add_object(struct publish_objects *list, const struct pfs_manifest_ob
 	return 0;
 }
 
-/* The checksums of chunks, whatever parts they are in. */
-static uint32_t *chunk_crcs(const struct publish_part *parts, size_t count, uint64_t len)
+/* malloc'ed. NULL: no memory. */
+static uint32_t *chunk_crcs(const uint8_t *bytes, size_t len)
 {
-	uint32_t *crcs = malloc((pfs_chunks_of(len) + 1) * sizeof(*crcs));
-	uint64_t off = 0;
+	uint32_t *crcs = malloc(pfs_chunks_of(len) * sizeof(*crcs));
 
-	for (size_t i = 0; i < count && crcs; i++) {
-		const uint8_t *bytes = parts[i].bytes;
-
-		for (size_t done = 0; done < parts[i].len;) {
-			uint64_t chunk = off / PFS_CHUNK_LEN, in = off % PFS_CHUNK_LEN;
-			size_t n = pfs_min_u64(parts[i].len - done, PFS_CHUNK_LEN - in);
-
-			crcs[chunk] = pfs_crc32c(in ? crcs[chunk] : 0, bytes + done, n);
-			done += n;
-			off += n;
-		}
-	}
+	for (size_t off = 0; off < len && crcs; off += PFS_CHUNK_LEN)
+		crcs[off / PFS_CHUNK_LEN] =
+			pfs_crc32c(0, bytes + off, pfs_min_u64(len - off, PFS_CHUNK_LEN));
 	return crcs;
 }
 
@@ -327,8 +305,7 @@ static void count_object(struct pfs_publish *p, uint64_t len, bool reused)
 }
 
 int publish_object(struct pfs_publish *p, struct publish_objects *list,
-		   const struct pfs_manifest_object *about, const struct publish_part *parts,
-		   size_t count)
+		   const struct pfs_manifest_object *about, const void *bytes, size_t len)
 {
 	struct pfs_manifest_object at = *about;
 	char name[PFS_OBJECT_NAME_MAX];
@@ -336,26 +313,23 @@ int publish_object(struct pfs_publish *p, struct publish_objects *list,
 	bool there;
 	int err;
 
-	at.len = 0;
+	at.len = len;
 	pfs_hash_begin(p->hash);
-	for (size_t i = 0; i < count; i++) {
-		pfs_hash_add(p->hash, parts[i].bytes, parts[i].len);
-		at.len += parts[i].len;
-	}
+	pfs_hash_add(p->hash, bytes, len);
 	err = pfs_hash_end(p->hash, at.hash);
 	if (err)
 		return err;
 	pfs_object_name(name, at.role, at.hash);
-	there = look_for(p, name, at.len) == 0;
+	there = look_for(p, name, len) == 0;
 	if (!there)
-		err = publish_file(p, name, parts, count, false);
-	crcs = err ? NULL : chunk_crcs(parts, count, at.len);
+		err = publish_file(p, name, bytes, len, false);
+	crcs = err ? NULL : chunk_crcs(bytes, len);
 	if (!err)
 		err = crcs ? add_object(list, &at, crcs) : -ENOMEM;
 	if (err)
 		free(crcs);
 	else
-		count_object(p, at.len, there);
+		count_object(p, len, there);
 	return err;
 }
 

@@ -288,7 +288,6 @@ int publish_pack_page(struct pfs_publish *p, const uint8_t digest[PFS_HASH_LEN])
 	struct layout l = {.p = p};
 	struct pfs_manifest_object about = {.role = PFS_OBJECT_PAGE,
 					    .count = (uint32_t)p->doc_count};
-	struct publish_part part;
 	int err = pack_all(p);
 
 	if (err)
@@ -300,8 +299,8 @@ int publish_pack_page(struct pfs_publish *p, const uint8_t digest[PFS_HASH_LEN])
 		about.head = (uint32_t)l.head;
 		about.base_mtime = l.header.base_mtime;
 		about.size_log2 = (uint8_t)__builtin_ctzll(l.header.page_size);
-		part = (struct publish_part){l.bytes, l.head + l.containers + PFS_PAGE_TRAILER_LEN};
-		err = publish_object(p, &p->pages, &about, &part, 1);
+		err = publish_object(p, &p->pages, &about, l.bytes,
+				     l.head + l.containers + PFS_PAGE_TRAILER_LEN);
 	}
 	free(l.bytes);
 	return err ? err : add_keys(p);
