@@ -2,6 +2,7 @@
  * damage in the journal is found. */
 #include "storage/crc.h"
 #include "storage/journal.h"
+#include "storage/page.h"
 #include "tests/unit/forged.h"
 #include "tests/unit/store_helpers.h"
 
@@ -622,6 +623,190 @@ static void moves_are_followed_up_to_a_bound(void **state)
 	}
 }
 
+/* ---- what moves leave needed ---- */
+
+#define MOVED 4u
+
+/* What a journal does to documents 0 to 3. */
+struct moves {
+	void (*change)(struct pfs_store *store);
+	/* Of each, what stood in its container before: y, n, or ? where its name was given again,
+	 * so that the check can't tell. */
+	char needed[MOVED + 1];
+};
+
+static void move(struct pfs_store *store, unsigned from, unsigned to, unsigned flags)
+{
+	struct pfs_key a = pfs_key_num(from), b = pfs_key_num(to);
+
+	assert_int_equal(pfs_rename(store, &a, &b, flags, NULL), 0);
+}
+
+static void replace(struct pfs_store *store, unsigned number)
+{
+	put_document(store, &(struct pfs_key){.kind = PFS_KEY_NUM, .num = number}, 50, 9);
+}
+
+static void move_over(struct pfs_store *store)
+{
+	move(store, 0, 1, 0);
+}
+
+static void exchange(struct pfs_store *store)
+{
+	move(store, 0, 1, PFS_RENAME_EXCHANGE);
+}
+
+static void exchange_and_replace_first(struct pfs_store *store)
+{
+	exchange(store);
+	replace(store, 0);
+}
+
+static void exchange_and_replace_second(struct pfs_store *store)
+{
+	exchange(store);
+	replace(store, 1);
+}
+
+static void move_over_exchange_and_replace(struct pfs_store *store)
+{
+	move(store, 2, 0, 0);
+	exchange(store);
+	replace(store, 0);
+}
+
+static void move_exchange_and_replace(struct pfs_store *store)
+{
+	move(store, 2, 7, 0);
+	move(store, 0, 1, PFS_RENAME_EXCHANGE);
+	move(store, 0, 8, 0);
+	move(store, 7, 9, 0);
+	replace(store, 8);
+}
+
+static void move_twice_and_replace(struct pfs_store *store)
+{
+	move(store, 2, 7, 0);
+	move(store, 7, 8, 0);
+	replace(store, 8);
+}
+
+static void move_others_between(struct pfs_store *store)
+{
+	move(store, 2, 7, 0);
+	move(store, 0, 5, 0);
+	move(store, 7, 8, 0);
+	move(store, 5, 6, 0);
+	replace(store, 8);
+}
+
+static void remove_while_it_is_read(struct pfs_store *store)
+{
+	struct pfs_key key = pfs_key_num(2);
+	uint32_t object;
+
+	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	assert_int_equal(pfs_remove(store, &key, NULL), 0);
+}
+
+static const struct moves moves[] = {
+	{move_over, "ynyy"},
+	{exchange, "yyyy"},
+	{exchange_and_replace_first, "?nyy"},
+	{exchange_and_replace_second, "n?yy"},
+	{move_over_exchange_and_replace, "nnyy"},
+	{move_exchange_and_replace, "?nyy"},
+	{move_twice_and_replace, "yyny"},
+	{move_others_between, "yyny"},
+	{remove_while_it_is_read, "yyny"},
+};
+
+/* Proves: of documents that a journal moves, exchanges, replaces or removes, exactly those that are
+ * not needed any more may be damaged where they stood. */
+static void what_moves_leave_needed(void **state)
+{
+	(void)state;
+	for (size_t m = 0; m < pfs_array_len(moves); m++) {
+		struct pfs_sim *sim = pfs_sim_new(), *killed;
+		struct pfs_place places[MOVED];
+		struct pfs_store *store;
+
+		create_store(sim, 64 * PFS_KIB, 16);
+		store = open_store(sim);
+		for (unsigned i = 0; i < MOVED; i++)
+			put_document(store, &(struct pfs_key){.kind = PFS_KEY_NUM, .num = i}, 60,
+				     i);
+		assert_int_equal(pfs_store_close(store), 0);
+		for (unsigned i = 0; i < MOVED; i++)
+			places[i] = place_of(sim, &(struct pfs_key){.kind = PFS_KEY_NUM, .num = i});
+		store = open_held(sim);
+		moves[m].change(store);
+		assert_int_equal(pfs_sync(store), 0);
+		killed = pfs_sim_kill(sim);
+		assert_int_equal(pfs_store_close(store), 0);
+		for (unsigned i = 0; i < MOVED; i++) {
+			uint8_t bytes[5];
+			struct found *found;
+
+			read_at(killed, page_name(1), places[i].offset, bytes, sizeof(bytes));
+			write_at(killed, page_name(1), places[i].offset, "torn!", 5);
+			found = check_store(killed);
+			if (found->count != 1 || (moves[m].needed[i] != '?' &&
+						  found->fatal != (moves[m].needed[i] == 'y'))) {
+				print_found(found);
+				fail_msg("moves %zu, document %u", m, i);
+			}
+			assert_int_equal(found->at[0].offset, places[i].offset);
+			free(found);
+			write_at(killed, page_name(1), places[i].offset, bytes, sizeof(bytes));
+		}
+		pfs_sim_free(killed);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Proves: of a document that the journal replaces the slot may have a wrong bit as its container
+ * may: it is to be done again; of one that the journal does not name it is damage. */
+static void slots_of_what_is_replaced_may_be_torn(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new(), *killed;
+	struct pfs_key key = pfs_key_num(5);
+	struct pfs_place place;
+	struct pfs_store *store;
+	struct pfs_slot_disk disk;
+	struct found *found;
+
+	(void)state;
+	create_store(sim, 64 * PFS_KIB, 16);
+	store = open_store(sim);
+	put_document(store, &key, 90, 1);
+	assert_int_equal(pfs_store_close(store), 0);
+	place = place_of(sim, &key);
+	store = open_store(sim);
+	for (unsigned replaced = 0; replaced < 2; replaced++) {
+		if (replaced)
+			put_document(store, &key, 50, 9);
+		assert_int_equal(pfs_sync(store), 0);
+		killed = pfs_sim_kill(sim);
+		read_at(killed, page_name(1), pfs_slot_offset(place.slot), &disk, sizeof(disk));
+		/* 64 bytes less: it ends within the container. */
+		assert_true(pfs_get_le32(disk.word.b) & 64);
+		disk.word.b[0] ^= 64;
+		write_at(killed, page_name(1), pfs_slot_offset(place.slot), &disk, sizeof(disk));
+		found = check_store(killed);
+		if (found->count != 1 || found->fatal == replaced)
+			print_found(found);
+		assert_int_equal(found->count, 1);
+		assert_int_equal(found->fatal, !replaced);
+		assert_true(pfs_key_equal(&found->at[0].key, &key));
+		free(found);
+		pfs_sim_free(killed);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -636,6 +821,8 @@ int main(void)
 		cmocka_unit_test(random_damage_is_never_missed),
 		cmocka_unit_test(each_torn_document_is_told),
 		cmocka_unit_test(moves_are_followed_up_to_a_bound),
+		cmocka_unit_test(what_moves_leave_needed),
+		cmocka_unit_test(slots_of_what_is_replaced_may_be_torn),
 	};
 
 	return cmocka_run_group_tests_name("check_journal", tests, NULL, NULL);
