@@ -7,9 +7,12 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <lz4.h>
 #include <lz4hc.h>
+#include <malloc.h>
 
 #include <cmocka.h>
 
@@ -133,8 +136,22 @@ static void packing_as_long_as_the_document_is_refused(void **state)
 	pfs_codec_hc_free(hc);
 }
 
-/* Proves: the first dictionary of a process is packed with like any other. This test is the first.
- */
+/* What is allocated next, up to some MiB, was used before, and says 1 everywhere. */
+static void leave_ones(void)
+{
+	enum { LEN = 4 << 20 };
+	uint64_t *words;
+
+	mallopt(M_MMAP_THRESHOLD, 2 * LEN);
+	mallopt(M_TRIM_THRESHOLD, 2 * LEN);
+	words = malloc(LEN);
+	for (size_t i = 0; i < LEN / sizeof(*words); i++)
+		words[i] = 1;
+	free(words);
+}
+
+/* Proves: the first dictionary of a process is packed with like any other, by LZ4HC for values of
+ * any length, whatever was in memory before. This test is the first. */
 static void the_first_dictionary_is_one(void **state)
 {
 	uint8_t bytes[2000], packed[2000], back[2000 + CANARY_LEN];
@@ -143,6 +160,7 @@ static void the_first_dictionary_is_one(void **state)
 	size_t n;
 
 	(void)state;
+	leave_ones();
 	fill_random(bytes, sizeof(bytes), 9);
 	assert_int_equal(pfs_codec_dict_new(&dict, bytes, sizeof(bytes)), 0);
 	assert_int_equal(pfs_codec_hc_new(&hc), 0);
@@ -150,6 +168,10 @@ static void the_first_dictionary_is_one(void **state)
 	assert_in_range(n, 1, 100);
 	assert_int_equal(unpack_checked(back, 1000, packed, n, dict), 0);
 	assert_memory_equal(back, bytes + 500, 1000);
+	n = pfs_codec_pack_hc(hc, packed, sizeof(packed), bytes + 300, 200, dict);
+	assert_in_range(n, 1, 20);
+	assert_int_equal(unpack_checked(back, 200, packed, n, dict), 0);
+	assert_memory_equal(back, bytes + 300, 200);
 	n = pfs_codec_pack(packed, sizeof(packed), bytes + 500, 1000, dict);
 	assert_in_range(n, 1, 100);
 	assert_int_equal(unpack_checked(back, 1000, packed, n, dict), 0);
@@ -566,6 +588,97 @@ static void hc_packs_at_its_levels(void **state)
 	pfs_codec_dict_free(dict);
 }
 
+/* Proves: a value is packed with a dictionary as LZ4 packs it when it takes its time, which is
+ * not what it does in a hurry. */
+static void values_are_packed_without_haste(void **state)
+{
+	static uint8_t bytes[40000], doc[3000], packed[3000], want[2][3000];
+	struct pfs_codec_dict *dict;
+	unsigned differ = 0;
+
+	(void)state;
+	make_records(bytes, sizeof(bytes), 999);
+	assert_int_equal(pfs_codec_dict_new(&dict, bytes, sizeof(bytes)), 0);
+	for (unsigned seed = 0; seed < 50; seed++) {
+		int len = 60 + 50 * (int)seed, n[2];
+
+		make_records(doc, (size_t)len, seed);
+		for (int i = 0; i < 2; i++) {
+			LZ4_stream_t stream;
+
+			LZ4_initStream(&stream, sizeof(stream));
+			LZ4_loadDict(&stream, (const char *)bytes, sizeof(bytes));
+			n[i] = LZ4_compress_fast_continue(&stream, (const char *)doc,
+							  (char *)want[i], len, len - 1, 1 + i);
+		}
+		assert_int_equal(pfs_codec_pack(packed, sizeof(packed), doc, (size_t)len, dict),
+				 n[0]);
+		assert_memory_equal(packed, want[0], n[0]);
+		differ += n[0] != n[1];
+	}
+	assert_true(differ > 5);
+	pfs_codec_dict_free(dict);
+}
+
+/* Proves: a value of exactly 1 GiB is packed and comes back; one of a byte more is neither. */
+static void a_value_may_have_a_gib(void **state)
+{
+	enum { PIECE = 1 << 20 };
+	const size_t len = PFS_GIB;
+	uint8_t *raw = mmap(NULL, len + 1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *out = mmap(NULL, len + PIECE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *packed = malloc(len / 200);
+	int fd = memfd_create("codec_test", MFD_CLOEXEC);
+	size_t n;
+
+	(void)state;
+	/* All of them zeros, which need not be there but once. */
+	assert_true(raw != MAP_FAILED && out != MAP_FAILED && fd >= 0);
+	assert_int_equal(ftruncate(fd, PIECE), 0);
+	for (size_t at = 0; at <= len; at += PIECE)
+		assert_ptr_equal(mmap(out + at, PIECE, PROT_READ | PROT_WRITE,
+				      MAP_SHARED | MAP_FIXED, fd, 0),
+				 out + at);
+	n = pfs_codec_pack(packed, len / 200, raw, len, NULL);
+	assert_in_range(n, 1, len / 200);
+	out[5] = 1;
+	assert_int_equal(pfs_codec_unpack(out, len, packed, n, NULL), 0);
+	assert_int_equal(out[5], 0);
+	assert_int_equal(pfs_codec_unpack(out, len - 1, packed, n, NULL), -EUCLEAN);
+	assert_int_equal(pfs_codec_unpack(out, len + 1, packed, n, NULL), -EUCLEAN);
+	assert_int_equal(pfs_codec_pack(packed, len / 200, raw, len + 1, NULL), 0);
+	close(fd);
+	free(packed);
+	assert_int_equal(munmap(raw, len + 1), 0);
+	assert_int_equal(munmap(out, len + PIECE), 0);
+}
+
+/* Proves: of a packed value that is cut off no byte behind its end is looked at. */
+static void uses_are_counted_within_bounds(void **state)
+{
+	static uint8_t bytes[5000], doc[1000], packed[1000];
+	static uint32_t uses[sizeof(bytes)];
+	struct pfs_codec_dict *dict = make_hc_dict(1, bytes, sizeof(bytes));
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	uint8_t *room =
+		mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t n;
+
+	(void)state;
+	assert_true(room != MAP_FAILED);
+	assert_int_equal(mprotect(room + page, page, PROT_NONE), 0);
+	fill_random(doc, sizeof(doc), 1);
+	memcpy(doc + 300, bytes + 1000, 400);
+	n = pfs_codec_pack(packed, sizeof(packed), doc, sizeof(doc), dict);
+	assert_true(n > 600);
+	for (size_t len = 0; len <= n; len++) {
+		memcpy(room + page - len, packed, len);
+		pfs_codec_count_uses(room + page - len, len, sizeof(bytes), uses);
+	}
+	assert_int_equal(munmap(room, 2 * page), 0);
+	pfs_codec_dict_free(dict);
+}
+
 /* Proves: a byte of the dictionary is counted exactly when a value needs it: with another one there
  * it does not come back as it was, and without all the others it does. */
 static void uses_of_the_dictionary_are_counted(void **state)
@@ -657,7 +770,10 @@ int main(void)
 		cmocka_unit_test(threads_share_nothing),
 		cmocka_unit_test(hc_remembers_nothing),
 		cmocka_unit_test(hc_packs_at_its_levels),
+		cmocka_unit_test(values_are_packed_without_haste),
+		cmocka_unit_test(a_value_may_have_a_gib),
 		cmocka_unit_test(uses_of_the_dictionary_are_counted),
+		cmocka_unit_test(uses_are_counted_within_bounds),
 		cmocka_unit_test(every_copy_counts),
 	};
 

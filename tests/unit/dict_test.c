@@ -1,7 +1,9 @@
 /* storage/dict.c: the files of dictionaries and their two copies. */
-#include "storage/crc.h"
-#include "storage/dict.h"
 #include "tests/unit/sim_helpers.h"
+
+#include "tests/unit/fenced.h"
+
+#include "storage/dict.c"
 
 static const uint8_t uuid[PFS_UUID_LEN] = "0123456789abcde";
 static uint8_t words[PFS_DICT_LEN_MAX];
@@ -217,6 +219,164 @@ static void other_dictionaries_are_refused(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: a third copy behind the two is none: of what both have lost it brings nothing back, and
+ * where they are whole it is damage. */
+static void a_third_copy_is_none(void **state)
+{
+	static const struct {
+		unsigned lost, got; /* parts of both copies; of the third */
+		bool good;
+	} cases[] = {{0, 3, true}, {1, 1, false}, {1, 3, false}, {2, 2, false}, {2, 3, false}};
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir = open_dir(sim);
+	struct pfs_dict_file dict = a_dict(3, PFS_DICT_LEN_MAX);
+	struct pfs_dict_disk header;
+
+	(void)state;
+	encode(&header, &dict, uuid);
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_file *file;
+
+		assert_int_equal(pfs_dict_write(dir, uuid, &dict, NULL), 0);
+		file = file_of(dir, 3);
+		for (unsigned copy = 0; copy < PFS_DICT_COPIES; copy++) {
+			if (cases[i].lost & 1)
+				flip(file, copy * PFS_DICT_STRIDE + 20, 3);
+			if (cases[i].lost & 2)
+				flip(file, copy * PFS_DICT_STRIDE + PFS_DICT_HEADER_LEN, 3);
+		}
+		if (cases[i].got & 1)
+			assert_int_equal(file->ops->write(file, &header, sizeof(header),
+							  2 * PFS_DICT_STRIDE),
+					 0);
+		if (cases[i].got & 2)
+			assert_int_equal(
+				file->ops->write(file, words, dict.len,
+						 2 * PFS_DICT_STRIDE + PFS_DICT_HEADER_LEN),
+				0);
+		if (cases[i].good)
+			expect_read(dir, &dict, 1);
+		else
+			expect_refused(dir, 3, -EUCLEAN);
+		file->ops->close(file);
+	}
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+static unsigned opened_how;
+
+static int note_how(struct pfs_dir *dir, const char *name, unsigned flags, struct pfs_file **out)
+{
+	(void)dir;
+	(void)name;
+	*out = NULL;
+	opened_how = flags;
+	return -EPERM;
+}
+
+/* Proves: without either piece of memory a dictionary is not read, and what was got is given back;
+ * a dictionary is read without the right to change it, and made with it. */
+static void reading_takes_memory_alone(void **state)
+{
+	const struct pfs_io_ops noting = {.open = note_how};
+	struct pfs_dir noting_dir = {.ops = &noting};
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir = open_dir(sim);
+	struct pfs_dict_file dict = a_dict(3, 500), out;
+
+	(void)state;
+	assert_int_equal(pfs_dict_write(dir, uuid, &dict, NULL), 0);
+	for (unsigned passes = 0; passes < 2; passes++) {
+		fenced_refuse(passes);
+		expect_refused(dir, 3, -ENOMEM);
+		assert_int_equal(fenced_blocks, 0);
+	}
+	expect_read(dir, &dict, 0);
+	expect_refused(dir, 4, -ENOENT);
+	assert_int_equal(fenced_blocks, 0);
+	assert_int_equal(pfs_dict_read(&noting_dir, uuid, 3, &out), -EPERM);
+	assert_int_equal(opened_how, 0);
+	assert_int_equal(pfs_dict_write(&noting_dir, uuid, &dict, NULL), -EPERM);
+	assert_int_equal(opened_how, PFS_IO_WRITE | PFS_IO_CREATE);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* What writing a dictionary of 500 bytes takes: the steps, in this order. */
+static const struct {
+	enum pfs_sim_kind kind;
+	const char *name;
+	uint64_t off, len;
+} steps[] = {
+	{PFS_SIM_CREATE, "dict-00000003.tmp", 0, 0},
+	{PFS_SIM_TRUNCATE, "dict-00000003.tmp", 0, 0},
+	{PFS_SIM_WRITE, "dict-00000003.tmp", 0, PFS_DICT_HEADER_LEN},
+	{PFS_SIM_WRITE, "dict-00000003.tmp", PFS_DICT_HEADER_LEN, 500},
+	{PFS_SIM_WRITE, "dict-00000003.tmp", PFS_DICT_STRIDE, PFS_DICT_HEADER_LEN},
+	{PFS_SIM_WRITE, "dict-00000003.tmp", PFS_DICT_STRIDE + PFS_DICT_HEADER_LEN, 500},
+	{PFS_SIM_SYNC, "dict-00000003.tmp", 0, 0},
+	{PFS_SIM_RENAME, "dict-00000003.tmp", 0, 0},
+	{PFS_SIM_SYNC_DIR, "", 0, 0},
+};
+
+struct failing {
+	size_t seen, at; /* steps; the one that fails */
+	bool unlinked;
+};
+
+static int fail_one(void *arg, const struct pfs_sim_step *step)
+{
+	struct failing *failing = arg;
+
+	if (failing->seen > failing->at) {
+		assert_false(failing->unlinked);
+		assert_int_equal(step->kind, PFS_SIM_UNLINK);
+		assert_string_equal(step->name, "dict-00000003.tmp");
+		failing->unlinked = true;
+		return 0;
+	}
+	assert_in_range(failing->seen, 0, pfs_array_len(steps) - 1);
+	assert_int_equal(step->kind, steps[failing->seen].kind);
+	assert_string_equal(step->name, steps[failing->seen].name);
+	assert_int_equal(step->off, steps[failing->seen].off);
+	if (step->kind == PFS_SIM_WRITE)
+		assert_int_equal(step->len, steps[failing->seen].len);
+	return failing->seen++ == failing->at ? -ENOSPC : 0;
+}
+
+/* Proves: writing takes exactly these steps; whichever of them fails, its error is returned, that
+ * it was a sync is said, nothing unfinished stays, and the dictionary of that name is the old one
+ * until the new one has its name. */
+static void writing_may_fail_anywhere(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir = open_dir(sim);
+	struct pfs_dict_file old = {.number = 3, .len = 3, .bytes = (uint8_t *)"old"};
+	struct pfs_dict_file dict = a_dict(3, 500);
+
+	(void)state;
+	for (size_t at = 0; at <= pfs_array_len(steps); at++) {
+		struct failing failing = {.at = at};
+		bool fails = at < pfs_array_len(steps), synced = !fails;
+		enum pfs_sim_kind kind = fails ? steps[at].kind : PFS_SIM_KINDS;
+		bool named = !fails || kind == PFS_SIM_SYNC_DIR;
+		struct pfs_file *file;
+
+		assert_int_equal(pfs_dict_write(dir, uuid, &old, NULL), 0);
+		pfs_sim_on_step(sim, fail_one, &failing);
+		assert_int_equal(pfs_dict_write(dir, uuid, &dict, &synced), fails ? -ENOSPC : 0);
+		pfs_sim_on_step(sim, NULL, NULL);
+		assert_int_equal(failing.seen, fails ? at + 1 : pfs_array_len(steps));
+		assert_int_equal(synced, kind != PFS_SIM_SYNC && kind != PFS_SIM_SYNC_DIR);
+		assert_int_equal(failing.unlinked, !named && kind != PFS_SIM_CREATE);
+		assert_int_equal(dir->ops->open(dir, "dict-00000003.tmp", 0, &file), -ENOENT);
+		expect_read(dir, named ? &dict : &old, 0);
+	}
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -225,6 +385,9 @@ int main(void)
 		cmocka_unit_test(any_one_bit_is_survived),
 		cmocka_unit_test(what_is_left_of_both_copies_serves),
 		cmocka_unit_test(other_dictionaries_are_refused),
+		cmocka_unit_test(a_third_copy_is_none),
+		cmocka_unit_test(reading_takes_memory_alone),
+		cmocka_unit_test(writing_may_fail_anywhere),
 	};
 
 	return cmocka_run_group_tests_name("dict", tests, NULL, NULL);

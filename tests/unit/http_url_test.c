@@ -491,6 +491,35 @@ static void a_list_can_be_stopped(void **state)
 	assert_string_equal(names.all, "aMM;");
 }
 
+/* Proves: of a place nothing is left that was there before: what its location does not say is
+ * empty, also when it is refused. */
+static void places_have_nothing_else(void **state)
+{
+	static const char *const locations[] = {"http://host/a", "https://host/", "s3://b-1",
+						"s3://b-1/c",	 "http://",	  "ftp://x"};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(locations); i++) {
+		struct pfs_reason reason = {.text = ""};
+		struct pfs_http_place place, again;
+		int err;
+
+		memset(&place, 0x68, sizeof(place));
+		memset(&again, 0, sizeof(again));
+		err = pfs_http_place_parse(&place, locations[i], &reason);
+		assert_int_equal(pfs_http_place_parse(&again, locations[i], &reason), err);
+		assert_string_equal(place.url, again.url);
+		assert_string_equal(place.bucket, again.bucket);
+		assert_string_equal(place.prefix, again.prefix);
+		assert_string_equal(place.region, again.region);
+		assert_string_equal(place.user, "");
+		assert_string_equal(place.token, "");
+		assert_int_equal(place.s3, again.s3);
+		assert_int_equal(place.tls, again.tls);
+		assert_null(place.ca_file);
+	}
+}
+
 /* Proves: each refusal says what is wrong with what, in these words. */
 static void refusals_say_why(void **state)
 {
@@ -701,6 +730,7 @@ int main(void)
 		cmocka_unit_test(buckets_that_are_no_hosts),
 		cmocka_unit_test(buckets_that_are_hosts),
 		cmocka_unit_test(refusals_say_why),
+		cmocka_unit_test(places_have_nothing_else),
 		cmocka_unit_test(lengths_are_exact),
 		cmocka_unit_test(bytes_are_encoded_by_their_kind),
 		cmocka_unit_test(a_list_can_be_stopped),

@@ -650,6 +650,12 @@ static void strings_are_decoded(void **state)
 			 -1);
 	assert_int_equal(pfs_json_string_decode(slice("\"\\ud83d\\ue000\""), text, sizeof(text)),
 			 -1);
+	/* Where it ends, whatever looks like an escape before it. */
+	assert_int_equal(pfs_json_string_decode(slice("\"\\\\aaaa\\ud83d\""), text, sizeof(text)),
+			 -1);
+	assert_int_equal(
+		pfs_json_string_decode(slice("\"\\\\aaaa\\ud83d\\u0041\""), text, sizeof(text)),
+		-1);
 	assert_false(pfs_json_string_is(slice("\"\\ud83d\""), "id"));
 	assert_false(pfs_json_string_is(slice("\"i\\u0065\""), "id"));
 	assert_int_equal(pfs_json_string_decode(slice("\"\\ud83d\\u0041\""), text, sizeof(text)),

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -382,6 +384,57 @@ static void odd_headers_are_refused(void **state)
 	free(f);
 }
 
+/* Proves: of a key nothing is left that was there before, nor comes what stands behind it. */
+static void keys_have_nothing_else(void **state)
+{
+	static const unsigned kinds[] = {PFS_KEY_NUM, PFS_KEY_UUID};
+
+	(void)state;
+	for (size_t k = 0; k < pfs_array_len(kinds); k++) {
+		uint8_t bytes[32];
+		struct pfs_key key;
+
+		memset(bytes, 0xa5, sizeof(bytes));
+		memset(&key, 0xa5, sizeof(key));
+		pfs_key_from_bytes(&key, kinds[k], bytes);
+		assert_int_equal(key.kind, kinds[k]);
+		assert_int_equal(key.name_len, 0);
+		for (size_t i = kinds[k] == PFS_KEY_NUM ? 8 : 16; i < sizeof(key.name); i++)
+			assert_int_equal(key.name[i], 0);
+	}
+}
+
+/* Proves: of a block that ends anywhere, with the checksum that it then has, no byte behind its end
+ * is looked at, and it is refused. */
+static void cut_blocks_are_read_within_bounds(void **state)
+{
+	static const unsigned kinds[] = {PFS_KEY_NUM, PFS_KEY_UUID};
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	uint8_t *room =
+		mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct fixture *f = make();
+
+	(void)state;
+	assert_true(room != MAP_FAILED);
+	assert_int_equal(mprotect(room + page, page, PROT_NONE), 0);
+	for (size_t k = 0; k < pfs_array_len(kinds); k++) {
+		size_t whole;
+
+		fill(f, kinds[k], 9); /* the first and the eighth with an owner */
+		assert_true(f->block.entries[7].own_attr);
+		whole = f->len;
+		for (f->len = PFS_KEY_BLOCK_HEADER_LEN; f->len <= whole; f->len++) {
+			seal(f);
+			memcpy(room + page - f->len, f->bytes, f->len);
+			assert_int_equal(
+				pfs_key_block_decode(&f->got, room + page - f->len, f->len),
+				f->len == whole ? 0 : -EUCLEAN);
+		}
+	}
+	assert_int_equal(munmap(room, 2 * page), 0);
+	free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -396,6 +449,8 @@ int main(void)
 		cmocka_unit_test(odd_flags_are_refused),
 		cmocka_unit_test(bounds_are_exact),
 		cmocka_unit_test(odd_headers_are_refused),
+		cmocka_unit_test(keys_have_nothing_else),
+		cmocka_unit_test(cut_blocks_are_read_within_bounds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

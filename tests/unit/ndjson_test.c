@@ -22,8 +22,23 @@
 #define PFS_NDJSON_RECORD_MAX (4 * PFS_MIB)
 #undef PFS_NDJSON_PAYLOAD_MAX
 #define PFS_NDJSON_PAYLOAD_MAX (PFS_NDJSON_RECORD_MAX - 64)
+
+/* What is in memory before anything was read to it. */
+static int dirt;
+
+static void *get_dirty(size_t len)
+{
+	void *block = malloc(len);
+
+	if (block)
+		memset(block, dirt, len);
+	return block;
+}
+
+#define malloc get_dirty
 #include "storage/ndjson.c"
 #include "storage/window.c"
+#undef malloc
 
 #define UUID "c0ffee00-0000-4000-8000-000000000001"
 
@@ -793,6 +808,56 @@ static void a_large_record_ends_with_a_small_piece(void **state)
 	pfs_ndjson_close(reader);
 }
 
+/* The sum of the ids; -1 when something was refused. */
+static int64_t sum_in_two_pieces(const char *text, size_t first)
+{
+	struct dripping d = {.piece = text, .len = first};
+	struct pfs_ndjson *reader;
+	struct pfs_ndjson_doc doc;
+	int64_t sum = 0;
+	int more;
+
+	assert_int_equal(pfs_ndjson_open_source(&reader, drip, &d), 0);
+	while ((more = pfs_ndjson_next(reader, &doc)) != 0) {
+		if (more == 1)
+			sum += (int64_t)doc.key.num;
+		if (more < 0 && (more != -EAGAIN || d.over))
+			break;
+		if (more < 0)
+			pour(&d, text + first);
+		d.over |= more < 0;
+	}
+	pfs_ndjson_close(reader);
+	return more ? -1 : sum;
+}
+
+/* Proves: whatever stands in memory behind what has come so far, wherever that ends, it is taken
+ * for nothing. */
+static void what_has_not_come_is_nothing(void **state)
+{
+	static const char bytes[] = "{}[]\":,1 \n\\\xbf", *const cut[] = {"\xef", "\xef\xbb"};
+	static const char text[] =
+		"\xef\xbb\xbf{\"time\":1,\"result\":{\"next\":3,\"points\":[{\"id\":1,"
+		"\"vector\":[1,{\"a\":\"\\n\"}],\"payload\":{}},{\"id\":2,\"payload\":[]}]},"
+		"\"ok\":true}\n{\"payload\":\"x\",\"id\":4}{\"result\":{ \"points\" : [ ] } }\n";
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		dirt = (uint8_t)bytes[i];
+		for (size_t first = 0; first < sizeof(text); first++)
+			if (sum_in_two_pieces(text, first) != 7)
+				fail_msg("%zu, before %d", first, dirt);
+		for (size_t k = 0; k < pfs_array_len(cut); k++)
+			expect(cut[k], "1.0! column 1: " WANTED);
+		expect("{\"result\":", "1.0! column 11: the input ends inside a record\n");
+		expect("{\"result\":{\"points\":",
+		       "1.0! column 21: the input ends inside a scroll body\n");
+		expect("{\"result\":{\"points\":[{\"id\":1,\"payload\":1}",
+		       "1.1 1=1\n1.1! column 42: the input ends inside a scroll body\n");
+	}
+	dirt = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -813,6 +878,7 @@ int main(void)
 		cmocka_unit_test(a_source_may_have_nothing_for_now),
 		cmocka_unit_test(a_scroll_body_may_come_in_lines),
 		cmocka_unit_test(a_large_record_ends_with_a_small_piece),
+		cmocka_unit_test(what_has_not_come_is_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,17 @@
 #include "tests/unit/fenced.h"
 #include "tests/unit/forged.h"
 
+/* The length of the block that was got last. */
+static size_t got_len;
+
+static void *note_len(size_t len)
+{
+	got_len = len;
+	return fenced_malloc(len);
+}
+
+#undef malloc
+#define malloc(len) note_len(len)
 #include "storage/search.c"
 
 #define SEED 0x5eed
@@ -184,6 +195,17 @@ static void ends_are_exact(void **state)
 			assert_true(!search.found && !search.count && !search.cap);
 		}
 	}
+	/* Enough for the shortest one. */
+	put_record(160, PFS_RECORD_LEN_MIN, 5, 4);
+	for (uint64_t end = PFS_RECORD_LEN_MIN; end < PFS_RECORD_LEN_MIN + 8; end++) {
+		struct pfs_search search = {.count = 0};
+
+		assert_int_equal(pfs_search_add(&search, segment, 160, 160 + end, 160 + end, SEED),
+				 0);
+		assert_int_equal(search.count, 1);
+		expect_found(&search, 0, 160, PFS_RECORD_LEN_MIN);
+		pfs_search_free(&search);
+	}
 	/* Too few bytes for any. */
 	for (uint64_t end = 0; end < PFS_RECORD_LEN_MIN; end++) {
 		struct pfs_search search = {.count = 0};
@@ -258,6 +280,25 @@ static void memory_may_be_missing(void **state)
 	assert_int_equal(fenced_blocks, 0);
 }
 
+/* Proves: four bytes of memory are taken for each eight that are not zeros at the end, wherever
+ * they lie in the segment. */
+static void memory_is_for_what_is_there(void **state)
+{
+	(void)state;
+	memset(segment, 0, 8192);
+	put_record(4096, 80, 7, 6);
+	segment[4096 + 79] = 9;
+	for (uint64_t from = 0; from <= 4096; from += 1024) {
+		struct pfs_search search = {.count = 0};
+
+		got_len = 0;
+		assert_int_equal(pfs_search_add(&search, segment, from, 8192, 8192, SEED), 0);
+		assert_in_range(got_len, (4096 + 80 - from) / 8 * 4,
+				(4096 + 80 - from) / 8 * 4 + 8);
+		pfs_search_free(&search);
+	}
+}
+
 /* Proves: a record is one by its checksum and by its sequence, not by one of them. */
 static void both_must_be_right(void **state)
 {
@@ -282,6 +323,7 @@ int main(void)
 		cmocka_unit_test(ends_are_exact),
 		cmocka_unit_test(sequences_are_bounded),
 		cmocka_unit_test(memory_may_be_missing),
+		cmocka_unit_test(memory_is_for_what_is_there),
 		cmocka_unit_test(both_must_be_right),
 	};
 

@@ -17,6 +17,8 @@ static long count_processors(int name)
 	return machine ? machine : sysconf(name);
 }
 
+#include "tests/unit/fenced.h"
+
 #define sysconf count_processors
 #include "storage/team.c"
 #undef sysconf
@@ -205,6 +207,35 @@ static void one_run_at_a_time(void **state)
 	pfs_team_free(team);
 }
 
+/* Proves: a run that is ended before any job was begun leaves none to those who come later. */
+static void what_was_not_begun_is_forgotten(void **state)
+{
+	struct pfs_team *team;
+	struct work w;
+
+	(void)state;
+	machine = 1;
+	assert_int_equal(pfs_team_new(&team, 3), 0);
+	machine = 0;
+	begin(team, &w);
+	assert_true(has_job(team));
+	assert_int_equal(pfs_team_end(team), 0);
+	assert_false(has_job(team));
+	pfs_team_free(team);
+}
+
+/* Proves: without memory there is no team, and that is said. */
+static void memory_may_be_missing(void **state)
+{
+	struct pfs_team *team = (struct pfs_team *)state;
+
+	fenced_refuse(0);
+	assert_int_equal(pfs_team_new(&team, 3), -ENOMEM);
+	assert_null(team);
+	pfs_team_free(team);
+	assert_int_equal(fenced_blocks, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +245,8 @@ int main(void)
 		cmocka_unit_test(what_others_do_is_waited_for),
 		cmocka_unit_test(ended_early),
 		cmocka_unit_test(one_run_at_a_time),
+		cmocka_unit_test(what_was_not_begun_is_forgotten),
+		cmocka_unit_test(memory_may_be_missing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -363,6 +363,56 @@ static void fields_are_bounded(void **state)
 	assert_true(!out.buf && !out.len && !out.cap && !out.err);
 }
 
+/* Proves: the header is written byte by byte where the message begins, and nothing before or behind
+ * it; the length is the body's also when it is built where a longer one was. */
+static void headers_are_written_exactly(void **state)
+{
+	static const uint8_t want[] = {
+		0x50, 0x46, 0x53, 0x57, PFS_WIRE_VERSION, 0, PFS_WIRE_REPLY, 0, 3, 0, 0, 0,
+		0xe4, 0xff, 0xff, 0xff};
+	uint8_t room[3 * 4096];
+	struct pfs_wire_out out = {.buf = room + 4096, .cap = 4096};
+
+	(void)state;
+	memset(room, 0xa5, sizeof(room));
+	pfs_wire_begin(&out, PFS_WIRE_REPLY, -ENOSPC);
+	pfs_wire_raw(&out, "abc", 3);
+	assert_int_equal(pfs_wire_end(&out), 0);
+	assert_ptr_equal(out.buf, room + 4096);
+	assert_int_equal(out.len, sizeof(want) + 3);
+	assert_memory_equal(out.buf, want, sizeof(want));
+	assert_memory_equal(out.buf + sizeof(want), "abc", 3);
+	for (size_t i = 0; i < sizeof(room); i++)
+		if (i < 4096 || i >= 4096 + out.len)
+			assert_int_equal(room[i], 0xa5);
+}
+
+/* Proves: of a point's key that was read nothing is left that was there before. */
+static void keys_have_nothing_else(void **state)
+{
+	struct pfs_wire_out out = {0};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(names); i++) {
+		struct pfs_key key, want = key_of(names[i]);
+		struct pfs_wire_in in;
+
+		pfs_wire_begin(&out, PFS_WIRE_IMPORT, 0);
+		pfs_wire_key(&out, &want);
+		in = pfs_wire_in(out.buf + PFS_WIRE_HEADER_LEN, out.len - PFS_WIRE_HEADER_LEN);
+		memset(&key, 0xa5, sizeof(key));
+		pfs_wire_get_key(&in, &key);
+		assert_int_equal(pfs_wire_done(&in), 0);
+		assert_true(pfs_key_equal(&key, &want));
+		if (!pfs_key_is_point(&key))
+			continue;
+		assert_int_equal(key.name_len, 0);
+		for (size_t at = key.kind == PFS_KEY_NUM ? 8 : 16; at < sizeof(key.name); at++)
+			assert_int_equal(key.name[at], 0);
+	}
+	pfs_wire_out_free(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -373,6 +423,8 @@ int main(void)
 		cmocka_unit_test(headers_are_checked),
 		cmocka_unit_test(no_key_is_no_key),
 		cmocka_unit_test(messages_are_bounded),
+		cmocka_unit_test(headers_are_written_exactly),
+		cmocka_unit_test(keys_have_nothing_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
