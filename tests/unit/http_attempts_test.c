@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "storage/http_client_internal.h"
+#include "tests/unit/fenced.h"
 
 #ifdef PFS_HAVE_CURL
 static int note_sleep(const struct timespec *t, struct timespec *left);
@@ -40,8 +41,45 @@ static void note_reset(CURL *easy)
 	curl_easy_reset(easy);
 }
 
+static unsigned begun, multis; /* libcurl, as a whole; handles that are not given back */
+static bool multi_fails;
+static int thread_fails;
+
+static CURLcode note_begin(long flags)
+{
+	assert_int_equal(flags, CURL_GLOBAL_DEFAULT);
+	begun++;
+	return curl_global_init(flags);
+}
+
+static CURLM *count_multi(void)
+{
+	assert_int_equal(begun, 1);
+	if (multi_fails)
+		return NULL;
+	multis++;
+	return curl_multi_init();
+}
+
+static CURLMcode uncount_multi(CURLM *multi)
+{
+	assert_non_null(multi);
+	multis--;
+	return curl_multi_cleanup(multi);
+}
+
+static int fake_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+		       void *arg)
+{
+	return thread_fails ? thread_fails : pthread_create(thread, attr, fn, arg);
+}
+
 #undef curl_easy_setopt
 #undef curl_easy_getinfo
+#define curl_global_init note_begin
+#define curl_multi_init count_multi
+#define curl_multi_cleanup uncount_multi
+#define pthread_create fake_create
 #define pfs_http_loop note_mask
 #define curl_easy_reset note_reset
 #define curl_easy_setopt(easy, option, value) ((void)(easy), note_option(option, value))
@@ -50,6 +88,7 @@ static void note_reset(CURL *easy)
 #define pfs_http_transfer fake_transfer
 #define pfs_http_judge fake_judge
 #include "storage/http_client.c"
+#undef pthread_create
 #undef nanosleep
 #undef curl_easy_reset
 #undef pfs_http_loop
@@ -146,6 +185,7 @@ struct step {
 };
 
 static const struct step *steps; /* the answers to come */
+static int64_t less_ns;		 /* that each took, than its step says */
 static unsigned tries;
 static int64_t times_ms[16], stalls_ms[16]; /* that each try was given */
 static unsigned slept_ms[16], sleeps;
@@ -156,7 +196,7 @@ static void fake_transfer(struct pfs_http_client *client, struct pfs_http_attemp
 	assert_true(tries < pfs_array_len(times_ms));
 	times_ms[tries] = a->time_ns / 1000000;
 	stalls_ms[tries] = a->stall_ns / 1000000;
-	a->took_ns = steps[tries].took_ms * INT64_C(1000000);
+	a->took_ns = steps[tries].took_ms * INT64_C(1000000) - less_ns;
 	assert_int_equal(a->request->got, 0);
 	assert_true(a->request->total == UINT64_MAX && !a->request->etag[0]);
 	a->request->got = 5; /* is forgotten by the next try */
@@ -490,6 +530,46 @@ static void answers_are_tried_again_while_it_helps(void **state)
 	}
 }
 
+/* Proves: as long as any time is left, it is used. */
+static void all_time_is_used(void **state)
+{
+	static const struct step answers[] = {AGAIN("a", 1000, 2), DONE(0)};
+	struct pfs_http_place place = {.url = "http://h/"};
+	struct pfs_http_request r = {.method = PFS_HTTP_HEAD, .url = "http://h/f"};
+
+	(void)state;
+	for (less_ns = 1; less_ns >= 0; less_ns--) {
+		struct pfs_http_client *client = new_client(&place);
+
+		assert_int_equal(perform(client, &r, answers), less_ns ? 0 : -EIO);
+		assert_int_equal(tries, 1 + less_ns);
+		pfs_http_client_free(client);
+	}
+	less_ns = 0;
+}
+
+/* Proves: pauses double up to a bound; by how much each is shorter is another chance each time, for
+ * one request as for many. */
+static void pauses_are_not_all_alike(void **state)
+{
+	const void *const seeds[] = {NULL, state, (void *)UINTPTR_MAX};
+
+	for (size_t s = 0; s < pfs_array_len(seeds); s++)
+		for (unsigned tries_before = 0; tries_before < 10; tries_before++) {
+			unsigned bound = 50u << pfs_min_u64(tries_before, 7), few = UINT_MAX,
+				 most = 0;
+
+			for (unsigned i = 0; i < 300; i++) {
+				unsigned ms = pause_ms(tries_before, seeds[s]);
+
+				few = ms < few ? ms : few;
+				most = ms > most ? ms : most;
+			}
+			assert_in_range(few, bound / 2, bound / 2 + bound / 8);
+			assert_in_range(most, bound - bound / 8, bound);
+		}
+}
+
 /* Proves: a try that follows another has a connection of its own; a server that was given up is
  * asked once, until it answers, which is said. */
 static void servers_that_are_away_are_asked_once(void **state)
@@ -621,6 +701,40 @@ static void signals_are_for_others(void **state)
 		    sigismember(&blocked, SIGHUP) && sigismember(&blocked, SIGUSR2));
 }
 
+/* Proves: without memory, or a thread, there is no client, its error is given, and nothing is left
+ * of it. */
+static void there_may_be_no_client(void **state)
+{
+	static const struct {
+		bool memory, multi;
+		int thread, err;
+	} cases[] = {{true, false, 0, -ENOMEM},
+		     {false, true, 0, -ENOMEM},
+		     {false, false, EAGAIN, -EAGAIN},
+		     {false, false, EPERM, -EPERM}};
+	struct pfs_http_place place = {.url = "http://h/"};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_http_client *client = (struct pfs_http_client *)&place;
+
+		if (cases[i].memory)
+			fenced_refuse(0);
+		multi_fails = cases[i].multi;
+		thread_fails = cases[i].thread;
+		assert_int_equal(pfs_http_client_new(&client, &place, NULL), cases[i].err);
+		assert_null(client);
+		assert_int_equal(fenced_blocks, 0);
+		assert_int_equal(multis, 0);
+	}
+	multi_fails = false;
+	thread_fails = 0;
+	pfs_http_client_free(new_client(&place));
+	assert_int_equal(fenced_blocks, 0);
+	assert_int_equal(multis, 0);
+	assert_int_equal(begun, 1);
+}
+
 /* Proves: a complaint names what it is about, as much of it as is of use, and gives its error. */
 static void complaints_name_their_file(void **state)
 {
@@ -644,10 +758,13 @@ int main(void)
 		cmocka_unit_test(requests_are_made_as_meant),
 		cmocka_unit_test(options_are_not_optional),
 		cmocka_unit_test(answers_are_tried_again_while_it_helps),
+		cmocka_unit_test(all_time_is_used),
+		cmocka_unit_test(pauses_are_not_all_alike),
 		cmocka_unit_test(servers_that_are_away_are_asked_once),
 		cmocka_unit_test(times_and_handles_are_bounded),
 		cmocka_unit_test(pauses_are_slept_to_their_end),
 		cmocka_unit_test(signals_are_for_others),
+		cmocka_unit_test(there_may_be_no_client),
 		cmocka_unit_test(complaints_name_their_file),
 	};
 

@@ -14,7 +14,9 @@
 #include <cmocka.h>
 
 #include "storage/fd.h"
+#include "storage/hash.h"
 #include "storage/http_client.h"
+#include "tests/unit/fenced.h"
 
 #ifdef PFS_HAVE_CURL
 static int fake_new(struct pfs_http_client **out, const struct pfs_http_place *place,
@@ -25,7 +27,11 @@ static int fake_complain(struct pfs_http_client *client, int err, const char *ur
 			 ...);
 
 static int fake_open(const char *path, int flags, mode_t mode);
+static int fake_hash_new(struct pfs_hash **out);
+static int PFS_PRINTF(2, 3) fake_print(char **out, const char *fmt, ...);
 
+#define asprintf fake_print
+#define pfs_hash_new fake_hash_new
 #define open(path, flags, mode) fake_open(path, flags, mode)
 #define pfs_http_client_new fake_new
 #define pfs_http_client_free fake_free
@@ -33,6 +39,12 @@ static int fake_open(const char *path, int flags, mode_t mode);
 #define pfs_http_complain fake_complain
 #include "storage/io_http.c"
 #undef open
+#undef asprintf
+#undef pfs_hash_new
+#undef malloc
+#undef calloc
+#undef realloc
+#undef free
 
 #define PLAIN "http://h/d/"
 #define BUCKET "s3://bucket/p"
@@ -66,10 +78,40 @@ static int open_fails;
 static int fake_open(const char *path, int flags, mode_t mode)
 {
 	assert_int_equal(flags, O_TMPFILE | O_RDWR | O_CLOEXEC);
-	if (!open_fails)
-		return open(path, flags, mode);
+	if (!open_fails) {
+		int fd = open(path, flags, mode);
+
+		errno = fd < 0 ? errno : ENOENT; /* which means nothing */
+		return fd;
+	}
 	errno = open_fails;
 	return -1;
+}
+
+static int hash_fails;
+
+static int fake_hash_new(struct pfs_hash **out)
+{
+	*out = NULL;
+	return hash_fails ? hash_fails : pfs_hash_new(out);
+}
+
+/* As asprintf does, with room that is given back as all the other. */
+static int fake_print(char **out, const char *fmt, ...)
+{
+	char text[4096];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	assert_in_range(n, 1, sizeof(text) - 1);
+	*out = fenced_malloc((size_t)n + 1);
+	if (!*out)
+		return -1;
+	memcpy(*out, text, (size_t)n + 1);
+	return n;
 }
 
 struct answer {
@@ -340,7 +382,142 @@ static void reads_are_requests(void **state)
 	dir->ops->close_dir(dir);
 }
 
+/* Proves: an ETag of one byte is one, and so is the first after answers that had none. */
+static void short_tags_are_compared(void **state)
+{
+	static const struct answer given[] = {{0, "abc", 100, "x"},
+					      {0, "abc", 100, "x"},
+					      {0, "abc", 100, "y"},
+					      {0, "abc", 100, ""},
+					      {0, "abc", 100, "xy"}};
+	static const int errors[] = {3, 3, -ESTALE, 3, -ESTALE};
+	struct pfs_dir *dir = open_at(PLAIN, 0);
+	struct pfs_file *file = open_file(dir, 0);
+	char buf[8];
+
+	(void)state;
+	answers = given;
+	for (size_t i = 0; i < pfs_array_len(given); i++)
+		assert_int_equal(file->ops->read(file, buf, 5, 0), errors[i]);
+	file->ops->close(file);
+	dir->ops->close_dir(dir);
+}
+
 /* ---- writing ---- */
+
+/* Proves: without memory nothing is opened, listed or uploaded, and that is said; nothing is lost.
+ */
+static void memory_may_be_missing(void **state)
+{
+	static const struct answer given[] = {{0, NULL, 0, NULL}, {0, NULL, 0, NULL}};
+	const struct pfs_io *io = pfs_io_for(BUCKET, &options, &io_room);
+	struct pfs_dir *dir = (struct pfs_dir *)state;
+	struct pfs_file *file = (struct pfs_file *)state;
+
+	fenced_refuse(0);
+	assert_int_equal(io->ops->open_dir(io, BUCKET, PFS_IO_WRITE, &dir), -ENOMEM);
+	assert_null(dir);
+	assert_int_equal(fenced_blocks, 0);
+	dir = open_at(BUCKET, PFS_IO_WRITE);
+	fenced_refuse(0);
+	assert_int_equal(dir->ops->open(dir, "f", PFS_IO_CREATE, &file), -ENOMEM);
+	assert_null(file);
+	for (unsigned passes = 0; passes < 2; passes++) {
+		fenced_refuse(passes);
+		assert_int_equal(dir->ops->list(dir, NULL, NULL), -ENOMEM);
+		assert_int_equal(fenced_blocks, 1);
+	}
+	file = open_file(dir, PFS_IO_CREATE);
+	assert_int_equal(file->ops->write(file, "abc", 3, 0), 0);
+	fenced_refuse(0);
+	assert_int_equal(file->ops->sync(file), -ENOMEM);
+	hash_fails = -ENOMEM;
+	assert_int_equal(file->ops->sync(file), -ENOMEM);
+	hash_fails = -EIO;
+	assert_int_equal(file->ops->sync(file), -EIO);
+	expect_asked("");
+	/* Without the library there is no checksum. */
+	hash_fails = -EOPNOTSUPP;
+	answers = given;
+	assert_int_equal(file->ops->sync(file), 0);
+	expect_asked("PUT " FILE_URL " 3 -\n");
+	hash_fails = 0;
+	assert_int_equal(file->ops->truncate(file, 1), 0);
+	assert_int_equal(file->ops->sync(file), 0);
+	expect_asked("PUT " FILE_URL " 1 ca978112\n");
+	file->ops->close(file);
+	dir->ops->close_dir(dir);
+	assert_int_equal(fenced_blocks, 0);
+}
+
+/* Proves: what the temporary file does not take, or does not give back, is an error, and nothing is
+ * uploaded of it. */
+static void temporary_files_may_fail(void **state)
+{
+	static const struct {
+		const char *path; /* NULL: it is closed */
+		int how, write, truncate, size, sync;
+		uint64_t is;
+	} cases[] = {
+		{"/dev/full", O_RDWR, -ENOSPC, -EINVAL, 0, 0, 0},
+		{"/dev/null", O_RDONLY, -EBADF, -EINVAL, 0, 0, 0},
+		{NULL, O_WRONLY, 0, 0, 0, -EIO, 2}, /* of itself: what was written */
+		{NULL, -1, -EBADF, -EBADF, -EBADF, -EBADF, 0},
+	};
+	static const struct answer given[] = {{0, NULL, 0, NULL}};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_dir *dir = open_at(BUCKET, PFS_IO_WRITE);
+		struct pfs_file *file = open_file(dir, PFS_IO_CREATE);
+		int *own = &((struct http_file *)file)->fd, before = *own;
+		uint64_t size = 77;
+		char path[64];
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", before);
+		if (cases[i].how >= 0)
+			*own = open(cases[i].path ? cases[i].path : path, cases[i].how);
+		else
+			*own = 1000; /* which nobody has */
+		assert_true(*own >= 0);
+		answers = given;
+		assert_int_equal(file->ops->write(file, "abc", 3, 0), cases[i].write);
+		assert_int_equal(file->ops->truncate(file, 2), cases[i].truncate);
+		assert_int_equal(file->ops->size(file, &size), cases[i].size);
+		assert_int_equal(size, cases[i].is);
+		if (cases[i].write != -ENOSPC) { /* whose bytes do not end */
+			assert_int_equal(file->ops->sync(file), cases[i].sync);
+			expect_asked(cases[i].sync ? "" : "PUT " FILE_URL " 0 e3b0c442\n");
+		}
+		if (cases[i].how >= 0)
+			close(*own);
+		*own = before;
+		file->ops->close(file);
+		dir->ops->close_dir(dir);
+	}
+}
+
+/* Proves: what was not changed is not uploaded, also when changing it was tried and failed. */
+static void what_is_not_written_changes_nothing(void **state)
+{
+	static const struct answer given[] = {{0, "old", 3, NULL}};
+	struct pfs_dir *dir = open_at(BUCKET, PFS_IO_WRITE);
+	struct pfs_file *file = open_file(dir, PFS_IO_CREATE | PFS_IO_UNCHANGED);
+	int *own = &((struct http_file *)file)->fd, before = *own;
+	char buf[8];
+
+	(void)state;
+	*own = 1000;
+	assert_int_equal(file->ops->write(file, "abc", 3, 0), -EBADF);
+	*own = before;
+	assert_int_equal(file->ops->sync(file), 0);
+	expect_asked("");
+	answers = given;
+	assert_int_equal(file->ops->read(file, buf, 8, 0), 3);
+	assert_memory_equal(buf, "old", 3);
+	file->ops->close(file);
+	dir->ops->close_dir(dir);
+}
 
 /* Proves: what is written is collected, read from there, and uploaded as a whole by a sync, with
  * its checksum; without a change nothing is. */
@@ -560,6 +737,24 @@ static void what_is_written_needs_a_place(void **state)
 	setenv("TMPDIR", "", 1);
 	file = open_file(dir, PFS_IO_CREATE);
 	file->ops->close(file);
+	unsetenv("TMPDIR");
+	file = open_file(dir, PFS_IO_CREATE);
+	file->ops->close(file);
+	/* With a name for the file that is as long as one may be, and a byte longer. */
+	open_fails = ENOENT;
+	for (size_t len = 4095; len <= 4096; len++) {
+		const char end[] = "tmp";
+		size_t at = len - strlen("/payloadfs-XXXXXX") - strlen(end);
+
+		memset(path, '/', at);
+		strcpy(path + at, end);
+		setenv("TMPDIR", path, 1);
+		assert_int_equal(dir->ops->open(dir, "f", PFS_IO_CREATE, &file),
+				 len == 4095 ? 0 : -ENAMETOOLONG);
+		if (file)
+			file->ops->close(file);
+	}
+	open_fails = 0;
 	if (before)
 		setenv("TMPDIR", before, 1);
 	else
@@ -755,12 +950,39 @@ static void buckets_are_listed_in_pages(void **state)
 	}
 }
 
+/* Proves: a page of a list that is as long as one may be is read to its end, and not beyond. */
+static void long_pages_are_read_to_their_end(void **state)
+{
+	static const char begin[] = "<ListBucketResult><IsTruncated>false</IsTruncated>",
+			  last[] = "<Key>p/z</Key>";
+	const size_t len = LIST_ANSWER_MAX;
+	char *text = malloc(len + 1);
+	const struct answer given = {0, text, 0, NULL};
+	struct pfs_dir *dir = open_at(BUCKET, 0);
+
+	(void)state;
+	memset(text, ' ', len);
+	memcpy(text, begin, strlen(begin));
+	strcpy(text + len - strlen(last), last);
+	answers = &given;
+	listed[0] = '\0';
+	stop_at = 0;
+	assert_int_equal(dir->ops->list(dir, take_name, listed), 0);
+	assert_string_equal(listed, "z;");
+	dir->ops->close_dir(dir);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(directories_are_what_can_be_asked_for),
 		cmocka_unit_test(files_are_opened_without_a_request),
 		cmocka_unit_test(reads_are_requests),
+		cmocka_unit_test(short_tags_are_compared),
+		cmocka_unit_test(memory_may_be_missing),
+		cmocka_unit_test(temporary_files_may_fail),
+		cmocka_unit_test(what_is_not_written_changes_nothing),
 		cmocka_unit_test(writes_are_collected),
 		cmocka_unit_test(checksums_are_of_all_bytes),
 		cmocka_unit_test(replacing_has_conditions),
@@ -769,6 +991,7 @@ int main(void)
 		cmocka_unit_test(zero_is_a_descriptor),
 		cmocka_unit_test(files_are_removed),
 		cmocka_unit_test(buckets_are_listed_in_pages),
+		cmocka_unit_test(long_pages_are_read_to_their_end),
 	};
 	static const char *const variables[] = {
 		"AWS_ACCESS_KEY_ID",   "AWS_SECRET_ACCESS_KEY",	  "AWS_SESSION_TOKEN",

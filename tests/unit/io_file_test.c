@@ -21,6 +21,11 @@
 #include <cmocka.h>
 
 #include "storage/io.h"
+#include "tests/unit/fenced.h"
+#undef malloc
+#undef calloc
+#undef realloc
+#undef free
 
 /* What the backend's system calls do before they do what they should. */
 static struct {
@@ -184,12 +189,14 @@ static struct dirent *faulty_readdir(DIR *stream)
 
 static void *faulty_malloc(size_t len)
 {
-	return is_refused("malloc") ? NULL : malloc(len);
+	return is_refused("malloc") ? NULL : fenced_malloc(len);
 }
 
 static char *faulty_strdup(const char *text)
 {
-	return is_refused("strdup") ? NULL : strdup(text);
+	size_t len = strlen(text) + 1;
+
+	return is_refused("strdup") ? NULL : memcpy(fenced_malloc(len), text, len);
 }
 
 #define pread faulty_pread
@@ -209,6 +216,7 @@ static char *faulty_strdup(const char *text)
 #define readdir faulty_readdir
 #define malloc(len) faulty_malloc(len)
 #define strdup(text) faulty_strdup(text)
+#define free(block) fenced_free(block) /* which nobody can use any more */
 #include "storage/io_file.c"
 #undef pread
 #undef pwrite
@@ -226,6 +234,7 @@ static char *faulty_strdup(const char *text)
 #undef readdir
 #undef malloc
 #undef strdup
+#undef free
 
 #define PAGE 4096
 
@@ -267,7 +276,7 @@ static int tear_down(void **state)
 	char command[128];
 
 	place->dir->ops->close_dir(place->dir);
-	if (open_descriptors() != place->descriptors)
+	if (open_descriptors() != place->descriptors || fenced_blocks)
 		return -1;
 	snprintf(command, sizeof(command), "rm -rf '%s'", place->top);
 	free(place);
