@@ -28,6 +28,21 @@ static CURLcode know(CURLINFO what, void *out)
 	return CURLE_OK;
 }
 
+/* The first reads of a body fail, with this error. */
+static unsigned interruptions;
+static int interrupted_by;
+
+static ssize_t faulty_pread(int fd, void *buf, size_t len, off_t off)
+{
+	if (interruptions) {
+		interruptions--;
+		errno = interrupted_by;
+		return -1;
+	}
+	return pread(fd, buf, len, off);
+}
+
+#define pread faulty_pread
 #undef curl_easy_getinfo
 #define curl_easy_getinfo(easy, what, out) ((void)(easy), know(what, out))
 #include "storage/http_client_answer.c"
@@ -63,14 +78,17 @@ static int tear_down(void **state)
 
 static void give_header(struct answer *a, const char *line)
 {
+	static const char behind[] = "x:/";
 	size_t len = strlen(line);
 	char copy[1024];
 
-	a->attempt.range_seen = a->attempt.range_unreadable = false;
 	/* It ends with its length, and with nothing else. */
-	memset(copy, 'x', sizeof(copy));
-	memcpy(copy, line, len);
-	assert_int_equal(pfs_http_take_header(copy, 1, len, &a->attempt), len);
+	for (size_t i = 0; i < sizeof(behind); i++) {
+		a->attempt.range_seen = a->attempt.range_unreadable = false;
+		memset(copy, behind[i], sizeof(copy));
+		memcpy(copy, line, len);
+		assert_int_equal(pfs_http_take_header(copy, 1, len, &a->attempt), len);
+	}
 }
 
 #define SAID UINT64_MAX
@@ -248,6 +266,39 @@ static void bodies_are_given_from_their_file(void **state)
 	assert_int_equal(pfs_http_give_body(buf, 1, 8, &a->attempt), CURL_READFUNC_ABORT);
 }
 
+/* Proves: a read of the body that is interrupted is made again, one that fails is not; an old
+ * interruption is none, and the last byte may come alone. */
+static void reading_a_body_may_be_interrupted(void **state)
+{
+	struct answer *a = *state;
+	char path[] = "/tmp/pfs-body-XXXXXX", buf[16];
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	unlink(path);
+	assert_int_equal(write(fd, "0123456789", 10), 10);
+	a->request.method = PFS_HTTP_PUT;
+	a->request.fd = fd;
+	a->request.size = 11;
+	interruptions = 3;
+	interrupted_by = EINTR;
+	assert_int_equal(pfs_http_give_body(buf, 1, 9, &a->attempt), 9);
+	assert_memory_equal(buf, "012345678", 9);
+	assert_int_equal(interruptions, 0);
+	errno = EINTR;
+	assert_int_equal(pfs_http_give_body(buf, 1, 16, &a->attempt), 1);
+	assert_int_equal(buf[0], '9');
+	errno = EINTR;
+	assert_int_equal(pfs_http_give_body(buf, 1, 16, &a->attempt), CURL_READFUNC_ABORT);
+	assert_int_equal(pfs_http_seek_body(&a->attempt, 0, SEEK_SET), CURL_SEEKFUNC_OK);
+	interruptions = 2;
+	interrupted_by = EIO;
+	assert_int_equal(pfs_http_give_body(buf, 1, 16, &a->attempt), CURL_READFUNC_ABORT);
+	assert_int_equal(interruptions, 1);
+	interruptions = 0;
+	close(fd);
+}
+
 /* Proves: what libcurl gives up on is tried again where nobody may have answered, a second time
  * where an answer made no sense, and else not; always as an I/O error that says why. */
 static void failures_are_judged_by_their_kind(void **state)
@@ -290,6 +341,9 @@ static void failures_are_judged_by_their_kind(void **state)
 		assert_string_equal(why, want);
 	}
 	a->attempt.code = CURLE_COULDNT_CONNECT;
+	strcpy(a->attempt.error, "x");
+	(void)pfs_http_judge(&a->attempt, &(int){0}, why);
+	assert_string_equal(why, "x");
 	snprintf(a->attempt.error, sizeof(a->attempt.error), "in the library's own words");
 	(void)pfs_http_judge(&a->attempt, &(int){0}, why);
 	assert_string_equal(why, "in the library's own words");
@@ -583,6 +637,7 @@ int main(void)
 		answered(headers_are_told_apart),
 		answered(reasons_are_cut_off),
 		answered(bodies_are_given_from_their_file),
+		answered(reading_a_body_may_be_interrupted),
 		answered(failures_are_judged_by_their_kind),
 		answered(refusals_are_judged_by_their_status),
 		answered(words_of_the_server_are_repeated),
