@@ -565,6 +565,29 @@ static void writes_are_collected(void **state)
 	dir->ops->close_dir(dir);
 }
 
+/* Proves: a file that is made is empty, and uploaded so when nothing is written to it. */
+static void what_is_made_is_there(void **state)
+{
+	static const struct answer given[] = {{0, NULL, 0, NULL}};
+	struct pfs_dir *dir = open_at(BUCKET, PFS_IO_WRITE);
+	struct pfs_file *file = open_file(dir, PFS_IO_WRITE | PFS_IO_CREATE);
+	uint64_t size = 7;
+	char buf[8];
+
+	(void)state;
+	assert_int_equal(file->ops->size(file, &size), 0);
+	assert_int_equal(size, 0);
+	assert_int_equal(file->ops->read(file, buf, 8, 0), 0);
+	expect_asked("");
+	answers = given;
+	assert_int_equal(file->ops->sync(file), 0);
+	expect_asked("PUT " FILE_URL " 0 e3b0c442\n");
+	assert_int_equal(file->ops->sync(file), 0);
+	expect_asked("");
+	file->ops->close(file);
+	dir->ops->close_dir(dir);
+}
+
 /* Proves: the checksum of an upload is that of all its bytes, however many. */
 static void checksums_are_of_all_bytes(void **state)
 {
@@ -984,6 +1007,7 @@ int main(void)
 		cmocka_unit_test(temporary_files_may_fail),
 		cmocka_unit_test(what_is_not_written_changes_nothing),
 		cmocka_unit_test(writes_are_collected),
+		cmocka_unit_test(what_is_made_is_there),
 		cmocka_unit_test(checksums_are_of_all_bytes),
 		cmocka_unit_test(replacing_has_conditions),
 		cmocka_unit_test(what_is_written_needs_a_place),

@@ -17,6 +17,7 @@
 #include "storage/base64.h"
 #include "storage/json_scan.h"
 #include "storage/ndjson.h"
+#include "tests/unit/fenced.h"
 /* A record that is too large should not take a gigabyte here. */
 #undef PFS_NDJSON_RECORD_MAX
 #define PFS_NDJSON_RECORD_MAX (4 * PFS_MIB)
@@ -28,17 +29,21 @@ static int dirt;
 
 static void *get_dirty(size_t len)
 {
-	void *block = malloc(len);
+	void *block = fenced_malloc(len);
 
 	if (block)
 		memset(block, dirt, len);
 	return block;
 }
 
-#define malloc get_dirty
+#undef malloc
+#define malloc(len) get_dirty(len)
 #include "storage/ndjson.c"
 #include "storage/window.c"
 #undef malloc
+#undef calloc
+#undef realloc
+#undef free
 
 #define UUID "c0ffee00-0000-4000-8000-000000000001"
 
@@ -858,6 +863,31 @@ static void what_has_not_come_is_nothing(void **state)
 	dirt = 0;
 }
 
+/* Proves: without memory there is no reader, and a payload in base64 is not read; that is said, and
+ * nothing is lost. */
+static void memory_may_be_missing(void **state)
+{
+	struct dripping d = {0};
+	struct pfs_ndjson *reader = (struct pfs_ndjson *)state;
+	struct pfs_ndjson_doc doc;
+
+	for (unsigned passes = 0; passes < 2; passes++) {
+		fenced_refuse(passes);
+		assert_int_equal(pfs_ndjson_open(&reader, 0, NULL, NULL), -ENOMEM);
+		assert_null(reader);
+		fenced_refuse(passes);
+		assert_int_equal(pfs_ndjson_open_source(&reader, drip, &d), -ENOMEM);
+		assert_null(reader);
+		assert_int_equal(fenced_blocks, 0);
+	}
+	assert_int_equal(pfs_ndjson_open_source(&reader, drip, &d), 0);
+	pour(&d, "{\"id\":1,\"payload_base64\":\"YWJj\"}\n");
+	fenced_refuse(0);
+	assert_int_equal(pfs_ndjson_next(reader, &doc), -ENOMEM);
+	pfs_ndjson_close(reader);
+	assert_int_equal(fenced_blocks, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -879,6 +909,7 @@ int main(void)
 		cmocka_unit_test(a_scroll_body_may_come_in_lines),
 		cmocka_unit_test(a_large_record_ends_with_a_small_piece),
 		cmocka_unit_test(what_has_not_come_is_nothing),
+		cmocka_unit_test(memory_may_be_missing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
