@@ -7,10 +7,28 @@
 #include "storage/store_internal.h"
 
 static void note_prefetch(const void *address);
+static void note_step(char step);
+static ssize_t read_then(struct pfs_store *store, uint64_t word, uint64_t off, void *buf,
+			 size_t len);
+
+#include "tests/unit/fenced.h"
 
 #define __builtin_prefetch(address) note_prefetch(address)
+#define pfs_probe_key(...) (note_step('k'), pfs_probe_key(__VA_ARGS__))
+#define pfs_probe_prefetch(probe) (note_step('b'), pfs_probe_prefetch(probe))
+#define pfs_probe_next(probe) (note_step('n'), pfs_probe_next(probe))
+#define pfs_index_prefetch(index, object) \
+	(note_step((object) ? 'w' : '!'), pfs_index_prefetch(index, object))
+#define pfs_pager_find(pager, number) (note_step('p'), pfs_pager_find(pager, number))
+#define pfs_read_word read_then
 #include "storage/store_get.c"
 #undef __builtin_prefetch
+#undef pfs_probe_key
+#undef pfs_probe_prefetch
+#undef pfs_probe_next
+#undef pfs_index_prefetch
+#undef pfs_pager_find
+#undef pfs_read_word
 
 #include "tests/unit/store_helpers.h"
 
@@ -41,6 +59,44 @@ static void note_prefetch(const void *address)
 {
 	assert_true(noted.count < pfs_array_len(noted.at));
 	noted.at[noted.count++] = address;
+}
+
+/* The steps of looking ahead: keys and their buckets, what these say and the words, pages. */
+static struct {
+	char at[1024];
+	size_t count;
+} steps;
+
+static void note_step(char step)
+{
+	steps.at[steps.count++ % sizeof(steps.at)] = step;
+}
+
+/* What is read of a version: nothing but the answer, if there is one; else what is there, after the
+ * document has been made longer, if it is to be. */
+static struct {
+	bool given;
+	ssize_t answer;
+	unsigned reads;
+	uint32_t grows; /* the object */
+	unsigned by;
+} reading;
+
+static ssize_t read_then(struct pfs_store *store, uint64_t word, uint64_t off, void *buf,
+			 size_t len)
+{
+	uint32_t object = reading.grows;
+	struct pfs_attr attr;
+
+	reading.reads++;
+	if (reading.given)
+		return reading.answer;
+	reading.grows = PFS_OBJECT_NONE;
+	if (object) {
+		assert_int_equal(pfs_getattr(store, object, &attr), 0);
+		assert_int_equal(pfs_write(store, object, attr.size, "grown up", reading.by, 5), 0);
+	}
+	return pfs_read_word(store, word, off, buf, len);
 }
 
 /* Every fourth is not there; some are large, one is empty, some do not compress. */
@@ -247,12 +303,161 @@ static void what_they_need_is_asked_for_at_once(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: of each document that is looked for, and of no other, key and bucket are asked for before
+ * any of them is looked into; then the words of those that are there, and the pages of those that
+ * are in one. */
+static void they_are_looked_for_together(void **state)
+{
+	static const unsigned counts[] = {0, 1, 15, 16};
+	struct pfs_key keys[17];
+	struct pfs_got got[16];
+	struct pfs_store *store;
+	struct pfs_sim *sim = begin(&store);
+
+	(void)state;
+	for (unsigned i = 0; i < pfs_array_len(keys); i++)
+		keys[i] = wanted_key(i);
+	for (size_t c = 0; c < pfs_array_len(counts); c++) {
+		char want[sizeof(steps.at)], *at = want;
+
+		for (unsigned i = 0; i < counts[c]; i++)
+			at = stpcpy(at, "kb");
+		for (unsigned i = 0; i < counts[c]; i++)
+			at = stpcpy(at, i % 4 ? "nw" : "n");
+		for (unsigned i = 0; i < counts[c]; i++) {
+			uint32_t object;
+			uint64_t word;
+
+			if (pfs_find(store, &keys[i], &object, &word) == 0 &&
+			    pfs_word_is_page(word))
+				at = stpcpy(at, "p");
+		}
+		steps.count = 0;
+		pfs_get_many(store, keys, counts[c], got);
+		for (unsigned i = 0; i < counts[c]; i++)
+			free(got[i].data);
+		assert_int_equal(steps.count, at - want);
+		assert_memory_equal(steps.at, want, steps.count);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: what is read of a version is the document if it has the length that the version says, and
+ * is read again otherwise, sixteen times at most; an error is one at once. Nothing is left behind.
+ */
+static void lengths_must_agree(void **state)
+{
+	static const struct {
+		ssize_t answer;
+		int err;
+		unsigned reads;
+	} cases[] = {{5, 0, 1},	      {0, -EAGAIN, 16},	     {4, -EAGAIN, 16},	 {6, -EAGAIN, 16},
+		     {-EIO, -EIO, 1}, {-ENOMEM, -ENOMEM, 1}, {-EPERM, -EPERM, 1}};
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct pfs_key key = pfs_key_num(1);
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(sim, 0, 0);
+	store = open_store(sim);
+	put_document(store, &key, 5, 1);
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		unsigned blocks = fenced_blocks;
+		size_t len = 4711;
+		void *data = &len;
+
+		reading = (typeof(reading)){.given = true, .answer = cases[i].answer};
+		assert_int_equal(pfs_get(store, &key, &data, &len, NULL), cases[i].err);
+		assert_int_equal(reading.reads, cases[i].reads);
+		assert_int_equal(len, cases[i].err ? 0 : 5);
+		assert_int_equal(!data, cases[i].err != 0);
+		free(data);
+		assert_int_equal(fenced_blocks, blocks);
+	}
+	reading.given = false;
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a large document that grows by a little while it is got is got as it was or as it is
+ * then, into memory of its own. */
+static void it_may_grow_meanwhile(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct pfs_key key = pfs_key_num(1);
+	struct pfs_store *store;
+	size_t size = 100000;
+	uint32_t object;
+
+	(void)state;
+	create_store(sim, 0, 0);
+	store = open_store(sim);
+	put_document(store, &key, size, 1);
+	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	assert_int_equal(pfs_write(store, object, 7, "staged", 6, 5), 0);
+	for (unsigned by = 1; by <= 8; by++) {
+		struct pfs_attr attr;
+		uint8_t *data;
+		size_t len;
+
+		reading = (typeof(reading)){.grows = object, .by = by};
+		assert_int_equal(pfs_get(store, &key, (void **)&data, &len, &attr), 0);
+		assert_int_equal(reading.grows, PFS_OBJECT_NONE);
+		assert_int_equal(reading.reads, 2);
+		size += by;
+		assert_int_equal(len, size);
+		assert_int_equal(attr.size, size);
+		assert_memory_equal(data + size - by, "grown up", by);
+		free(data);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
+/* Proves: without memory for it a document is not got, wherever it is, and the next time it is; one
+ * of no bytes has a place all the same. */
+static void without_memory(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(sim, 0, 0);
+	store = open_store(sim);
+	for (unsigned i = 0; i < 4; i++) {
+		const struct pfs_key key = pfs_key_num(i);
+		unsigned blocks = fenced_blocks;
+		struct pfs_attr attr;
+		size_t len = 4711;
+		void *data = &len;
+
+		put_document(store, &key, i % 2 * 300, 1);
+		if (i / 2)
+			assert_int_equal(pfs_store_checkpoint(store), 0);
+		fenced_refuse(0);
+		assert_int_equal(pfs_get(store, &key, &data, &len, &attr), -ENOMEM);
+		assert_true(!fenced_refuses && !data && !len);
+		assert_int_equal(pfs_get(store, &key, &data, &len, &attr), 0);
+		assert_non_null(data);
+		assert_int_equal(len, i % 2 * 300);
+		free(data);
+		assert_int_equal(fenced_blocks, blocks);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_is_as_if_read_alone),
 		cmocka_unit_test(damage_is_told_for_whom_it_hits),
 		cmocka_unit_test(what_they_need_is_asked_for_at_once),
+		cmocka_unit_test(they_are_looked_for_together),
+		cmocka_unit_test(lengths_must_agree),
+		cmocka_unit_test(it_may_grow_meanwhile),
+		cmocka_unit_test(without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
