@@ -1,10 +1,106 @@
 /* Several documents put at once, against the same put one by one, and against a disk that fails. */
-#include "storage/store_put_many.c"
-
 #include <pthread.h>
+
+#include "storage/store_names.h"
+#include "storage/team.h"
+#include "tests/unit/fenced.h"
+
+static void note_throttle(size_t len, bool large);
+static int prepare_or_fail(struct pfs_store *store, struct pfs_change *change, uint32_t object,
+			   const struct pfs_key *key, const struct pfs_packed *packed,
+			   const struct pfs_attr *attr, uint64_t displaced);
+static bool begin_ahead(struct pfs_team *team, pfs_team_fn *fn, void *arg, size_t jobs,
+			size_t places);
+static void wait_ahead(struct pfs_team *team, size_t job);
+static size_t end_ahead(struct pfs_team *team);
+
+#define pfs_write_throttle(store, len, large) \
+	(note_throttle(len, large), pfs_write_throttle(store, len, large))
+#define pfs_put_prepare prepare_or_fail
+#define pfs_team_begin begin_ahead
+#define pfs_team_wait wait_ahead
+#define pfs_team_end end_ahead
+#include "storage/store_put_many.c"
+#undef pfs_write_throttle
+#undef pfs_put_prepare
+#undef pfs_team_begin
+#undef pfs_team_wait
+#undef pfs_team_end
+#undef malloc
+#undef calloc
+#undef realloc
+#undef free
 
 #include "storage/key.h"
 #include "tests/unit/store_helpers.h"
+
+/* ---- on its way ---- */
+
+/* What writers of groups say of what comes. */
+static struct {
+	uint64_t bytes;
+	unsigned calls, large;
+} throttled;
+
+static void note_throttle(size_t len, bool large)
+{
+	__atomic_fetch_add(&throttled.bytes, len, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&throttled.calls, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&throttled.large, large, __ATOMIC_RELAXED);
+}
+
+static unsigned prepares_left; /* until one fails; 0: none does */
+
+static int prepare_or_fail(struct pfs_store *store, struct pfs_change *change, uint32_t object,
+			   const struct pfs_key *key, const struct pfs_packed *packed,
+			   const struct pfs_attr *attr, uint64_t displaced)
+{
+	assert_int_equal(displaced, 0);
+	if (prepares_left && --prepares_left == 0)
+		return -ENOMEM;
+	return pfs_put_prepare(store, change, object, key, packed, attr, displaced);
+}
+
+/* A team whose others are as far ahead as they may be, whenever one looks. */
+static struct {
+	bool on;
+	pfs_team_fn *fn;
+	void *arg;
+	size_t jobs, places, done;
+} ahead;
+
+static void pack_ahead(size_t end)
+{
+	for (; ahead.done < ahead.jobs && ahead.done < end; ahead.done++)
+		ahead.fn(ahead.arg, ahead.done);
+}
+
+static bool begin_ahead(struct pfs_team *team, pfs_team_fn *fn, void *arg, size_t jobs,
+			size_t places)
+{
+	if (!ahead.on)
+		return pfs_team_begin(team, fn, arg, jobs, places);
+	ahead.fn = fn;
+	ahead.arg = arg;
+	ahead.jobs = jobs;
+	ahead.places = places;
+	ahead.done = 0;
+	pack_ahead(places);
+	return true;
+}
+
+static void wait_ahead(struct pfs_team *team, size_t job)
+{
+	if (ahead.on)
+		pack_ahead(job + ahead.places);
+	else
+		pfs_team_wait(team, job);
+}
+
+static size_t end_ahead(struct pfs_team *team)
+{
+	return ahead.on ? ahead.done : pfs_team_end(team);
+}
 
 /* ---- what is put ---- */
 
@@ -641,9 +737,212 @@ static void groups_follow_each_other(void **state)
 		assert_int_equal(all.room_each, room);
 		assert_true(at == count || group_size(&items[at], count - at, &room) < 2);
 		assert_true(!all.ring == !all.count);
-		free(all.spans);
-		free(all.ring);
-		free(all.room);
+		fenced_free(all.spans);
+		fenced_free(all.ring);
+		fenced_free(all.room);
+	}
+}
+
+/* Proves: there is room for the spans of few, wherever among them one is too large. */
+static void few_have_room(void **state)
+{
+	struct pfs_put_item items[6];
+
+	(void)state;
+	for (size_t count = 0; count <= pfs_array_len(items); count++) {
+		for (size_t large = 0; large <= count; large++) {
+			struct groups all = {.items = items};
+
+			for (size_t i = 0; i < count; i++)
+				items[i].len = i == large ? PFS_BLOCK_LEN + 1 : 10;
+			assert_int_equal(form_groups(&all, count), 0);
+			assert_int_equal(all.count, large >= 2);
+			fenced_free(all.spans);
+			fenced_free(all.ring);
+			fenced_free(all.room);
+		}
+	}
+	assert_int_equal(fenced_blocks, 0);
+}
+
+static size_t put_list(struct pfs_store *store, const struct list *list, size_t from, int *err)
+{
+	return pfs_put_many(store, (struct pfs_put_item *)(uintptr_t)&list->items[from],
+			    list->count - from, err);
+}
+
+/* Proves: of each group it is said how many bytes come, before they do. */
+static void what_comes_is_said(void **state)
+{
+	struct pair p = new_pair();
+	struct list *list = small_list(150, 300, 0);
+	int err;
+
+	(void)state;
+	memset(&throttled, 0, sizeof(throttled));
+	assert_int_equal(put_list(p.store, list, 0, &err), 150);
+	assert_int_equal(throttled.bytes, 150 * 300);
+	assert_int_equal(throttled.calls, 3); /* of up to 64 */
+	assert_int_equal(throttled.large, 0);
+	end_pair(p);
+	free_list(list);
+}
+
+/* Proves: documents of no bytes are written together like others; so are those that come behind one
+ * whose name was among them already. */
+static void few_writes_do(void **state)
+{
+	(void)state;
+	for (unsigned twice = 0; twice < 2; twice++) {
+		struct pair p = new_pair();
+		struct list *list = small_list(64, twice ? 300 : 0, 0);
+		int err;
+
+		if (twice)
+			list->items[1].key = list->items[0].key;
+		disk = (typeof(disk)){0};
+		pfs_sim_on_step(p.sim, on_step, NULL);
+		assert_int_equal(put_list(p.store, list, 0, &err), 64);
+		pfs_sim_on_step(p.sim, NULL, NULL);
+		assert_in_range(disk.journal_writes, 1, 4);
+		end_pair(p);
+		free_list(list);
+	}
+}
+
+/* Proves: without memory for groups all are put, one by one. */
+static void groups_need_memory(void **state)
+{
+	(void)state;
+	for (unsigned passes = 0; passes < 3; passes++) {
+		struct pair p = new_pair();
+		struct list *list = small_list(100, 300, 0);
+		int err;
+
+		memset(&throttled, 0, sizeof(throttled));
+		fenced_refuse(passes);
+		assert_int_equal(put_list(p.store, list, 0, &err), 100);
+		assert_int_equal(err, 0);
+		assert_false(fenced_refuses);
+		assert_int_equal(fenced_blocks, 0);
+		for (size_t i = 0; i < list->count; i++)
+			expect_document(p.store, &list->items[i].key, 300,
+					(uint64_t)list->attrs[i].mtime_ns);
+		end_pair(p);
+		free_list(list);
+	}
+}
+
+/* Proves: numbers of documents that can't be put, for want of memory or because the journal is not
+ * written, are those of the next ones. */
+static void numbers_are_given_back(void **state)
+{
+	(void)state;
+	for (unsigned n = 1; n <= 80; n += n < 4 ? 1 : 19) {
+		for (unsigned way = 0; way < 2; way++) {
+			struct pair p = new_pair();
+			struct list *list = small_list(100, 300, 0);
+			uint32_t end = pfs_index_end(p.store->index);
+			size_t put = 0;
+			int err;
+
+			disk = (typeof(disk)){.fail_at = way ? n : 0};
+			prepares_left = way ? 0 : n;
+			pfs_sim_on_step(p.sim, on_step, NULL);
+			while (put < list->count)
+				put += put_list(p.store, list, put, &err);
+			pfs_sim_on_step(p.sim, NULL, NULL);
+			assert_true(way || !prepares_left);
+			assert_int_equal(pfs_index_end(p.store->index), end + list->count);
+			end_pair(p);
+			free_list(list);
+		}
+	}
+}
+
+static void expect_last(struct pfs_store *store, const struct list *list, size_t put)
+{
+	for (size_t first = 0; first < 10; first++) {
+		const struct pfs_put_item *last = NULL;
+		size_t len;
+		void *data;
+		int err = pfs_get(store, &list->items[first].key, &data, &len, NULL);
+
+		for (size_t i = first; i < put; i += 10)
+			last = &list->items[i];
+		assert_int_equal(err, last ? 0 : -ENOENT);
+		if (!last)
+			continue;
+		assert_int_equal(len, last->len);
+		assert_memory_equal(data, last->data, len);
+		free(data);
+	}
+}
+
+/* Proves: where names come again and again, and the journal can't be written at any place, each has
+ * what it was given last, up to where the caller is told. */
+static void names_again_and_failures(void **state)
+{
+	(void)state;
+	for (unsigned n = 1, hit = 1; hit; n++) {
+		for (unsigned for_good = 0; for_good < 2; for_good++) {
+			struct pair p = new_pair();
+			struct list *list = new_list();
+			size_t put;
+			int err;
+
+			for (unsigned i = 0; i < 40; i++) {
+				struct pfs_key key = pfs_key_num(1000 + i % 10);
+
+				add(list, &key, 100 + i, i, i % 4 == 3 ? PFS_PUT_NEW_OBJECT : 0);
+			}
+			disk = (typeof(disk)){.fail_at = n, .for_good = for_good};
+			pfs_sim_on_step(p.sim, on_step, NULL);
+			put = put_list(p.store, list, 0, &err);
+			pfs_sim_on_step(p.sim, NULL, NULL);
+			hit = disk.journal_writes >= n;
+			assert_int_equal(put < list->count, err != 0);
+			assert_true(!for_good || !hit || err);
+			expect_last(p.store, list, put);
+			(void)pfs_store_close(p.store);
+			p.store = open_store(p.sim);
+			expect_last(p.store, list, put);
+			end_pair(p);
+			free_list(list);
+		}
+	}
+}
+
+/* Proves: what is packed ahead with a dictionary, and is not put because something before it can't
+ * be, needs the dictionary no longer. */
+static void dictionaries_are_let_go(void **state)
+{
+	(void)state;
+	for (unsigned n = 1, hit = 1; hit; n++) {
+		struct pair p = new_pair();
+		struct list *list = small_list(COUNT, 3000, 0);
+		uint8_t text[4000];
+		size_t put;
+		int err;
+
+		for (size_t i = 0; i < COUNT; i++)
+			fill_document((uint8_t *)(uintptr_t)list->items[i].data, 3000, 2 * i);
+		fill_document(text, sizeof(text), 2);
+		assert_int_equal(pfs_dict_add(p.store, text, sizeof(text), 1000, 300), 0);
+		ahead.on = true;
+		disk = (typeof(disk)){.fail_at = n, .for_good = true};
+		pfs_sim_on_step(p.sim, on_step, NULL);
+		put = put_list(p.store, list, 0, &err);
+		pfs_sim_on_step(p.sim, NULL, NULL);
+		ahead.on = false;
+		hit = disk.journal_writes >= n;
+		assert_true(hit == (put < COUNT) && (hit || n > 3));
+		assert_non_null(p.store->dict);
+		assert_int_equal(p.store->dict->packing, 0);
+		(void)pfs_store_close(p.store);
+		p.store = open_store(p.sim);
+		end_pair(p);
+		free_list(list);
 	}
 }
 
@@ -660,6 +959,13 @@ int main(void)
 		cmocka_unit_test(mode_and_owner_stay),
 		cmocka_unit_test(groups_are_bounded),
 		cmocka_unit_test(groups_follow_each_other),
+		cmocka_unit_test(few_have_room),
+		cmocka_unit_test(what_comes_is_said),
+		cmocka_unit_test(few_writes_do),
+		cmocka_unit_test(groups_need_memory),
+		cmocka_unit_test(numbers_are_given_back),
+		cmocka_unit_test(names_again_and_failures),
+		cmocka_unit_test(dictionaries_are_let_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
