@@ -23,11 +23,23 @@ static inline int unlock(pthread_mutex_t *mutex)
 
 static int pack_then(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
 		     bool with_dict);
+static bool refused(void);
+static void need_commit(const struct pfs_store *store);
 
 #define begin begin_change
 #define pfs_pack pack_then
+#define pfs_version_new(key) (refused() ? NULL : pfs_version_new(key))
+#define pfs_stage_new(base, size) (refused() ? NULL : pfs_stage_new(base, size))
+#define pfs_stage_reserve(stage) (refused() ? -ENOMEM : pfs_stage_reserve(stage))
+#define calloc(n, len) (refused() ? NULL : calloc(n, len))
+#define pfs_limbo(store, version) (need_commit(store), pfs_limbo(store, version))
 #include "storage/store_write.c"
 #undef pfs_pack
+#undef pfs_version_new
+#undef pfs_stage_new
+#undef pfs_stage_reserve
+#undef calloc
+#undef pfs_limbo
 #undef begin
 
 #include "tests/unit/store_helpers.h"
@@ -42,6 +54,20 @@ static struct {
 	bool over_and_over; /* cut, and made longer again */
 	uint64_t size;
 } moment;
+
+/* Of what a write needs memory for, so many are had, and then one is not; 0: all are. */
+static unsigned refused_at;
+
+static bool refused(void)
+{
+	return refused_at && --refused_at == 0;
+}
+
+static void need_commit(const struct pfs_store *store)
+{
+	assert_int_equal(pthread_mutex_trylock((pthread_mutex_t *)(uintptr_t)&store->commit),
+			 EBUSY);
+}
 
 static int pack_then(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
 		     bool with_dict)
@@ -299,6 +325,285 @@ static void a_failed_snapshot_is_not_written_to(void **state)
 	end(sim);
 }
 
+/* ---- writing ---- */
+
+static unsigned held_count(void)
+{
+	unsigned n = 0;
+
+	for (struct pfs_list *item = moment.store->held.next; item != &moment.store->held;
+	     item = item->next)
+		n++;
+	return n;
+}
+
+enum change { CREATE, EMPTY, TIMES, MODE, SMALL, LARGE, AGAIN, GROW, CHANGES };
+
+/* Object: of a small document, or a large one, as the change needs. */
+static int make_change(enum change change, uint32_t object)
+{
+	struct pfs_key other = pfs_key_num(99);
+	struct pfs_attr attr = {.mode = 0600, .mtime_ns = 77};
+	uint32_t made;
+	int err;
+
+	switch (change) {
+	case CREATE:
+		err = pfs_create(moment.store, &other, &attr, &made);
+		assert_int_equal(made == PFS_OBJECT_NONE, err != 0);
+		return err;
+	case EMPTY: return pfs_setattr(moment.store, object, PFS_ATTR_SIZE, &attr, NULL);
+	case TIMES: return pfs_setattr(moment.store, object, PFS_ATTR_MTIME, &attr, NULL);
+	case MODE: return pfs_setattr(moment.store, object, PFS_ATTR_MODE, &attr, NULL);
+	case GROW:
+		attr.size = 2 * WHOLE;
+		return pfs_setattr(moment.store, object, PFS_ATTR_SIZE, &attr, NULL);
+	default: return pfs_write(moment.store, object, 50, "fifty", 5, 5);
+	}
+}
+
+static void expect_as_before(uint32_t object, const struct pfs_attr *before, enum change change)
+{
+	static uint8_t want[WHOLE], have[WHOLE + 1];
+	size_t len = before->size;
+	struct pfs_attr attr;
+
+	assert_int_equal(pfs_getattr(moment.store, object, &attr), 0);
+	assert_memory_equal(&attr, before, sizeof(attr));
+	fill_document(want, len, 1);
+	if (change == AGAIN)
+		memcpy(want + 7, "staged", 6);
+	assert_int_equal(pfs_read(moment.store, object, 0, have, sizeof(have)), len);
+	assert_memory_equal(have, want, len);
+}
+
+/* Proves: a change for which memory is missing, wherever it is, is not made and leaves nothing
+ * behind; with memory it is made. What is held stays held, once. */
+static void changes_need_memory(void **state)
+{
+	(void)state;
+	for (enum change change = 0; change < CHANGES; change++) {
+		bool missing = true;
+
+		for (unsigned n = 1; missing; n++) {
+			struct pfs_key key = pfs_key_num(1), other = pfs_key_num(99);
+			struct pfs_attr before, attr = {.size = 0};
+			struct pfs_sim *sim;
+			uint32_t object, none, end_number;
+			unsigned held;
+			int err;
+
+			begin(&sim);
+			put_document(moment.store, &key, change >= LARGE ? WHOLE : 300, 1);
+			assert_int_equal(pfs_lookup(moment.store, &key, &object, NULL), 0);
+			if (change == AGAIN)
+				assert_int_equal(pfs_write(moment.store, object, 7, "staged", 6, 5),
+						 0);
+			if (change == TIMES)
+				assert_int_equal(pfs_setattr(moment.store, object, PFS_ATTR_SIZE,
+							     &attr, NULL),
+						 0);
+			assert_int_equal(pfs_getattr(moment.store, object, &before), 0);
+			held = held_count();
+			end_number = pfs_index_end(moment.store->index);
+			refused_at = n;
+			err = make_change(change, object);
+			missing = refused_at == 0;
+			refused_at = 0;
+			assert_int_equal(err, missing ? -ENOMEM : 0);
+			if (missing) {
+				expect_as_before(object, &before, change);
+				assert_int_equal(held_count(), held);
+				assert_int_equal(pfs_lookup(moment.store, &other, &none, NULL),
+						 -ENOENT);
+				assert_int_equal(make_change(change, object), 0);
+			}
+			assert_true(missing || n > 1);
+			assert_int_equal(held_count(), change <= TIMES);
+			assert_int_equal(pfs_index_end(moment.store->index),
+					 end_number + (change == CREATE));
+			end(sim);
+		}
+	}
+}
+
+/* Proves: what is written in parts is counted as long as it is in the journal, zeros are not; and
+ * there is room for all of it where it goes. */
+static void what_is_staged_is_counted(void **state)
+{
+	static uint8_t want[300010], have[300010];
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_sim *sim;
+
+	(void)state;
+	begin(&sim);
+	put_document(moment.store, &key, 10, 1);
+	assert_int_equal(pfs_lookup(moment.store, &key, &moment.object, NULL), 0);
+	fill_document(want, 10, 1);
+	assert_int_equal(pfs_write(moment.store, moment.object, 300000, "0123456789", 10, 5), 0);
+	memcpy(want + 300000, "0123456789", 10);
+	assert_int_equal(moment.store->staged_bytes, 10);
+	assert_int_equal(pfs_zero(moment.store, moment.object, 100000, 5000, 5), 0);
+	assert_int_equal(moment.store->staged_bytes, 10);
+	fill_document(want, 250000, 3);
+	assert_int_equal(pfs_write(moment.store, moment.object, 0, want, 250000, 5), 0);
+	assert_int_equal(moment.store->staged_bytes, 250010);
+	for (unsigned pass = 0; pass < 2; pass++) {
+		assert_int_equal(pfs_read(moment.store, moment.object, 0, have, sizeof(have)),
+				 sizeof(have));
+		assert_memory_equal(have, want, sizeof(want));
+		assert_int_equal(pfs_checkpoint(moment.store, true), 0);
+		assert_int_equal(moment.store->staged_bytes, 0);
+	}
+	end(sim);
+}
+
+static struct pfs_stage *stage_of(uint32_t object)
+{
+	uint64_t word = pfs_index_word(moment.store->index, object);
+
+	assert_true(pfs_word_is_version(word));
+	assert_int_equal(pfs_word_to_version(word)->source.kind, PFS_SOURCE_STAGE);
+	return pfs_word_to_version(word)->source.stage;
+}
+
+/* Proves: what is written over a document of which the journal has the whole keeps the journal's
+ * segments from there on, for as long as it is written. */
+static void whole_ones_stay_in_the_journal(void **state)
+{
+	static uint8_t want[WHOLE], have[WHOLE];
+	struct pfs_key key = pfs_key_num(1);
+	const struct pfs_segment *segment;
+	struct pfs_stage *stage;
+	struct pfs_sim *sim;
+
+	(void)state;
+	begin(&sim);
+	put_document(moment.store, &key, WHOLE, 1);
+	fill_document(want, WHOLE, 1);
+	assert_int_equal(pfs_lookup(moment.store, &key, &moment.object, NULL), 0);
+	segment = pfs_word_to_version(pfs_index_word(moment.store->index, moment.object))
+			  ->source.segment;
+	pthread_mutex_lock(&moment.store->commit);
+	assert_int_equal(pfs_journal_rotate(moment.store->journal), 0);
+	pthread_mutex_unlock(&moment.store->commit);
+	assert_int_equal(pfs_write(moment.store, moment.object, 7, "patch", 5, 5), 0);
+	memcpy(want + 7, "patch", 5);
+	stage = stage_of(moment.object);
+	assert_int_equal(stage->pin_count, 2);
+	assert_ptr_equal(stage->pins[0], segment);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(pfs_checkpoint(moment.store, i == 2), 0);
+		assert_int_equal(pfs_read(moment.store, moment.object, 0, have, WHOLE), WHOLE);
+		assert_memory_equal(have, want, WHOLE);
+	}
+	end(sim);
+}
+
+static bool write_at_sync;
+
+static int patch_at_sync(void *arg, const struct pfs_sim_step *step)
+{
+	struct pfs_stage *former;
+
+	(void)arg;
+	if (!write_at_sync || step->kind != PFS_SIM_SYNC || strncmp(step->name, "page-", 5) != 0)
+		return 0;
+	write_at_sync = false;
+	former = stage_of(moment.object);
+	assert_int_equal(former->refs, 1);
+	assert_int_equal(pfs_write(moment.store, moment.object, 10, "second", 6, 5), 0);
+	assert_ptr_equal(stage_of(moment.object)->base.stage, former);
+	assert_int_equal(former->refs, 2);
+	return 0;
+}
+
+/* Proves: what is written to a document while a checkpoint writes what was written to it before
+ * stands over that, for as long as it needs it. */
+static void stages_stand_over_each_other(void **state)
+{
+	static uint8_t want[WHOLE], have[WHOLE];
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_sim *sim;
+
+	(void)state;
+	begin(&sim);
+	put_document(moment.store, &key, WHOLE, 1);
+	fill_document(want, WHOLE, 1);
+	assert_int_equal(pfs_checkpoint(moment.store, true), 0);
+	assert_int_equal(pfs_lookup(moment.store, &key, &moment.object, NULL), 0);
+	assert_int_equal(pfs_write(moment.store, moment.object, 5, "the first", 9, 5), 0);
+	memcpy(want + 5, "the first", 9);
+	memcpy(want + 10, "second", 6);
+	write_at_sync = true;
+	pfs_sim_on_step(sim, patch_at_sync, NULL);
+	assert_int_equal(pfs_checkpoint(moment.store, true), 0);
+	pfs_sim_on_step(sim, NULL, NULL);
+	assert_false(write_at_sync);
+	for (unsigned pass = 0; pass < 2; pass++) {
+		assert_int_equal(pfs_read(moment.store, moment.object, 0, have, WHOLE), WHOLE);
+		assert_memory_equal(have, want, WHOLE);
+		assert_int_equal(pfs_checkpoint(moment.store, true), 0);
+	}
+	end(sim);
+}
+
+/* Proves: a large document that was made shorter, or longer, is so after a crash, too. */
+static void lengths_survive(void **state)
+{
+	static const uint64_t sizes[] = {HALF, WHOLE - 1, WHOLE + 1, 2 * WHOLE, 65537};
+	static uint8_t want[2 * WHOLE], have[2 * WHOLE];
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(sizes); i++) {
+		struct pfs_key key = pfs_key_num(1);
+		struct pfs_attr attr = {.size = sizes[i]};
+		struct pfs_sim *sim, *image;
+
+		begin(&sim);
+		put_document(moment.store, &key, WHOLE, 1);
+		memset(want, 0, sizeof(want));
+		fill_document(want, WHOLE, 1);
+		assert_int_equal(pfs_store_checkpoint(moment.store), 0);
+		assert_int_equal(pfs_lookup(moment.store, &key, &moment.object, NULL), 0);
+		assert_int_equal(
+			pfs_setattr(moment.store, moment.object, PFS_ATTR_SIZE, &attr, NULL), 0);
+		assert_int_equal(pfs_sync(moment.store), 0);
+		image = pfs_sim_crash_seed(sim, 1);
+		end(sim);
+		moment.store = open_store(image);
+		assert_int_equal(pfs_lookup(moment.store, &key, &moment.object, &attr), 0);
+		assert_int_equal(attr.size, sizes[i]);
+		assert_int_equal(pfs_read(moment.store, moment.object, 0, have, sizeof(have)),
+				 sizes[i]);
+		assert_memory_equal(have, want, sizes[i]);
+		end(image);
+	}
+}
+
+/* Proves: a write that fails for want of room gives back what the document was before it was
+ * emptied for it. */
+static void failed_writes_empty_nothing(void **state)
+{
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_attr attr = {.size = 0};
+	struct pfs_sim *sim;
+
+	(void)state;
+	begin(&sim);
+	put_document(moment.store, &key, 300, 1);
+	assert_int_equal(pfs_lookup(moment.store, &key, &moment.object, NULL), 0);
+	assert_int_equal(pfs_setattr(moment.store, moment.object, PFS_ATTR_SIZE, &attr, NULL), 0);
+	assert_int_equal(held_count(), 1);
+	refused_at = 1;
+	assert_int_equal(pfs_write(moment.store, moment.object, 0, "new", 3, 5), -ENOMEM);
+	assert_int_equal(refused_at, 0);
+	assert_int_equal(held_count(), 0);
+	assert_int_equal(pfs_getattr(moment.store, moment.object, &attr), 0);
+	assert_int_equal(attr.size, 300);
+	end(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -307,6 +612,12 @@ int main(void)
 		cmocka_unit_test(what_grows_meanwhile_stays),
 		cmocka_unit_test(damage_before_it_is_shown),
 		cmocka_unit_test(a_failed_snapshot_is_not_written_to),
+		cmocka_unit_test(changes_need_memory),
+		cmocka_unit_test(what_is_staged_is_counted),
+		cmocka_unit_test(whole_ones_stay_in_the_journal),
+		cmocka_unit_test(stages_stand_over_each_other),
+		cmocka_unit_test(lengths_survive),
+		cmocka_unit_test(failed_writes_empty_nothing),
 	};
 
 	return cmocka_run_group_tests_name("moment", tests, NULL, NULL);
