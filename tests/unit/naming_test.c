@@ -1,0 +1,287 @@
+/* storage/store_names.c, storage/store_put.c: the order in which names change hands, what stands
+ * under several versions at once, and puts in pieces that fail. The files are included. */
+#include <malloc.h>
+#include <stdlib.h>
+
+#include "storage/epoch.h"
+#include "storage/store_names.h"
+
+static void step(char kind);
+static void poisoned_free(void *block);
+static bool fails(void);
+
+#define pfs_index_moving(index) (step('m'), pfs_index_moving(index))
+#define pfs_index_remove(...) (step('n'), pfs_index_remove(__VA_ARGS__))
+#define pfs_index_insert(...) (step('n'), pfs_index_insert(__VA_ARGS__))
+#define pfs_index_replace(...) (step('n'), pfs_index_replace(__VA_ARGS__))
+#define pfs_index_set_cookie(...) (step('n'), pfs_index_set_cookie(__VA_ARGS__))
+#define pfs_change_show(...) (step('n'), pfs_change_show(__VA_ARGS__))
+#define pfs_change_settle(...) (step('s'), pfs_change_settle(__VA_ARGS__))
+#define free(block) poisoned_free(block)
+#include "storage/store_names.c"
+
+#define pfs_leaving_finish(...) (step('s'), pfs_leaving_finish(__VA_ARGS__))
+#define pfs_leaving_prepare(...) (fails() ? -ENOMEM : pfs_leaving_prepare(__VA_ARGS__))
+#define pfs_create(...) (fails() ? -ENOSPC : pfs_create(__VA_ARGS__))
+#define pfs_write(...) (fails() ? -ENOSPC : pfs_write(__VA_ARGS__))
+#define pfs_rename(...) (fails() ? -ENOSPC : pfs_rename(__VA_ARGS__))
+#include "storage/store_put.c"
+#undef pfs_index_moving
+#undef pfs_index_remove
+#undef pfs_index_insert
+#undef pfs_index_replace
+#undef pfs_index_set_cookie
+#undef pfs_change_show
+#undef pfs_change_settle
+#undef pfs_leaving_finish
+#undef pfs_leaving_prepare
+#undef pfs_create
+#undef pfs_write
+#undef pfs_rename
+#undef free
+
+#include "tests/unit/store_helpers.h"
+
+static struct pfs_store *store;
+
+static struct {
+	char at[64];
+	size_t count;
+} steps;
+
+static void step(char kind)
+{
+	if (steps.count + 1 < sizeof(steps.at))
+		steps.at[steps.count++] = kind;
+	steps.at[steps.count] = '\0';
+}
+
+/* Of what is asked for, so much is had, and the next is not; 0: everything is. */
+static unsigned fails_at;
+
+static bool fails(void)
+{
+	return fails_at && --fails_at == 0;
+}
+
+static void poisoned_free(void *block)
+{
+	if (block)
+		memset(block, 0xa5, malloc_usable_size(block));
+	free(block);
+}
+
+static struct pfs_sim *begin(bool hold)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+
+	create_store(sim, PFS_MIB, 16);
+	store = hold ? open_held(sim) : open_store(sim);
+	return sim;
+}
+
+static void end(struct pfs_sim *sim)
+{
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(sim);
+	pfs_sim_free(sim);
+}
+
+static void put(uint64_t number, size_t len)
+{
+	struct pfs_key key = pfs_key_num(number);
+
+	put_document(store, &key, len, number);
+}
+
+static uint32_t object_of(uint64_t number)
+{
+	struct pfs_key key = pfs_key_num(number);
+	uint32_t object;
+
+	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	return object;
+}
+
+static unsigned held_count(void)
+{
+	unsigned n = 0;
+
+	for (struct pfs_list *item = store->held.next; item != &store->held; item = item->next)
+		n++;
+	return n;
+}
+
+/* Names were moved while those who look are told so, and nothing else was done meanwhile. */
+static void expect_moved_at_once(void)
+{
+	size_t names;
+
+	assert_int_equal(steps.at[0], 'm');
+	names = strspn(steps.at + 1, "n");
+	assert_true(names > 0);
+	assert_memory_equal(steps.at + 1 + names, "ms", 2);
+	assert_null(strchr(steps.at + 2 + names, 'm'));
+	steps.count = 0;
+}
+
+/* Proves: where a name passes from one document to another, or two exchange theirs, all steps of it
+ * are made while who looks is told to look again, and only then what is left is done. */
+static void names_change_hands_at_once(void **state)
+{
+	const struct pfs_key one = pfs_key_num(1), two = pfs_key_num(2), three = pfs_key_num(3);
+
+	(void)state;
+	for (unsigned hold = 0; hold < 2; hold++) {
+		struct pfs_sim *sim = begin(hold);
+		uint32_t replaced;
+
+		put(1, 300);
+		put(2, 200);
+		put(3, 100);
+		steps.count = 0;
+		assert_int_equal(pfs_rename(store, &one, &two, PFS_RENAME_EXCHANGE, NULL), 0);
+		expect_moved_at_once();
+		assert_int_equal(pfs_rename(store, &one, &two, 0, &replaced), 0);
+		expect_moved_at_once();
+		pfs_release(store, replaced);
+		steps.count = 0;
+		assert_int_equal(
+			pfs_put(store, &three, "new", 3, NULL, PFS_PUT_NEW_OBJECT, &replaced), 0);
+		expect_moved_at_once();
+		pfs_release(store, replaced);
+		end(sim);
+	}
+}
+
+/* Proves: without memory for what a new object displaces, that stays. */
+static void displacing_needs_memory(void **state)
+{
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_sim *sim = begin(false);
+	uint32_t replaced = 4711, object;
+
+	(void)state;
+	put(1, 300);
+	object = object_of(1);
+	fails_at = 1;
+	assert_int_equal(pfs_put(store, &key, "new", 3, NULL, PFS_PUT_NEW_OBJECT, &replaced),
+			 -ENOMEM);
+	assert_int_equal(fails_at, 0);
+	assert_int_equal(replaced, PFS_OBJECT_NONE);
+	assert_int_equal(object_of(1), object);
+	end(sim);
+}
+
+/* Proves: a document in pieces, whichever of its steps fails, is not put, leaves nothing behind,
+ * and its number is the next one's; then it is put. */
+static void puts_in_pieces_may_fail(void **state)
+{
+	const size_t len = PFS_WHOLE_WRITE_MAX + 5;
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_sim *sim = begin(false);
+	uint8_t *bytes = malloc(len);
+	uint32_t end_number;
+	struct pfs_attr attr;
+
+	(void)state;
+	fill_document(bytes, len, 2);
+	put(1, 300);
+	end_number = pfs_index_end(store->index);
+	for (unsigned n = 1; n <= 3; n++) {
+		struct pfs_store_stat stat;
+
+		fails_at = n;
+		assert_int_equal(pfs_put(store, &key, bytes, len, NULL, 0, NULL), -ENOSPC);
+		assert_int_equal(fails_at, 0);
+		assert_int_equal(pfs_getattr(store, object_of(1), &attr), 0);
+		assert_int_equal(attr.size, 300);
+		assert_int_equal(pfs_store_stat(store, &stat), 0);
+		assert_int_equal(stat.points, 1);
+		assert_int_equal(stat.raw_bytes, 300);
+		assert_int_equal(held_count(), 0);
+	}
+	put(2, 30);
+	assert_true(pfs_index_end(store->index) <= end_number + 1);
+	assert_int_equal(pfs_put(store, &key, bytes, len, NULL, 0, NULL), 0);
+	assert_int_equal(pfs_getattr(store, object_of(1), &attr), 0);
+	assert_int_equal(attr.size, len);
+	free(bytes);
+	end(sim);
+}
+
+/* Proves: what was only made, and is removed while somebody has it open, is held until he lets it
+ * go, and no record says it. */
+static void what_was_only_made_is_let_go(void **state)
+{
+	struct pfs_attr attr = {.mode = 0600, .mtime_ns = 1};
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_sim *sim = begin(true);
+	uint32_t object;
+
+	(void)state;
+	for (unsigned way = 0; way < 2; way++) {
+		struct pfs_store_stat stat;
+
+		assert_int_equal(pfs_create(store, &key, &attr, &object), 0);
+		assert_int_equal(held_count(), 1);
+		assert_int_equal(pfs_remove(store, &key, NULL), 0);
+		assert_int_equal(held_count(), 1);
+		assert_int_equal(pfs_sync(store), 0);
+		assert_int_equal(held_count(), 1);
+		assert_int_equal(pfs_store_stat(store, &stat), 0);
+		assert_int_equal(stat.records, 0);
+		assert_int_equal(stat.points, 0);
+		if (way == 0)
+			pfs_release(store, object);
+		assert_int_equal(held_count(), way);
+	}
+	end(sim); /* which frees it */
+}
+
+/* Proves: the version of a document and the one that is held over it both get its new number. */
+static void both_versions_get_the_number(void **state)
+{
+	struct pfs_key one = pfs_key_num(1), two = pfs_key_num(2);
+	struct pfs_sim *sim = begin(true);
+	struct pfs_attr attr = {.size = 0};
+	struct pfs_version *held, *under;
+	uint32_t object, number, replaced;
+
+	(void)state;
+	put(1, 300);
+	put(2, 200);
+	number = object_of(1);
+	object = object_of(2);
+	assert_int_equal(pfs_rename(store, &two, &one, 0, &replaced), 0);
+	assert_int_equal(replaced, number);
+	pfs_release(store, replaced);
+	assert_int_equal(object_of(1), object);
+	assert_int_equal(pfs_setattr(store, object, PFS_ATTR_SIZE, &attr, NULL), 0);
+	assert_int_equal(held_count(), 1);
+	assert_int_equal(pfs_tidy(store, object), 0);
+	assert_int_equal(object_of(1), number);
+	held = pfs_word_to_version(pfs_index_word(store->index, number));
+	assert_true(held->held && pfs_word_is_version(held->under));
+	under = pfs_word_to_version(held->under);
+	assert_int_equal(held->object, number);
+	assert_int_equal(under->object, number);
+	assert_int_equal(pfs_tidy(store, number), -EALREADY);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	assert_int_equal(pfs_getattr(store, number, &attr), 0);
+	assert_int_equal(attr.size, 0);
+	end(sim);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_change_hands_at_once),
+		cmocka_unit_test(displacing_needs_memory),
+		cmocka_unit_test(puts_in_pieces_may_fail),
+		cmocka_unit_test(what_was_only_made_is_let_go),
+		cmocka_unit_test(both_versions_get_the_number),
+	};
+
+	return cmocka_run_group_tests_name("naming", tests, NULL, NULL);
+}
