@@ -1,5 +1,54 @@
-/* fsync of one document: by who waits, and by who is told. */
+/* storage/store.c: fsync of one document, by who waits and by who is told; what is held, and is
+ * logged in time or when it is asked for. The file is included. */
+#include <malloc.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "storage/epoch.h"
+#include "storage/store_internal.h"
+
+static int log_or_refuse(struct pfs_store *store, uint32_t object, struct pfs_version *held);
+static void poisoned_free(void *block);
+static void *memory_or_none(size_t len);
+
+#define pfs_log_held log_or_refuse
+#define free(block) poisoned_free(block)
+#define malloc(len) memory_or_none(len)
+#include "storage/store.c"
+#undef pfs_log_held
+#undef free
+#undef malloc
+
 #include "tests/unit/store_helpers.h"
+
+static struct {
+	unsigned refused; /* so many records are */
+	int why;
+	unsigned asked;
+	bool no_memory;
+} now;
+
+static int log_or_refuse(struct pfs_store *store, uint32_t object, struct pfs_version *held)
+{
+	now.asked++;
+	if (!now.refused)
+		return pfs_log_held(store, object, held);
+	now.refused--;
+	return now.why;
+}
+
+/* Nobody may look at it any more. */
+static void poisoned_free(void *block)
+{
+	if (block)
+		memset(block, 0xa5, malloc_usable_size(block));
+	free(block);
+}
+
+static void *memory_or_none(size_t len)
+{
+	return now.no_memory ? NULL : malloc(len);
+}
 
 struct told {
 	unsigned times;
@@ -122,12 +171,171 @@ static void a_store_for_reading_is_in_sync(void **state)
 	pfs_sim_free(sim);
 }
 
+static unsigned held_count(const struct pfs_store *store)
+{
+	unsigned n = 0;
+
+	for (struct pfs_list *item = store->held.next; item != &store->held; item = item->next)
+		n++;
+	return n;
+}
+
+/* Proves: a sync of a document is counted as one, and is refused when the document is not there, or
+ * there is no memory to tell later, or the store has failed. */
+static void syncs_are_counted(void **state)
+{
+	(void)state;
+	for (unsigned wait = 0; wait < 2; wait++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_store_stat stat;
+		struct pfs_store *store;
+		uint32_t made;
+
+		memset(&now, 0, sizeof(now));
+		store = two_documents(sim, &made);
+		assert_int_equal(sync_object(store, made, wait), 0);
+		assert_int_equal(sync_object(store, made, wait), 0);
+		assert_int_equal(sync_object(store, made + 100, wait), -ENOENT);
+		now.no_memory = true;
+		assert_int_equal(sync_object(store, made, wait), wait ? 0 : -ENOMEM);
+		now.no_memory = false;
+		assert_int_equal(pfs_store_stat(store, &stat), 0);
+		assert_int_equal(stat.syncs, 2 + wait);
+		store->failed = true;
+		now.asked = 0;
+		assert_int_equal(sync_object(store, made, wait), -EROFS);
+		assert_int_equal(pfs_store_tick(store), -EROFS);
+		assert_int_equal(pfs_sync(store), -EROFS);
+		assert_int_equal(now.asked, 0);
+		store->failed = false;
+		assert_int_equal(pfs_store_close(store), 0);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Proves: where there is no room for what is held it is tried twice more, room having been made
+ * each time; any other error is one at once. */
+static void room_is_made_for_what_is_held(void **state)
+{
+	static const struct {
+		unsigned refused;
+		int why, err;
+		unsigned asked;
+	} cases[] = {{0, 0, 0, 1},
+		     {1, -ENOSPC, 0, 2},
+		     {2, -ENOSPC, 0, 3},
+		     {3, -ENOSPC, -ENOSPC, 3},
+		     {1, -ENOMEM, -ENOMEM, 1}};
+
+	(void)state;
+	for (unsigned i = 0; i < 3 * pfs_array_len(cases); i++) {
+		const typeof(cases[0]) *c = &cases[i / 3];
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_store *store;
+		uint32_t made;
+
+		memset(&now, 0, sizeof(now));
+		store = two_documents(sim, &made);
+		now.refused = c->refused;
+		now.why = c->why;
+		assert_int_equal(i % 3 == 2 ? pfs_sync(store) : sync_object(store, made, i % 3),
+				 c->err);
+		assert_int_equal(now.asked, c->asked);
+		assert_int_equal(held_count(store), c->err != 0);
+		memset(&now, 0, sizeof(now));
+		assert_int_equal(pfs_store_close(store), 0);
+		pfs_sim_free(sim);
+	}
+}
+
+/* Proves: when its time has come, what there is no room for stays held until the next tick, and all
+ * the rest is logged; any other error ends the tick. */
+static void ticks_log_what_they_can(void **state)
+{
+	static const int whys[] = {-ENOSPC, -ENOMEM};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_attr attr = {.mode = 0600, .mtime_ns = 1};
+		struct pfs_key key = pfs_key_num(3);
+		struct pfs_store *store;
+		uint32_t made;
+
+		memset(&now, 0, sizeof(now));
+		store = two_documents(sim, &made);
+		assert_int_equal(pfs_create(store, &key, &attr, &made), 0);
+		for (unsigned tick = 1; tick < PFS_HOLD_TICKS; tick++)
+			assert_int_equal(pfs_store_tick(store), 0);
+		assert_int_equal(now.asked, 0);
+		now.refused = 1;
+		now.why = whys[i];
+		assert_int_equal(pfs_store_tick(store), i ? -ENOMEM : 0);
+		assert_int_equal(now.asked, i ? 1 : 2);
+		assert_int_equal(held_count(store), i ? 2 : 1);
+		assert_int_equal(pfs_store_tick(store), 0);
+		assert_int_equal(held_count(store), 0);
+		assert_int_equal(pfs_store_close(store), 0);
+		expect_healthy(sim);
+		pfs_sim_free(sim);
+	}
+}
+
+static unsigned failures_said;
+
+static void count_failures(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)arg;
+	failures_said +=
+		level == PFS_LOG_ERROR &&
+		strstr(line, "syncing the journal failed (Input/output error): the store is "
+			     "read-only from now on") != NULL;
+}
+
+/* Proves: that a sync of the journal fails is said once, by whichever way, and each who needs it
+ * has an error. */
+static void failures_are_said_once(void **state)
+{
+	(void)state;
+	for (unsigned way = 0; way < 4; way++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_open_options options = {
+			.manual = true, .io = pfs_sim_io(sim), .logger = {.fn = count_failures}};
+		struct pfs_key key = pfs_key_num(1);
+		struct pfs_store *store;
+		uint32_t object;
+
+		memset(&now, 0, sizeof(now));
+		failures_said = 0;
+		create_store(sim, PFS_PAGE_SIZE_MIN, 64);
+		assert_int_equal(pfs_store_open(&store, STORE, &options, NULL), 0);
+		put_document(store, &key, 300, 1);
+		assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+		pfs_sim_on_step(sim, fail_sync, NULL);
+		for (unsigned i = 0; i < 2; i++)
+			assert_int_equal(way == 0   ? pfs_store_tick(store)
+					 : way == 1 ? pfs_sync(store)
+						    : sync_object(store, object, way - 2),
+					 -EROFS);
+		pfs_sim_on_step(sim, NULL, NULL);
+		assert_int_equal(failures_said, 1);
+		assert_int_equal(pfs_store_fail(store, "another thing", -EIO), -EROFS);
+		assert_int_equal(failures_said, 1);
+		(void)pfs_store_close(store);
+		pfs_sim_free(sim);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_synced_survives_a_power_cut),
 		cmocka_unit_test(a_failed_sync_is_told),
 		cmocka_unit_test(a_store_for_reading_is_in_sync),
+		cmocka_unit_test(syncs_are_counted),
+		cmocka_unit_test(room_is_made_for_what_is_held),
+		cmocka_unit_test(ticks_log_what_they_can),
+		cmocka_unit_test(failures_are_said_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
