@@ -1,12 +1,22 @@
-/* storage/store_stat.c: numbers of a store whose commit lock somebody holds for long. The waits of
- * the program for a mutex until a time go through this file, and so does the time. */
+/* storage/store_stat.c: numbers of a store whose commit lock somebody holds for long, and of its
+ * pages. The waits of the program for a mutex until a time go through this file, and so does the
+ * time. The file is included. */
 #include <errno.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "storage/store_compact.h"
 #include "storage/store_internal.h"
+#include "tests/unit/fenced.h"
+
+#include "storage/store_stat.c"
+#undef malloc
+#undef calloc
+#undef realloc
+#undef free
+
 #include "tests/unit/store_helpers.h"
 
 static pthread_mutex_t *busy; /* is not had in time */
@@ -165,6 +175,8 @@ static void disks_that_tell_nothing(void **state)
 	assert_int_equal(pfs_store_stat_json(text, 10, &stat),
 			 pfs_store_stat_json(text + 20, sizeof(text) - 20, &stat));
 	assert_true(text[9] == '\0' && text[10] == 'x');
+	assert_int_equal(pfs_store_stat_json(text + 20, sizeof(text) - 20, &stat),
+			 strlen(text + 20));
 	assert_memory_equal(text, text + 20, 9);
 	assert_int_equal(pfs_store_close(store), 0);
 	expect_healthy(sim);
@@ -264,6 +276,88 @@ static void a_store_says_who_it_is(void **state)
 	pfs_sim_free(sim);
 }
 
+static void expect_pages(struct pfs_store *store, size_t at_least)
+{
+	struct pfs_page_stat *pages;
+	uint64_t slots = 0, used = 0, pinned = 0, live = 0, available = 0;
+	struct pfs_store_stat stat;
+	size_t count;
+
+	assert_int_equal(pfs_store_stat(store, &stat), 0);
+	assert_int_equal(pfs_store_pages(store, &pages, &count), 0);
+	assert_non_null(pages);
+	assert_int_equal(count, stat.pages);
+	assert_true(count >= at_least);
+	for (size_t i = 0; i < count; i++) {
+		const struct pfs_page *page = pfs_pager_find(store->pager, pages[i].number);
+		struct pfs_page_space space;
+
+		assert_true(i == 0 || pages[i].number > pages[i - 1].number);
+		pfs_page_space(page, &space);
+		assert_int_equal(pages[i].dead, pfs_page_dead(&space));
+		assert_int_equal(pages[i].free, pfs_page_dead(&space) + space.ahead);
+		assert_int_equal(pages[i].live + pages[i].pinned, pfs_page_live(&space));
+		assert_int_equal(pages[i].slots, space.slots);
+		used += pages[i].used;
+		slots += pages[i].slots - pages[i].free_slots;
+		pinned += pages[i].pinned;
+		live += pages[i].live;
+		available += pages[i].free;
+	}
+	assert_int_equal(used, stat.used_bytes);
+	assert_int_equal(available, stat.free_bytes);
+	assert_int_equal(pinned, stat.pinned_bytes);
+	assert_int_equal(live, used + slots * PFS_SLOT_LEN - pinned);
+	fenced_free(pages);
+}
+
+/* Proves: what each page holds is what all of them hold together: what is live, what is dead, and
+ * what only a snapshot needs; there may be no page. Without memory for all nothing is told. */
+static void pages_sum_up(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_snapshot *snapshot;
+	struct pfs_page_stat *pages;
+	struct pfs_store_stat stat;
+	struct pfs_store *store;
+	size_t count;
+
+	(void)state;
+	create_store(sim, PFS_PAGE_SIZE_MIN, 16);
+	store = open_store(sim);
+	assert_int_equal(pfs_store_sequence(store), 0);
+	expect_pages(store, 0);
+	for (unsigned i = 1; i <= 300; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		put_document(store, &key, 1000, 2 * i + 1);
+	}
+	assert_int_equal(pfs_store_sequence(store), 300);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	expect_pages(store, 4);
+	assert_int_equal(pfs_snapshot_open(store, &snapshot), 0);
+	for (unsigned i = 1; i <= 300; i += 3) {
+		struct pfs_key key = pfs_key_num(i);
+
+		assert_int_equal(pfs_remove(store, &key, NULL), 0);
+	}
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	assert_int_equal(pfs_store_stat(store, &stat), 0);
+	assert_true(stat.pinned_bytes > 0);
+	expect_pages(store, 4);
+	pfs_snapshot_close(snapshot);
+	assert_int_equal(pfs_store_stat(store, &stat), 0);
+	assert_true(stat.pinned_bytes == 0 && stat.dead_bytes > 0);
+	expect_pages(store, 4);
+	fenced_refuse(0);
+	assert_int_equal(pfs_store_pages(store, &pages, &count), -ENOMEM);
+	assert_true(!fenced_refuses && !pages && !count);
+	assert_int_equal(fenced_blocks, 0);
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(sim);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -273,6 +367,7 @@ int main(void)
 		cmocka_unit_test(times_are_now),
 		cmocka_unit_test(the_first_defaults_stay),
 		cmocka_unit_test(a_store_says_who_it_is),
+		cmocka_unit_test(pages_sum_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
