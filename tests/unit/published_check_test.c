@@ -266,8 +266,8 @@ static void check_it(int line)
 		c.got[0] = '\0';
 		c.done = c.total = c.progresses = 0;
 		memset(&result, 'x', sizeof(result));
-		assert_int_equal(pfs_check(WHERE, &c.io, &no_log, note_finding,
-					   note_progress, NULL, &result, &reason),
+		assert_int_equal(pfs_check(WHERE, &c.io, &no_log, note_finding, note_progress, NULL,
+					   &result, &reason),
 				 0);
 		if (strcmp(c.got, c.want) != 0) {
 			size_t at = 0;
