@@ -189,11 +189,15 @@ static void nothing_is_made_up(void **state)
 		identity = identify(page, &damaged, &is);
 		assert_true(identity == PFS_IDENTITY_NONE || identity == PFS_IDENTITY_WHOLE);
 		assert_false(pfs_slot_is_live(&is.decoded));
+		if (identity == PFS_IDENTITY_NONE)
+			assert_memory_equal(&is.slot, &empty, sizeof(empty));
 		damaged = dead;
 		turn(&damaged, bit);
 		identity = identify(page, &damaged, &is);
 		assert_true(identity == PFS_IDENTITY_NONE || identity == PFS_IDENTITY_WHOLE);
 		assert_false(pfs_slot_is_live(&is.decoded));
+		if (identity == PFS_IDENTITY_NONE)
+			assert_memory_equal(&is.slot, &dead, sizeof(dead));
 	}
 	for (size_t bit = 0; bit < 1000; bit++) {
 		turn(page->bytes + 8000, bit % 800);
@@ -292,6 +296,186 @@ static void slots_by_themselves(void **state)
 	assert_false(pfs_identify_slot(&by, &slot, &is));
 	memset(&damaged, 0xff, sizeof(damaged));
 	assert_false(pfs_identify_slot(&by, &damaged, &is));
+	free(page);
+}
+
+/* Proves: of a slot that makes no sense, and that no single bit explains, nothing is told: neither
+ * a document that it could be without one that verifies, nor none; of one that could be it stays
+ * what it says. */
+static void what_nothing_explains_is_unknown(void **state)
+{
+	struct pfs_key key = key_named("42");
+	struct pfs_slot_disk slot, damaged;
+	struct page *page = page_with(&key, 100, 0, &slot);
+	struct pfs_identified is;
+
+	(void)state;
+	/* Of any slot, and of that of a container that does not verify. */
+	memset(&damaged, 0xff, sizeof(damaged));
+	assert_int_equal(identify(page, &damaged, &is), PFS_IDENTITY_UNKNOWN);
+	assert_false(pfs_slot_is_live(&is.decoded));
+	assert_int_equal(is.key.kind, PFS_KEY_NONE);
+	turn(page->bytes + 8000, 200);
+	turn(page->bytes + 8000, 300);
+	for (size_t bit = 64 + 15; bit < 64 + 32; bit++) {
+		damaged = slot;
+		turn(&damaged, bit);
+		assert_int_equal(identify(page, &damaged, &is), PFS_IDENTITY_UNKNOWN);
+		assert_false(pfs_slot_is_live(&is.decoded));
+		assert_int_equal(is.key.kind, PFS_KEY_NONE);
+		assert_memory_equal(&is.slot, &damaged, sizeof(slot));
+	}
+	assert_int_equal(identify(page, &slot, &is), PFS_IDENTITY_UNKNOWN);
+	assert_int_equal(is.decoded.kind, PFS_KEY_NUM);
+	assert_int_equal(is.decoded.tag, 42);
+	assert_int_equal(is.decoded.off, 8000);
+	assert_memory_equal(&is.slot, &slot, sizeof(slot));
+	assert_true(is.bit == UINT64_MAX);
+	free(page);
+}
+
+/* Proves: what only a sum of another sequence would explain is unknown, whichever bit of that it
+ * is, and takes the same work. */
+static void sequences_are_not_mended(void **state)
+{
+	struct pfs_key key = key_named("42");
+	struct pfs_container_base base = {key.kind, pfs_key_tag(&key), 1000, 5};
+	struct pfs_slot_disk slot;
+	struct page *page = page_with(&key, 100, 0, &slot);
+	uint8_t *at = page->bytes + 8000;
+	struct pfs_container c;
+	struct pfs_slot decoded;
+	uint64_t left = 0;
+
+	(void)state;
+	assert_int_equal(pfs_slot_decode(&decoded, &slot, PFS_PAGE_HEADER_LEN, PAGE), 0);
+	assert_int_equal(pfs_container_header_decode(&c, at, decoded.len, decoded.len, &base), 0);
+	for (unsigned bit = 0; bit < 64; bit++) {
+		struct pfs_identify by = by_page(page);
+		struct pfs_identified is;
+
+		pfs_container_seal(at, c.header_len, 100, at[4], 1234 ^ UINT64_C(1) << bit, &base);
+		assert_int_equal(pfs_identify(&by, &slot, &is), PFS_IDENTITY_UNKNOWN);
+		if (bit)
+			assert_int_equal(by.budget, left);
+		left = by.budget;
+	}
+	free(page);
+}
+
+/* Proves: a wrong bit that the container's sum tells costs three sums; what nothing explains costs
+ * as many as there are bits that decide how the rest is read, and not more. */
+static void sums_are_few(void **state)
+{
+	struct pfs_key key = key_named("42");
+	struct pfs_slot_disk slot;
+	struct page *page = page_with(&key, 100, 0, &slot);
+	struct pfs_slot decoded;
+	struct pfs_identified is;
+	struct pfs_identify by;
+
+	(void)state;
+	assert_int_equal(pfs_slot_decode(&decoded, &slot, PFS_PAGE_HEADER_LEN, PAGE), 0);
+	for (size_t bit = 0; bit < 8 * 100; bit++) {
+		if (bit > 32 && bit < 8 * 20)
+			continue; /* how it is read */
+		turn(page->bytes + 8000, bit);
+		by = by_page(page);
+		assert_int_equal(pfs_identify(&by, &slot, &is), PFS_IDENTITY_CONTAINER);
+		assert_int_equal(is.bit, bit);
+		assert_int_equal(PFS_GIB - by.budget, 3 * decoded.len);
+		turn(page->bytes + 8000, bit);
+	}
+	turn(page->bytes + 8000, 200);
+	turn(page->bytes + 8000, 300);
+	by = by_page(page);
+	assert_int_equal(pfs_identify(&by, &slot, &is), PFS_IDENTITY_UNKNOWN);
+	assert_true(PFS_GIB - by.budget <= 72 * decoded.len);
+	free(page);
+}
+
+#define LONG_PAGE (4 * PFS_IDENTIFY_ROOM)
+
+static int read_long(void *arg, uint64_t off, void *buf, size_t len)
+{
+	if (off > LONG_PAGE || len > LONG_PAGE - off)
+		return -EIO;
+	memcpy(buf, (const uint8_t *)arg + off, len);
+	return 0;
+}
+
+/* Proves: of a document in blocks that is longer than what is read of it the tag is told by the
+ * sum of its header. */
+static void long_documents_are_told_by_their_header(void **state)
+{
+	const uint32_t len = 3 * PFS_IDENTIFY_ROOM;
+	struct pfs_slot slot = {.kind = PFS_KEY_NUM, .tag = 42, .off = 8000, .len = len};
+	struct pfs_container_base base = {slot.kind, slot.tag, 1000, 5};
+	struct pfs_container c = {.flags = PFS_CONTAINER_BLOCKS,
+				  .raw_len = PFS_MIB,
+				  .seq = 1234,
+				  .mtime_ns = 77777,
+				  .content = 99,
+				  .body_len = len - 100};
+	uint8_t *bytes = calloc(1, LONG_PAGE), *buf = malloc(PFS_IDENTIFY_ROOM);
+	struct pfs_slot_disk right, damaged;
+	size_t header = pfs_container_header_encode(bytes + slot.off, &c, &base, len);
+
+	(void)state;
+	pfs_container_seal(bytes + slot.off, header, c.body_len, bytes[slot.off + 4], c.seq, &base);
+	pfs_slot_encode(&right, &slot);
+	for (size_t bit = 0; bit < 64; bit++) {
+		struct pfs_identify by = {.read = read_long,
+					  .arg = bytes,
+					  .page_size = LONG_PAGE,
+					  .base_seq = 1000,
+					  .base_mtime = 5,
+					  .buf = buf,
+					  .budget = PFS_GIB};
+		struct pfs_identified is;
+
+		damaged = right;
+		turn(&damaged, bit);
+		assert_int_equal(pfs_identify(&by, &damaged, &is), PFS_IDENTITY_SLOT);
+		assert_memory_equal(&is.slot, &right, sizeof(right));
+		assert_int_equal(is.key.num, 42);
+	}
+	free(bytes);
+	free(buf);
+}
+
+/* Proves: whichever bit is wrong of a container that is almost all header, it is told. */
+static void one_bit_of_a_long_header(void **state)
+{
+	struct pfs_key key = key_named("ab");
+	struct pfs_container_base base = {key.kind, pfs_key_tag(&key), 1000, 5};
+	struct page *page = calloc(1, sizeof(*page));
+	uint8_t room[8], *at = page->bytes + 8000;
+	struct pfs_container c = {.flags = PFS_CONTAINER_ATTR,
+				  .seq = PFS_SEQ_MAX - 5,
+				  .mtime_ns = INT64_MAX / 3,
+				  .mode = 07777,
+				  .uid = UINT32_MAX,
+				  .gid = UINT32_MAX - 1,
+				  .tail = pfs_key_tail(&key, room)};
+	uint64_t len = pfs_container_len(&c, &base, 1);
+	struct pfs_slot slot = {.kind = key.kind, .tag = base.tag, .off = 8000, .len = len};
+	size_t header = pfs_container_header_encode(at, &c, &base, len);
+	struct pfs_slot_disk disk;
+
+	(void)state;
+	assert_int_equal(header, len);
+	pfs_container_seal(at, header, 0, at[4], c.seq, &base);
+	pfs_slot_encode(&disk, &slot);
+	for (size_t bit = 0; bit < 8 * len; bit++) {
+		struct pfs_identified is;
+
+		turn(at, bit);
+		assert_int_equal(identify(page, &disk, &is), PFS_IDENTITY_CONTAINER);
+		assert_int_equal(is.bit, bit);
+		assert_true(pfs_key_equal(&is.key, &key));
+		turn(at, bit);
+	}
 	free(page);
 }
 
@@ -438,6 +622,15 @@ static void what_a_damaged_record_says(void **state)
 	}
 	memset(damaged, 0, len);
 	assert_int_equal(salvage(damaged, len, 500, keys, &exact), 0);
+	/* One that is whole needs nothing else to be true, wherever it lies. */
+	for (size_t part = 0; part < 104; part += 8) {
+		assert_int_equal(
+			pfs_salvage_record(record,
+					   &(struct pfs_salvage){RECORD_AT - part, len, SEED, 500},
+					   keys, &exact),
+			1);
+		assert_true(exact && pfs_key_equal(&keys[0], &key));
+	}
 	assert_int_equal(salvage(record, len, 501, keys, &exact), 0);
 	assert_int_equal(salvage(record, 32, 500, keys, &exact), 0);
 	free(record);
@@ -616,6 +809,11 @@ int main(void)
 		cmocka_unit_test(nothing_is_mended_to_nonsense),
 		cmocka_unit_test(sums_are_paid_for),
 		cmocka_unit_test(slots_by_themselves),
+		cmocka_unit_test(what_nothing_explains_is_unknown),
+		cmocka_unit_test(sequences_are_not_mended),
+		cmocka_unit_test(sums_are_few),
+		cmocka_unit_test(long_documents_are_told_by_their_header),
+		cmocka_unit_test(one_bit_of_a_long_header),
 		cmocka_unit_test(one_bit_of_a_record),
 		cmocka_unit_test(what_a_damaged_record_says),
 		cmocka_unit_test(what_a_damaged_patch_says),

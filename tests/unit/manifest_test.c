@@ -904,6 +904,33 @@ static void tables_end_with_their_objects(void **state)
 	expect_as_it_is(&m, OBJECT, __LINE__);
 }
 
+/* Proves: an object of keys begins with a block that begins a page, and with the first of all, also
+ * where all lengths are what they would be then. */
+static void keys_begin_with_a_page(void **state)
+{
+	const unsigned second = 2 * BLOCKS_OF_PAGE;
+	struct pfs_manifest m = make();
+
+	(void)state;
+	expect(&m, FITS, __LINE__);
+	m = make();
+	m.objects[1].len += m.blocks[second].len;
+	m.objects[2].len -= m.blocks[second].len;
+	m.blocks[second].begins_keys = false;
+	m.blocks[second + 1].begins_keys = true;
+	expect(&m, TABLE, __LINE__);
+
+	/* The first block would be the dictionary's. */
+	m = make();
+	m.objects[0].len = m.objects[1].len;
+	m.objects[1].len = m.objects[2].len;
+	m.object_count--;
+	for (unsigned i = 2; i < m.object_count; i++)
+		m.objects[i] = m.objects[i + 1];
+	m.blocks[0].begins_keys = false;
+	expect(&m, TABLE, __LINE__);
+}
+
 /* Proves: more documents than there are numbers for can't be said. */
 static void too_much_is_not_encoded(void **state)
 {
@@ -956,6 +983,7 @@ int main(void)
 		cmocka_unit_test(current_is_written_so),
 		cmocka_unit_test(current_is_exact),
 		cmocka_unit_test(tables_end_with_their_objects),
+		cmocka_unit_test(keys_begin_with_a_page),
 		cmocka_unit_test(too_much_is_not_encoded),
 		cmocka_unit_test(current_is_short),
 	};

@@ -238,6 +238,94 @@ static void long_entries_have_several_lines(void **state)
 	}
 }
 
+struct syncs {
+	unsigned files, dirs, fail_file, fail_dir;
+};
+
+static int count_sync(void *arg, const struct pfs_sim_step *step)
+{
+	struct syncs *s = arg;
+
+	if (step->kind == PFS_SIM_SYNC)
+		return ++s->files == s->fail_file ? -EIO : 0;
+	if (step->kind == PFS_SIM_SYNC_DIR)
+		return ++s->dirs == s->fail_dir ? -EIO : 0;
+	return 0;
+}
+
+/* Proves: a sync that fails is said, of the file or of its name, and is tried again; after one that
+ * succeeds nothing is synced before more is kept, and the name not again. */
+static void failed_syncs_are_said_and_tried_again(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir = open_dir(sim);
+	struct pfs_kept kept = {.where = SOURCE, .len = 3, .reason = "a test"};
+	struct syncs s = {.fail_file = 1, .fail_dir = 1};
+	struct pfs_quarantine quarantine;
+	struct pfs_file *source;
+
+	(void)state;
+	make(dir, SOURCE, "abc", 3);
+	assert_int_equal(dir->ops->open(dir, SOURCE, 0, &source), 0);
+	pfs_quarantine_begin(&quarantine, dir);
+	pfs_sim_on_step(sim, count_sync, &s);
+	assert_int_equal(pfs_quarantine_sync(&quarantine), 0);
+	assert_int_equal(s.files + s.dirs, 0);
+	assert_int_equal(pfs_quarantine_add(&quarantine, &kept, source), 0);
+	assert_int_equal(pfs_quarantine_sync(&quarantine), -EIO);
+	assert_true(s.files == 1 && s.dirs == 0);
+	assert_int_equal(pfs_quarantine_sync(&quarantine), -EIO);
+	assert_true(s.files == 2 && s.dirs == 1);
+	assert_int_equal(pfs_quarantine_sync(&quarantine), 0);
+	assert_true(s.files == 3 && s.dirs == 2);
+	assert_int_equal(pfs_quarantine_sync(&quarantine), 0);
+	assert_true(s.files == 3 && s.dirs == 2);
+	assert_int_equal(pfs_quarantine_add(&quarantine, &kept, source), 0);
+	assert_int_equal(pfs_quarantine_sync(&quarantine), 0);
+	assert_true(s.files == 4 && s.dirs == 2);
+	pfs_sim_on_step(sim, NULL, NULL);
+	pfs_quarantine_end(&quarantine);
+	source->ops->close(source);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+static int fail_second_write(void *arg, const struct pfs_sim_step *step)
+{
+	return step->kind == PFS_SIM_WRITE && ++*(unsigned *)arg == 2 ? -ENOSPC : 0;
+}
+
+/* Proves: what ends a line that was cut off is one byte, also where nothing can be written behind
+ * it. */
+static void a_cut_line_is_ended_by_one_byte(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir = open_dir(sim);
+	struct pfs_kept kept = {.where = SOURCE, .len = 3, .reason = "a test"};
+	struct pfs_quarantine quarantine;
+	struct pfs_file *source;
+	unsigned writes = 0;
+	char *text;
+
+	(void)state;
+	make(dir, SOURCE, "abc", 3);
+	make(dir, PFS_QUARANTINE_NAME, CUT_OFF, strlen(CUT_OFF));
+	assert_int_equal(dir->ops->open(dir, SOURCE, 0, &source), 0);
+	pfs_quarantine_begin(&quarantine, dir);
+	pfs_sim_set_failed_writes(sim, PFS_SIM_FAILED_NOTHING);
+	pfs_sim_on_step(sim, fail_second_write, &writes);
+	assert_int_equal(pfs_quarantine_add(&quarantine, &kept, source), -ENOSPC);
+	pfs_sim_on_step(sim, NULL, NULL);
+	assert_int_equal(size_at(sim, PFS_QUARANTINE_NAME), strlen(CUT_OFF "\n"));
+	text = text_of(sim);
+	assert_string_equal(text, CUT_OFF "\n");
+	free(text);
+	pfs_quarantine_end(&quarantine);
+	source->ops->close(source);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +334,8 @@ int main(void)
 		cmocka_unit_test(many_ranges_that_can_not_be_read_are_said),
 		cmocka_unit_test(without_memory_nothing_is_kept),
 		cmocka_unit_test(long_entries_have_several_lines),
+		cmocka_unit_test(failed_syncs_are_said_and_tried_again),
+		cmocka_unit_test(a_cut_line_is_ended_by_one_byte),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -191,6 +191,11 @@ static void keys_of_whole_records(void **state)
 					 -EUCLEAN);
 			assert_int_equal(keys[0].kind, PFS_KEY_NONE);
 			assert_int_equal(keys[1].kind, PFS_KEY_NONE);
+			/* Nor right behind the header. */
+			(void)put_key(record + PFS_RECORD_HEADER_LEN, PFS_KEY_NUM, number, 8);
+			assert_int_equal(pfs_record_keys(record, sizeof(record), keys, NULL),
+					 -EUCLEAN);
+			assert_int_equal(keys[0].kind, PFS_KEY_NONE);
 		}
 	}
 }

@@ -497,6 +497,134 @@ static void copies_that_can_not_be_read(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: of the file nothing is written but two copies, and of these no byte that is no field's:
+ * what is reserved is zero; also features that are not known are said. */
+static void what_is_reserved_is_zero(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_super super = a_super;
+	struct pfs_super_disk disk;
+	struct pfs_dir *dir;
+	struct pfs_file *file;
+
+	(void)state;
+	super.incompat = 0x2000000000000004;
+	dir = created(sim, &super);
+	for (unsigned written = 0; written < 2; written++) {
+		if (written)
+			assert_int_equal(pfs_super_write(dir, &super), 0);
+		assert_int_equal(size_in(sim, PFS_SUPER_NAME), PFS_SUPER_STRIDE + sizeof(disk));
+		file = open_file(dir, PFS_SUPER_NAME);
+		for (unsigned copy = 0; copy < PFS_SUPER_COPIES; copy++) {
+			assert_int_equal(
+				file->ops->read(file, &disk, sizeof(disk), copy * PFS_SUPER_STRIDE),
+				sizeof(disk));
+			assert_true(pfs_get_le64(disk.incompat.b) == super.incompat);
+			assert_true(pfs_is_zero(disk.zero1, sizeof(disk.zero1)));
+			assert_true(pfs_is_zero(disk.zero2, sizeof(disk.zero2)));
+			assert_true(pfs_is_zero(disk.zero3, sizeof(disk.zero3)));
+		}
+		file->ops->close(file);
+	}
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* Proves: of two copies of one generation the first holds. */
+static void of_equals_the_first_holds(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_super super = a_super, got;
+	struct pfs_dir *dir = created(sim, &super);
+	uint8_t bytes[8];
+
+	(void)state;
+	pfs_put_le64(bytes, 4711);
+	change(dir, 1, offsetof(struct pfs_super_disk, sequence), bytes, 8, true);
+	assert_int_equal(pfs_super_read(dir, &got, &quiet), 0);
+	expect_equal(&got, &super);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+struct call {
+	enum pfs_sim_kind kind;
+	unsigned at, seen;
+	int err;
+};
+
+static int fail_call(void *arg, const struct pfs_sim_step *step)
+{
+	struct call *c = arg;
+
+	return step->kind == c->kind && ++c->seen == c->at ? c->err : 0;
+}
+
+/* Proves: whatever fails when a superblock is made is the error, and there is none then; but when
+ * only its name may not stay. */
+static void failures_of_making_are_reported(void **state)
+{
+	static const struct {
+		struct call call;
+		int err;
+	} cases[] = {
+		{{PFS_SIM_CREATE, 1, 0, -ENOSPC}, -ENOSPC},
+		{{PFS_SIM_WRITE, 1, 0, -ENOSPC}, -ENOSPC},
+		{{PFS_SIM_WRITE, 2, 0, -EDQUOT}, -EDQUOT},
+		{{PFS_SIM_SYNC, 1, 0, -ENOSPC}, -EIO},
+		{{PFS_SIM_RENAME, 1, 0, -EACCES}, -EACCES},
+		{{PFS_SIM_SYNC_DIR, 1, 0, -ENOSPC}, -EIO},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_dir *dir = open_dir(sim);
+		struct pfs_super super = a_super, got;
+		struct call call = cases[i].call;
+
+		pfs_sim_on_step(sim, fail_call, &call);
+		assert_int_equal(pfs_super_create(dir, &super), cases[i].err);
+		pfs_sim_on_step(sim, NULL, NULL);
+		assert_int_equal(call.seen, call.at);
+		assert_int_equal(pfs_super_read(dir, &got, &quiet),
+				 call.kind == PFS_SIM_SYNC_DIR ? 0 : -ENOENT);
+		dir->ops->close_dir(dir);
+		pfs_sim_free(sim);
+	}
+}
+
+static void keep_line(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)level;
+	snprintf(arg, PFS_LOG_LINE_MAX, "%s", line);
+}
+
+/* Proves: what is wrong with a superblock is said of its first byte. */
+static void damage_is_said_of_the_first_byte(void **state)
+{
+	char line[PFS_LOG_LINE_MAX] = "";
+	const struct pfs_logger logger = {.fn = keep_line, .arg = line};
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_super super = a_super, got;
+	struct pfs_dir *dir = created(sim, &super);
+	uint8_t bytes[8];
+
+	(void)state;
+	pfs_put_le64(bytes, 1000);
+	for (unsigned copy = 0; copy < PFS_SUPER_COPIES; copy++)
+		change(dir, copy, offsetof(struct pfs_super_disk, page_size), bytes, 8, true);
+	assert_int_equal(pfs_super_read(dir, &got, &logger), -EUCLEAN);
+	assert_string_equal(line, "damage in superblock at byte 0: sizes out of range");
+	for (unsigned copy = 0; copy < PFS_SUPER_COPIES; copy++)
+		change(dir, copy, 0, bytes, 8, false);
+	assert_int_equal(pfs_super_read(dir, &got, &logger), -EUCLEAN);
+	assert_string_equal(line,
+			    "damage in superblock at byte 0: no valid copy of the superblock");
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -512,6 +640,10 @@ int main(void)
 		cmocka_unit_test(power_cuts_leave_old_or_new),
 		cmocka_unit_test(failed_syncs_are_reported),
 		cmocka_unit_test(spoilt_sectors_leave_a_copy),
+		cmocka_unit_test(what_is_reserved_is_zero),
+		cmocka_unit_test(of_equals_the_first_holds),
+		cmocka_unit_test(failures_of_making_are_reported),
+		cmocka_unit_test(damage_is_said_of_the_first_byte),
 	};
 
 	return cmocka_run_group_tests_name("super", tests, NULL, NULL);
