@@ -27,7 +27,7 @@ struct damaged_file {
 	uint64_t size;
 	uint64_t bad_from, bad_end; /* reads of one of these bytes fail, */
 	unsigned bad_times;	    /* if not 0: only so often */
-	int read_err, write_err, truncate_err, sync_err;
+	int read_err, write_err, truncate_err, sync_err, size_err;
 	uint64_t short_by; /* bytes fewer are read */
 	bool open;
 	char calls[4096];
@@ -93,7 +93,7 @@ static inline int damaged_truncate(struct pfs_file *file, uint64_t size)
 static inline int damaged_size(struct pfs_file *file, uint64_t *out)
 {
 	*out = ((struct damaged_file *)file)->size;
-	return 0;
+	return ((struct damaged_file *)file)->size_err;
 }
 
 static inline void damaged_close(struct pfs_file *file)
@@ -101,12 +101,15 @@ static inline void damaged_close(struct pfs_file *file)
 	((struct damaged_file *)file)->open = false;
 }
 
-/* The directory that the file is in, by whichever name. */
+/* The directory that the file is in, by whichever name but those that begin with `missing`. */
 struct damaged_dir {
 	struct pfs_dir base;
 	struct damaged_file *file;
-	int open_err;
-	unsigned opens;
+	const char *missing;
+	int open_err, rename_err, sync_err, unlink_err, lock_err, list_err;
+	const char *names[8];	 /* what is listed */
+	unsigned opens, written; /* written: so many were opened for writing */
+	char calls[1024];	 /* but openings */
 };
 
 static inline int damaged_open(struct pfs_dir *dir, const char *name, unsigned flags,
@@ -114,18 +117,66 @@ static inline int damaged_open(struct pfs_dir *dir, const char *name, unsigned f
 {
 	struct damaged_dir *d = (struct damaged_dir *)dir;
 
-	(void)name;
-	(void)flags;
 	d->opens++;
+	d->written += (flags & PFS_IO_WRITE) != 0;
 	if (d->open_err)
 		return d->open_err;
+	if (d->missing && strncmp(name, d->missing, strlen(d->missing)) == 0)
+		return -ENOENT;
 	d->file->open = true;
 	*out = &d->file->base;
 	return 0;
 }
 
+static inline int note_of_dir(struct pfs_dir *dir, int err, const char *what, const char *name,
+			      const char *to)
+{
+	struct damaged_dir *d = (struct damaged_dir *)dir;
+	size_t len = strlen(d->calls);
+
+	snprintf(d->calls + len, sizeof(d->calls) - len, "%s%s%s%s%s; ", what, *name ? " " : "",
+		 name, *to ? " " : "", to);
+	return err;
+}
+
+static inline int damaged_rename(struct pfs_dir *dir, const char *from, const char *to)
+{
+	return note_of_dir(dir, ((struct damaged_dir *)dir)->rename_err, "rename", from, to);
+}
+
+static inline int damaged_unlink(struct pfs_dir *dir, const char *name)
+{
+	return note_of_dir(dir, ((struct damaged_dir *)dir)->unlink_err, "unlink", name, "");
+}
+
+static inline int damaged_sync_dir(struct pfs_dir *dir)
+{
+	return note_of_dir(dir, ((struct damaged_dir *)dir)->sync_err, "sync", "", "");
+}
+
+static inline int damaged_lock(struct pfs_dir *dir, const char *name, bool exclusive)
+{
+	assert_true(exclusive);
+	return note_of_dir(dir, ((struct damaged_dir *)dir)->lock_err, "lock", name, "");
+}
+
+static inline int damaged_list(struct pfs_dir *dir, pfs_io_list_fn *fn, void *arg)
+{
+	struct damaged_dir *d = (struct damaged_dir *)dir;
+	int err = d->list_err;
+
+	for (size_t i = 0; i < pfs_array_len(d->names) && d->names[i] && !err; i++)
+		err = fn(arg, d->names[i]);
+	return err;
+}
+
 static const struct pfs_io_ops damaged_ops = {
 	.open = damaged_open,
+	.rename = damaged_rename,
+	.unlink = damaged_unlink,
+	.sync_dir = damaged_sync_dir,
+	.lock = damaged_lock,
+	.list = damaged_list,
 	.close = damaged_close,
 	.read = damaged_read,
 	.write = damaged_write,
