@@ -196,6 +196,22 @@ static void a_turned_place_must_be_impossible(void **state)
 	}
 }
 
+/* Proves: the bytes of a container are those of its header and of its body, to the last. */
+static void the_last_byte_is_written_over(void **state)
+{
+	(void)state;
+	for (uint64_t body_len = 57; body_len < 65; body_len++) {
+		uint64_t len;
+
+		begin_with(3, 128);
+		memset(file_bytes + AT, 0, 128);
+		len = exact_len(body_len);
+		assert_int_equal(put_value(1, AT, len, TAG, body_len), len);
+		the_page.header.floor = PFS_PAGE_HEADER_LEN;
+		assert_int_equal(is_believed(AT, 6), len > 64);
+	}
+}
+
 /* Proves: a bit that leads to a container in which another slot has its own is not the one. */
 static void what_another_slot_has_is_not_taken_from_it(void **state)
 {
@@ -315,6 +331,7 @@ int main(void)
 		cmocka_unit_test(places_are_taken_by_what_verifies),
 		cmocka_unit_test(a_turned_bit_of_a_slot_is_found),
 		cmocka_unit_test(a_turned_place_must_be_impossible),
+		cmocka_unit_test(the_last_byte_is_written_over),
 		cmocka_unit_test(what_another_slot_has_is_not_taken_from_it),
 		cmocka_unit_test(slots_are_trimmed),
 		cmocka_unit_test(lengths_that_can_not_be_told_stay),
