@@ -441,10 +441,8 @@ static int check_live(struct journal *j)
 		j->file = segment->file;
 		pfs_check_segment_name(j->name, segment->file);
 		err = pfs_check_load_segment(check, segment->file, j->bytes, j->unread);
-		if (err == -ENOMEM)
-			return err;
 		if (err)
-			return 0; /* said when its header was read */
+			return err; /* its header could be read */
 		j->expected = segment->first_seq;
 		err = check_segment(j, segment, &ended, &off);
 	}

@@ -139,8 +139,9 @@ static int scan_page(struct pfs_check *check, const struct pfs_checked_page *pag
 	int err;
 
 	snprintf(name, sizeof(name), PFS_PAGE_NAME_FMT, page->number);
-	if (check->dir->ops->open(check->dir, name, 0, &file) != 0)
-		return 0;
+	err = check->dir->ops->open(check->dir, name, 0, &file);
+	if (err)
+		return err; /* it could be read before */
 	err = pfs_check_reader_new(&reader, file);
 	for (uint32_t i = 0; i < page->header.slot_count && !err; i++) {
 		if (pfs_check_bit(page->live, i))

@@ -7,6 +7,7 @@
 #include "storage/quarantine.h"
 #include "tests/fault/broken_stores.h"
 #include "tests/fault/inject.h"
+#include "tests/unit/publish_helpers.h"
 #include "tests/unit/repair_helpers.h"
 
 /* ---- checks ---- */
@@ -154,6 +155,41 @@ static void checks_without_memory_are_none(void **state)
 		assert_int_equal(without, stores[s].done_without);
 		pfs_sim_free(sim);
 	}
+}
+
+/* Proves: the same of a published collection, with the reason. */
+static void checks_of_collections_without_memory_are_none(void **state)
+{
+	const struct source source = {
+		.count = 40, .doc = record_doc, .changed = UINT64_MAX, .absent = UINT64_MAX};
+	struct pfs_sim *sim = pfs_sim_new();
+	unsigned refused = 0;
+	bool met = true;
+
+	(void)state;
+	publish_ok(pfs_sim_io(sim), &source);
+	for (uint64_t at = 1; met; at++) {
+		struct fault fault = {.kind = FAULT_MEMORY, .at = at};
+		struct checked c = {.count = 0};
+		int err;
+
+		fault_begin(&fault);
+		fault_arm();
+		err = pfs_check(WHERE, pfs_sim_io(sim), &quiet, add_finding, NULL, &c, &c.result,
+				&c.reason);
+		fault_disarm();
+		assert_int_equal(fault_live_blocks(true), 0);
+		met = fault.met;
+		fault_begin(NULL);
+		assert_int_equal(err, met ? -ENOMEM : 0);
+		assert_int_equal(c.count, 0);
+		if (strstr(c.reason.text, "can't be checked"))
+			assert_string_equal(c.reason.text,
+					    WHERE ": can't be checked: Cannot allocate memory");
+		refused += strstr(c.reason.text, "can't be checked") != NULL;
+	}
+	assert_true(refused > 0);
+	pfs_sim_free(sim);
 }
 
 /* ---- repairs ---- */
@@ -322,6 +358,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(checks_without_memory_are_none),
+		cmocka_unit_test(checks_of_collections_without_memory_are_none),
 		cmocka_unit_test(what_can_not_be_kept_ends_a_repair),
 		cmocka_unit_test(manifests_without_memory_are_none),
 		cmocka_unit_test(nothing_is_kept_without_memory),

@@ -90,6 +90,45 @@ static void blocks_end_with_their_container(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: a block whose checksum is right, but whose bytes do not decode, is damage, and the one
+ * that is said. */
+static void blocks_decode(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_key key = pfs_key_num(2);
+	uint8_t entry[PFS_BLOCK_ENTRY_LEN], junk[LAST];
+	struct pfs_container c;
+	struct pfs_place place;
+	struct pfs_store *store;
+	struct found *found;
+	uint64_t table;
+	uint32_t end;
+
+	(void)state;
+	create_store(sim, PFS_MIB, 64);
+	store = open_store(sim);
+	put(store, 2, PFS_BLOCK_LEN, LAST);
+	assert_int_equal(pfs_store_close(store), 0);
+	place = place_of(sim, &key);
+	c = container_at(sim, &place, 2);
+	table = place.offset + c.header_len;
+	read_at(sim, page_name(place.page), table + sizeof(entry), entry, sizeof(entry));
+	end = pfs_get_le32(entry);
+	assert_in_range(end, PFS_BLOCK_LEN + 1, PFS_BLOCK_LEN + LAST - 1);
+	memset(junk, 0xff, sizeof(junk));
+	write_at(sim, page_name(place.page), table + 2 * PFS_BLOCK_ENTRY_LEN + PFS_BLOCK_LEN, junk,
+		 end - PFS_BLOCK_LEN);
+	pfs_put_le32(entry + 4, pfs_block_crc(c.content, 1, end, junk, end - PFS_BLOCK_LEN));
+	write_at(sim, page_name(place.page), table + sizeof(entry), entry, sizeof(entry));
+	found = check_store(sim);
+	assert_int_equal(found->count, 1);
+	assert_true(found->at[0].fatal && pfs_key_equal(&found->at[0].key, &key));
+	assert_string_equal(found->at[0].text,
+			    "1 of its 2 blocks do not verify, the first at byte 65536 of it");
+	free(found);
+	pfs_sim_free(sim);
+}
+
 /* A file of which only the beginning can be read. */
 struct begun {
 	struct pfs_file base;
@@ -147,6 +186,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(blocks_end_with_their_container),
+		cmocka_unit_test(blocks_decode),
 		cmocka_unit_test(a_table_may_be_unreadable),
 	};
 

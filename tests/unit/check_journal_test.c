@@ -382,9 +382,69 @@ static void journal_newer_than_the_superblock_is_found(void **state)
 	found = check_store(killed);
 	assert_int_equal(found->fatal, 1);
 	assert_string_equal(found->at[0].where, PFS_SUPER_NAME);
+	assert_int_equal(found->at[0].offset, 0);
 	free(found);
 	pfs_sim_free(killed);
 	pfs_sim_free(sim);
+}
+
+/* ---- what can't be opened again ---- */
+
+struct openings {
+	const char *name;
+	unsigned seen, at;
+};
+
+static int fail_opening(void *arg, const struct pfs_sim_step *step)
+{
+	struct openings *o = arg;
+
+	return step->kind == PFS_SIM_OPEN && strcmp(step->name, o->name) == 0 && ++o->seen == o->at
+		       ? -EIO
+		       : 0;
+}
+
+/* Proves: a segment, or a page with a key that is there twice, that could be opened and can't be
+ * again, is not taken for one of which nothing is to be said: the check can't be done. */
+static void what_can_not_be_opened_again_is_no_check(void **state)
+{
+	struct pfs_sim *sim = killed_store(6, 20), *closed = pfs_sim_new();
+	struct pfs_check_result result;
+	struct pfs_reason reason;
+	struct pfs_place places[2];
+	struct pfs_store *store;
+	struct segment s[8];
+	struct openings o;
+	uint8_t slot[PFS_SLOT_LEN];
+
+	(void)state;
+	assert_int_equal(read_segments(sim, s, pfs_array_len(s)), 1);
+	flip_bit(sim, s[0].name, s[0].records[1].off + 40, 1);
+	o = (struct openings){.name = s[0].name, .at = 2};
+	pfs_sim_on_look(sim, fail_opening, &o);
+	assert_int_equal(
+		pfs_check(STORE, pfs_sim_io(sim), &quiet, NULL, NULL, NULL, &result, &reason),
+		-EIO);
+	assert_string_equal(reason.text, STORE ": can't be checked: Input/output error");
+	pfs_sim_free(sim);
+
+	create_store(closed, 64 * PFS_KIB, 16);
+	store = open_store(closed);
+	for (unsigned i = 0; i < 2; i++)
+		put_document(store, &(struct pfs_key){.kind = PFS_KEY_NUM, .num = i}, 60, i);
+	assert_int_equal(pfs_store_close(store), 0);
+	for (unsigned i = 0; i < 2; i++)
+		places[i] = place_of(closed, &(struct pfs_key){.kind = PFS_KEY_NUM, .num = i});
+	remove_file(closed, PFS_INDEX_NAME);
+	read_at(closed, page_name(1), pfs_slot_offset(places[0].slot), slot, sizeof(slot));
+	write_at(closed, page_name(1), pfs_slot_offset(places[1].slot), slot, sizeof(slot));
+	o = (struct openings){.name = page_name(1), .at = 3};
+	pfs_sim_on_look(closed, fail_opening, &o);
+	assert_int_equal(
+		pfs_check(STORE, pfs_sim_io(closed), &quiet, NULL, NULL, NULL, &result, &reason),
+		-EIO);
+	assert_string_equal(reason.text, STORE ": can't be checked: Input/output error");
+	pfs_sim_free(closed);
 }
 
 /* ---- after an unclean end ---- */
@@ -817,6 +877,7 @@ int main(void)
 		cmocka_unit_test(forged_tails_are_normal),
 		cmocka_unit_test(no_record_is_seen_where_there_is_none),
 		cmocka_unit_test(journal_newer_than_the_superblock_is_found),
+		cmocka_unit_test(what_can_not_be_opened_again_is_no_check),
 		cmocka_unit_test(damage_outside_of_the_window_is_fatal),
 		cmocka_unit_test(random_damage_is_never_missed),
 		cmocka_unit_test(each_torn_document_is_told),

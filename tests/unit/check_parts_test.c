@@ -738,6 +738,48 @@ static void versions_of_the_window_are_allowed(void **state)
 	}
 }
 
+/* Proves: of pages only slots are compared whose keys are there twice, and only of pages that there
+ * are. */
+static void only_keys_that_are_there_twice_are_compared(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct nothing *n = begin_nothing();
+	const struct pfs_io *io = pfs_sim_io(sim);
+	struct pfs_key key = pfs_key_num(3);
+	struct versions found = {0};
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(sim, 64 * PFS_KIB, 16);
+	store = open_store(sim);
+	for (unsigned i = 0; i < 9; i++)
+		put_document(store, &(struct pfs_key){.kind = PFS_KEY_NUM, .num = i}, 30, i);
+	assert_int_equal(pfs_store_close(store), 0);
+	assert_int_equal(io->ops->open_dir(io, STORE, 0, &n->check.dir), 0);
+	assert_int_equal(pfs_super_read(n->check.dir, &n->check.super, &quiet), 0);
+	n->check.clean = true;
+	assert_int_equal(pfs_check_files(&n->check), 0);
+	assert_int_equal(n->check.page_count, 1);
+	assert_int_equal(pfs_check_page(&n->check, &n->check.pages[0]), 0);
+	assert_int_equal(
+		pfs_check_set_add(&n->check.twice, pfs_check_hash(PFS_KEY_NUM, pfs_key_tag(&key))),
+		1);
+	assert_int_equal(scan_page(&n->check, &n->check.pages[0], &found), 0);
+	assert_int_equal(found.count, 1);
+	assert_true(pfs_key_equal(&found.at[0].key, &key));
+	assert_int_equal(found.at[0].page, 1);
+	free(found.at);
+
+	/* What stands behind the last one is none. */
+	n->check.pages[1] = n->check.pages[0];
+	assert_int_equal(pfs_check_duplicates(&n->check), 0);
+	assert_int_equal(n->found.count, 0);
+	n->check.dir->ops->close_dir(n->check.dir);
+	pfs_check_end(&n->check);
+	free(n);
+	pfs_sim_free(sim);
+}
+
 /* ---- the index ---- */
 
 /* Proves: a page is bare when no slot of it has a document, wherever the last one is. */
@@ -822,6 +864,7 @@ int main(void)
 		cmocka_unit_test(the_newest_is_told_from_those_there_are),
 		cmocka_unit_test(versions_are_in_order),
 		cmocka_unit_test(versions_of_the_window_are_allowed),
+		cmocka_unit_test(only_keys_that_are_there_twice_are_compared),
 		cmocka_unit_test(bare_pages_have_no_document),
 		cmocka_unit_test(users_of_each_dictionary_are_compared),
 	};

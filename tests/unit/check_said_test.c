@@ -275,6 +275,7 @@ static void count_finding(void *arg, const struct pfs_finding *finding)
 	} else if (strncmp(finding->text, "more than 65536 versions ", 25) == 0) {
 		assert_true(finding->fatal);
 		assert_string_equal(finding->where, "pages");
+		assert_int_equal(finding->offset, 0);
 		c->too_many++;
 	} else {
 		c->others++;

@@ -19,13 +19,16 @@
 struct page {
 	uint8_t bytes[PAGE];
 	bool unreadable;
+	unsigned reads, fails_at; /* that one and those behind it, if not 0 */
 };
 
 static int read_page(void *arg, uint64_t off, void *buf, size_t len)
 {
 	struct page *page = arg;
 
-	if (page->unreadable || off > PAGE || len > PAGE - off)
+	page->reads++;
+	if (page->unreadable || off > PAGE || len > PAGE - off ||
+	    (page->fails_at && page->reads >= page->fails_at))
 		return -EIO;
 	memcpy(buf, page->bytes + off, len);
 	return 0;
@@ -331,6 +334,27 @@ static void what_nothing_explains_is_unknown(void **state)
 	assert_int_equal(is.decoded.off, 8000);
 	assert_memory_equal(&is.slot, &slot, sizeof(slot));
 	assert_true(is.bit == UINT64_MAX);
+	free(page);
+}
+
+/* Proves: of a container that can't be read again after the search in its slot nothing is told. */
+static void what_can_not_be_read_again_is_unknown(void **state)
+{
+	struct pfs_key key = key_named("42");
+	struct pfs_slot_disk slot;
+	struct page *page = page_with(&key, 100, 0, &slot);
+	struct pfs_identified is;
+	unsigned reads;
+
+	(void)state;
+	page->bytes[8004] ^= PFS_CONTAINER_SEQ; /* how the rest is read */
+	assert_int_equal(identify(page, &slot, &is), PFS_IDENTITY_CONTAINER);
+	reads = page->reads;
+	page->reads = 0;
+	page->fails_at = reads;
+	assert_int_equal(identify(page, &slot, &is), PFS_IDENTITY_UNKNOWN);
+	assert_int_equal(page->reads, reads);
+	assert_int_equal(is.decoded.tag, 42);
 	free(page);
 }
 
@@ -810,6 +834,7 @@ int main(void)
 		cmocka_unit_test(sums_are_paid_for),
 		cmocka_unit_test(slots_by_themselves),
 		cmocka_unit_test(what_nothing_explains_is_unknown),
+		cmocka_unit_test(what_can_not_be_read_again_is_unknown),
 		cmocka_unit_test(sequences_are_not_mended),
 		cmocka_unit_test(sums_are_few),
 		cmocka_unit_test(long_documents_are_told_by_their_header),
