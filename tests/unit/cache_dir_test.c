@@ -170,11 +170,12 @@ static unsigned count_descriptors(void)
 
 static int make_place(void **state)
 {
-	struct place *place = calloc(1, sizeof(*place));
+	static struct place one;
+	struct place *place = &one;
 
 	snprintf(place->top, sizeof(place->top), "/tmp/pfs-cache-XXXXXX");
 	assert_non_null(mkdtemp(place->top));
-	snprintf(place->chunks, sizeof(place->chunks), "%s/chunks", place->top);
+	snprintf(place->chunks, sizeof(place->chunks), "%.31s/chunks", place->top);
 	place->descriptors = count_descriptors();
 	*state = place;
 	return 0;
@@ -189,7 +190,6 @@ static int remove_place(void **state)
 	assert_int_equal(failures, 0);
 	snprintf(command, sizeof(command), "rm -rf %s", place->top);
 	assert_int_equal(system(command), 0);
-	free(place);
 	assert_int_equal(fenced_blocks, 0);
 	return 0;
 }
@@ -815,7 +815,7 @@ static void memory_may_be_missing(void **state)
 		fenced_refuse(passes);
 		assert_int_equal(pfs_cache_dir_open(&dir, place->top, LARGE, &reason), -ENOMEM);
 		assert_null(dir);
-		assert_int_equal(fenced_blocks, 1); /* the place */
+		assert_int_equal(fenced_blocks, 0);
 	}
 }
 
