@@ -10,12 +10,15 @@ static void before_move(void);
 #include "storage/store_pack.h"
 
 static int fake_train_to_pack(struct pfs_store *store, const bool *stop, bool *made);
+static int some_stat(struct pfs_store *store, struct pfs_store_stat *out);
 
 #define BATCH_VALUES 80u
 #define pfs_train_to_pack fake_train_to_pack
+#define pfs_stat_locked(store, out) some_stat(store, out)
 #define pfs_write_enter(store) (before_move(), pfs_write_enter(store))
 #include "storage/store_pack.c"
 #undef pfs_write_enter
+#undef pfs_stat_locked
 #undef SLOTS_AT_ONCE
 
 #define pthread_mutex_lock(mutex) (before_lock(mutex), pthread_mutex_lock(mutex))
@@ -34,16 +37,30 @@ static struct {
 	unsigned moves; /* of what was packed */
 } moment;
 
-/* Trainings that were asked for. */
+/* Trainings that were asked for, and what they make: a dictionary of the first documents. */
 static unsigned trainings;
+static bool trains;
+
+#define TRAINED 8u
 
 static int fake_train_to_pack(struct pfs_store *store, const bool *stop, bool *made)
 {
-	(void)store;
+	uint8_t bytes[TRAINED * LEN];
+
 	(void)stop;
-	*made = false;
+	*made = trains;
 	trainings++;
-	return 0;
+	for (unsigned i = 0; i < TRAINED; i++)
+		fill_document(bytes + (size_t)LEN * i, LEN, 2 * i + 1);
+	return trains ? pfs_dict_add(store, bytes, sizeof(bytes), 1000, 300) : 0;
+}
+
+/* Until figures can't be had; 0: they can. */
+static unsigned stats;
+
+static int some_stat(struct pfs_store *store, struct pfs_store_stat *out)
+{
+	return stats && --stats == 0 ? -EIO : pfs_stat_locked(store, out);
 }
 
 static void remove_all(void)
@@ -71,11 +88,11 @@ static void before_move(void)
 }
 
 /* In falling order, which packing has to turn round, in pages that are full. */
-static struct pfs_sim *begin(void)
+static struct pfs_sim *begin_with(uint64_t page_size)
 {
 	struct pfs_sim *sim = pfs_sim_new();
 
-	create_store(sim, PFS_PAGE_SIZE_MIN, 16);
+	create_store(sim, page_size, 16);
 	moment.store = open_store(sim);
 	for (unsigned i = DOCS; i-- > 0;) {
 		struct pfs_key key = pfs_key_num(i);
@@ -84,6 +101,11 @@ static struct pfs_sim *begin(void)
 	}
 	assert_int_equal(pfs_store_checkpoint(moment.store), 0);
 	return sim;
+}
+
+static struct pfs_sim *begin(void)
+{
+	return begin_with(PFS_PAGE_SIZE_MIN);
 }
 
 static void expect_documents(void)
@@ -273,6 +295,7 @@ static void values_may_go_meanwhile(void **state)
 		assert_int_equal(pfs_store_stat(moment.store, &stat), 0);
 		assert_int_equal(stat.points, 0);
 		assert_int_equal(stat.container_bytes, 0);
+		assert_int_equal(stat.pages, 0);
 		if (moves == 1)
 			assert_int_equal(moment.store->counters.moved_values, 0);
 		end(sim);
@@ -364,9 +387,132 @@ static void what_is_packed_is_not_trained_for(void **state)
 		assert_int_equal(dict.packing, 0);
 	}
 	moment.store->dict_off = false;
+	dict.users = DOCS;
+	/* But what has room to be given back is. */
+	for (unsigned i = 0; i < DOCS / 2; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		put_document(moment.store, &key, LEN, 2 * i + 1);
+	}
+	assert_int_equal(pfs_store_checkpoint(moment.store), 0);
+	trainings = 0;
+	t = (struct told){0};
+	assert_int_equal(compact(&t, NULL), 0);
+	assert_int_equal(trainings, 1);
 	moment.store->dict = NULL;
 	expect_documents();
 	end(sim);
+}
+
+/* Proves: what a new dictionary makes smaller is looked for when it is there, and packed with it,
+ * also where nothing was to be gained before; the rest stays. */
+static void what_was_trained_is_used(void **state)
+{
+	struct pfs_sim *sim = begin();
+	struct told t = {0};
+	struct pfs_compact_result result;
+
+	(void)state;
+	assert_int_equal(compact(&t, NULL), 0);
+	trains = true;
+	assert_int_equal(pfs_store_compact(moment.store, NULL, NULL, NULL, &result), 0);
+	trains = false;
+	assert_in_range(result.values, TRAINED, DOCS / 2);
+	for (unsigned i = 0; i < DOCS; i++) {
+		struct pfs_key key = pfs_key_num(i);
+		struct pfs_place place;
+
+		assert_int_equal(pfs_place(moment.store, &key, &place), 0);
+		assert_int_equal(place.dictionary, i < TRAINED);
+	}
+	expect_documents();
+	end(sim);
+}
+
+/* Proves: without figures nothing is packed, and that is said; when they lack at the end, the
+ * packing is done. */
+static void figures_are_needed_before(void **state)
+{
+	struct pfs_sim *sim = begin();
+	struct pfs_compact_result result;
+
+	(void)state;
+	stats = 1;
+	assert_int_equal(pfs_store_compact(moment.store, NULL, NULL, NULL, &result), -EIO);
+	assert_int_equal(result.values, 0);
+	assert_true(disorder() > 0);
+	stats = 2;
+	assert_int_equal(pfs_store_compact(moment.store, NULL, NULL, NULL, &result), 0);
+	assert_int_equal(result.values, 0);
+	assert_int_equal(disorder(), 0);
+	end(sim);
+}
+
+/* Proves: when a packing is done, no room is left reserved on disk that nobody uses. */
+static void what_is_not_needed_is_given_back(void **state)
+{
+	struct pfs_sim *sim = begin_with(8 * PFS_MIB);
+	struct pfs_compact_result result;
+	struct pfs_store_stat stat;
+
+	(void)state;
+	for (unsigned i = 0; i < DOCS; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		if (i % 8)
+			assert_int_equal(pfs_remove(moment.store, &key, NULL), 0);
+	}
+	assert_int_equal(pfs_store_compact(moment.store, NULL, NULL, NULL, &result), 0);
+	assert_int_equal(pfs_store_stat(moment.store, &stat), 0);
+	assert_int_equal(result.pages_after, 1);
+	assert_in_range(result.disk_after, stat.used_bytes, stat.used_bytes + 2 * 4096);
+	end(sim);
+}
+
+/* Proves: of the ids that are listed the lowest half of the room stays, in order, or all that are
+ * fewer. */
+static void the_lowest_ids_are_kept(void **state)
+{
+	(void)state;
+	for (size_t count = 0; count <= 10; count++) {
+		struct entry entries[10] = {{0}};
+		struct run run = {.entries = entries, .count = count, .cap = 10};
+
+		for (size_t i = 0; i < count; i++)
+			entries[i] = (struct entry){.tag = count - 1 - i, .kind = 1};
+		keep_lowest(&run);
+		assert_int_equal(run.count, count < 5 ? count : 5);
+		for (size_t i = 0; i < run.count; i++)
+			assert_int_equal(entries[i].tag, i);
+	}
+}
+
+static uint64_t available;
+
+static int some_space(struct pfs_dir *dir, struct pfs_io_space *out)
+{
+	(void)dir;
+	*out = (struct pfs_io_space){.available = available};
+	return available == UINT64_MAX ? -EIO : 0;
+}
+
+/* Proves: all is copied in order where there is room for the values, their slots and the journal
+ * meanwhile, to the byte; not where nobody knows. */
+static void a_copy_needs_room(void **state)
+{
+	struct pfs_store *store = calloc(1, sizeof(*store));
+	const struct pfs_io_ops ops = {.space = some_space};
+	struct pfs_dir dir = {.ops = &ops};
+	struct run run = {.store = store, .plan = {.total = 12345678, .values = 1000}};
+	const uint64_t need = 12345678 + 1000 * 16 + 16 * PFS_MIB;
+
+	(void)state;
+	store->dir = &dir;
+	for (unsigned i = 0; i < 4; i++) {
+		available = i == 3 ? UINT64_MAX : need - 1 + i;
+		assert_int_equal(has_room_for_copy(&run), i == 1 || i == 2);
+	}
+	free(store);
 }
 
 /* Proves: packing gains something when values could be smaller or in order, when a part in 32 is
@@ -426,6 +572,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_packed_is_not_trained_for),
+		cmocka_unit_test(what_was_trained_is_used),
+		cmocka_unit_test(figures_are_needed_before),
+		cmocka_unit_test(what_is_not_needed_is_given_back),
+		cmocka_unit_test(the_lowest_ids_are_kept),
+		cmocka_unit_test(a_copy_needs_room),
 		cmocka_unit_test(what_packing_gains),
 		cmocka_unit_test(ids_have_an_order),
 		cmocka_unit_test(many_ids_are_packed_in_order),

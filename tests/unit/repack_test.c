@@ -1,6 +1,6 @@
 /* storage/store_repack.c: of every sort of value, what it is packed to, why that is better and what
- * it gains, to the byte; what is no value, is another one, can't be read or has no memory; and which
- * damage is reported. The file is included, to know moments and to fail what it calls. */
+ * it gains, to the byte; what is no value, is another one, can't be read or has no memory; and
+ * which damage is reported. The file is included, to know moments and to fail what it calls. */
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -123,7 +123,7 @@ static void put(unsigned id, size_t len, enum form form)
 	free(bytes);
 }
 
-static const size_t lens[] = {0,   1,	8,    9,     40,    75,	   76,	  77,	 100,
+static const size_t lens[] = {0,   1,	8,    9,     40,    75,	   76,	   77,	    100,
 			      300, 900, 2000, 65535, 65536, 65537, 200000, PFS_MIB, PFS_MIB + 1};
 
 #define SORTS (pfs_array_len(lens) * FORMS)
@@ -468,9 +468,8 @@ static void damage_of_what_is_current_is_reported(void **state)
 			struct pfs_repacked got;
 
 			fault.at_lock = acts[i];
-			assert_int_equal(pfs_repack_slot(r, place.page, place.slot, key.kind, 5,
-							 &got),
-					 0);
+			assert_int_equal(
+				pfs_repack_slot(r, place.page, place.slot, key.kind, 5, &got), 0);
 			assert_int_equal(damage, i ? 0 : times);
 			assert_true(!got.better && !got.gain);
 			assert_int_equal(got.len, place.container_len);
