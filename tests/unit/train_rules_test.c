@@ -107,6 +107,49 @@ static int fake_dict_add(struct pfs_store *store, const void *bytes, size_t len,
 	return 0;
 }
 
+/* Points of a store that has nothing else; 0: what the store has. */
+static struct {
+	uint32_t count, looks;
+	size_t len; /* of each */
+} points;
+
+static int fake_view(struct pfs_store *store, uint64_t word, struct pfs_view *view)
+{
+	if (!points.count)
+		return pfs_view(store, word, view);
+	points.looks++;
+	*view = (struct pfs_view){.kind = PFS_KEY_NUM, .size = points.len, .seq = 1};
+	return 0;
+}
+
+static ssize_t fake_read(struct pfs_store *store, uint32_t object, uint64_t off, void *buf,
+			 size_t len)
+{
+	if (!points.count)
+		return pfs_read(store, object, off, buf, len);
+	memset(buf, 'x', points.len);
+	return (ssize_t)points.len;
+}
+
+/* From when on another training is due, when the lock of trainings was left. */
+static uint64_t left_at;
+
+static void leaving(const struct pfs_store *store, const pthread_mutex_t *mutex)
+{
+	if (mutex == &store->train_lock)
+		left_at = store->training.drift_at;
+}
+
+static int hc_err;
+
+#include "tests/unit/fenced.h"
+
+#define pfs_index_end(index) (points.count ? points.count + PFS_OBJECT_FIRST : pfs_index_end(index))
+#define pfs_index_word(index, object) (points.count ? (object) : pfs_index_word(index, object))
+#define pfs_view(store, word, view) fake_view(store, word, view)
+#define pfs_read fake_read
+#define pthread_mutex_unlock(mutex) (leaving(store, mutex), pthread_mutex_unlock(mutex))
+#define pfs_codec_hc_new(out) (hc_err ? hc_err : pfs_codec_hc_new(out))
 #define pfs_train_version fake_version
 #define pfs_train_samples fake_train
 #define pfs_refine fake_refine
@@ -114,6 +157,12 @@ static int fake_dict_add(struct pfs_store *store, const void *bytes, size_t len,
 #define pfs_codec_pack_hc fake_pack_hc
 #define pfs_dict_add fake_dict_add
 #include "storage/store_train.c"
+#undef pfs_index_end
+#undef pfs_index_word
+#undef pfs_view
+#undef pfs_read
+#undef pthread_mutex_unlock
+#undef pfs_codec_hc_new
 
 static void keep_line(void *arg, enum pfs_log_level level, const char *line)
 {
@@ -529,6 +578,81 @@ static void what_fails_makes_none(void **state)
 	assert_int_equal(make_of(store, 40, 500, true, false, &r), -ENOSPC);
 	assert_int_equal(r.raw, 5 * 500);
 	assert_int_equal(r.number + r.length + fake.added, 0);
+	bare_free(store);
+}
+
+/* Proves: whichever allocation is refused, that is the error, nothing stays and nothing is made; so
+ * it is without what packs. */
+static void without_memory_nothing_is_made(void **state)
+{
+	const unsigned blocks = fenced_blocks;
+	static const size_t lens[] = {500, 500, 500, 500, 500, 500, 500, 500, 500, 500,
+				      500, 500, 500, 500, 500, 500, 500, 500, 500, 500};
+	struct pfs_store *store = bare_store();
+	uint8_t *bytes = calloc(20, 500);
+	struct pfs_train_result r;
+	unsigned refused = 0;
+	int err = -ENOMEM;
+
+	(void)state;
+	fake.plain = 400;
+	fake.made = 100;
+	fake.trained = 600;
+	for (unsigned n = 0; err; n++) {
+		fenced_refuse(n);
+		err = pfs_own_train_from(store, bytes, lens, 20, &r);
+		fenced_refuses = false;
+		assert_true(err == 0 || err == -ENOMEM);
+		assert_int_equal(fake.added, !err);
+		assert_int_equal(r.number, err ? 0 : 41);
+		assert_int_equal(fenced_blocks, blocks + 3); /* the store, its table, the samples */
+		refused += err != 0;
+	}
+	assert_int_equal(refused, 6);
+	fake.refined_len = 600;
+	hc_err = -ENOMEM;
+	assert_int_equal(make_of(store, 40, 500, false, true, &r), -ENOMEM);
+	hc_err = 0;
+	assert_int_equal(r.number, 0);
+	free(bytes);
+	bare_free(store);
+	assert_int_equal(fenced_blocks, blocks);
+}
+
+/* Proves T1: no more points are looked at than are to be, and no more are taken. */
+static void picking_has_bounds(void **state)
+{
+	static const struct {
+		uint32_t points, looks;
+		size_t len, taken;
+	} cases[] = {
+		{1, 1, 9, 1},
+		{SAMPLES_MAX - 1, SAMPLES_MAX - 1, 9, SAMPLES_MAX - 1},
+		{SAMPLES_MAX, SAMPLES_MAX, 9, SAMPLES_MAX},
+		{SAMPLES_MAX + 1, SAMPLES_MAX, 9, SAMPLES_MAX},
+		{PICKS_MAX - 1, PICKS_MAX - 1, 8, 0},
+		{PICKS_MAX, PICKS_MAX, 8, 0},
+		{PICKS_MAX + 1, PICKS_MAX, 8, 0},
+		{2 * PICKS_MAX, PICKS_MAX, 8, 0},
+	};
+	struct pfs_store *store = bare_store();
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct samples s;
+
+		assert_int_equal(samples_new(&s), 0);
+		points.count = cases[i].points;
+		points.len = cases[i].len; /* 8: too short to be packed */
+		points.looks = 0;
+		s.since = 0;
+		pick(store, &s);
+		assert_int_equal(points.looks, cases[i].looks);
+		assert_int_equal(s.count, cases[i].taken);
+		assert_int_equal(s.used, cases[i].taken * cases[i].len);
+		samples_free(&s);
+	}
+	points.count = 0;
 	bare_free(store);
 }
 
@@ -969,6 +1093,36 @@ static void when_packing_wants_one(void **state)
 	real_end(store);
 }
 
+/* Proves: when the next training is due is known before one may begin, whatever came of this one.
+ */
+static void what_is_due_next_is_known_at_once(void **state)
+{
+	static const size_t lens[20] = {500};
+	struct pfs_store *store = bare_store();
+	uint8_t *bytes = calloc(20, 500);
+	struct pfs_train_result r;
+
+	(void)state;
+	for (unsigned way = 0; way < 2; way++) {
+		store->training.drift_at = 100000;
+		left_at = 0;
+		if (way)
+			assert_int_equal(pfs_own_train_from(store, bytes, lens, 20, &r), -ENODATA);
+		else
+			assert_int_equal(pfs_own_train_from(store, bytes, lens, 0, &r), -ENODATA);
+		assert_int_equal(store->training.drift_at, 200000);
+		assert_int_equal(left_at, 200000);
+	}
+	free(bytes);
+	bare_free(store);
+	store = real_store(PFS_MIB);
+	store->training.drift_at = 100000;
+	assert_int_equal(pfs_own_train(store, false, &r), -ENODATA);
+	assert_int_equal(store->training.drift_at, 200000);
+	assert_int_equal(left_at, 200000);
+	real_end(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -981,6 +1135,9 @@ int main(void)
 		cmocka_unit_test(which_of_the_given_are_taken),
 		cmocka_unit_test(how_much_a_dictionary_is_made_from),
 		cmocka_unit_test(what_fails_makes_none),
+		cmocka_unit_test(without_memory_nothing_is_made),
+		cmocka_unit_test(picking_has_bounds),
+		cmocka_unit_test(what_is_due_next_is_known_at_once),
 		cmocka_unit_test(what_it_has_to_gain),
 		cmocka_unit_test(what_it_has_to_gain_for_packing),
 		cmocka_unit_test(what_is_said),
