@@ -1,6 +1,40 @@
 /* storage/store_index.c: the index that a store leaves when it is closed, and what the next opening
- * makes of it. */
+ * makes of it. The file is included. */
+#include <stdlib.h>
+
+#include "storage/crc.h"
+#include "storage/store_internal.h"
+
+static bool refused(void);
+
+#define place_of index_place_of
+#define malloc(len) (refused() ? NULL : malloc(len))
+#define pfs_index_new(index) (refused() ? -ENOMEM : pfs_index_new(index))
+#define pfs_index_alloc(...) (refused() ? -ENOMEM : pfs_index_alloc(__VA_ARGS__))
+#define pfs_index_insert(...) (refused() ? -ENOMEM : pfs_index_insert(__VA_ARGS__))
+#define pfs_index_end_runs(index) (refused() ? -ENOMEM : pfs_index_end_runs(index))
+#include "storage/store_index.c"
+#undef place_of
+#undef malloc
+#undef pfs_index_new
+#undef pfs_index_alloc
+#undef pfs_index_insert
+#undef pfs_index_end_runs
+
 #include "tests/unit/store_helpers.h"
+
+/* Of what the index needs memory for, so much is had, and from then on nothing, or the next is not;
+ * 0: all is. */
+static unsigned refused_at;
+static bool refused_for_good;
+
+static bool refused(void)
+{
+	if (!refused_at || --refused_at)
+		return false;
+	refused_at = refused_for_good;
+	return true;
+}
 
 /* Numbered in a row, so that they are saved as runs; but for one, which was put again. */
 enum { DOCS = 200, AGAIN = 80 };
@@ -140,12 +174,105 @@ static void what_has_no_name_goes_when_it_is_closed(void **state)
 	pfs_sim_free(sim);
 }
 
+static int try_to_open(struct pfs_sim *sim, struct pfs_store **store)
+{
+	struct pfs_open_options options = {.manual = true, .io = pfs_sim_io(sim), .logger = quiet};
+
+	return pfs_store_open(store, STORE, &options, NULL);
+}
+
+/* Proves: without memory for a saved index, at whichever point, the store does not open, nor does
+ * it with a part of the index; the next opening has all of it. */
+static void indexes_need_memory(void **state)
+{
+	struct pfs_sim *sim = closed_store();
+
+	(void)state;
+	for (unsigned for_good = 0; for_good < 2; for_good++) {
+		bool met = true;
+
+		for (unsigned n = 1; met; n += n < 10 ? 1 : 37) {
+			struct pfs_sim *image = pfs_sim_crash_index(sim, 0);
+			struct pfs_store *store;
+
+			refused_at = n;
+			refused_for_good = for_good;
+			if (try_to_open(image, &store) == 0) {
+				met = false;
+				refused_at = 0;
+				assert_true(n > 10);
+				assert_int_equal(pfs_store_close(store), 0);
+			}
+			refused_at = 0;
+			(void)open_warnings(image);
+			assert_string_equal(open_warnings(image), "");
+			pfs_sim_free(image);
+		}
+	}
+	pfs_sim_free(sim);
+}
+
+static void add_dict(struct pfs_store *store, uint64_t seed)
+{
+	uint8_t text[4000];
+
+	fill_document(text, sizeof(text), seed);
+	assert_int_equal(pfs_dict_add(store, text, sizeof(text), 1000, 300), 0);
+}
+
+/* Proves: how many need each dictionary is saved with the index; what was loaded of one that is of
+ * no use is forgotten, also that. */
+static void users_of_dictionaries_are_saved(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	uint64_t users[2] = {0};
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(sim, PFS_MIB, 16);
+	store = open_store(sim);
+	for (unsigned n = 0; n < 2; n++) {
+		add_dict(store, 2 * n);
+		for (unsigned i = 0; i < 20 + 10 * n; i++) {
+			struct pfs_key key = pfs_key_num(100 * n + i);
+
+			put_document(store, &key, 900 + i, 2 * (i + n));
+		}
+	}
+	assert_int_equal(store->dicts->count, 2);
+	for (unsigned n = 0; n < 2; n++)
+		users[n] = store->dicts->at[n]->users;
+	assert_true(users[0] > 0 && users[1] > 0 && users[0] != users[1]);
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(sim);
+	store = open_store(sim);
+	assert_true(store->dict_users_known);
+	for (unsigned n = 0; n < 2; n++)
+		assert_int_equal(store->dicts->at[n]->users, users[n]);
+	store->dict_users_known = false;
+	assert_int_equal(forget_loaded(store, -EUCLEAN), -EUCLEAN);
+	assert_true(store->dict_users_known);
+	assert_int_equal(pfs_index_end(store->index), PFS_OBJECT_FIRST);
+	for (unsigned n = 0; n < 2; n++)
+		assert_int_equal(store->dicts->at[n]->users, 0);
+	store->failed = true;
+	assert_int_equal(pfs_store_close(store), -EROFS);
+	store = open_store(sim);
+	for (unsigned n = 0; n < 2; n++)
+		assert_int_equal(store->dicts->at[n]->users, users[n]);
+	assert_int_equal(pfs_store_close(store), 0);
+	expect_healthy(sim);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_saved_index_is_used),
 		cmocka_unit_test(a_damaged_index_is_made_anew),
 		cmocka_unit_test(what_has_no_name_goes_when_it_is_closed),
+		cmocka_unit_test(indexes_need_memory),
+		cmocka_unit_test(users_of_dictionaries_are_saved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
