@@ -325,6 +325,114 @@ static void a_failed_snapshot_is_not_written_to(void **state)
 	end(sim);
 }
 
+static bool put_at_write;
+
+/* The document that the checkpoint is about to write is changed, and there is no room for it. */
+static int put_and_no_room(void *arg, const struct pfs_sim_step *step)
+{
+	struct pfs_key key = pfs_key_num(1);
+
+	if (step->kind != PFS_SIM_WRITE || strncmp(step->name, "page-", 5) != 0)
+		return 0;
+	if (put_at_write) {
+		put_at_write = false;
+		put_document(moment.store, &key, 250, 3);
+	}
+	return no_room_in_pages(arg, step);
+}
+
+/* Proves: what a snapshot has kept of a version while its checkpoint failed is not waited for when
+ * that version is written after all. */
+static void nobody_waits_for_a_failed_snapshot(void **state)
+{
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_snapshot *snapshot;
+	struct pfs_sim *sim;
+	struct pfs_attr attr;
+	unsigned taken = 0;
+
+	(void)state;
+	begin(&sim);
+	put_document(moment.store, &key, 300, 1);
+	assert_int_equal(pfs_store_checkpoint(moment.store), 0);
+	put_document(moment.store, &key, 300, 2);
+	put_at_write = true;
+	pfs_sim_on_step(sim, put_and_no_room, NULL);
+	assert_int_equal(pfs_snapshot_open(moment.store, &snapshot), -ENOSPC);
+	pfs_sim_on_step(sim, NULL, NULL);
+	assert_false(put_at_write);
+	for (struct pfs_list *item = moment.store->batch.next; item != &moment.store->batch;
+	     item = item->next) {
+		assert_null(((struct pfs_version *)item)->former);
+		taken++;
+	}
+	assert_true(taken > 0);
+	assert_int_equal(moment.store->snapshots.count, 0);
+	assert_int_equal(pfs_store_checkpoint(moment.store), 0);
+	assert_int_equal(pfs_lookup(moment.store, &key, &moment.object, &attr), 0);
+	assert_int_equal(attr.size, 250);
+	end(sim);
+}
+
+static struct {
+	unsigned calls, at;
+} failing;
+
+static int fail_at(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	if ((step->kind != PFS_SIM_WRITE && step->kind != PFS_SIM_SYNC) ||
+	    strncmp(step->name, "page-", 5) != 0)
+		return 0;
+	return ++failing.calls == failing.at ? -EIO : 0;
+}
+
+/* Proves: whichever write or sync of a page fails in a checkpoint, of a container, a slot or a
+ * tombstone, it has failed, and the store takes nothing more; what was put is there when it is
+ * opened again. */
+static void each_write_of_a_checkpoint_counts(void **state)
+{
+	bool failed = true;
+
+	(void)state;
+	for (failing.at = 1; failed; failing.at++) {
+		struct pfs_key large = pfs_key_num(1), small = pfs_key_num(2),
+			       gone = pfs_key_num(3);
+		struct pfs_sim *sim;
+		struct pfs_attr attr;
+		int err;
+
+		begin(&sim);
+		for (unsigned i = 1; i <= 3; i++) {
+			struct pfs_key key = pfs_key_num(i);
+
+			put_document(moment.store, &key, 300 * i, i);
+		}
+		assert_int_equal(pfs_store_checkpoint(moment.store), 0);
+		put_document(moment.store, &large, WHOLE, 1);
+		put_document(moment.store, &small, 400, 1);
+		assert_int_equal(pfs_remove(moment.store, &gone, NULL), 0);
+		failing.calls = 0;
+		pfs_sim_on_step(sim, fail_at, NULL);
+		err = pfs_checkpoint(moment.store, true);
+		pfs_sim_on_step(sim, NULL, NULL);
+		failed = failing.calls >= failing.at;
+		assert_int_equal(err, failed ? -EROFS : 0);
+		assert_int_equal(pfs_put(moment.store, &gone, "x", 1, NULL, 0, NULL),
+				 failed ? -EROFS : 0);
+		assert_true(failed || failing.at > 4);
+		(void)pfs_store_close(moment.store);
+		moment.store = open_store(sim);
+		assert_int_equal(pfs_lookup(moment.store, &large, &moment.object, &attr), 0);
+		assert_int_equal(attr.size, WHOLE);
+		assert_int_equal(pfs_lookup(moment.store, &small, &moment.object, &attr), 0);
+		assert_int_equal(attr.size, 400);
+		assert_int_equal(pfs_lookup(moment.store, &gone, &moment.object, &attr),
+				 failed ? -ENOENT : 0);
+		end(sim);
+	}
+}
+
 /* ---- writing ---- */
 
 static unsigned held_count(void)
@@ -612,6 +720,8 @@ int main(void)
 		cmocka_unit_test(what_grows_meanwhile_stays),
 		cmocka_unit_test(damage_before_it_is_shown),
 		cmocka_unit_test(a_failed_snapshot_is_not_written_to),
+		cmocka_unit_test(nobody_waits_for_a_failed_snapshot),
+		cmocka_unit_test(each_write_of_a_checkpoint_counts),
 		cmocka_unit_test(changes_need_memory),
 		cmocka_unit_test(what_is_staged_is_counted),
 		cmocka_unit_test(whole_ones_stay_in_the_journal),

@@ -2,6 +2,7 @@
  * store's threads make checkpoints, ticks, segments, compact and train, what is done for room, and
  * in which order: to the nanosecond and to the call. What these call is the test's own, and tells;
  * time stands still but where somebody waits. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -80,6 +81,27 @@ static void expect_told(const char *text)
 	t.told[0] = '\0';
 }
 
+static bool is_free(pthread_mutex_t *lock)
+{
+	int err = pthread_mutex_trylock(lock);
+
+	assert_true(err == 0 || err == EBUSY);
+	if (!err)
+		pthread_mutex_unlock(lock);
+	return !err;
+}
+
+/* Of what takes these locks itself, or waits for who takes them. */
+static void need_no_lock(void)
+{
+	assert_true(is_free(&t.store.wake_lock) && is_free(&t.store.commit));
+}
+
+static void need_commit(void)
+{
+	assert_false(is_free(&t.store.commit));
+}
+
 int clock_gettime(clockid_t id, struct timespec *out)
 {
 	(void)id;
@@ -135,6 +157,7 @@ static int tell_join(pthread_t thread, void **value)
 {
 	(void)thread;
 	(void)value;
+	need_no_lock();
 	tell("join%s ", t.store.stopping ? "" : " for ever");
 	return 0;
 }
@@ -161,6 +184,7 @@ static int make_spare(struct pfs_journal *journal, void (*lock)(void *arg, bool 
 {
 	(void)journal;
 	assert_true(lock == pfs_commit_lock_cb && arg == &t.store);
+	need_no_lock();
 	tell("spare ");
 	t.spares += !t.spare_err;
 	return t.spare_err;
@@ -169,6 +193,7 @@ static int make_spare(struct pfs_journal *journal, void (*lock)(void *arg, bool 
 static int tell_trim(struct pfs_journal *journal, unsigned keep)
 {
 	(void)journal;
+	need_commit();
 	tell("trim %u ", keep);
 	return 0;
 }
@@ -178,6 +203,7 @@ static int tell_trim_unlocked(struct pfs_journal *journal, unsigned keep,
 {
 	(void)journal;
 	assert_true(lock == pfs_commit_lock_cb && arg == &t.store);
+	need_no_lock();
 	tell("trim to %u ", keep);
 	return 0;
 }
@@ -185,6 +211,7 @@ static int tell_trim_unlocked(struct pfs_journal *journal, unsigned keep,
 static int tell_checkpoint(struct pfs_store *store, bool force)
 {
 	assert_ptr_equal(store, &t.store);
+	need_no_lock();
 	tell("checkpoint%s ", force ? " by force" : "");
 	return -ENOSPC;
 }
@@ -192,18 +219,21 @@ static int tell_checkpoint(struct pfs_store *store, bool force)
 static void tell_compact_for_room(struct pfs_store *store)
 {
 	assert_ptr_equal(store, &t.store);
+	need_no_lock();
 	tell("compact ");
 }
 
 static void tell_yield_room(struct pfs_store *store)
 {
 	assert_ptr_equal(store, &t.store);
+	need_commit();
 	tell("yield ");
 }
 
 static int tell_step(struct pfs_store *store, bool eager)
 {
 	assert_true(store == &t.store && !eager);
+	need_no_lock();
 	tell("step ");
 	return t.steps-- > 0;
 }
@@ -211,6 +241,7 @@ static int tell_step(struct pfs_store *store, bool eager)
 static int tell_tick(struct pfs_store *store)
 {
 	assert_ptr_equal(store, &t.store);
+	need_no_lock();
 	tell("tick %lld ", (long long)(t.now / MS));
 	return 0;
 }
@@ -224,6 +255,7 @@ static bool due(const struct pfs_store *store)
 static void tell_training(struct pfs_store *store)
 {
 	assert_ptr_equal(store, &t.store);
+	need_no_lock();
 	tell("train ");
 }
 
@@ -613,6 +645,12 @@ static void ticks_come_in_time(void **state)
 	commit_until(5);
 	/* A wait of 701 ms ends half a millisecond early, so that one is left of it. */
 	expect_told("tick 5000 wait 701000000 tick 5700 wait 701000000 tick 6401 ");
+	t.store.stopping = false;
+	t.store.commit_ms = 3000000;
+	commit_until(2);
+	expect_told("tick 6401 wait 3000001000000 ");
+	t.now = 6401 * MS;
+	t.store.commit_ms = 700;
 	t.store.stopping = true;
 	assert_null(committer(&t.store));
 	expect_told("");

@@ -1,5 +1,6 @@
 /* storage/store_snapshot.c: what a snapshot keeps of a document before it is changed, under which
  * locks, and what it does without memory. The file is included, to call its parts. */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -9,8 +10,10 @@
 static struct pfs_former *former_or_none(const struct pfs_key *key);
 static int pin_or_none(struct pfs_pins *pins, uint32_t page, uint32_t off);
 static void *memory_or_none(size_t n, size_t len);
+static void poisoned_free(void *block);
 static void need_chain(void);
 static void need_commit(void);
+static void need_no_chain(const pthread_mutex_t *mutex);
 static void note_wanted(void);
 static void before_find(void);
 
@@ -18,6 +21,8 @@ static void before_find(void);
 #define pfs_pins_ref pin_or_none
 #define calloc(n, len) memory_or_none(n, len)
 #define malloc(len) memory_or_none(1, len)
+#define free(block) poisoned_free(block)
+#define pthread_mutex_lock(mutex) (need_no_chain(mutex), pthread_mutex_lock(mutex))
 #define pfs_overlay_add(...) (need_chain(), pfs_overlay_add(__VA_ARGS__))
 #define pfs_overlay_remove(...) (need_chain(), pfs_overlay_remove(__VA_ARGS__))
 #define pfs_pins_trim(pins) (need_commit(), pfs_pins_trim(pins))
@@ -29,6 +34,8 @@ static void before_find(void);
 #undef pfs_pins_ref
 #undef calloc
 #undef malloc
+#undef free
+#undef pthread_mutex_lock
 #undef pfs_overlay_add
 #undef pfs_overlay_remove
 #undef pfs_pins_trim
@@ -61,6 +68,14 @@ static void *memory_or_none(size_t n, size_t len)
 	return now.no_memory ? NULL : calloc(n, len);
 }
 
+/* Nobody may look at it any more. */
+static void poisoned_free(void *block)
+{
+	if (block)
+		memset(block, 0xa5, malloc_usable_size(block));
+	free(block);
+}
+
 static void need(pthread_mutex_t *mutex)
 {
 	assert_int_equal(pthread_mutex_trylock(mutex), EBUSY);
@@ -74,6 +89,15 @@ static void need_chain(void)
 static void need_commit(void)
 {
 	need(&now.store->commit);
+}
+
+/* The lock of the chain is the innermost. */
+static void need_no_chain(const pthread_mutex_t *mutex)
+{
+	if (!now.store || mutex != &now.store->commit)
+		return;
+	assert_int_equal(pthread_mutex_trylock(&now.store->snapshots.lock), 0);
+	pthread_mutex_unlock(&now.store->snapshots.lock);
 }
 
 static void note_wanted(void)
@@ -263,6 +287,8 @@ static void without_memory(void **state)
 	struct pfs_key key = pfs_key_num(1);
 	struct pfs_sim *sim = begin(false);
 	struct pfs_snapshot *snapshot;
+	size_t len;
+	void *got;
 
 	(void)state;
 	put(1, 300);
@@ -273,6 +299,13 @@ static void without_memory(void **state)
 	assert_int_equal(now.store->snapshots.count, 0);
 	now.no_memory = false;
 	snapshot = open_snapshot();
+	now.no_memory = true;
+	got = sim;
+	len = 4711;
+	assert_int_equal(pfs_snapshot_get(snapshot, &key, &got, &len, NULL), -ENOMEM);
+	assert_true(!got && !len);
+	now.no_memory = false;
+	expect_shown(snapshot, 1, 300);
 	for (unsigned i = 0; i < 2; i++) {
 		now.no_former = i == 0;
 		now.no_pin = i == 1;
@@ -369,17 +402,19 @@ static void lost_bytes_are_not_read(void **state)
 	uint8_t buf[8];
 
 	(void)state;
-	for (unsigned way = 0; way < 6; way++) {
+	for (unsigned way = 0; way < 9; way++) {
+		static const uint64_t sizes[] = {0, 1, 5};
 		struct look look = {
-			.whole = way / 2 == 1,
-			.buf = way / 2 == 2 ? buf : NULL,
+			.whole = way / 3 == 1,
+			.buf = way / 3 == 2 ? buf : NULL,
 			.len = sizeof(buf),
-			.view = {.size = way % 2 * 5, .source = {.kind = PFS_SOURCE_LOST}}};
+			.view = {.size = sizes[way % 3], .source = {.kind = PFS_SOURCE_LOST}}};
 		size_t got = 4711;
 
-		assert_int_equal(take_look(now.store, &look, &got), way == 1 ? 0 : -EIO);
+		assert_int_equal(take_look(now.store, &look, &got),
+				 way == 1 || way == 2 ? 0 : -EIO);
 		assert_int_equal(got, 0);
-		assert_ptr_equal(look.buf, way / 2 == 2 ? buf : NULL);
+		assert_ptr_equal(look.buf, way / 3 == 2 ? buf : NULL);
 	}
 	end(sim);
 }
@@ -502,6 +537,34 @@ static void names_that_come_again(void **state)
 	end(sim);
 }
 
+/* Proves: what was only made, and what is emptied and held, is listed and shown as it was before
+ * that: not at all, or with its bytes. */
+static void what_is_held_is_not_listed(void **state)
+{
+	static const uint64_t there[] = {1, 3};
+	struct pfs_attr attr = {.mode = 0600, .mtime_ns = 1, .size = 0};
+	struct pfs_key made = pfs_key_num(2), emptied = pfs_key_num(3);
+	struct pfs_sim *sim = begin(false);
+	struct pfs_snapshot *snapshot;
+	uint32_t object;
+
+	(void)state;
+	put(1, 300);
+	assert_int_equal(pfs_create(now.store, &made, &attr, &object), 0);
+	put(3, 200);
+	assert_int_equal(pfs_lookup(now.store, &emptied, &object, NULL), 0);
+	assert_int_equal(pfs_setattr(now.store, object, PFS_ATTR_SIZE, &attr, NULL), 0);
+	snapshot = open_snapshot();
+	for (unsigned i = 0; i < 2; i++) {
+		expect_listed(snapshot, there, pfs_array_len(there));
+		assert_int_equal(pfs_snapshot_lookup(snapshot, &made, &attr), -ENOENT);
+		expect_shown(snapshot, 3, 200);
+		assert_int_equal(pfs_sync(now.store), 0);
+	}
+	pfs_snapshot_close(snapshot);
+	end(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -515,6 +578,7 @@ int main(void)
 		cmocka_unit_test(changes_meanwhile_are_not_shown),
 		cmocka_unit_test(temporary_keys_are_not_shown),
 		cmocka_unit_test(names_that_come_again),
+		cmocka_unit_test(what_is_held_is_not_listed),
 	};
 
 	return cmocka_run_group_tests_name("entries of snapshots", tests, NULL, NULL);
