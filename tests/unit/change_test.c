@@ -1,15 +1,14 @@
 /* storage/store_change.c, storage/store_read.c: what is given back of places that were taken and
  * not needed, to the byte; packing without memory; what is told of a place that can't be read. The
  * files are included. */
-#include <malloc.h>
 #include <stdlib.h>
 
 #include "storage/codec.h"
 #include "storage/epoch.h"
 #include "storage/store_internal.h"
+#include "tests/unit/poisoned.h"
 
 static void *memory_or_none(size_t len);
-static void poisoned_free(void *block);
 static void note_free(const struct pfs_extent_at *at);
 static void note_bytes(uint32_t page, uint64_t off, uint64_t len);
 static bool fails(void);
@@ -40,14 +39,6 @@ static struct {
 static void *memory_or_none(size_t len)
 {
 	return now.no_memory ? NULL : malloc(len);
-}
-
-/* Nobody may look at it any more. */
-static void poisoned_free(void *block)
-{
-	if (block)
-		memset(block, 0xa5, malloc_usable_size(block));
-	free(block);
 }
 
 static void note_bytes(uint32_t page, uint64_t off, uint64_t len)

@@ -51,7 +51,7 @@ static inline void *fenced_malloc(size_t len)
 	size_t taken = fenced_up(len, FENCED_ALIGNMENT), room = fenced_up(taken, FENCED_PAGE);
 	uint8_t *all, *block;
 
-	if (fenced_is_refused())
+	if (fenced_is_refused() || len > SIZE_MAX / 2)
 		return NULL;
 	all = mmap(NULL, room + 2 * FENCED_PAGE, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

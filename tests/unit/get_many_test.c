@@ -182,12 +182,21 @@ static void each_is_as_if_read_alone(void **state)
 	pfs_sim_free(sim);
 }
 
-/* Proves: a damaged document is an error of its own; the others are read. */
+static void count_line(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)line;
+	*(unsigned *)arg += level == PFS_LOG_ERROR;
+}
+
+/* Proves: a damaged document is an error of its own, which is said once; the others are read. */
 static void damage_is_told_for_whom_it_hits(void **state)
 {
+	unsigned lines = 0;
 	struct pfs_store *store;
 	struct pfs_sim *sim = begin(&store);
 	struct pfs_key hit = wanted_key(2), keys[3] = {wanted_key(3), wanted_key(2), wanted_key(5)};
+	struct pfs_open_options options = {
+		.manual = true, .io = pfs_sim_io(sim), .logger = {.fn = count_line, .arg = &lines}};
 	struct pfs_got got[3];
 	struct pfs_place place;
 
@@ -195,8 +204,9 @@ static void damage_is_told_for_whom_it_hits(void **state)
 	assert_int_equal(pfs_store_close(store), 0);
 	place = place_of(sim, &hit);
 	flip_bit(sim, page_name(place.page), place.offset + place.container_len - 1, 3);
-	store = open_store(sim);
+	assert_int_equal(pfs_store_open(&store, STORE, &options, NULL), 0);
 	pfs_get_many(store, keys, 3, got);
+	assert_int_equal(lines, 1);
 	assert_int_equal(got[0].err, 0);
 	assert_int_equal(got[1].err, -EIO);
 	assert_null(got[1].data);

@@ -368,9 +368,50 @@ static void nobody_waits_for_a_failed_snapshot(void **state)
 	}
 	assert_true(taken > 0);
 	assert_int_equal(moment.store->snapshots.count, 0);
+	assert_int_equal(moment.store->snapshots.pins.count, 0);
 	assert_int_equal(pfs_store_checkpoint(moment.store), 0);
 	assert_int_equal(pfs_lookup(moment.store, &key, &moment.object, &attr), 0);
 	assert_int_equal(attr.size, 250);
+	end(sim);
+}
+
+static int put_at_first_write(void *arg, const struct pfs_sim_step *step)
+{
+	(void)put_and_no_room(arg, step);
+	return 0;
+}
+
+/* Proves: what is changed while the checkpoint that a snapshot begins with is about to write it is
+ * shown as it was at the snapshot's moment. */
+static void what_is_being_written_is_shown(void **state)
+{
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_snapshot *snapshot;
+	struct pfs_sim *sim;
+	uint8_t want[300];
+	size_t len;
+	void *got;
+
+	(void)state;
+	begin(&sim);
+	put_document(moment.store, &key, 200, 1);
+	assert_int_equal(pfs_store_checkpoint(moment.store), 0);
+	put_document(moment.store, &key, 300, 2);
+	fill_document(want, sizeof(want), 2);
+	put_at_write = true;
+	pfs_sim_on_step(sim, put_at_first_write, NULL);
+	assert_int_equal(pfs_snapshot_open(moment.store, &snapshot), 0);
+	pfs_sim_on_step(sim, NULL, NULL);
+	assert_false(put_at_write);
+	for (unsigned pass = 0; pass < 2; pass++) {
+		assert_int_equal(pfs_snapshot_get(snapshot, &key, &got, &len, NULL), 0);
+		assert_int_equal(len, sizeof(want));
+		assert_memory_equal(got, want, sizeof(want));
+		free(got);
+		assert_int_equal(pfs_store_checkpoint(moment.store), 0);
+	}
+	pfs_snapshot_close(snapshot);
+	assert_int_equal(moment.store->snapshots.pins.count, 0);
 	end(sim);
 }
 
@@ -721,6 +762,7 @@ int main(void)
 		cmocka_unit_test(damage_before_it_is_shown),
 		cmocka_unit_test(a_failed_snapshot_is_not_written_to),
 		cmocka_unit_test(nobody_waits_for_a_failed_snapshot),
+		cmocka_unit_test(what_is_being_written_is_shown),
 		cmocka_unit_test(each_write_of_a_checkpoint_counts),
 		cmocka_unit_test(changes_need_memory),
 		cmocka_unit_test(what_is_staged_is_counted),

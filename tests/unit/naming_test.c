@@ -1,13 +1,14 @@
 /* storage/store_names.c, storage/store_put.c: the order in which names change hands, what stands
  * under several versions at once, and puts in pieces that fail. The files are included. */
-#include <malloc.h>
 #include <stdlib.h>
 
 #include "storage/epoch.h"
 #include "storage/store_names.h"
+#include "tests/unit/poisoned.h"
 
 static void step(char kind);
-static void poisoned_free(void *block);
+static void need_sequence(struct pfs_store *of, uint64_t seq);
+static void note_displaced(uint64_t displaced);
 static bool fails(void);
 
 #define pfs_index_moving(index) (step('m'), pfs_index_moving(index))
@@ -20,7 +21,11 @@ static bool fails(void);
 #define free(block) poisoned_free(block)
 #include "storage/store_names.c"
 
-#define pfs_leaving_finish(...) (step('s'), pfs_leaving_finish(__VA_ARGS__))
+#define pfs_leaving_finish(store, l, seq) \
+	(step('s'), need_sequence(store, seq), pfs_leaving_finish(store, l, seq))
+#define pfs_put_object(store, object, key, packed, attr, displaced) \
+	(note_displaced(displaced), pfs_put_object(store, object, key, packed, attr, displaced))
+#define pfs_index_reserve_cookies(index) (fails() ? -ENOMEM : pfs_index_reserve_cookies(index))
 #define pfs_leaving_prepare(...) (fails() ? -ENOMEM : pfs_leaving_prepare(__VA_ARGS__))
 #define pfs_create(...) (fails() ? -ENOSPC : pfs_create(__VA_ARGS__))
 #define pfs_write(...) (fails() ? -ENOSPC : pfs_write(__VA_ARGS__))
@@ -34,6 +39,8 @@ static bool fails(void);
 #undef pfs_change_show
 #undef pfs_change_settle
 #undef pfs_leaving_finish
+#undef pfs_put_object
+#undef pfs_index_reserve_cookies
 #undef pfs_leaving_prepare
 #undef pfs_create
 #undef pfs_write
@@ -56,19 +63,25 @@ static void step(char kind)
 	steps.at[steps.count] = '\0';
 }
 
+/* That of the last record. */
+static void need_sequence(struct pfs_store *of, uint64_t seq)
+{
+	assert_int_equal(seq, pfs_store_sequence(of));
+}
+
+static uint64_t displaced_last; /* by what was put */
+
+static void note_displaced(uint64_t displaced)
+{
+	displaced_last = displaced;
+}
+
 /* Of what is asked for, so much is had, and the next is not; 0: everything is. */
 static unsigned fails_at;
 
 static bool fails(void)
 {
 	return fails_at && --fails_at == 0;
-}
-
-static void poisoned_free(void *block)
-{
-	if (block)
-		memset(block, 0xa5, malloc_usable_size(block));
-	free(block);
 }
 
 static struct pfs_sim *begin(bool hold)
@@ -164,13 +177,55 @@ static void displacing_needs_memory(void **state)
 	(void)state;
 	put(1, 300);
 	object = object_of(1);
-	fails_at = 1;
-	assert_int_equal(pfs_put(store, &key, "new", 3, NULL, PFS_PUT_NEW_OBJECT, &replaced),
-			 -ENOMEM);
-	assert_int_equal(fails_at, 0);
-	assert_int_equal(replaced, PFS_OBJECT_NONE);
-	assert_int_equal(object_of(1), object);
+	for (unsigned n = 1; n <= 2; n++) {
+		fails_at = n;
+		assert_int_equal(
+			pfs_put(store, &key, "new", 3, NULL, PFS_PUT_NEW_OBJECT, &replaced),
+			-ENOMEM);
+		assert_int_equal(fails_at, 0);
+		assert_int_equal(replaced, PFS_OBJECT_NONE);
+		assert_int_equal(object_of(1), object);
+	}
 	end(sim);
+}
+
+/* Proves: the record of a new object names what it displaces if that is open and has a record;
+ * where nothing is open, the new object gets the number of its place in listings. */
+static void what_is_displaced_is_named(void **state)
+{
+	struct pfs_attr attr = {.mode = 0600, .mtime_ns = 1};
+	struct pfs_key key = pfs_key_num(1);
+
+	(void)state;
+	for (unsigned way = 0; way < 4; way++) {
+		bool hold = way & 1, made = way & 2;
+		struct pfs_sim *sim = begin(hold);
+		uint32_t replaced, object;
+
+		if (made)
+			assert_int_equal(pfs_create(store, &key, &attr, &object), 0);
+		else
+			put(1, 300);
+		object = object_of(1);
+		displaced_last = 4711;
+		assert_int_equal(
+			pfs_put(store, &key, "new", 3, NULL, PFS_PUT_NEW_OBJECT, &replaced), 0);
+		assert_int_equal(replaced, object);
+		if (hold && !made) {
+			const struct pfs_version *v =
+				pfs_word_to_version(pfs_index_word(store->index, replaced));
+
+			assert_int_equal(v->kind, PFS_KEY_TEMP);
+			assert_int_equal(displaced_last, v->tag);
+		} else {
+			assert_int_equal(displaced_last, 0);
+		}
+		assert_int_equal(object_of(1) == object, !hold);
+		pfs_release(store, replaced);
+		assert_int_equal(pfs_tidy(store, object_of(1)), hold ? 0 : -EALREADY);
+		assert_int_equal(object_of(1), object);
+		end(sim);
+	}
 }
 
 /* Proves: a document in pieces, whichever of its steps fails, is not put, leaves nothing behind,
@@ -278,6 +333,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_change_hands_at_once),
 		cmocka_unit_test(displacing_needs_memory),
+		cmocka_unit_test(what_is_displaced_is_named),
 		cmocka_unit_test(puts_in_pieces_may_fail),
 		cmocka_unit_test(what_was_only_made_is_let_go),
 		cmocka_unit_test(both_versions_get_the_number),

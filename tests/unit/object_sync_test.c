@@ -1,14 +1,13 @@
 /* storage/store.c: fsync of one document, by who waits and by who is told; what is held, and is
  * logged in time or when it is asked for. The file is included. */
-#include <malloc.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "storage/epoch.h"
 #include "storage/store_internal.h"
+#include "tests/unit/poisoned.h"
 
 static int log_or_refuse(struct pfs_store *store, uint32_t object, struct pfs_version *held);
-static void poisoned_free(void *block);
 static void *memory_or_none(size_t len);
 
 #define pfs_log_held log_or_refuse
@@ -35,14 +34,6 @@ static int log_or_refuse(struct pfs_store *store, uint32_t object, struct pfs_ve
 		return pfs_log_held(store, object, held);
 	now.refused--;
 	return now.why;
-}
-
-/* Nobody may look at it any more. */
-static void poisoned_free(void *block)
-{
-	if (block)
-		memset(block, 0xa5, malloc_usable_size(block));
-	free(block);
 }
 
 static void *memory_or_none(size_t len)

@@ -1,14 +1,13 @@
 /* storage/store_open.c: making, opening and closing a store, whichever part fails: the error, what
  * is said of it, and that nothing is left behind. The file is included. */
-#include <malloc.h>
 #include <stdlib.h>
 
 #include "storage/epoch.h"
 #include "storage/store_compact.h"
 #include "storage/store_internal.h"
+#include "tests/unit/poisoned.h"
 
 static int fails(const char *part);
-static void poisoned_free(void *block);
 
 #define pfs_super_create(dir, super) (fails("create") ? fake.err : pfs_super_create(dir, super))
 #define pfs_super_read(...) (fails("super") ? fake.err : pfs_super_read(__VA_ARGS__))
@@ -46,14 +45,6 @@ static int fails(const char *part)
 		return 0;
 	fake.calls++;
 	return !fake.at || fake.calls == fake.at;
-}
-
-/* Nobody may look at it any more. */
-static void poisoned_free(void *block)
-{
-	if (block)
-		memset(block, 0xa5, malloc_usable_size(block));
-	free(block);
 }
 
 static void let_fail(const char *part, unsigned at, int err)
@@ -302,6 +293,69 @@ static void what_is_not_closed(void **state)
 	}
 }
 
+static char replayed[64];
+
+static void keep_replayed(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)arg;
+	if (strncmp(line, "replayed ", 9) == 0) {
+		assert_int_equal(level, PFS_LOG_INFO);
+		snprintf(replayed, sizeof(replayed), "%s", line);
+	}
+}
+
+/* Proves: how many records of the journal an opening has replayed is said, if there were any. */
+static void replaying_is_said(void **state)
+{
+	static const char *const said[] = {"", "replayed 1 record of the journal",
+					   "replayed 2 records of the journal"};
+
+	(void)state;
+	let_fail(NULL, 0, 0);
+	for (unsigned n = 0; n < pfs_array_len(said); n++) {
+		struct pfs_sim *sim = pfs_sim_new(), *image;
+		struct pfs_open_options options = {.manual = true, .logger = {.fn = keep_replayed}};
+		struct pfs_store *store;
+
+		create_store(sim, PFS_MIB, 16);
+		store = open_store(sim);
+		for (unsigned i = 0; i < n; i++) {
+			struct pfs_key key = pfs_key_num(i);
+
+			put_document(store, &key, 300, 1);
+		}
+		assert_int_equal(pfs_sync(store), 0);
+		image = pfs_sim_crash_seed(sim, 1);
+		assert_int_equal(pfs_store_close(store), 0);
+		pfs_sim_free(sim);
+		replayed[0] = '\0';
+		options.io = pfs_sim_io(image);
+		assert_int_equal(pfs_store_open(&store, STORE, &options, NULL), 0);
+		assert_string_equal(replayed, said[n]);
+		assert_int_equal(pfs_store_close(store), 0);
+		expect_healthy(image);
+		pfs_sim_free(image);
+	}
+}
+
+/* Proves: a store of one's own is no publication: it has nothing newer to be taken up. */
+static void stores_are_not_refreshed(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_refreshed refreshed;
+	struct pfs_store *store;
+
+	(void)state;
+	let_fail(NULL, 0, 0);
+	create_store(sim, PFS_MIB, 16);
+	store = open_store(sim);
+	memset(&refreshed, 7, sizeof(refreshed));
+	assert_int_equal(pfs_store_refresh(store, &refreshed), -EOPNOTSUPP);
+	assert_true(pfs_is_zero(&refreshed, sizeof(refreshed)));
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -309,6 +363,8 @@ int main(void)
 		cmocka_unit_test(what_is_not_opened),
 		cmocka_unit_test(defaults_are_permissions),
 		cmocka_unit_test(what_is_not_closed),
+		cmocka_unit_test(replaying_is_said),
+		cmocka_unit_test(stores_are_not_refreshed),
 	};
 
 	return cmocka_run_group_tests_name("opening and closing", tests, NULL, NULL);

@@ -9,6 +9,8 @@ static void note_throttle(size_t len, bool large);
 static int prepare_or_fail(struct pfs_store *store, struct pfs_change *change, uint32_t object,
 			   const struct pfs_key *key, const struct pfs_packed *packed,
 			   const struct pfs_attr *attr, uint64_t displaced);
+static int reserve_or_fail(struct pfs_index *index, uint64_t n);
+static void use_reserved(void);
 static bool begin_ahead(struct pfs_team *team, pfs_team_fn *fn, void *arg, size_t jobs,
 			size_t places);
 static void wait_ahead(struct pfs_team *team, size_t job);
@@ -17,12 +19,16 @@ static size_t end_ahead(struct pfs_team *team);
 #define pfs_write_throttle(store, len, large) \
 	(note_throttle(len, large), pfs_write_throttle(store, len, large))
 #define pfs_put_prepare prepare_or_fail
+#define pfs_index_reserve reserve_or_fail
+#define pfs_index_insert(...) (use_reserved(), pfs_index_insert(__VA_ARGS__))
 #define pfs_team_begin begin_ahead
 #define pfs_team_wait wait_ahead
 #define pfs_team_end end_ahead
 #include "storage/store_put_many.c"
 #undef pfs_write_throttle
 #undef pfs_put_prepare
+#undef pfs_index_reserve
+#undef pfs_index_insert
 #undef pfs_team_begin
 #undef pfs_team_wait
 #undef pfs_team_end
@@ -61,12 +67,31 @@ static int prepare_or_fail(struct pfs_store *store, struct pfs_change *change, u
 	return pfs_put_prepare(store, change, object, key, packed, attr, displaced);
 }
 
+static _Thread_local uint64_t reserved; /* names that need no memory */
+static unsigned reserves_left;		/* until one fails; 0: none does */
+
+static int reserve_or_fail(struct pfs_index *index, uint64_t n)
+{
+	int err = reserves_left && --reserves_left == 0 ? -ENOMEM : pfs_index_reserve(index, n);
+
+	if (!err)
+		reserved = n;
+	return err;
+}
+
+static void use_reserved(void)
+{
+	assert_true(reserved > 0);
+	reserved--;
+}
+
 /* A team whose others are as far ahead as they may be, whenever one looks. */
 static struct {
 	bool on;
 	pfs_team_fn *fn;
 	void *arg;
 	size_t jobs, places, done;
+	unsigned runs; /* of any team */
 } ahead;
 
 static void pack_ahead(size_t end)
@@ -78,6 +103,7 @@ static void pack_ahead(size_t end)
 static bool begin_ahead(struct pfs_team *team, pfs_team_fn *fn, void *arg, size_t jobs,
 			size_t places)
 {
+	__atomic_fetch_add(&ahead.runs, 1, __ATOMIC_RELAXED);
 	if (!ahead.on)
 		return pfs_team_begin(team, fn, arg, jobs, places);
 	ahead.fn = fn;
@@ -810,6 +836,34 @@ static void few_writes_do(void **state)
 	}
 }
 
+/* Proves: a team packs several groups, with all of them to do, and is not asked for one alone. */
+static void several_groups_are_packed_by_a_team(void **state)
+{
+	static const struct {
+		unsigned count, groups;
+	} cases[] = {{1, 0}, {2, 1}, {64, 1}, {66, 2}, {128, 2}, {130, 3}, {300, 5}};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pair p = new_pair();
+		struct list *list = small_list(cases[i].count, 300, 0);
+		int err;
+
+		ahead.on = true;
+		ahead.runs = 0;
+		assert_int_equal(put_list(p.store, list, 0, &err), cases[i].count);
+		ahead.on = false;
+		assert_int_equal(ahead.runs, cases[i].groups > 1);
+		if (ahead.runs) {
+			assert_int_equal(ahead.jobs, cases[i].groups);
+			assert_int_equal(ahead.done, cases[i].groups);
+			assert_int_equal(ahead.places, 8);
+		}
+		end_pair(p);
+		free_list(list);
+	}
+}
+
 /* Proves: without memory for groups all are put, one by one. */
 static void groups_need_memory(void **state)
 {
@@ -839,20 +893,21 @@ static void numbers_are_given_back(void **state)
 {
 	(void)state;
 	for (unsigned n = 1; n <= 80; n += n < 4 ? 1 : 19) {
-		for (unsigned way = 0; way < 2; way++) {
+		for (unsigned way = 0; way < 3; way++) {
 			struct pair p = new_pair();
 			struct list *list = small_list(100, 300, 0);
 			uint32_t end = pfs_index_end(p.store->index);
 			size_t put = 0;
 			int err;
 
-			disk = (typeof(disk)){.fail_at = way ? n : 0};
-			prepares_left = way ? 0 : n;
+			disk = (typeof(disk)){.fail_at = way == 1 ? n : 0};
+			prepares_left = way == 0 ? n : 0;
+			reserves_left = way == 2 ? n : 0;
 			pfs_sim_on_step(p.sim, on_step, NULL);
 			while (put < list->count)
 				put += put_list(p.store, list, put, &err);
 			pfs_sim_on_step(p.sim, NULL, NULL);
-			assert_true(way || !prepares_left);
+			assert_true(!prepares_left && !reserves_left);
 			assert_int_equal(pfs_index_end(p.store->index), end + list->count);
 			end_pair(p);
 			free_list(list);
@@ -962,6 +1017,7 @@ int main(void)
 		cmocka_unit_test(few_have_room),
 		cmocka_unit_test(what_comes_is_said),
 		cmocka_unit_test(few_writes_do),
+		cmocka_unit_test(several_groups_are_packed_by_a_team),
 		cmocka_unit_test(groups_need_memory),
 		cmocka_unit_test(numbers_are_given_back),
 		cmocka_unit_test(names_again_and_failures),

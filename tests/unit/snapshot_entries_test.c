@@ -1,16 +1,15 @@
 /* storage/store_snapshot.c: what a snapshot keeps of a document before it is changed, under which
  * locks, and what it does without memory. The file is included, to call its parts. */
-#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "storage/epoch.h"
 #include "storage/store_internal.h"
+#include "tests/unit/poisoned.h"
 
 static struct pfs_former *former_or_none(const struct pfs_key *key);
 static int pin_or_none(struct pfs_pins *pins, uint32_t page, uint32_t off);
 static void *memory_or_none(size_t n, size_t len);
-static void poisoned_free(void *block);
 static void need_chain(void);
 static void need_commit(void);
 static void need_no_chain(const pthread_mutex_t *mutex);
@@ -66,14 +65,6 @@ static int pin_or_none(struct pfs_pins *pins, uint32_t page, uint32_t off)
 static void *memory_or_none(size_t n, size_t len)
 {
 	return now.no_memory ? NULL : calloc(n, len);
-}
-
-/* Nobody may look at it any more. */
-static void poisoned_free(void *block)
-{
-	if (block)
-		memset(block, 0xa5, malloc_usable_size(block));
-	free(block);
 }
 
 static void need(pthread_mutex_t *mutex)

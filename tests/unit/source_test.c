@@ -322,7 +322,7 @@ static void blocks_of_zeros(void **state)
 			for (unsigned i = 0; i < 200000; i++)
 				assert_int_equal(have[i], 0);
 		}
-		assert_int_equal(pfs_store_checkpoint(now.store), 0);
+		assert_int_equal(pfs_checkpoint(now.store, true), 0);
 	}
 	assert_true(place_now(1).container_len < 1000);
 	free(have);
