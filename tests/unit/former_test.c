@@ -208,6 +208,35 @@ static void the_first_needs_no_table(void **state)
 	pfs_overlay_free(&o);
 }
 
+/* Proves: a table that was emptied and freed knows nothing of what it had, also where the first
+ * entries of it had their places in the table itself. */
+static void what_was_emptied_is_empty(void **state)
+{
+	struct pfs_former *former[3];
+	struct pfs_overlay o = {0};
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		former[i] = pfs_former_new(&key);
+		former[i]->cookie = 5;
+	}
+	pfs_overlay_add(&o, former[0]);
+	pfs_overlay_add(&o, former[1]);
+	assert_true(o.size > 1);
+	pfs_overlay_remove(&o, former[0]);
+	pfs_overlay_remove(&o, former[1]);
+	pfs_overlay_free(&o);
+	pfs_overlay_add(&o, former[2]);
+	assert_ptr_equal(pfs_overlay_at_cookie(&o, 5, NULL), former[2]);
+	assert_null(pfs_overlay_at_cookie(&o, 5, former[2]));
+	pfs_overlay_remove(&o, former[2]);
+	pfs_overlay_free(&o);
+	for (unsigned i = 0; i < 3; i++)
+		free(former[i]);
+}
+
 /* Proves: keys whose tags are equal, as hostile UUIDs can have, are told apart. */
 static void equal_tags_are_not_equal_keys(void **state)
 {
@@ -445,6 +474,7 @@ int main(void)
 		cmocka_unit_test(former_documents_are_found),
 		cmocka_unit_test(any_entry_is_found),
 		cmocka_unit_test(the_first_needs_no_table),
+		cmocka_unit_test(what_was_emptied_is_empty),
 		cmocka_unit_test(equal_tags_are_not_equal_keys),
 		cmocka_unit_test(tables_grow_if_they_can),
 		cmocka_unit_test(pins_count_references),

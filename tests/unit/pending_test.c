@@ -139,6 +139,7 @@ static void lists_stay_whole(void **state)
 	pfs_list_replace(&items[0], &items[3]);
 	expect_list(&a, items, "32");
 	assert_true(pfs_list_empty(&items[0]));
+	items[4].prev = items[4].next = NULL;
 	pfs_list_replace(&items[0], &items[4]); /* in no list: nor is the other */
 	assert_true(pfs_list_empty(&items[4]));
 	pfs_list_append(&b, &items[5]);

@@ -78,6 +78,7 @@ static int fake_check_all(struct pfs_check *check)
 		struct pfs_finding finding = {.fatal = true, .offset = i};
 
 		check->fault = round->fault;
+		check->fault.off += i ? world.at : 0; /* the first one alone may stay */
 		check->fn(check->arg, &finding);
 	}
 	return 0;
@@ -349,6 +350,10 @@ static void files_are_set_aside(void **state)
 	world.records_err = -EIO;
 	assert_int_equal(do_others(&the_repair), -EIO);
 	expect_calls("clear records; ");
+	the_repair.count = 1;
+	world.records_err = 0;
+	assert_int_equal(do_others(&the_repair), 0);
+	expect_calls("clear records; ");
 }
 
 /* ---- deciding ---- */
@@ -365,11 +370,33 @@ static void items_are_those_of_the_round(void **state)
 		}
 		the_repair.count = count;
 		assert_int_equal(takes_out(&the_repair), count > 0);
+		the_items[count].fault.kind = PFS_FAULT_DICT;
+		assert_false(has_dict_items(&the_repair) || has_page_items(&the_repair));
+		the_items[count].fault.kind = PFS_FAULT_VALUE;
+		assert_false(has_slot_items(&the_repair) || has_page_items(&the_repair));
+		the_items[count].fault.kind = PFS_FAULT_SEGMENT;
 		decide(&the_repair);
 		for (size_t i = 0; i < 3; i++)
 			assert_int_equal(the_items[i].deed,
 					 i < count ? PFS_DEED_ASIDE : PFS_DEED_NONE);
 	}
+}
+
+/* Proves: of a round not more items are taken than there is room for; then there may be faults of
+ * slots among those that were not. */
+static void items_have_room(void **state)
+{
+	const struct pfs_finding finding = {.fatal = true};
+
+	(void)state;
+	begin();
+	the_repair.items = malloc(PFS_REPAIR_ITEMS_MAX * sizeof(*the_repair.items));
+	for (size_t i = 0; i < PFS_REPAIR_ITEMS_MAX + 2; i++) {
+		assert_int_equal(has_slot_items(&the_repair), i >= PFS_REPAIR_ITEMS_MAX);
+		on_finding(&the_repair, &finding);
+		assert_int_equal(the_repair.count, pfs_min_u64(i + 1, PFS_REPAIR_ITEMS_MAX));
+	}
+	free(the_repair.items);
 }
 
 /* Proves: of several epochs of the journal the newest holds, and is told, if the superblock is
@@ -557,6 +584,7 @@ int main(void)
 		cmocka_unit_test(what_is_kept_is_counted),
 		cmocka_unit_test(files_are_set_aside),
 		cmocka_unit_test(items_are_those_of_the_round),
+		cmocka_unit_test(items_have_room),
 		cmocka_unit_test(the_newest_epoch_holds),
 		cmocka_unit_test(deeds_come_in_order),
 		cmocka_unit_test(rounds_end),
