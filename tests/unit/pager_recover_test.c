@@ -146,6 +146,28 @@ static void slots_are_counted_to_the_last_that_verifies(void **state)
 	}
 }
 
+/* Proves: a container that is longer than it was is none, also where the bytes of one that verifies
+ * were read before. */
+static void longer_slots_have_no_container(void **state)
+{
+	const uint64_t first = PAGE_END - 200, second = PAGE_END - 400;
+	struct pfs_page_header header = new_header();
+	uint64_t need;
+
+	(void)state;
+	begin();
+	need = put_value(0, first, 66, 100, 60);
+	assert_int_equal(need, 66);
+	memcpy(file_bytes + second, file_bytes + first, 90);
+	put_slot(1, &(struct pfs_slot){PFS_KEY_NUM, 100, (uint32_t)second, 90, 0});
+	assert_int_equal(recover_header(&opened, &header), 0);
+	assert_int_equal(header.slot_count, 1);
+	assert_int_equal(header.floor, first);
+	put_slot(1, &(struct pfs_slot){PFS_KEY_NUM, 100, (uint32_t)second, 66, 0});
+	assert_int_equal(recover_header(&opened, &header), 0);
+	assert_int_equal(header.slot_count, 2);
+}
+
 /* ---- headers ---- */
 
 /* Proves: an error of reading the header or its copy is passed on, the header's first; also when
@@ -228,6 +250,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(slots_are_counted_to_the_last_that_verifies),
+		cmocka_unit_test(longer_slots_have_no_container),
 		cmocka_unit_test(headers_are_read_or_an_error),
 		cmocka_unit_test(torn_headers_of_new_pages_are_told),
 		cmocka_unit_test(a_pager_needs_memory),
