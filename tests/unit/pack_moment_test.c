@@ -332,6 +332,46 @@ static void surveys_count_what_is_to_be_moved(void **state)
 	end(sim);
 }
 
+/* Proves: values are looked through for a former dictionary when there is one that can be read and
+ * has users, or nobody knows, and one of new values; which is not held any more then. */
+static void when_a_former_dictionary_matters(void **state)
+{
+	struct pfs_store *store = calloc(1, sizeof(*store));
+	struct pfs_dict dicts[3] = {{.number = 4}, {.number = 7}, {.number = 9}};
+	struct pfs_codec_dict *codec;
+
+	(void)state;
+	assert_int_equal(pfs_codec_dict_new(&codec, "abc", 3), 0);
+	pthread_mutex_init(&store->commit, NULL);
+	store->dicts = calloc(1, sizeof(*store->dicts) + 3 * sizeof(store->dicts->at[0]));
+	for (unsigned i = 0; i < 3; i++)
+		store->dicts->at[i] = &dicts[i];
+	for (unsigned way = 0; way < 3 * 64; way++) {
+		/* Which one is that of new values, if any; which can be read; which have users. */
+		const unsigned count = way / 64 + 1;
+		struct pfs_dict *newest = way % 2 ? &dicts[count - 1] : NULL;
+		bool former = false;
+
+		store->dicts->count = count;
+		store->dict = newest;
+		store->dict_users_known = way & 2;
+		for (unsigned i = 0; i < 3; i++) {
+			dicts[i].codec =
+				&dicts[i] == newest || way >> (2 + i % 2) & 1 ? codec : NULL;
+			dicts[i].users = &dicts[i] == newest ? 5 : way >> (4 + i % 2) & 1;
+			if (newest && i + 1 < count && dicts[i].codec)
+				former |= dicts[i].users || !store->dict_users_known;
+		}
+		assert_int_equal(only_dict(store), former ? newest->number : 0);
+		for (unsigned i = 0; i < 3; i++)
+			assert_int_equal(dicts[i].packing, 0);
+	}
+	pfs_codec_dict_free(codec);
+	pthread_mutex_destroy(&store->commit);
+	free(store->dicts);
+	free(store);
+}
+
 /* Proves: packing is worth it where pages are untidy, or enough of them is dead, or it takes fewer
  * pages, to the byte; and only then. */
 static void some_gain_nothing(void **state)
@@ -585,6 +625,7 @@ int main(void)
 		cmocka_unit_test(pages_may_go_meanwhile),
 		cmocka_unit_test(values_may_go_meanwhile),
 		cmocka_unit_test(surveys_count_what_is_to_be_moved),
+		cmocka_unit_test(when_a_former_dictionary_matters),
 		cmocka_unit_test(some_gain_nothing),
 	};
 
