@@ -335,6 +335,9 @@ static void lengths_have_a_bound(void **state)
 	assert_int_equal(pfs_publish_add(p, &key, &attr, data, 0), 0);
 	assert_int_equal(pfs_publish_add(p, &key, &attr, data, 0), -EINVAL);
 	assert_int_equal(p->last_key[7] + p->last_key[15], 2);
+	/* The next page begins with nothing. */
+	assert_int_equal(publish_flush_page(p), 0);
+	assert_true(p->doc_count == 0 && p->weight == 0 && p->raw_len == 0 && !p->own);
 	pfs_publish_end(p);
 	free(data);
 	dir->ops->close_dir(dir);
@@ -877,6 +880,22 @@ static void it_is_noticed_that_others_publish(void **state)
 	}
 }
 
+/* Proves: another's file is in the way however short its name is. */
+static void short_names_are_others(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+	struct pfs_reason reason;
+	struct pfs_publish *p;
+
+	(void)state;
+	put_file(dir, "x");
+	assert_int_equal(begin_in(dir, 1, &p, &reason), -ENOTEMPTY);
+	assert_non_null(strstr(reason.text, "published: holds other files (x); "));
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
 /* Proves: `current` may have as many bytes as there may be, and no more. */
 static void current_has_a_longest_form(void **state)
 {
@@ -1299,6 +1318,7 @@ int main(void)
 		cmocka_unit_test(longer_leftovers_are_replaced),
 		cmocka_unit_test(objects_are_replaced_and_manifests_are_not),
 		cmocka_unit_test(it_is_noticed_that_others_publish),
+		cmocka_unit_test(short_names_are_others),
 		cmocka_unit_test(current_has_a_longest_form),
 		cmocka_unit_test(enough_samples_are_trained_with),
 		cmocka_unit_test(training_may_fail),
