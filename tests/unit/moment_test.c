@@ -24,6 +24,8 @@ static inline int unlock(pthread_mutex_t *mutex)
 static int pack_then(struct pfs_store *store, struct pfs_packed *out, const void *data, size_t len,
 		     bool with_dict);
 static bool refused(void);
+static void use_reserved(void);
+static uint64_t reserved; /* names that need no memory */
 static void need_commit(const struct pfs_store *store);
 
 #define begin begin_change
@@ -32,6 +34,8 @@ static void need_commit(const struct pfs_store *store);
 #define pfs_stage_new(base, size) (refused() ? NULL : pfs_stage_new(base, size))
 #define pfs_stage_reserve(stage) (refused() ? -ENOMEM : pfs_stage_reserve(stage))
 #define calloc(n, len) (refused() ? NULL : calloc(n, len))
+#define pfs_index_reserve(index, n) (reserved = (n), pfs_index_reserve(index, n))
+#define pfs_index_insert(...) (use_reserved(), pfs_index_insert(__VA_ARGS__))
 #define pfs_limbo(store, version) (need_commit(store), pfs_limbo(store, version))
 #include "storage/store_write.c"
 #undef pfs_pack
@@ -39,6 +43,8 @@ static void need_commit(const struct pfs_store *store);
 #undef pfs_stage_new
 #undef pfs_stage_reserve
 #undef calloc
+#undef pfs_index_reserve
+#undef pfs_index_insert
 #undef pfs_limbo
 #undef begin
 
@@ -61,6 +67,12 @@ static unsigned refused_at;
 static bool refused(void)
 {
 	return refused_at && --refused_at == 0;
+}
+
+static void use_reserved(void)
+{
+	assert_true(reserved > 0);
+	reserved--;
 }
 
 static void need_commit(const struct pfs_store *store)
