@@ -338,10 +338,12 @@ static void replaying_is_said(void **state)
 	}
 }
 
-/* Proves: a store of one's own is no publication: it has nothing newer to be taken up. */
+/* Proves: a store of one's own is no publication: it has nothing newer to be taken up, and can be
+ * trained. */
 static void stores_are_not_refreshed(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_train_result trained;
 	struct pfs_refreshed refreshed;
 	struct pfs_store *store;
 
@@ -352,6 +354,8 @@ static void stores_are_not_refreshed(void **state)
 	memset(&refreshed, 7, sizeof(refreshed));
 	assert_int_equal(pfs_store_refresh(store, &refreshed), -EOPNOTSUPP);
 	assert_true(pfs_is_zero(&refreshed, sizeof(refreshed)));
+	assert_int_equal(pfs_train(store, false, &trained),
+			 pfs_store_trainer() ? -ENODATA : -EOPNOTSUPP);
 	assert_int_equal(pfs_store_close(store), 0);
 	pfs_sim_free(sim);
 }
