@@ -443,7 +443,7 @@ static void tiny_doc(const struct source *s, uint64_t i, struct pfs_key *key, st
 static void pages_have_many_documents(void **state)
 {
 	const struct source many = {
-		.count = 20000, .doc = tiny_doc, .changed = NONE, .absent = NONE, .size = 9};
+		.count = 8300, .doc = tiny_doc, .changed = NONE, .absent = NONE, .size = 9};
 	const struct source empty = {
 		.count = 3, .doc = tiny_doc, .changed = NONE, .absent = NONE, .size = 1};
 	struct pfs_sim *sim = pfs_sim_new();
