@@ -19,6 +19,8 @@ static ssize_t some_cached(struct pfs_cached *file, void *buf, size_t len, uint6
 static void some_put(struct pfs_published *p, struct pfs_generation *g);
 static void *some_memory(size_t len);
 static void *some_zeros(size_t count, size_t len);
+static void give_back(void *block);
+static void before_lock(pthread_mutex_t *mutex);
 
 static uint64_t whole_max = 64 * PFS_MIB;
 
@@ -45,7 +47,9 @@ static char *fenced_copy(const char *text)
 #define load load_keys
 #define read_ahead read_keys_ahead
 #define listing listing_of_keys
+#define pthread_mutex_lock(mutex) (before_lock(mutex), pthread_mutex_lock(mutex))
 #include "storage/published_find.c"
+#undef pthread_mutex_lock
 #undef damaged
 #undef load
 #undef read_ahead
@@ -65,6 +69,9 @@ static char *fenced_copy(const char *text)
 #undef free
 #define malloc(len) some_memory(len)
 #define calloc(count, len) some_zeros(count, len)
+#define free(block) give_back(block)
+#define pfs_check_reader_new(reader, file) \
+	(fenced_is_refused() ? -ENOMEM : pfs_check_reader_new(reader, file))
 #define WHOLE_MAX whole_max
 #define read_block read_checked_block
 #define compare compare_entry
@@ -73,6 +80,8 @@ static char *fenced_copy(const char *text)
 #undef compare
 #undef malloc
 #undef calloc
+#undef free
+#undef pfs_check_reader_new
 
 #include "tests/unit/publish_helpers.h"
 
@@ -123,9 +132,35 @@ static void *some_memory(size_t len)
 	return fenced_is_refused() ? NULL : malloc(len);
 }
 
+/* Bits of chunks are between fences, when they are a test's. */
+static bool fences_bits;
+static void *bits;
+
 static void *some_zeros(size_t count, size_t len)
 {
+	if (fences_bits && len == 1)
+		return bits = fenced_calloc(count, len);
 	return fenced_is_refused() ? NULL : calloc(count, len);
+}
+
+static void give_back(void *block)
+{
+	if (block && block == bits)
+		fenced_free(block);
+	else
+		free(block);
+	if (block == bits)
+		bits = NULL;
+}
+
+/* The block that was used last, when the lock was taken last. */
+static struct pfs_published *watched;
+static const struct pfs_published_block *first_at_lock;
+
+static void before_lock(pthread_mutex_t *mutex)
+{
+	if (watched && mutex == &watched->lock)
+		first_at_lock = watched->blocks[0];
 }
 
 /* ---- a collection ---- */
@@ -507,8 +542,8 @@ static void holes_are_zeros(void **state)
 			assert_int_equal(got[want], 0xee);
 		}
 	}
-	for (object_len = 300; object_len < 1500; object_len += 400) {
-		const size_t end = object_len <= 500 ? object_len : 2596 + object_len;
+	for (object_len = 300; object_len < 1500; object_len += 200) {
+		const size_t end = object_len < 500 ? object_len : 2596 + object_len;
 
 		assert_int_equal(holed_read(&holed.base, got, 4096, 0), end);
 		assert_memory_equal(got, whole, end);
@@ -521,7 +556,77 @@ static void holes_are_zeros(void **state)
 	object_err = 0;
 }
 
+static int no_file(struct pfs_dir *dir, const char *name, unsigned flags, struct pfs_file **out)
+{
+	(void)dir;
+	(void)name;
+	(void)flags;
+	*out = NULL;
+	return -ENOENT;
+}
+
+static void ignore_finding(void *arg, const struct pfs_finding *finding)
+{
+	(void)arg;
+	(void)finding;
+}
+
+/* Proves: of an object of any length each chunk is noted that does not verify, and none behind. */
+static void each_chunk_is_noted(void **state)
+{
+	static const struct pfs_io_ops ops = {.open = no_file};
+	struct pfs_dir dir = {.ops = &ops};
+	uint32_t crcs[200] = {0};
+
+	(void)state;
+	fences_bits = true;
+	whole_max = 0;
+	for (uint64_t chunks = 1; chunks <= 200; chunks++) {
+		struct pfs_manifest_object o = {.role = PFS_OBJECT_KEYS, .len = chunks * 65536 - 5};
+		struct pfs_generation g = {
+			.m = {.objects = &o, .object_count = 1, .crcs = crcs, .points = 1}};
+		struct pfs_published p = {.dir = &dir, .logger = no_log, .newest = &g};
+		struct pfs_check_result result = {0};
+		struct checking c = {.p = &p, .g = &g};
+
+		prepare(&c, &result);
+		c.check.fn = ignore_finding;
+		assert_int_equal(c.check.total, o.len);
+		assert_int_equal(check_object(&c, 0), 0);
+		assert_int_equal(c.bad_count, chunks);
+		assert_int_equal(c.check.done, o.len);
+		pfs_check_end(&c.check);
+		free(c.window);
+		free(c.block);
+		assert_int_equal(fenced_blocks, 0);
+	}
+	fences_bits = false;
+	whole_max = 64 * PFS_MIB;
+}
+
 /* ---- blocks of keys ---- */
+
+/* Proves: a block of keys is kept when the lock is had, so that nobody else is looking. */
+static void blocks_are_kept_under_the_lock(void **state)
+{
+	struct pfs_sim *sim = publish_some();
+	const struct pfs_key key = pfs_key_num(3);
+	struct pfs_published_doc doc;
+	struct pfs_store store;
+
+	(void)state;
+	assert_int_equal(open_some(&store, pfs_sim_io(sim), WHERE, NULL), 0);
+	watched = store.published;
+	first_at_lock = (const struct pfs_published_block *)&doc;
+	assert_int_equal(pfs_published_find(watched, watched->newest, &key, &doc), 0);
+	assert_null(first_at_lock);
+	assert_non_null(watched->blocks[0]);
+	assert_int_equal(pfs_published_find(watched, watched->newest, &key, &doc), 0);
+	assert_ptr_equal(first_at_lock, watched->blocks[0]);
+	watched = NULL;
+	pfs_published_close(store.published);
+	pfs_sim_free(sim);
+}
 
 /* Proves: keys are in the order of their kinds, then of all their bytes. */
 static void keys_have_an_order(void **state)
@@ -589,6 +694,8 @@ int main(void)
 		cmocka_unit_test(short_reads_are_errors),
 		cmocka_unit_test(figures_are_taken_in_time),
 		cmocka_unit_test(holes_are_zeros),
+		cmocka_unit_test(each_chunk_is_noted),
+		cmocka_unit_test(blocks_are_kept_under_the_lock),
 		cmocka_unit_test(keys_have_an_order),
 		cmocka_unit_test(containers_have_their_keys),
 	};
