@@ -22,6 +22,7 @@
 static long some_processors(void);
 static int some_hash(struct pfs_hash **out);
 static int some_hc(struct pfs_codec_hc **out);
+static int some_codec(struct pfs_codec_dict **out, const void *bytes, size_t len);
 static int some_thread(pthread_t *thread, void *(*run)(void *), void *arg);
 static ssize_t some_training(uint8_t *out, size_t cap, const uint8_t *samples, const size_t *lens,
 			     size_t count);
@@ -34,6 +35,7 @@ static int some_refining(uint8_t *dict, size_t *len, size_t cap, const uint8_t *
 #define pfs_hash_new(out) some_hash(out)
 #define pfs_codec_hc_new(out) some_hc(out)
 #define pthread_create(thread, attr, run, arg) some_thread(thread, run, arg)
+#define pfs_codec_dict_new(out, bytes, len) some_codec(out, bytes, len)
 #define pfs_train_samples(out, cap, samples, lens, count) \
 	some_training(out, cap, samples, lens, count)
 #define pfs_refine(dict, len, cap, samples, lens, count, stop) \
@@ -50,6 +52,7 @@ static int some_refining(uint8_t *dict, size_t *len, size_t cap, const uint8_t *
 #undef sysconf
 #undef pfs_hash_new
 #undef pfs_codec_hc_new
+#undef pfs_codec_dict_new
 #undef pthread_create
 
 #include "tests/unit/publish_helpers.h"
@@ -64,7 +67,7 @@ static struct {
 	unsigned hashes, hcs; /* so many are had before */
 	bool no_threads;
 	unsigned threads; /* that were had */
-	int training, refining;
+	int training, refining, codec;
 	size_t trained_with; /* samples */
 	uint64_t trained;    /* checksums of samples */
 } given = {.processors = 2};
@@ -82,6 +85,12 @@ static int some_hash(struct pfs_hash **out)
 static int some_hc(struct pfs_codec_hc **out)
 {
 	return given.hc && !given.hcs-- ? given.hc : pfs_codec_hc_new(out);
+}
+
+static int some_codec(struct pfs_codec_dict **out, const void *bytes, size_t len)
+{
+	*out = NULL;
+	return given.codec ? given.codec : pfs_codec_dict_new(out, bytes, len);
 }
 
 static int some_thread(pthread_t *thread, void *(*run)(void *), void *arg)
@@ -314,6 +323,29 @@ static void memory_may_be_refused(void **state)
 
 /* ---- documents and pages ---- */
 
+/* One of the objects, or of their files. */
+static struct blind {
+	const char *part; /* of a name */
+	enum pfs_sim_kind kind;
+	int err;
+} blind;
+
+static int some_look(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return step->kind == blind.kind && strstr(step->name, blind.part) &&
+			       !strstr(step->name, ".tmp")
+		       ? blind.err
+		       : 0;
+}
+
+/* The same of changes, and of what is unfinished, too. */
+static int some_step(void *arg, const struct pfs_sim_step *step)
+{
+	(void)arg;
+	return step->kind == blind.kind && strstr(step->name, blind.part) ? blind.err : 0;
+}
+
 /* Proves: a document may be as long as documents may be, and no longer; a point is needed. */
 static void lengths_have_a_bound(void **state)
 {
@@ -335,6 +367,13 @@ static void lengths_have_a_bound(void **state)
 	assert_int_equal(pfs_publish_add(p, &key, &attr, data, 0), 0);
 	assert_int_equal(pfs_publish_add(p, &key, &attr, data, 0), -EINVAL);
 	assert_int_equal(p->last_key[7] + p->last_key[15], 2);
+	/* So many documents may be published. */
+	p->result.points = PFS_PUBLISHED_POINTS_MAX - 1;
+	key.num = 3;
+	assert_int_equal(pfs_publish_add(p, &key, &attr, data, 1), 0);
+	key.num = 4;
+	assert_int_equal(pfs_publish_add(p, &key, &attr, data, 1), -EFBIG);
+	assert_int_equal(p->err, -EFBIG);
 	/* The next page begins with nothing. */
 	assert_int_equal(publish_flush_page(p), 0);
 	assert_true(p->doc_count == 0 && p->weight == 0 && p->raw_len == 0 && !p->own);
@@ -422,6 +461,15 @@ static void objects_of_keys_end_at_their_bounds(void **state)
 		assert_int_equal(begin_page_keys(p), 0);
 		assert_int_equal(p->keys_len == 0, i % 2);
 	}
+	/* What can't be written ends the page that was to begin. */
+	p->doc_count = 1;
+	begin_digest(p);
+	p->keys_pages = PUBLISH_KEYS_PAGES_MAX;
+	p->keys_len = 77;
+	blind = (struct blind){"keys-", PFS_SIM_UNLINK, -EACCES};
+	pfs_sim_on_step(sim, some_step, NULL);
+	assert_int_equal(publish_flush_page(p), -EACCES);
+	pfs_sim_on_step(sim, NULL, NULL);
 	p->docs = NULL;
 	pfs_publish_end(p);
 	dir->ops->close_dir(dir);
@@ -672,22 +720,6 @@ static void blocks_are_what_is_said(void **state)
 	free(block);
 }
 
-/* One of the objects, or of their files. */
-static struct blind {
-	const char *part; /* of a name */
-	enum pfs_sim_kind kind;
-	int err;
-} blind;
-
-static int some_look(void *arg, const struct pfs_sim_step *step)
-{
-	(void)arg;
-	return step->kind == blind.kind && strstr(step->name, blind.part) &&
-			       !strstr(step->name, ".tmp")
-		       ? blind.err
-		       : 0;
-}
-
 /* Proves: an object of the generation before that is shorter or longer than it was, or can't be
  * looked at, is written anew, and the generation is whole. */
 static void other_lengths_are_written_anew(void **state)
@@ -918,6 +950,170 @@ static void current_has_a_longest_form(void **state)
 	}
 }
 
+/* Proves: after a commit nothing is added, whatever came of it, and what came of it is said once
+ * more. */
+static void a_commit_is_the_end(void **state)
+{
+	const struct pfs_attr attr = {.mode = 0644};
+	struct pfs_key key;
+
+	(void)state;
+	set_uuid(&key, UINT64_MAX, 0);
+	for (unsigned fails = 0; fails < 3; fails++) {
+		for (unsigned whole = 0; whole < 2; whole++) {
+			struct pfs_sim *sim = pfs_sim_new();
+			struct pfs_io_ops ops;
+			struct pfs_dir *dir = open_whole(sim, &ops);
+			struct pfs_publish_result r;
+			struct pfs_publish *p;
+			/* Which error a sync says is not known to mean that. */
+			const int err = !fails ? 0 : fails == 2 && !whole ? -EIO : -ENOSPC;
+
+			ops.whole_files = usual_whole = whole;
+			p = begin_docs(dir, DOCS);
+			blind = (struct blind){fails ? "generation-" : "nothing",
+					       fails == 2 ? PFS_SIM_SYNC : PFS_SIM_WRITE, -ENOSPC};
+			pfs_sim_on_step(sim, some_step, NULL);
+			assert_int_equal(pfs_publish_commit(p, &r), err);
+			pfs_sim_on_step(sim, NULL, NULL);
+			assert_int_equal(pfs_publish_add(p, &key, &attr, "x", 1),
+					 err ? err : -EINVAL);
+			assert_int_equal(pfs_publish_commit(p, &r), err ? err : -EINVAL);
+			pfs_publish_end(p);
+			dir->ops->close_dir(dir);
+			pfs_sim_free(sim);
+		}
+	}
+}
+
+/* Proves: where the last number of a generation is taken there is none any more; there may be as
+ * many blocks of keys as can be counted. */
+static void numbers_end(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_io_ops ops;
+	struct pfs_dir *dir = open_whole(sim, &ops);
+	struct pfs_publish *p = begin_docs(dir, DOCS);
+	struct pfs_manifest_block *blocks;
+	struct pfs_publish_result r;
+	char name[PFS_OBJECT_NAME_MAX];
+	struct pfs_manifest m;
+	size_t count;
+
+	(void)state;
+	pfs_generation_name(name, PFS_GENERATION_MAX);
+	put_file(dir, name);
+	p->before.generation = PFS_GENERATION_MAX - 1;
+	assert_int_equal(pfs_publish_commit(p, &r), -EEXIST);
+	pfs_publish_end(p);
+	p = begin_docs(dir, DOCS);
+	blocks = p->blocks;
+	count = p->block_count;
+	p->blocks = NULL;
+	p->block_count = UINT32_MAX + UINT64_C(1);
+	assert_int_equal(make_manifest(p, &m), -EFBIG);
+	p->block_count = UINT32_MAX;
+	assert_int_equal(make_manifest(p, &m), 0);
+	assert_int_equal(m.block_count, UINT32_MAX);
+	pfs_manifest_free(&m);
+	p->blocks = blocks;
+	p->block_count = count;
+	pfs_publish_end(p);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* Proves: a generation is the one before if it was made of the same objects, in the same order, and
+ * says the same of whose they are and how they are read; there has to be one before. */
+static void what_is_unchanged(void **state)
+{
+	struct pfs_publish *p = calloc(1, sizeof(*p));
+	struct pfs_manifest m, *b = &p->before;
+
+	(void)state;
+	for (unsigned count = 0; count < 4; count++) {
+		m = (struct pfs_manifest){.generation = 4,
+					  .object_count = count,
+					  .points = 7,
+					  .mode = 0644,
+					  .uid = 5,
+					  .gid = 6};
+		m.objects = calloc(count, sizeof(*m.objects));
+		b->objects = calloc(count, sizeof(*m.objects));
+		memset(m.source, 9, sizeof(m.source));
+		for (uint32_t i = 0; i < count; i++) {
+			m.objects[i].role = i ? PFS_OBJECT_PAGE : PFS_OBJECT_KEYS;
+			m.objects[i].len = 100 + i;
+			memset(m.objects[i].hash, (int)(30 + i), PFS_HASH_LEN);
+		}
+		for (unsigned way = 0; way < 8 + 3 * count; way++) {
+			struct pfs_manifest_object *objects = b->objects;
+
+			*b = m;
+			b->objects = objects;
+			memcpy(b->objects, m.objects, count * sizeof(*m.objects));
+			b->generation = way == 1 ? 0 : 3;
+			b->points += way == 2;
+			b->mode += way == 3;
+			b->uid += way == 4;
+			b->gid += way == 5;
+			b->source[15] += way == 6;
+			b->object_count += way == 7;
+			if (way >= 8) {
+				struct pfs_manifest_object *o = &b->objects[(way - 8) / 3];
+
+				o->role += way % 3 == 0;
+				o->len += way % 3 == 1;
+				o->hash[PFS_HASH_LEN - 1] += way % 3 == 2;
+			}
+			assert_int_equal(is_unchanged(p, &m), way == 0);
+		}
+		free(m.objects);
+		free(b->objects);
+	}
+	free(p);
+}
+
+static ssize_t read_nothing(struct pfs_file *file, void *buf, size_t len, uint64_t off)
+{
+	(void)file;
+	(void)buf;
+	(void)len;
+	(void)off;
+	return 0;
+}
+
+/* Proves: a file that gives no bytes although it has some is damaged; one that has none is not. */
+static void files_give_what_they_have(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+	struct pfs_io_ops ops = *dir->ops;
+	uint8_t *bytes;
+	size_t len;
+
+	(void)state;
+	write_file(dir, "some", "12345", 5);
+	write_file(dir, "none", "", 0);
+	for (unsigned given_none = 0; given_none < 2; given_none++) {
+		ops.read = given_none ? read_nothing : ops.read;
+		dir->ops = &ops;
+		assert_int_equal(publish_read(dir, "some", 5, 5, &bytes, &len),
+				 given_none ? -EUCLEAN : 0);
+		assert_int_equal(len, given_none ? 0 : 5);
+		free(bytes);
+		assert_int_equal(publish_read(dir, "some", UINT64_MAX, 4, &bytes, &len), -EUCLEAN);
+		assert_int_equal(publish_read(dir, "some", 6, 100, &bytes, &len), -EUCLEAN);
+		assert_int_equal(publish_read(dir, "none", UINT64_MAX, 4, &bytes, &len), 0);
+		assert_int_equal(len, 0);
+		free(bytes);
+		assert_int_equal(publish_read(dir, "gone", 6, 100, &bytes, &len), -ENOENT);
+		assert_null(bytes);
+	}
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
 /* ---- dictionaries ---- */
 
 #define SAMPLE_LEN 400u
@@ -959,6 +1155,12 @@ static void enough_samples_are_trained_with(void **state)
 		struct pfs_publish *p;
 
 		assert_int_equal(begin_in(dir, 1, &p, NULL), 0);
+		/* Shorter ones are none. */
+		assert_int_equal(pfs_publish_sample(p, "0123456789abcdef", 15), 0);
+		assert_int_equal(p->sample_count, 0);
+		assert_int_equal(pfs_publish_sample(p, "0123456789abcdef", 16), 0);
+		assert_int_equal(p->sample_count, 1);
+		p->sample_count = p->sample_bytes = 0;
 		add_samples(p, n, each, each);
 		if (way >= 2)
 			p->sample_bytes = raw - 3 + way;
@@ -1102,6 +1304,9 @@ static void the_dictionary_of_before_is_kept(void **state)
 	(void)state;
 	assert_int_equal(publish_with_samples(sim, 5, &r), 0);
 	assert_true(r.trained && r.objects == 3);
+	given.codec = -ENOMEM;
+	assert_int_equal(publish_with_samples(sim, 5, &r), -ENOMEM);
+	given.codec = 0;
 	assert_int_equal(publish_with_samples(sim, 0, &r), 0);
 	assert_true(!r.trained && r.objects == 1 && r.reused == 1 && r.points == 0);
 	dir = open_where(pfs_sim_io(sim));
@@ -1320,6 +1525,10 @@ int main(void)
 		cmocka_unit_test(it_is_noticed_that_others_publish),
 		cmocka_unit_test(short_names_are_others),
 		cmocka_unit_test(current_has_a_longest_form),
+		cmocka_unit_test(a_commit_is_the_end),
+		cmocka_unit_test(numbers_end),
+		cmocka_unit_test(what_is_unchanged),
+		cmocka_unit_test(files_give_what_they_have),
 		cmocka_unit_test(enough_samples_are_trained_with),
 		cmocka_unit_test(training_may_fail),
 		cmocka_unit_test(gains_and_drift_have_bounds),
