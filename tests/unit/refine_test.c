@@ -15,9 +15,12 @@
 /* What packs, and says which bytes of the dictionary are used: the codec, or what is known to the
  * byte, so that the outcome is, too. */
 static bool known;
+static unsigned dicts_made, dict_that_fails; /* 0: none */
 
 static int new_dict(struct pfs_codec_dict **out, const uint8_t *dict, size_t len)
 {
+	if (++dicts_made == dict_that_fails)
+		return -ENOMEM;
 	if (!known)
 		return pfs_codec_dict_new(out, dict, len);
 	*out = NULL;
@@ -49,9 +52,20 @@ static void known_uses(const uint8_t *packed, size_t packed_len, size_t len, uin
 		uses[((at >> 8) + i) % len] += at % 7 ? 1 : 1 + (uint32_t)(at >> 32) % 5000;
 }
 
+/* Where not 0: bytes from here on are used in the first round only, those before in all. */
+static size_t used_once_from;
+
+static void uses_in_round(size_t len, uint32_t *uses)
+{
+	for (size_t i = 0; i < len; i++)
+		uses[i] = i < used_once_from || dicts_made == 1 ? 5000 : uses[i];
+}
+
 static void count(const uint8_t *packed, size_t packed_len, size_t len, uint32_t *uses)
 {
-	if (known)
+	if (used_once_from)
+		uses_in_round(len, uses);
+	else if (known)
 		known_uses(packed, packed_len, len, uses);
 	else
 		pfs_codec_count_uses(packed, packed_len, len, uses);
@@ -352,6 +366,53 @@ static void it_can_be_stopped_at_any_time(void **state)
 	known = false;
 }
 
+/* Proves: what was used in one round, and is not in the next one, is left out, wherever it is. */
+static void each_round_counts_anew(void **state)
+{
+	enum { LEN = 60000, ONCE_FROM = 50000 };
+	struct samples *s = make_samples();
+	uint8_t *dict = malloc(LEN), *former = malloc(LEN);
+	size_t len = LEN;
+
+	(void)state;
+	fill_dict(dict, s, LEN);
+	memcpy(former, dict, LEN);
+	known = true;
+	dicts_made = 0;
+	used_once_from = ONCE_FROM;
+	assert_int_equal(pfs_refine(dict, &len, LEN, s->bytes, s->lens, 20, NULL), 0);
+	assert_int_equal(len, LEN);
+	assert_memory_not_equal(dict, former, LEN);
+	used_once_from = 0;
+	known = false;
+	free(dict);
+	free(former);
+	free(s);
+}
+
+/* Proves: without memory in any round it says so, and the dictionary is what it was. */
+static void it_needs_memory_in_each_round(void **state)
+{
+	const struct few f = make_few(7);
+
+	(void)state;
+	known = true;
+	for (unsigned at = 1; at <= 5; at++) {
+		struct few is = f;
+
+		dicts_made = 0;
+		dict_that_fails = at;
+		assert_int_equal(
+			pfs_refine(is.dict, &is.len, is.cap, is.bytes, is.lens, is.count, NULL),
+			at < 5 ? -ENOMEM : 0);
+		assert_int_equal(dicts_made, at < 5 ? at : 4);
+		assert_int_equal(is.len, at < 5 ? f.len : f.cap);
+		assert_true(!memcmp(is.dict, f.dict, f.len) == (at < 5));
+	}
+	known = false;
+	dict_that_fails = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -361,6 +422,8 @@ int main(void)
 		cmocka_unit_test(it_can_be_stopped),
 		cmocka_unit_test(it_leaves_out_what_is_used_least),
 		cmocka_unit_test(it_can_be_stopped_at_any_time),
+		cmocka_unit_test(each_round_counts_anew),
+		cmocka_unit_test(it_needs_memory_in_each_round),
 	};
 
 	return cmocka_run_group_tests_name("refining", tests, NULL, NULL);

@@ -594,6 +594,43 @@ static void failures_of_making_are_reported(void **state)
 	}
 }
 
+static struct pfs_io_ops spying;
+static int (*true_open)(struct pfs_dir *dir, const char *name, unsigned flags,
+			struct pfs_file **out);
+static unsigned looked; /* at the superblock, and nothing else done with it */
+
+static int spy_open(struct pfs_dir *dir, const char *name, unsigned flags, struct pfs_file **out)
+{
+	if (strcmp(name, PFS_SUPER_NAME) == 0) {
+		assert_int_equal(flags, 0);
+		looked++;
+	}
+	return true_open(dir, name, flags, out);
+}
+
+/* Proves: who reads a superblock, or looks whether there is one, does not open it for writing. */
+static void readers_open_for_reading(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir = open_dir(sim);
+	struct pfs_super super = a_super, got;
+	const struct pfs_io_ops *ops = dir->ops;
+
+	(void)state;
+	spying = *ops;
+	true_open = ops->open;
+	spying.open = spy_open;
+	dir->ops = &spying;
+	looked = 0;
+	assert_int_equal(pfs_super_create(dir, &super), 0);
+	assert_int_equal(pfs_super_create(dir, &super), -EEXIST);
+	assert_int_equal(pfs_super_read(dir, &got, &quiet), 0);
+	assert_int_equal(looked, 3);
+	dir->ops = ops;
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
 static void keep_line(void *arg, enum pfs_log_level level, const char *line)
 {
 	(void)level;
@@ -643,6 +680,7 @@ int main(void)
 		cmocka_unit_test(what_is_reserved_is_zero),
 		cmocka_unit_test(of_equals_the_first_holds),
 		cmocka_unit_test(failures_of_making_are_reported),
+		cmocka_unit_test(readers_open_for_reading),
 		cmocka_unit_test(damage_is_said_of_the_first_byte),
 	};
 
