@@ -194,10 +194,27 @@ static void write_index(struct pfs_sim *sim, struct index *index)
 	write_at(sim, PFS_INDEX_NAME, sizeof(index->header) + len, crc, sizeof(crc));
 }
 
+struct openings {
+	const char *name;
+	unsigned seen, at;
+};
+
+static int fail_opening(void *arg, const struct pfs_sim_step *step)
+{
+	struct openings *o = arg;
+
+	return step->kind == PFS_SIM_OPEN && strcmp(step->name, o->name) == 0 && ++o->seen == o->at
+		       ? -EIO
+		       : 0;
+}
+
 /* Proves: an entry with another hash makes its document impossible to find, which is said with its
- * key. */
+ * key; where its page can't be opened again, that it may be so, of no key. */
 static void wrong_hashes_are_named(void **state)
 {
+	struct openings openings = {.at = 3}; /* after the length and the page itself */
+	struct found *found;
+	char expected[128];
 	struct index index = read_index(*state);
 	struct pfs_key key = key_number(11);
 	struct pfs_place place = place_of(*state, &key);
@@ -210,8 +227,22 @@ static void wrong_hashes_are_named(void **state)
 			o->hash.b[3] ^= 0x40;
 	}
 	write_index(*state, &index);
-	finding = only_fatal(*state, "another hash");
+	snprintf(expected, sizeof(expected),
+		 "it can't be found: the index has another hash for page %u, slot %u", place.page,
+		 place.slot);
+	finding = only_fatal(*state, expected);
 	assert_true(pfs_key_equal(&finding.key, &key));
+	openings.name = page_name(place.page);
+	pfs_sim_on_look(*state, fail_opening, &openings);
+	found = check_store(*state);
+	assert_int_equal(found->count, 2);
+	assert_string_equal(found->at[0].text, "the index may have another hash for page 1, slot "
+					       "0, which can't be read");
+	assert_int_equal(found->at[0].key.kind, PFS_KEY_NONE);
+	assert_true(found->at[0].fatal);
+	assert_string_equal(found->at[1].text, expected);
+	pfs_sim_on_look(*state, NULL, NULL);
+	free(found);
 	free(index.body);
 }
 
