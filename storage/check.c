@@ -367,11 +367,15 @@ void pfs_check_end(struct pfs_check *check)
 	pfs_check_set_free(&check->named);
 	pfs_check_set_free(&check->whole);
 	pfs_check_set_free(&check->sound);
+	pfs_check_set_free(&check->renewed);
+	free(check->moved);
 	free(check->suspects);
 	pfs_check_set_free(&check->seen);
 	pfs_check_set_free(&check->twice);
 	check->pages = NULL;
 	check->segments = NULL;
+	check->moved = NULL;
+	check->moved_count = 0;
 	check->suspects = NULL;
 	check->suspect_count = check->suspect_cap = 0;
 	check->page_count = check->page_cap = check->segment_count = check->segment_cap = 0;

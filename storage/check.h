@@ -124,6 +124,15 @@ struct pfs_suspect {
 	struct pfs_key key;
 };
 
+/* Hashes of the key that a document had before the first record of the journal, and of one that it
+ * has been given since. It is not replaced. */
+struct pfs_check_moved {
+	uint64_t from, to;
+	bool now; /* it has that one now */
+};
+
+#define PFS_CHECK_MOVES_MAX 4096 /* remembered; what is behind them may look worse than it is */
+
 struct pfs_check;
 /* A record of the journal that verifies: len bytes at off of the segment file. */
 typedef int pfs_check_record_fn(struct pfs_check *check, uint32_t file, const uint8_t *bytes,
@@ -144,7 +153,10 @@ struct pfs_check {
 	uint64_t window;	    /* first sequence of the journal; UINT64_MAX: there is none */
 	struct pfs_check_set named; /* by the journal's records */
 	struct pfs_check_set whole; /* of these, those that one of them replaces or removes */
-	struct pfs_check_set sound; /* and those of which a version verifies */
+	/* And those of which a version verifies: one from before the window, one of it. */
+	struct pfs_check_set sound, renewed;
+	struct pfs_check_moved *moved; /* PFS_CHECK_MOVES_MAX */
+	size_t moved_count;
 	struct pfs_suspect *suspects;
 	size_t suspect_count, suspect_cap;
 	struct pfs_check_set seen, twice; /* keys of live slots */

@@ -8,7 +8,7 @@
 #include "storage/salvage.h"
 #include "storage/search.h"
 
-#define MOVES_MAX 4096 /* remembered; what is behind them may look worse than it is */
+#define MOVES_MAX PFS_CHECK_MOVES_MAX
 
 /* Hashes of the keys. */
 struct move {
@@ -116,12 +116,70 @@ static const char *parse_record(struct journal *j, uint64_t off, size_t len, str
 		       : check_patch(head, (const struct pfs_patch_disk *)body, &p);
 }
 
+/* The document that was moved and has that key now, or NULL. */
+static struct pfs_check_moved *moved_to(struct pfs_check *check, uint64_t to)
+{
+	for (size_t i = 0; i < check->moved_count; i++) {
+		if (check->moved[i].now && check->moved[i].to == to)
+			return &check->moved[i];
+	}
+	return NULL;
+}
+
+/* The document that has that key is replaced or removed, if it is one that was moved. */
+static void forget_moved(struct pfs_check *check, uint64_t hash)
+{
+	const struct pfs_check_moved *moved = moved_to(check, hash);
+	uint64_t from = moved ? moved->from : 0;
+
+	for (size_t i = 0; moved && i < check->moved_count;) {
+		if (check->moved[i].from == from)
+			check->moved[i] = check->moved[--check->moved_count];
+		else
+			i++;
+	}
+}
+
+/* Whether what had that key before the first record still has it. */
+static bool is_unmoved(const struct pfs_check *check, uint64_t hash)
+{
+	for (size_t i = 0; i < check->moved_count; i++) {
+		if (check->moved[i].from == hash)
+			return false;
+	}
+	return !pfs_check_set_has(&check->whole, hash);
+}
+
+/* What has the first key is given the second one, or, of an exchange, each the other's. */
+static void move_documents(struct pfs_check *check, const uint64_t hashes[2], bool exchange)
+{
+	struct pfs_check_moved new[2];
+	size_t count = 0;
+
+	for (unsigned i = 0; i < (exchange ? 2 : 1); i++) {
+		struct pfs_check_moved *moved = moved_to(check, hashes[i]);
+
+		if (moved || is_unmoved(check, hashes[i]))
+			new[count++] = (struct pfs_check_moved){moved ? moved->from : hashes[i],
+								hashes[!i], true};
+	}
+	for (unsigned i = 0; i < (exchange ? 2 : 1); i++) {
+		struct pfs_check_moved *moved = moved_to(check, hashes[i]);
+
+		if (moved)
+			moved->now = false;
+	}
+	for (size_t i = 0; i < count && check->moved_count < MOVES_MAX; i++)
+		check->moved[check->moved_count++] = new[i];
+}
+
 /* What stood under a key is replaced or removed: no version of it is needed, nor of the key that it
  * was moved from, and so on. */
 static int mark_whole(struct journal *j, uint64_t hash)
 {
 	int err = pfs_check_set_add(&j->check->whole, hash);
 
+	forget_moved(j->check, hash);
 	for (size_t i = j->move_count; i-- > 0 && err >= 0;) {
 		if (j->moves[i].to != hash)
 			continue;
@@ -159,10 +217,12 @@ static int name_keys(struct journal *j, const struct pfs_record_disk *head,
 	if (head->type != PFS_RECORD_MOVE)
 		return 0;
 	err = exchange ? 0 : mark_whole(j, hashes[1]);
-	if (!err && keys[1].kind == PFS_KEY_TEMP)
+	if (!err && keys[1].kind == PFS_KEY_TEMP) {
 		err = mark_whole(j, hashes[0]);
-	else if (!err)
+	} else if (!err) {
 		remember_move(j, hashes, exchange);
+		move_documents(j->check, hashes, exchange);
+	}
 	return err;
 }
 
@@ -460,7 +520,8 @@ int pfs_check_journal(struct pfs_check *check)
 	j.bytes = malloc(PFS_SEGMENT_SIZE);
 	j.other = malloc(PFS_SEGMENT_SIZE);
 	j.moves = malloc(MOVES_MAX * sizeof(*j.moves));
-	if (!j.at || !j.bytes || !j.other || !j.moves)
+	check->moved = malloc(MOVES_MAX * sizeof(*check->moved));
+	if (!j.at || !j.bytes || !j.other || !j.moves || !check->moved)
 		err = -ENOMEM;
 	if (!err) {
 		j.count = pfs_check_live_segments(check, j.at, j.bytes);

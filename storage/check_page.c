@@ -334,13 +334,32 @@ static int by_offset(const void *a, const void *b)
 	return order ? order : pfs_order(x->number, y->number);
 }
 
+/* Whether what the journal has makes good for a damaged version under that key: none is needed, or
+ * another one verifies. Where the document has been moved from there, that it is replaced under its
+ * old key says nothing. */
+static bool is_made_good(const struct pfs_check *check, uint64_t hash)
+{
+	bool moved = false;
+
+	if (pfs_check_set_has(&check->sound, hash))
+		return true;
+	for (size_t i = 0; i < check->moved_count; i++) {
+		if (check->moved[i].from != hash)
+			continue;
+		if (pfs_check_set_has(&check->renewed, check->moved[i].to))
+			return true;
+		moved = true;
+	}
+	return !moved &&
+	       (pfs_check_set_has(&check->whole, hash) || pfs_check_set_has(&check->renewed, hash));
+}
+
 static void blame_suspect(struct pfs_check *check, const struct pfs_suspect *s)
 {
 	char name[32];
 
 	snprintf(name, sizeof(name), PFS_PAGE_NAME_FMT, s->fault.number);
-	if (pfs_check_set_has(&check->whole, s->hash) ||
-	    pfs_check_set_has(&check->sound, s->hash)) {
+	if (is_made_good(check, s->hash)) {
 		pfs_check_say(check, false, name, s->fault.off, &s->key,
 			      "a change of it was not finished; the next opening does it again "
 			      "from the journal");
@@ -469,7 +488,8 @@ static int check_value(struct paging *p, const struct live *live, struct pfs_key
 		return err;
 	*key = value.key;
 	if (!err && is_excused(check, live->slot.kind, live->slot.tag) &&
-	    pfs_check_set_add(&check->sound, pfs_check_hash(live->slot.kind, live->slot.tag)) < 0)
+	    pfs_check_set_add(value.c.seq < check->window ? &check->sound : &check->renewed,
+			      pfs_check_hash(live->slot.kind, live->slot.tag)) < 0)
 		return -ENOMEM;
 	count_value(p, live, &value);
 	if (err)
