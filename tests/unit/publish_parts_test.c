@@ -21,6 +21,7 @@
 
 static long some_processors(void);
 static int some_hash(struct pfs_hash **out);
+static int some_hash_end(struct pfs_hash *hash, uint8_t *out);
 static int some_hc(struct pfs_codec_hc **out);
 static int some_codec(struct pfs_codec_dict **out, const void *bytes, size_t len);
 static int some_thread(pthread_t *thread, void *(*run)(void *), void *arg);
@@ -36,6 +37,7 @@ static int some_refining(uint8_t *dict, size_t *len, size_t cap, const uint8_t *
 #define pfs_codec_hc_new(out) some_hc(out)
 #define pthread_create(thread, attr, run, arg) some_thread(thread, run, arg)
 #define pfs_codec_dict_new(out, bytes, len) some_codec(out, bytes, len)
+#define pfs_hash_end(hash, out) some_hash_end(hash, out)
 #define pfs_train_samples(out, cap, samples, lens, count) \
 	some_training(out, cap, samples, lens, count)
 #define pfs_refine(dict, len, cap, samples, lens, count, stop) \
@@ -51,6 +53,7 @@ static int some_refining(uint8_t *dict, size_t *len, size_t cap, const uint8_t *
 #include "storage/publish_prune.c"
 #undef sysconf
 #undef pfs_hash_new
+#undef pfs_hash_end
 #undef pfs_codec_hc_new
 #undef pfs_codec_dict_new
 #undef pthread_create
@@ -63,8 +66,8 @@ static int some_refining(uint8_t *dict, size_t *len, size_t cap, const uint8_t *
 
 static struct {
 	long processors;
-	int hash, hc;	      /* errors */
-	unsigned hashes, hcs; /* so many are had before */
+	int hash, hash_end, hc; /* errors */
+	unsigned hashes, hcs;	/* so many are had before */
 	bool no_threads;
 	unsigned threads; /* that were had */
 	int training, refining, codec;
@@ -80,6 +83,11 @@ static long some_processors(void)
 static int some_hash(struct pfs_hash **out)
 {
 	return given.hash && !given.hashes-- ? given.hash : pfs_hash_new(out);
+}
+
+static int some_hash_end(struct pfs_hash *hash, uint8_t *out)
+{
+	return given.hash_end ? given.hash_end : pfs_hash_end(hash, out);
 }
 
 static int some_hc(struct pfs_codec_hc **out)
@@ -526,6 +534,62 @@ static void pages_have_many_documents(void **state)
 	assert_true(r.generation == 3 && r.uploaded == 0);
 	pfs_sim_free(sim);
 	assert_int_equal(fenced_blocks, 0);
+}
+
+/* Proves: what is behind a body, in a container that is longer, is zeros, so that the same
+ * documents are the same bytes. */
+static void containers_end_with_zeros(void **state)
+{
+	const struct source one = {
+		.count = 1, .doc = tiny_doc, .changed = NONE, .absent = NONE, .size = 1};
+	struct pfs_sim *sim = pfs_sim_new();
+	const struct pfs_container_base base = {PFS_KEY_NUM, 0, PFS_PUBLISHED_SEQ, 1};
+	struct pfs_container c;
+	struct pfs_manifest m;
+	struct pfs_dir *dir;
+	uint8_t *page;
+	size_t len;
+
+	(void)state;
+	publish_tiny(sim, &one);
+	dir = open_where(pfs_sim_io(sim));
+	assert_int_equal(read_generation(dir, &m), 1);
+	page = read_object(dir, &m, 1);
+	len = m.objects[1].len - 64 - 80;
+	assert_int_equal(len, PFS_PUBLISHED_VALUE_MIN);
+	assert_int_equal(pfs_container_header_decode(&c, page + 80, len, len, &base), 0);
+	assert_int_equal(c.body_len, 0);
+	assert_true(c.header_len + 2 < len);
+	for (size_t i = c.header_len; i < len; i++)
+		assert_int_equal(page[80 + i], 0);
+	free(page);
+	pfs_manifest_free(&m);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
+}
+
+/* Proves: where nothing can be hashed, nothing is written, and that is the error. */
+static void hashes_may_fail(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_dir *dir = open_where(pfs_sim_io(sim));
+	const struct pfs_manifest_object about = {.role = PFS_OBJECT_KEYS};
+	const struct pfs_attr attr = {.mode = 0644};
+	const struct pfs_key key = pfs_key_num(1);
+	struct pfs_publish *p;
+
+	(void)state;
+	assert_int_equal(begin_in(dir, 1, &p, NULL), 0);
+	assert_int_equal(pfs_publish_add(p, &key, &attr, "x", 1), 0);
+	given.hash_end = -EIO;
+	assert_int_equal(publish_object(p, &p->key_objects, &about, "bytes", 5), -EIO);
+	assert_int_equal(publish_flush_page(p), -EIO);
+	given.hash_end = 0;
+	assert_int_equal(list_where(dir).objects, 0);
+	assert_int_equal(p->key_objects.count + p->pages.count + p->result.objects, 0);
+	pfs_publish_end(p);
+	dir->ops->close_dir(dir);
+	pfs_sim_free(sim);
 }
 
 /* Proves: a page is as large as it must be, and no larger: twice as large from the byte on that
@@ -1531,6 +1595,8 @@ int main(void)
 		cmocka_unit_test(pages_end_at_their_bounds),
 		cmocka_unit_test(objects_of_keys_end_at_their_bounds),
 		cmocka_unit_test(pages_have_many_documents),
+		cmocka_unit_test(containers_end_with_zeros),
+		cmocka_unit_test(hashes_may_fail),
 		cmocka_unit_test(pages_are_as_large_as_needed),
 		cmocka_unit_test(bodies_have_room),
 		cmocka_unit_test(room_grows),
