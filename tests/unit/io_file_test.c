@@ -1119,6 +1119,61 @@ static void standard_descriptors_are_kept(void **state)
 
 #define WITH_PLACE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
+/* Of these descriptors some are closed: 0, or the number of what is wrong afterwards. */
+static int keep_all_but(unsigned closed)
+{
+	struct stat null, before[3], st;
+
+	if (stat("/dev/null", &null))
+		return 1;
+	for (int fd = 0; fd < 3; fd++) {
+		if (fstat(fd, &before[fd]))
+			return 2;
+		if (closed >> fd & 1)
+			close(fd);
+	}
+	if (pfs_fd_keep_standard() != 0)
+		return 3;
+	for (int fd = 0; fd < 3; fd++) {
+		bool is_new = closed >> fd & 1;
+		char byte = 0;
+
+		if (fstat(fd, &st))
+			return 4;
+		if (st.st_rdev != (is_new ? null.st_rdev : before[fd].st_rdev) ||
+		    st.st_ino != (is_new ? null.st_ino : before[fd].st_ino))
+			return 5;
+		/* As before, there is nothing to be had from it, or to be put into it. */
+		if (is_new && (fd == 0 ? read(fd, &byte, 1) : write(fd, &byte, 1)) != -1)
+			return 6;
+		if (is_new && errno != EBADF)
+			return 7;
+	}
+	return fcntl(3, F_GETFD) >= 0 ? 8 : 0;
+}
+
+/* Proves: whichever of input, output and errors are closed, each of these leads to /dev/null
+ * afterwards, where it gives the error that it gave before, and the others are as they were. */
+static void closed_descriptors_lead_nowhere(void **state)
+{
+	(void)state;
+	for (unsigned closed = 0; closed < 8; closed++) {
+		int status, wrong;
+		pid_t child = fork();
+
+		if (child == 0) {
+			for (int fd = 0; fd < 256; fd++)
+				close(fd);
+			if (open("/dev/zero", O_RDWR) != 0 || dup(0) != 1 || dup(0) != 2)
+				_exit(9);
+			wrong = keep_all_but(closed);
+			_exit(wrong);
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(status, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1126,6 +1181,7 @@ int main(void)
 		WITH_PLACE(directories_that_are_not_synced_do_not_stay),
 		WITH_PLACE(relative_directories_are_made),
 		cmocka_unit_test(standard_descriptors_are_kept),
+		cmocka_unit_test(closed_descriptors_lead_nowhere),
 		WITH_PLACE(short_paths_are_made),
 		WITH_PLACE(what_is_shared_is_for_others),
 		WITH_PLACE(a_file_is_no_directory),
