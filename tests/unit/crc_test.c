@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -36,6 +38,29 @@ static uint32_t difference_of(size_t len, size_t bit)
 	return pfs_crc32c(0, right, len) ^ pfs_crc32c(0, wrong, len);
 }
 
+/* Proves: a wrong bit is found also by who looks for nothing else. */
+static void wrong_bits_are_found_first(void **state)
+{
+	uint32_t difference = difference_of(4, 9);
+	int status;
+	pid_t child = fork();
+
+	(void)state;
+	if (child == 0)
+		_exit((int)pfs_crc32c_wrong_bit(difference, 4));
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 9);
+}
+
+/* What is on the stack is none of what is called next. */
+static void __attribute__((noinline)) leave_dirt(void)
+{
+	volatile uint8_t room[4096];
+
+	for (size_t i = 0; i < sizeof(room); i++)
+		room[i] = 0xa5;
+}
+
 /* Proves: any one wrong bit is found by the difference of the checksums, at every length; of other
  * differences none is named. */
 static void wrong_bits_are_found(void **state)
@@ -50,6 +75,7 @@ static void wrong_bits_are_found(void **state)
 		for (size_t bit = 0; bit < 8 * len; bit++) {
 			uint32_t difference = difference_of(len, bit);
 
+			leave_dirt();
 			assert_int_equal(pfs_crc32c_wrong_bit(difference, len), bit);
 			/* One byte more before it, and one less. */
 			assert_int_equal(pfs_crc32c_wrong_bit(difference, len + 1), bit + 8);
@@ -62,7 +88,10 @@ static void wrong_bits_are_found(void **state)
 		}
 		assert_int_equal(pfs_crc32c_wrong_bit(0, len), UINT64_MAX);
 	}
-	assert_int_equal(pfs_crc32c_wrong_bit(1, 0), UINT64_MAX);
+	/* Of bits that are those of the byte behind the last there is none. */
+	for (size_t len = 0; len < 10; len++)
+		for (unsigned bit = 0; bit < 8; bit++)
+			assert_int_equal(pfs_crc32c_wrong_bit(1u << bit, len), UINT64_MAX);
 }
 
 /* Proves: the polynomial, reflection and complement are those of CRC32C (vectors of RFC 3720, B.4).
@@ -178,7 +207,8 @@ static void first_use_by_many_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(first_use_by_many_threads), /* first, as it says */
+		cmocka_unit_test(wrong_bits_are_found_first), /* in a process of its own */
+		cmocka_unit_test(first_use_by_many_threads),  /* first, as it says */
 		cmocka_unit_test(wrong_bits_are_found),
 		cmocka_unit_test(known_values),
 		cmocka_unit_test(all_ways_agree),

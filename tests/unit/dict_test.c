@@ -353,9 +353,10 @@ static void writing_may_fail_anywhere(void **state)
 	struct pfs_sim *sim = pfs_sim_new();
 	struct pfs_dir *dir = open_dir(sim);
 	struct pfs_dict_file old = {.number = 3, .len = 3, .bytes = (uint8_t *)"old"};
-	struct pfs_dict_file dict = a_dict(3, 500);
+	struct pfs_dict_file dict = a_dict(3, 500), another = old;
 
 	(void)state;
+	another.number = 9; /* whose name nothing is left of */
 	for (size_t at = 0; at <= pfs_array_len(steps); at++) {
 		struct failing failing = {.at = at};
 		bool fails = at < pfs_array_len(steps), synced = !fails;
@@ -364,6 +365,7 @@ static void writing_may_fail_anywhere(void **state)
 		struct pfs_file *file;
 
 		assert_int_equal(pfs_dict_write(dir, uuid, &old, NULL), 0);
+		assert_int_equal(pfs_dict_write(dir, uuid, &another, NULL), 0);
 		pfs_sim_on_step(sim, fail_one, &failing);
 		assert_int_equal(pfs_dict_write(dir, uuid, &dict, &synced), fails ? -ENOSPC : 0);
 		pfs_sim_on_step(sim, NULL, NULL);

@@ -97,8 +97,10 @@ static ssize_t faulty_pread(int fd, void *buf, size_t len, off_t off)
 
 static ssize_t faulty_pwrite(int fd, const void *buf, size_t len, off_t off)
 {
-	if (faults.write_nothing)
+	if (faults.write_nothing) {
+		errno = ENOSPC; /* which means nothing */
 		return 0;
+	}
 	return interrupted() ? -1 : pwrite(fd, buf, cut(len), off);
 }
 
@@ -903,6 +905,12 @@ static void transfers_are_whole(void **state)
 	assert_int_equal(file->ops->read(file, back, 10, 0), 10);
 	assert_int_equal(back[0] | back[9], 0);
 	assert_int_equal(file->ops->write(file, data, 0, 0), 0);
+	/* No byte more, when it comes in pieces, too. */
+	memset(back, 0xa5, sizeof(back));
+	assert_int_equal(file->ops->read(file, back, 2500, 5000), 2500);
+	assert_memory_equal(back, data, 2500);
+	for (size_t i = 2500; i < sizeof(back); i++)
+		assert_int_equal(back[i], 0xa5);
 	file->ops->close(file);
 }
 

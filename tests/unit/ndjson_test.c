@@ -863,6 +863,26 @@ static void what_has_not_come_is_nothing(void **state)
 	dirt = 0;
 }
 
+/* Proves: where a body that has a large point ends too early is said, also when that was found out
+ * before. */
+static void large_bodies_may_end_early(void **state)
+{
+	static const char begin[] = "{\"result\":{\"points\":[{\"id\":1,\"payload_base64\":\"";
+	enum { LEN = 100000 };
+	char *text = calloc(1, LEN + 100), want[200], *got;
+	int at = sprintf(text, "%s", begin);
+
+	(void)state;
+	memset(text + at, 'A', LEN);
+	strcpy(text + at + LEN, "\"}");
+	got = transcript(text, strlen(text), 4096);
+	snprintf(want, sizeof(want), "\n1.1! column %zu: the input ends inside a scroll body\n",
+		 strlen(text) + 1);
+	assert_non_null(strstr(got, want));
+	free(got);
+	free(text);
+}
+
 /* Proves: without memory there is no reader, and a payload in base64 is not read; that is said, and
  * nothing is lost. */
 static void memory_may_be_missing(void **state)
@@ -909,6 +929,7 @@ int main(void)
 		cmocka_unit_test(a_scroll_body_may_come_in_lines),
 		cmocka_unit_test(a_large_record_ends_with_a_small_piece),
 		cmocka_unit_test(what_has_not_come_is_nothing),
+		cmocka_unit_test(large_bodies_may_end_early),
 		cmocka_unit_test(memory_may_be_missing),
 	};
 

@@ -9,7 +9,13 @@
 
 #include <cmocka.h>
 
-#include "storage/space.h"
+#include "tests/unit/fenced.h"
+
+#include "storage/space.c"
+#undef malloc
+#undef calloc
+#undef realloc
+#undef free
 
 /* A map of single units, each free or not. */
 struct model {
@@ -224,6 +230,42 @@ static void reserved_extents_need_no_memory(void **state)
 	}
 }
 
+/* Proves: without memory nothing is reserved or added, and what was there stays as it was; what has
+ * no extents needs none. */
+static void memory_may_be_missing(void **state)
+{
+	struct pfs_space space;
+	uint64_t off;
+
+	(void)state;
+	pfs_space_init(&space);
+	fenced_refuse(0);
+	assert_int_equal(pfs_space_reserve(&space, 1), -ENOMEM);
+	fenced_refuse(0);
+	assert_int_equal(pfs_space_add(&space, 5, 5), -ENOMEM);
+	assert_int_equal(space.free_bytes, 0);
+	assert_int_equal(pfs_space_extents(&space), 0);
+	assert_int_equal(pfs_space_longest(&space), 0);
+	assert_int_equal(pfs_space_take(&space, 1, &off), -ENOSPC);
+	assert_int_equal(pfs_space_take_at(&space, 5, 1), -ENOSPC);
+	for (unsigned i = 0; i < 100; i++) {
+		int err;
+
+		fenced_refuse(0);
+		err = pfs_space_add(&space, i * 10, 5);
+		fenced_refuses = false; /* it may have had room */
+		if (!err)
+			continue;
+		assert_int_equal(err, -ENOMEM);
+		assert_int_equal(space.free_bytes, i * 5);
+		assert_int_equal(pfs_space_extents(&space), i);
+		assert_int_equal(pfs_space_add(&space, i * 10, 5), 0);
+	}
+	assert_int_equal(pfs_space_extents(&space), 100);
+	pfs_space_free(&space);
+	assert_int_equal(fenced_blocks, 0);
+}
+
 /* Proves: nodes of extents that are gone are used again: a page that lives long does not grow its
  * memory. */
 static void nodes_are_used_again(void **state)
@@ -284,6 +326,7 @@ int main(void)
 		cmocka_unit_test(neighbours_coalesce),
 		cmocka_unit_test(edges_of_space),
 		cmocka_unit_test(reserved_extents_need_no_memory),
+		cmocka_unit_test(memory_may_be_missing),
 		cmocka_unit_test(nodes_are_used_again),
 		cmocka_unit_test(many_extents_are_fast),
 	};
