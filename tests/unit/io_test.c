@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -284,6 +285,106 @@ static void foreign_signals_are_passed_on(void **state)
 	assert_int_equal(run_apart(signal_that_was_ignored), 0);
 }
 
+/* Sends this thread what the kernel would send. */
+static void send_fault(int code, const void *addr)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	info.si_signo = SIGBUS;
+	info.si_code = code;
+	info.si_addr = (void *)(uintptr_t)addr;
+	CHECK(syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), SIGBUS, &info) == 0);
+}
+
+static void counting_handler(int sig, siginfo_t *info, void *context)
+{
+	(void)sig;
+	(void)info;
+	(void)context;
+	foreign_count++;
+}
+
+/* Whether a fault with this code, at this address, ends a copy of 50 bytes from there; else it is
+ * the other handler's. */
+static bool ends_copy(int code, const uint8_t *addr, const uint8_t *from)
+{
+	const sig_atomic_t before = foreign_count;
+	volatile bool ends = true;
+
+	if (!sigsetjmp(guard.retreat, 1)) {
+		guard.to = from + 50;
+		guard.from = from;
+		send_fault(code, addr);
+		ends = false;
+	}
+	guard.from = NULL;
+	CHECK(foreign_count == before + !ends);
+	return ends;
+}
+
+static void faults_of_any_kind(void)
+{
+	static const int codes[] = {BUS_ADRALN, BUS_ADRERR, BUS_OBJERR, BUS_MCEERR_AR};
+	static const int others[] = {SI_USER, SI_QUEUE, SI_TKILL};
+	struct sigaction own = {.sa_sigaction = counting_handler, .sa_flags = SA_SIGINFO};
+	uint8_t buf[PAGE];
+	int fd;
+	const uint8_t *map = make_mapping(&fd);
+
+	CHECK(sigaction(SIGBUS, &own, NULL) == 0);
+	CHECK(pfs_map_copy(buf, map, PAGE) == 0);
+	/* Pages of whose numbers one is even and one is odd. */
+	for (unsigned i = 0; i < 4; i++) {
+		const uint8_t *page = map + (1 + i / 2) * PAGE, *from = page + i % 2 * 101;
+
+		for (size_t k = 0; k < pfs_array_len(codes); k++) {
+			CHECK(!ends_copy(codes[k], page - 1, from));
+			CHECK(ends_copy(codes[k], page, from));
+			CHECK(ends_copy(codes[k], from, from));
+			CHECK(ends_copy(codes[k], from + 49, from));
+			CHECK(!ends_copy(codes[k], from + 50, from));
+		}
+		for (size_t k = 0; k < pfs_array_len(others); k++)
+			CHECK(!ends_copy(others[k], from, from));
+	}
+}
+
+static void faults_where_signals_are_ignored(void)
+{
+	static const int ignored[] = {SI_USER, SI_QUEUE, SI_TKILL, BUS_MCEERR_AO};
+	static const int deadly[] = {BUS_ADRALN, BUS_ADRERR, BUS_OBJERR, BUS_MCEERR_AR};
+	struct sigaction own = {.sa_handler = SIG_IGN}, now;
+	uint8_t buf[PAGE];
+	int fd;
+	const uint8_t *map = make_mapping(&fd);
+
+	CHECK(sigaction(SIGBUS, &own, NULL) == 0);
+	CHECK(pfs_map_copy(buf, map, PAGE) == 0);
+	for (size_t k = 0; k < pfs_array_len(ignored); k++) {
+		send_fault(ignored[k], map);
+		CHECK(sigaction(SIGBUS, NULL, &now) == 0);
+		CHECK(now.sa_sigaction == on_sigbus);
+	}
+	for (size_t k = 0; k < pfs_array_len(deadly); k++) {
+		struct sigaction again = now;
+
+		send_fault(deadly[k], map); /* strikes again, if it is one, and finds the default */
+		CHECK(sigaction(SIGBUS, &again, &now) == 0);
+		CHECK(now.sa_handler == SIG_DFL);
+		now = again;
+	}
+}
+
+/* Proves: a copy is ended by a fault within its page or its bytes, of whatever kind, and by no
+ * signal that somebody sent; of those that are ignored, only faults are not. */
+static void faults_are_told_from_signals(void **state)
+{
+	(void)state;
+	assert_int_equal(run_apart(faults_of_any_kind), 0);
+	assert_int_equal(run_apart(faults_where_signals_are_ignored), 0);
+}
+
 static void die_by_fault(void)
 {
 	struct sigaction usual = {.sa_handler = SIG_DFL};
@@ -345,6 +446,7 @@ int main(void)
 		cmocka_unit_test(truncated_file_is_an_error),
 		cmocka_unit_test(threads_fault_on_their_own),
 		cmocka_unit_test(foreign_signals_are_passed_on),
+		cmocka_unit_test(faults_are_told_from_signals),
 		cmocka_unit_test(foreign_signals_still_kill),
 	};
 
