@@ -17,6 +17,9 @@ static int fake_packed(struct pfs_store *store, const struct pfs_source *source,
 static const uint8_t *fake_blocks(const struct pfs_source *source, uint64_t *body_len,
 				  uint64_t *content);
 
+static void *memory_or_none(size_t len);
+
+#define malloc(len) memory_or_none(len)
 #define pfs_page_write fake_write
 #define pfs_page_copy fake_copy
 #define pfs_pager_find fake_find
@@ -24,6 +27,7 @@ static const uint8_t *fake_blocks(const struct pfs_source *source, uint64_t *bod
 #define pfs_source_packed fake_packed
 #define pfs_source_blocks fake_blocks
 #include "storage/store_apply.c"
+#undef malloc
 #undef pfs_page_write
 #undef pfs_page_copy
 #undef pfs_pager_find
@@ -48,8 +52,14 @@ static struct {
 	int packed_err;
 	const uint8_t *blocks; /* NULL: there are none */
 	uint64_t blocks_len;
-	unsigned lost; /* said */
+	unsigned lost;	 /* said */
+	unsigned memory; /* so much is had, and the next is not; 0: all */
 } now;
+
+static void *memory_or_none(size_t len)
+{
+	return now.memory && --now.memory == 0 ? NULL : malloc(len);
+}
 
 static int fake_write(struct pfs_page *p, const void *bytes, size_t len, uint64_t off)
 {
@@ -443,10 +453,25 @@ static void stages_are_packed(void **state)
 			end(g);
 		}
 	}
+	/* Without memory, for the packing, the table or the reading, it is an error. */
+	for (unsigned n = 1; n <= 3; n++) {
+		struct pfs_gather *g = begin();
+		struct pfs_version *v = version_of(PFS_SOURCE_STAGE, few, PFS_MIB);
+
+		v->source.stage = &stage;
+		now.memory = n < 3 ? n : 0;
+		now.whole_err = n < 3 ? 0 : -ENOMEM;
+		assert_int_equal(pfs_apply(g, v), -ENOMEM);
+		assert_int_equal(now.writes, 0);
+		assert_int_equal(now.lost, 0);
+		free(v);
+		end(g);
+	}
 	/* The last reading of many: its blocks are not the first. */
 	{
 		struct pfs_gather *g = begin();
 		struct pfs_version *v = version_of(PFS_SOURCE_STAGE, size, 2 * PFS_MIB);
+		const char *last;
 
 		v->source.stage = &stage;
 		now.whole_err = -EIO;
@@ -454,8 +479,10 @@ static void stages_are_packed(void **state)
 		now.bad_err = -EIO;
 		assert_int_equal(pfs_apply(g, v), 0);
 		expect_blocks(v, 18);
-		assert_non_null(strstr(now.reads, " 983040+65536 1048576+66536 1048576+65536 "
-						  "1114112+1000"));
+		assert_int_equal(g->store->next_content, 89);
+		last = strstr(now.reads, " 983040+65536");
+		assert_non_null(last);
+		assert_string_equal(last, " 983040+65536 1048576+66536 1048576+65536 1114112+1000");
 		free(v);
 		end(g);
 	}

@@ -1,5 +1,6 @@
 /* storage/store_names.c, storage/store_put.c: the order in which names change hands, what stands
  * under several versions at once, and puts in pieces that fail. The files are included. */
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "storage/epoch.h"
@@ -9,6 +10,9 @@
 static void step(char kind);
 static void need_sequence(struct pfs_store *of, uint64_t seq);
 static void note_displaced(uint64_t displaced);
+static void note_created(const struct pfs_attr *attr);
+static void note_written(int64_t mtime_ns);
+static void need_commit(const struct pfs_store *of);
 static bool fails(void);
 
 #define pfs_index_moving(index) (step('m'), pfs_index_moving(index))
@@ -27,8 +31,13 @@ static bool fails(void);
 	(note_displaced(displaced), pfs_put_object(store, object, key, packed, attr, displaced))
 #define pfs_index_reserve_cookies(index) (fails() ? -ENOMEM : pfs_index_reserve_cookies(index))
 #define pfs_leaving_prepare(...) (fails() ? -ENOMEM : pfs_leaving_prepare(__VA_ARGS__))
-#define pfs_create(...) (fails() ? -ENOSPC : pfs_create(__VA_ARGS__))
-#define pfs_write(...) (fails() ? -ENOSPC : pfs_write(__VA_ARGS__))
+#define pfs_create(store, key, attr, object) \
+	(note_created(attr), fails() ? -ENOSPC : pfs_create(store, key, attr, object))
+#define pfs_write(store, object, off, data, len, mtime_ns) \
+	(note_written(mtime_ns),                           \
+	 fails() ? -ENOSPC : pfs_write(store, object, off, data, len, mtime_ns))
+#define pfs_find(store, key, object, word) (need_commit(store), pfs_find(store, key, object, word))
+#define calloc(n, len) (fails() ? NULL : calloc(n, len))
 #define pfs_rename(...) (fails() ? -ENOSPC : pfs_rename(__VA_ARGS__))
 #include "storage/store_put.c"
 #undef pfs_index_moving
@@ -44,6 +53,8 @@ static bool fails(void);
 #undef pfs_leaving_prepare
 #undef pfs_create
 #undef pfs_write
+#undef pfs_find
+#undef calloc
 #undef pfs_rename
 #undef free
 
@@ -74,6 +85,25 @@ static uint64_t displaced_last; /* by what was put */
 static void note_displaced(uint64_t displaced)
 {
 	displaced_last = displaced;
+}
+
+/* What goes to the store of a put in pieces before its attributes are known. */
+static struct pfs_attr created;
+static int64_t written_ns;
+
+static void note_created(const struct pfs_attr *attr)
+{
+	created = *attr;
+}
+
+static void note_written(int64_t mtime_ns)
+{
+	written_ns = mtime_ns;
+}
+
+static void need_commit(const struct pfs_store *of)
+{
+	assert_int_equal(pthread_mutex_trylock((pthread_mutex_t *)(uintptr_t)&of->commit), EBUSY);
 }
 
 /* Of what is asked for, so much is had, and the next is not; 0: everything is. */
@@ -243,11 +273,12 @@ static void puts_in_pieces_may_fail(void **state)
 	fill_document(bytes, len, 2);
 	put(1, 300);
 	end_number = pfs_index_end(store->index);
-	for (unsigned n = 1; n <= 3; n++) {
+	for (unsigned n = 1; n <= 4; n++) {
 		struct pfs_store_stat stat;
 
 		fails_at = n;
-		assert_int_equal(pfs_put(store, &key, bytes, len, NULL, 0, NULL), -ENOSPC);
+		assert_int_equal(pfs_put(store, &key, bytes, len, NULL, 0, NULL),
+				 n == 1 ? -ENOMEM : -ENOSPC);
 		assert_int_equal(fails_at, 0);
 		assert_int_equal(pfs_getattr(store, object_of(1), &attr), 0);
 		assert_int_equal(attr.size, 300);
@@ -262,6 +293,105 @@ static void puts_in_pieces_may_fail(void **state)
 	assert_int_equal(pfs_getattr(store, object_of(1), &attr), 0);
 	assert_int_equal(attr.size, len);
 	free(bytes);
+	end(sim);
+}
+
+/* Puts it in pieces, or at once. */
+static void put_either_way(const struct pfs_key *key, bool in_pieces, const struct pfs_attr *attr,
+			   unsigned flags)
+{
+	struct pfs_put *put;
+
+	if (!in_pieces) {
+		assert_int_equal(pfs_put(store, key, "one two", 7, attr, flags, NULL), 0);
+		return;
+	}
+	assert_int_equal(pfs_put_begin(store, &put), 0);
+	assert_int_equal(pfs_put_write(put, "one ", 4), 0);
+	assert_int_equal(pfs_put_write(put, "two", 3), 0);
+	assert_int_equal(pfs_put_commit(put, key, attr, flags, NULL), 0);
+}
+
+/* Proves: a document that is put in pieces has the attributes that it would have if it was put at
+ * once: those that are given, those that were there, in the journal or in a page, or the store's;
+ * and the time of now, if none is given. Until then it has the store's. */
+static void pieces_have_the_same_attributes(void **state)
+{
+	struct pfs_attr own = {.mode = 0600, .uid = 5, .gid = 6, .mtime_ns = 1},
+			given = {.mode = 0751, .uid = 7, .gid = 8, .mtime_ns = 77};
+
+	(void)state;
+	for (unsigned way = 0; way < 36; way++) {
+		unsigned before = way % 4, asked = way / 4 % 3;
+		bool checkpoint = way / 12 == 1, large = way / 12 == 2;
+		const struct pfs_attr *attr = asked ? &given : NULL;
+		int64_t begun = pfs_now_realtime();
+		struct pfs_sim *sim = begin(false);
+		struct pfs_attr have[2];
+
+		store->defaults = (struct pfs_defaults){.mode = 0640, .uid = 3, .gid = 4};
+		for (unsigned i = 0; i < 2; i++) {
+			struct pfs_key key = pfs_key_num(i);
+			size_t len = large ? 70000 : 10;
+			uint8_t *bytes = calloc(1, len);
+			uint32_t object;
+
+			if (before)
+				assert_int_equal(pfs_put(store, &key, bytes, len,
+							 before == 1 ? NULL : &own, 0, NULL),
+						 0);
+			free(bytes);
+			if (checkpoint)
+				assert_int_equal(pfs_store_checkpoint(store), 0);
+			if (before == 3) {
+				assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+				assert_int_equal(
+					pfs_setattr(store, object, PFS_ATTR_UID, &given, NULL), 0);
+			}
+			put_either_way(&key, i, attr, asked == 2 ? PFS_PUT_MTIME_ONLY : 0);
+			assert_int_equal(pfs_getattr(store, object_of(i), &have[i]), 0);
+			assert_int_equal(have[i].size, 7);
+		}
+		assert_int_equal(have[1].mode, have[0].mode);
+		assert_int_equal(have[1].uid, have[0].uid);
+		assert_int_equal(have[1].gid, have[0].gid);
+		assert_int_equal(have[0].mode, asked == 1 ? 0751 : before >= 2 ? 0600 : 0640);
+		assert_int_equal(have[0].uid, asked == 1 || before == 3 ? 7 : before == 2 ? 5 : 3);
+		for (unsigned i = 0; i < 2; i++)
+			assert_true(asked ? have[i].mtime_ns == 77
+					  : have[i].mtime_ns >= begun &&
+						    have[i].mtime_ns <= pfs_now_realtime());
+		assert_int_equal(created.mode, 0640);
+		assert_int_equal(created.uid, 3);
+		assert_int_equal(created.gid, 4);
+		assert_true(created.mtime_ns >= begun && written_ns >= created.mtime_ns);
+		end(sim);
+	}
+}
+
+/* Proves: without memory, or with a byte more than a document may have, no piece is taken. */
+static void pieces_have_an_end(void **state)
+{
+	struct pfs_sim *sim = begin(false);
+	struct pfs_put *put = (void *)sim;
+
+	(void)state;
+	fails_at = 1;
+	assert_int_equal(pfs_put_begin(store, &put), -ENOMEM);
+	assert_null(put);
+	assert_int_equal(pfs_put_begin(store, &put), 0);
+	put->len = PFS_PAYLOAD_MAX - 5;
+	written_ns = 0;
+	assert_int_equal(pfs_put_write(put, "123456", 6), -EFBIG);
+	assert_int_equal(written_ns, 0);
+	fails_at = 1;
+	assert_int_equal(pfs_put_write(put, "12345", 5), -ENOSPC);
+	assert_int_equal(put->len, PFS_PAYLOAD_MAX - 5);
+	put->len = 0;
+	assert_int_equal(pfs_put_write(put, "12345", 5), 0);
+	assert_int_equal(put->len, 5);
+	pfs_put_abort(put);
+	pfs_put_abort(NULL);
 	end(sim);
 }
 
@@ -335,6 +465,8 @@ int main(void)
 		cmocka_unit_test(displacing_needs_memory),
 		cmocka_unit_test(what_is_displaced_is_named),
 		cmocka_unit_test(puts_in_pieces_may_fail),
+		cmocka_unit_test(pieces_have_the_same_attributes),
+		cmocka_unit_test(pieces_have_an_end),
 		cmocka_unit_test(what_was_only_made_is_let_go),
 		cmocka_unit_test(both_versions_get_the_number),
 	};

@@ -7,14 +7,18 @@
 #include "storage/store_internal.h"
 #include "tests/unit/poisoned.h"
 
+static unsigned now_restored; /* times that the reserve was */
+
 static int log_or_refuse(struct pfs_store *store, uint32_t object, struct pfs_version *held);
 static void *memory_or_none(size_t len);
 
 #define pfs_log_held log_or_refuse
+#define pfs_restore_reserve(store) (now_restored++, pfs_restore_reserve(store))
 #define free(block) poisoned_free(block)
 #define malloc(len) memory_or_none(len)
 #include "storage/store.c"
 #undef pfs_log_held
+#undef pfs_restore_reserve
 #undef free
 #undef malloc
 
@@ -240,7 +244,7 @@ static void room_is_made_for_what_is_held(void **state)
 }
 
 /* Proves: when its time has come, what there is no room for stays held until the next tick, and all
- * the rest is logged; any other error ends the tick. */
+ * the rest is logged, and the reserve is made again if it can be; any other error ends the tick. */
 static void ticks_log_what_they_can(void **state)
 {
 	static const int whys[] = {-ENOSPC, -ENOMEM};
@@ -261,7 +265,9 @@ static void ticks_log_what_they_can(void **state)
 		assert_int_equal(now.asked, 0);
 		now.refused = 1;
 		now.why = whys[i];
+		now_restored = 0;
 		assert_int_equal(pfs_store_tick(store), i ? -ENOMEM : 0);
+		assert_int_equal(now_restored, !i);
 		assert_int_equal(now.asked, i ? 1 : 2);
 		assert_int_equal(held_count(store), i ? 2 : 1);
 		assert_int_equal(pfs_store_tick(store), 0);

@@ -339,7 +339,7 @@ static void replaying_is_said(void **state)
 }
 
 /* Proves: a store of one's own is no publication: it has nothing newer to be taken up, and can be
- * trained. */
+ * trained and compacted. */
 static void stores_are_not_refreshed(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
@@ -356,6 +356,7 @@ static void stores_are_not_refreshed(void **state)
 	assert_true(pfs_is_zero(&refreshed, sizeof(refreshed)));
 	assert_int_equal(pfs_train(store, false, &trained),
 			 pfs_store_trainer() ? -ENODATA : -EOPNOTSUPP);
+	assert_int_equal(pfs_store_compact_step(store, true), 0);
 	assert_int_equal(pfs_store_close(store), 0);
 	pfs_sim_free(sim);
 }

@@ -178,6 +178,8 @@ static void what_has_no_name_goes_when_it_is_closed(void **state)
  */
 static void what_was_not_touched_is_saved_again(void **state)
 {
+	const struct pfs_key others[] = {key_named("0f8fad5b-d9cb-469f-a165-70867728950e"),
+					 key_named(".x"), pfs_key_num(70000)};
 	enum { ROW = 1000 };
 	struct pfs_sim *sim = pfs_sim_new();
 	struct pfs_store *store;
@@ -186,7 +188,10 @@ static void what_was_not_touched_is_saved_again(void **state)
 	(void)state;
 	create_store(sim, PFS_MIB, 16);
 	store = open_store(sim);
-	for (unsigned i = 0; i < ROW; i++) {
+	/* It does not begin with the first slot, nor with the first number. */
+	for (unsigned i = 0; i < 3; i++)
+		put_document(store, &others[i], 60, 1);
+	for (unsigned i = 7; i < 7 + ROW; i++) {
 		struct pfs_key key = pfs_key_num(i);
 
 		put_document(store, &key, 60, 1);
