@@ -187,6 +187,7 @@ static int remove_place(void **state)
 	char command[64];
 
 	assert_int_equal(count_descriptors(), place->descriptors);
+	assert_true(!without_input || fcntl(0, F_GETFD) < 0);
 	assert_int_equal(failures, 0);
 	snprintf(command, sizeof(command), "rm -rf %s", place->top);
 	assert_int_equal(system(command), 0);

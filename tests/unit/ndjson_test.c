@@ -846,10 +846,12 @@ static void what_has_not_come_is_nothing(void **state)
 		"\"vector\":[1,{\"a\":\"\\n\"}],\"payload\":{}},{\"id\":2,\"payload\":[]}]},"
 		"\"ok\":true}\n{\"payload\":\"x\",\"id\":4}{\"result\":{ \"points\" : [ ] } }\n";
 
+	const bool sample = getenv("TEST_SAMPLE") && strcmp(getenv("TEST_SAMPLE"), "1") != 0;
+
 	(void)state;
 	for (size_t i = 0; i < sizeof(bytes); i++) {
 		dirt = (uint8_t)bytes[i];
-		for (size_t first = 0; first < sizeof(text); first++)
+		for (size_t first = 0; first < sizeof(text); first += sample ? 7 : 1)
 			if (sum_in_two_pieces(text, first) != 7)
 				fail_msg("%zu, before %d", first, dirt);
 		for (size_t k = 0; k < pfs_array_len(cut); k++)
