@@ -94,7 +94,7 @@ static void spares_are_made_once(void **state)
 }
 
 /* Proves: a moment that is so many milliseconds ahead is that, counted from now, in seconds and
- * what is less than one. */
+ * what is less than one; in milliseconds now is the same moment. */
 static void moments_are_ahead(void **state)
 {
 	static const uint64_t ahead[] = {0, 1, 500, 999, 1000, 1001, 2999, 3600000, 3599999};
@@ -109,6 +109,9 @@ static void moments_are_ahead(void **state)
 
 			assert_in_range(t.tv_nsec, 0, PFS_NSEC_PER_SEC - 1);
 			assert_true(at >= before + ns && at <= pfs_now_monotonic() + ns);
+			at = pfs_now_monotonic_ms();
+			assert_true(at >= before / 1000000);
+			assert_true(at <= pfs_now_monotonic() / 1000000);
 		}
 	}
 }
