@@ -3,6 +3,7 @@
 #include "tests/unit/damaged_file.h"
 
 static bool refuses;
+static unsigned passes; /* so many are not refused before */
 
 static void *fake_malloc(size_t size)
 {
@@ -11,6 +12,10 @@ static void *fake_malloc(size_t size)
 
 static void *fake_calloc(size_t n, size_t size)
 {
+	if (refuses && passes) {
+		passes--;
+		return calloc(n, size);
+	}
 	return refuses ? NULL : calloc(n, size);
 }
 
@@ -196,6 +201,33 @@ static void headers_are_read_or_an_error(void **state)
 	assert_false(opened.unborn);
 }
 
+/* Proves: a file too short for a header is no page: one that is being made, or damaged; one too
+ * short for a copy has none. */
+static void short_files_are_no_pages(void **state)
+{
+	struct pfs_page_header header = new_header(), found;
+	bool damaged;
+
+	(void)state;
+	for (uint64_t size = 0; size < 129; size += size == 64 ? 63 : size == 127 ? 1 : 64) {
+		for (unsigned i = 0; i < 4; i++) {
+			bool counted = i % 2, front = i / 2 && size >= 64;
+
+			begin();
+			the_file.size = opened.file_size = size;
+			if (front)
+				put_header(0, &header);
+			pager.set.highest = counted ? PAGE_NUMBER : 0;
+			assert_int_equal(
+				find_header(&pager, &opened, "page-00000003", &found, &damaged),
+				front	  ? 1
+				: counted ? -EUCLEAN
+					  : 0);
+			assert_int_equal(opened.unborn, front);
+		}
+	}
+}
+
 /* Proves: of a page that is being made, whose header is torn, it is said that it is opened by the
  * copy; of one without any header yet, nothing is. */
 static void torn_headers_of_new_pages_are_told(void **state)
@@ -234,6 +266,10 @@ static void a_pager_needs_memory(void **state)
 	assert_int_equal(pfs_pager_open(&new_pager, &options, &count), -ENOMEM);
 	assert_null(new_pager);
 	the_dir.names[0] = "page-00000003";
+	passes = 1;
+	assert_int_equal(pfs_pager_open(&new_pager, &options, &count), -ENOMEM);
+	assert_null(new_pager);
+	assert_int_equal(the_dir.opens, 0);
 	refuses = false;
 	the_dir.open_err = -EMFILE;
 	assert_int_equal(pfs_pager_open(&new_pager, &options, &count), -EMFILE);
@@ -252,6 +288,7 @@ int main(void)
 		cmocka_unit_test(slots_are_counted_to_the_last_that_verifies),
 		cmocka_unit_test(longer_slots_have_no_container),
 		cmocka_unit_test(headers_are_read_or_an_error),
+		cmocka_unit_test(short_files_are_no_pages),
 		cmocka_unit_test(torn_headers_of_new_pages_are_told),
 		cmocka_unit_test(a_pager_needs_memory),
 	};

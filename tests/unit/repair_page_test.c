@@ -518,6 +518,12 @@ static void slots_may_be_read_at_the_next_try(void **state)
 
 /* ---- files ---- */
 
+static void count_told(void *arg, const struct pfs_finding *finding)
+{
+	(void)finding;
+	((struct pfs_repair_result *)arg)->corrected++;
+}
+
 /* Proves: the file of a page that is to be renamed or set aside is not opened before, nor is that
  * of what is left for later; of others an error is passed on, and the file is closed. */
 static void only_what_is_looked_into_is_opened(void **state)
@@ -543,6 +549,44 @@ static void only_what_is_looked_into_is_opened(void **state)
 	assert_int_equal(pfs_repair_plan_pages(&the_repair), 0);
 	assert_int_equal(the_kept.count, 1);
 	assert_false(the_file.open);
+}
+
+/* Proves: the file of a page is synced before the next one is opened, and an error of that is one;
+ * one that is open already is not opened again. What could not be done is not told, and the file is
+ * closed. */
+static void pages_are_synced_one_by_one(void **state)
+{
+	struct opened opened = {0};
+
+	(void)state;
+	begin_repair();
+	assert_int_equal(open_page(&the_repair, &opened, 3, PFS_IO_WRITE), 0);
+	assert_int_equal(open_page(&the_repair, &opened, 3, PFS_IO_WRITE), 0);
+	assert_int_equal(the_dir.opens, 1);
+	assert_int_equal(open_page(&the_repair, &opened, 4, PFS_IO_WRITE), 0);
+	assert_string_equal(the_file.calls, "");
+	opened.dirty = true;
+	assert_int_equal(open_page(&the_repair, &opened, 5, PFS_IO_WRITE), 0);
+	assert_string_equal(the_file.calls, "s ");
+	opened.dirty = true;
+	the_file.sync_err = -EIO;
+	assert_int_equal(open_page(&the_repair, &opened, 6, PFS_IO_WRITE), -EIO);
+	assert_false(the_file.open);
+	for (unsigned fail = 0; fail < 3; fail++) {
+		begin_repair();
+		the_repair.count = 1;
+		the_items[0].fault = (struct pfs_fault){PFS_FAULT_TRAILER, PAGE_NUMBER, 0, 0, 0};
+		the_items[0].deed = PFS_DEED_MEND;
+		the_repair.fn = count_told;
+		the_repair.arg = &the_result;
+		the_file.write_err = fail == 1 ? -ENOSPC : 0;
+		the_file.sync_err = fail == 2 ? -EIO : 0;
+		assert_int_equal(pfs_repair_pages(&the_repair), fail == 0   ? 0
+								: fail == 1 ? -ENOSPC
+									    : -EIO);
+		assert_int_equal(the_result.corrected, fail != 1); /* told */
+		assert_false(the_file.open);
+	}
 }
 
 /* Proves: a page that can't be opened for want of something is an error; one that can't be opened
@@ -696,6 +740,7 @@ int main(void)
 		cmocka_unit_test(unread_slots_are_cleared),
 		cmocka_unit_test(slots_may_be_read_at_the_next_try),
 		cmocka_unit_test(only_what_is_looked_into_is_opened),
+		cmocka_unit_test(pages_are_synced_one_by_one),
 		cmocka_unit_test(files_that_can_not_be_opened_are_not_mended),
 		cmocka_unit_test(a_page_is_mended_by_one_of_its_headers),
 		cmocka_unit_test(a_mended_page_is_whole),

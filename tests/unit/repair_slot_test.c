@@ -292,6 +292,116 @@ static void lengths_that_can_not_be_told_stay(void **state)
 	assert_int_equal(the_repair.super.min_value_size, 500);
 }
 
+/* ---- deciding ---- */
+
+/* Proves: a container ends before the page's trailer does begin; tombstones have none. */
+static void containers_end_before_the_trailer(void **state)
+{
+	struct pfs_slot slot = {PFS_KEY_NUM, 7, PAGE_END - 100, 100, 0};
+	struct pfs_slot_disk disk;
+
+	(void)state;
+	begin_with(3, 128);
+	pfs_slot_encode(&disk, &slot);
+	assert_true(decode(&source, &disk, &slot));
+	slot.len++;
+	pfs_slot_encode(&disk, &slot);
+	assert_false(decode(&source, &disk, &slot));
+	pfs_slot_encode(&disk, &(struct pfs_slot){.kind = PFS_SLOT_TOMBSTONE, .seq = 1});
+	assert_false(decode(&source, &disk, &slot));
+}
+
+/* Proves: with a slot that is taken out a document is lost, but for one that there is twice, or
+ * that was temporary as far as its slot can be believed. */
+static void what_is_taken_out_is_lost(void **state)
+{
+	static const struct {
+		enum pfs_fault_kind kind;
+		unsigned slot;
+		bool lost;
+	} cases[] = {
+		{PFS_FAULT_VALUE, PFS_KEY_NUM, true},
+		{PFS_FAULT_SLOT, PFS_KEY_NUM, true},
+		{PFS_FAULT_DUPLICATE, PFS_KEY_NUM, false},
+		{PFS_FAULT_VALUE, PFS_KEY_TEMP, false},
+		{PFS_FAULT_SLOT, PFS_KEY_TEMP, true},
+		{PFS_FAULT_DUPLICATE, PFS_KEY_TEMP, false},
+		{PFS_FAULT_VALUE, 0xf, true},
+		{PFS_FAULT_OVERLAP, PFS_KEY_TEMP, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_slot_disk disk;
+		struct pfs_slot slot = {cases[i].slot, 7, AT, 100, 0}, then;
+		struct pfs_repair_item *item = &the_items[0];
+
+		begin_with(3, 128);
+		pfs_slot_encode(&disk, &slot);
+		item->fault = (struct pfs_fault){cases[i].kind, PAGE_NUMBER, 1, 0, 0};
+		assert_int_equal(drop(&source, &disk, item), 0);
+		assert_int_equal(item->deed, PFS_DEED_DROP);
+		assert_int_equal(item->lost, cases[i].lost);
+		assert_int_equal(the_kept.count, 1);
+		assert_int_equal(the_kept.off[0], cases[i].slot == 0xf ? pfs_slot_offset(1) : AT);
+		assert_int_equal(pfs_slot_decode(&then, &item->bytes, 0, PAGE_SIZE), 0);
+		assert_int_equal(then.kind, PFS_SLOT_TOMBSTONE);
+		assert_int_equal(then.seq, the_repair.super.sequence);
+		assert_int_equal(then.tag, 7);
+		the_kept.err = -ENOSPC;
+		assert_int_equal(drop(&source, &disk, item), -ENOSPC);
+	}
+}
+
+/* How often the page is read. */
+static unsigned reads(void)
+{
+	unsigned count = 0;
+
+	for (const char *at = the_file.calls; (at = strchr(at, 'r')); at++)
+		count++;
+	the_file.calls[0] = '\0';
+	return count;
+}
+
+/* Proves: before a document is given up the wrong bit of its slot is searched for twice, lest a
+ * read that failed once decides it; at the second try it is found. */
+static void a_wrong_bit_is_searched_for_twice(void **state)
+{
+	struct pfs_identify by = {.read = read_page,
+				  .arg = (void *)&source,
+				  .page_size = PAGE_SIZE,
+				  .buf = probe,
+				  .budget = IDENTIFY_BUDGET};
+	struct pfs_repair_item *item = &the_items[0];
+	unsigned all, identify, once;
+	struct pfs_identified is;
+	struct pfs_slot_disk disk;
+
+	(void)state;
+	for (unsigned last = 0; last < 2; last++) {
+		begin_with(2, 128);
+		by.base_seq = the_page.header.base_seq;
+		by.base_mtime = the_page.header.base_mtime;
+		item->fault = (struct pfs_fault){PFS_FAULT_SLOT, PAGE_NUMBER, 1, 0, 0};
+		disk = *slot_at(1);
+		disk.word.b[3] ^= 0x80;
+		the_file.bad_from = AT + 5;
+		the_file.bad_end = AT + 6;
+		(void)pfs_identify(&by, &disk, &is);
+		identify = reads();
+		assert_false(mend(&source, 1, &disk, item));
+		once = reads();
+		assert_true(once > 0);
+		the_file.bad_times = last ? identify + 2 * once - 1 : 0;
+		assert_int_equal(plan_damaged(&source, &disk, item), 0);
+		all = reads();
+		assert_int_equal(item->deed, last ? PFS_DEED_WRITE : PFS_DEED_DROP);
+		if (!last)
+			assert_int_equal(all, identify + 2 * once);
+	}
+}
+
 /* ---- whole after all ---- */
 
 /* Proves: a slot that is a valid one at the next try is left to the next round, whose container may
@@ -335,6 +445,9 @@ int main(void)
 		cmocka_unit_test(what_another_slot_has_is_not_taken_from_it),
 		cmocka_unit_test(slots_are_trimmed),
 		cmocka_unit_test(lengths_that_can_not_be_told_stay),
+		cmocka_unit_test(containers_end_before_the_trailer),
+		cmocka_unit_test(what_is_taken_out_is_lost),
+		cmocka_unit_test(a_wrong_bit_is_searched_for_twice),
 		cmocka_unit_test(slots_may_be_whole_at_the_next_try),
 	};
 
