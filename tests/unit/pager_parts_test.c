@@ -252,6 +252,45 @@ static void free_space_is_counted_in_any_order(void **state)
 	free_world(w);
 }
 
+static uint64_t usage;
+static int usage_err;
+
+static int fake_usage(struct pfs_file *file, uint64_t *out)
+{
+	(void)file;
+	*out = usage;
+	return usage_err;
+}
+
+/* Proves: a page that takes less of the disk than what is used of it, or of which that can't be
+ * told, has holes that were given back. */
+static void holes_are_known_by_what_a_page_takes(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct world *w = three_documents();
+		const struct pfs_io_ops *ops;
+		struct pfs_io_ops with_usage;
+		struct pfs_page *page;
+
+		reopen(w);
+		page = pfs_pager_find(w->pager, 1);
+		ops = page->file->ops;
+		with_usage = *ops;
+		with_usage.disk_usage = fake_usage;
+		usage = page->size - (page->floor - pfs_slot_offset(page->slot_count)) - (i == 1);
+		usage_err = i == 2 ? -EIO : 0;
+		page->file->ops = &with_usage;
+		assert_int_equal(pfs_pager_load(w->pager, page), 0);
+		assert_true(page->loaded && !page->unusable);
+		assert_int_equal(page->punched, i > 0);
+		page->file->ops = ops;
+		assert_int_equal(pfs_pager_extend(w->pager, &(struct pfs_extent_at){.page = 9}, 8),
+				 -ENOSPC);
+		free_world(w);
+	}
+}
+
 /* Proves: a hole is taken when there is memory for what may have to be given back. */
 static void holes_are_taken_with_memory(void **state)
 {
@@ -520,6 +559,7 @@ int main(void)
 		cmocka_unit_test(full_pages_hide_no_exact_fit),
 		cmocka_unit_test(slots_are_given_back),
 		cmocka_unit_test(free_space_is_counted_in_any_order),
+		cmocka_unit_test(holes_are_known_by_what_a_page_takes),
 		cmocka_unit_test(holes_are_taken_with_memory),
 		cmocka_unit_test(pages_are_as_large_as_needed),
 		cmocka_unit_test(numbers_of_pages_end),
