@@ -718,6 +718,29 @@ static void shares_are_packed_without_threads(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: a share ends with the document by which it is as large as it must be, to the byte. */
+static void shares_end_at_their_bounds(void **state)
+{
+	struct pfs_publish *p = calloc(1, sizeof(*p));
+	struct share shares[2];
+
+	(void)state;
+	p->threads = 2;
+	p->doc_count = 5;
+	p->docs = calloc(p->doc_count, sizeof(*p->docs));
+	for (unsigned i = 0; i < 5; i++)
+		p->docs[i].raw_len = 300000 - 64;
+	for (unsigned i = 0; i < 3; i++) {
+		p->weight = 2 * (600000 - 2 + (uint64_t)i); /* a share is of half of that and 1 */
+		assert_int_equal(divide(p, shares), 2);
+		assert_int_equal(shares[0].to, i < 2 ? 2 : 3);
+		assert_int_equal(shares[1].from, shares[0].to);
+		assert_int_equal(shares[1].to, 5);
+	}
+	free(p->docs);
+	free(p);
+}
+
 /* ---- what was published before ---- */
 
 /* Proves: pages of the generation before are found by their digests, each, and no others; objects
@@ -1567,6 +1590,8 @@ static void the_newest_stay_in_any_order(void **state)
 
 			assert_int_equal(pruned.generations, 2);
 			assert_int_equal(pruned.objects, 2); /* pages */
+			assert_int_equal(pruned.bytes > 2, way != 4);
+			assert_int_equal(pruned.bytes == 0, way == 4);
 			pfs_publish_end(p);
 			for (uint32_t g = 1; g <= 4; g++) {
 				const char *why;
@@ -1602,6 +1627,7 @@ int main(void)
 		cmocka_unit_test(room_grows),
 		cmocka_unit_test(content_comes_of_all_of_the_key),
 		cmocka_unit_test(shares_are_packed_without_threads),
+		cmocka_unit_test(shares_end_at_their_bounds),
 		cmocka_unit_test(pages_are_found_by_their_digests),
 		cmocka_unit_test(blocks_are_what_is_said),
 		cmocka_unit_test(other_lengths_are_written_anew),
