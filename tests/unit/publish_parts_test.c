@@ -23,6 +23,8 @@ static long some_processors(void);
 static int some_hash(struct pfs_hash **out);
 static int some_hash_end(struct pfs_hash *hash, uint8_t *out);
 static int some_hc(struct pfs_codec_hc **out);
+static size_t some_packing(struct pfs_codec_hc *hc, uint8_t *out, size_t cap, const uint8_t *raw,
+			   size_t raw_len, const struct pfs_codec_dict *dict);
 static int some_codec(struct pfs_codec_dict **out, const void *bytes, size_t len);
 static int some_thread(pthread_t *thread, void *(*run)(void *), void *arg);
 static ssize_t some_training(uint8_t *out, size_t cap, const uint8_t *samples, const size_t *lens,
@@ -38,6 +40,8 @@ static int some_refining(uint8_t *dict, size_t *len, size_t cap, const uint8_t *
 #define pthread_create(thread, attr, run, arg) some_thread(thread, run, arg)
 #define pfs_codec_dict_new(out, bytes, len) some_codec(out, bytes, len)
 #define pfs_hash_end(hash, out) some_hash_end(hash, out)
+#define pfs_codec_pack_hc(hc, out, cap, raw, raw_len, dict) \
+	some_packing(hc, out, cap, raw, raw_len, dict)
 #define pfs_train_samples(out, cap, samples, lens, count) \
 	some_training(out, cap, samples, lens, count)
 #define pfs_refine(dict, len, cap, samples, lens, count, stop) \
@@ -54,6 +58,7 @@ static int some_refining(uint8_t *dict, size_t *len, size_t cap, const uint8_t *
 #undef sysconf
 #undef pfs_hash_new
 #undef pfs_hash_end
+#undef pfs_codec_pack_hc
 #undef pfs_codec_hc_new
 #undef pfs_codec_dict_new
 #undef pthread_create
@@ -70,7 +75,9 @@ static struct {
 	unsigned hashes, hcs;	/* so many are had before */
 	bool no_threads;
 	unsigned threads; /* that were had */
-	int training, refining, codec;
+	int training, refining;
+	int codec;	     /* of the next one */
+	unsigned packed;     /* atomic: bodies */
 	size_t trained_with; /* samples */
 	uint64_t trained;    /* checksums of samples */
 } given = {.processors = 2};
@@ -97,8 +104,18 @@ static int some_hc(struct pfs_codec_hc **out)
 
 static int some_codec(struct pfs_codec_dict **out, const void *bytes, size_t len)
 {
+	int err = given.codec;
+
 	*out = NULL;
-	return given.codec ? given.codec : pfs_codec_dict_new(out, bytes, len);
+	given.codec = 0;
+	return err ? err : pfs_codec_dict_new(out, bytes, len);
+}
+
+static size_t some_packing(struct pfs_codec_hc *hc, uint8_t *out, size_t cap, const uint8_t *raw,
+			   size_t raw_len, const struct pfs_codec_dict *dict)
+{
+	__atomic_add_fetch(&given.packed, 1, __ATOMIC_RELAXED);
+	return pfs_codec_pack_hc(hc, out, cap, raw, raw_len, dict);
 }
 
 static int some_thread(pthread_t *thread, void *(*run)(void *), void *arg)
@@ -694,26 +711,30 @@ static void content_comes_of_all_of_the_key(void **state)
 	free(p);
 }
 
-/* Proves: without threads the shares of others are packed all the same; with them, by one each. */
+/* Proves: without threads the shares of others are packed all the same; with them, by one each;
+ * each document once. */
 static void shares_are_packed_without_threads(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
 	const struct source s = {
 		.count = 400, .doc = record_doc, .changed = NONE, .absent = NONE, .size = 3000};
+	const unsigned packed = 400 + 134 / 8; /* and samples that are held out */
 	struct pfs_publish_result r;
 
 	(void)state;
-	given.threads = 0;
+	given.threads = given.packed = 0;
 	given.no_threads = true;
 	publish_ok(pfs_sim_io(sim), &s);
 	given.no_threads = false;
 	assert_int_equal(given.threads, 0);
+	assert_int_equal(given.packed, packed);
 	assert_int_equal(verify_in(pfs_sim_io(sim), &s), 1);
 	pfs_sim_free(sim);
 	sim = pfs_sim_new();
 	r = publish_ok(pfs_sim_io(sim), &s);
 	assert_int_equal(r.generation, 1);
 	assert_int_equal(given.threads, 1);
+	assert_int_equal(given.packed, 2 * packed);
 	assert_int_equal(verify_in(pfs_sim_io(sim), &s), 1);
 	pfs_sim_free(sim);
 }
@@ -1412,7 +1433,6 @@ static void the_dictionary_of_before_is_kept(void **state)
 	assert_true(r.trained && r.objects == 3);
 	given.codec = -ENOMEM;
 	assert_int_equal(publish_with_samples(sim, 5, &r), -ENOMEM);
-	given.codec = 0;
 	assert_int_equal(publish_with_samples(sim, 0, &r), 0);
 	assert_true(!r.trained && r.objects == 1 && r.reused == 1 && r.points == 0);
 	dir = open_where(pfs_sim_io(sim));
