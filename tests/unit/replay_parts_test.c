@@ -84,6 +84,32 @@ static int fake_adopt(struct pfs_replay_state *state, const struct pfs_key *key,
 	return ask("adopt", "adopt %u,%u", number_of(key), (unsigned)seq);
 }
 
+static int fake_name(struct pfs_replay_state *state, unsigned kind, uint64_t tag)
+{
+	(void)state;
+	return ask("name", "name %u,%u", kind, (unsigned)tag);
+}
+
+static int given_count;
+
+static int fake_keys(const uint8_t *record, size_t len, struct pfs_key keys[2], size_t *end)
+{
+	(void)record;
+	assert_int_equal(len, PFS_RECORD_HEADER_LEN + 40);
+	assert_null(end);
+	for (int i = 0; i < given_count; i++)
+		keys[i] = pfs_key_num(21 + (unsigned)i);
+	return given_count;
+}
+
+static int fake_bad(struct pfs_store *store, const struct pfs_record *record)
+{
+	(void)store;
+	(void)record;
+	(void)ask("bad", "bad");
+	return -EUCLEAN;
+}
+
 static struct pfs_page pages[2] = {{.number = 1}, {.number = 2}};
 
 static struct pfs_page *fake_find(struct pfs_pager *pager, uint32_t number)
@@ -190,6 +216,9 @@ static int fake_super_write(struct pfs_dir *dir, const struct pfs_super *super)
 	return ask("super", "super %d", super->doubt);
 }
 
+#define pfs_name fake_name
+#define pfs_record_keys fake_keys
+#define pfs_replay_bad_record fake_bad
 #define pfs_object_word_key fake_key
 #define pfs_replay_drop fake_drop
 #define pfs_replay_base_of fake_base_of
@@ -265,6 +294,42 @@ static struct pfs_version *add_version(struct pfs_list *list, const struct pfs_k
 }
 
 /* ---- the parts ---- */
+
+/* Proves: each name that a record has is noted, or those that are known of a damaged one; a record
+ * without any makes no sense. */
+static void names_are_collected(void **state_)
+{
+	struct pfs_key lost[3] = {pfs_key_num(31), pfs_key_num(32), pfs_key_num(33)};
+	static const struct {
+		int count;
+		bool damaged;
+		int err;
+		const char *asked;
+	} cases[] = {{1, false, 0, "name 1,21"},  {2, false, 0, "name 1,21 name 1,22"},
+		     {0, false, -EUCLEAN, "bad"}, {-EUCLEAN, false, -EUCLEAN, "bad"},
+		     {1, true, 0, "name 1,31"},	  {2, true, 0, "name 1,31 name 1,32"},
+		     {0, true, -EUCLEAN, "bad"}};
+	struct pfs_replay_state *state = new_state();
+
+	(void)state_;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_record record = {
+			.body = (const uint8_t *)&record + PFS_RECORD_HEADER_LEN,
+			.body_len = 40,
+			.lost_keys = cases[i].damaged ? lost : NULL,
+			.lost_count = cases[i].damaged ? (unsigned)cases[i].count : 0};
+
+		given_count = cases[i].count;
+		assert_int_equal(collect_names(state, &record), cases[i].err);
+		expect_asked(cases[i].asked);
+		asked.fails = "name";
+		assert_int_equal(collect_names(state, &record),
+				 cases[i].err ? cases[i].err : -ENOMEM);
+		expect_asked(cases[i].err ? "bad" : "");
+		asked.fails = NULL;
+	}
+	free_state(state);
+}
 
 /* Proves: each object under a temporary key is dropped, and no other: not one that is not there,
  * nor one whose key can't be had. */
@@ -521,6 +586,7 @@ static void doubt_is_written_down(void **state_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_are_collected),
 		cmocka_unit_test(temporary_ones_are_dropped),
 		cmocka_unit_test(what_is_newer_is_kept),
 		cmocka_unit_test(containers_are_written_again),

@@ -208,6 +208,169 @@ static void what_was_not_touched_is_saved_again(void **state)
 	pfs_sim_free(sim);
 }
 
+/* ---- streams ---- */
+
+/* A file of so many bytes, of which each says where it stands; at most so many are given at once,
+ * and behind some place there are none, but an error. */
+static struct {
+	uint64_t size, bad_from;
+	size_t most;
+	uint64_t written; /* in order */
+	unsigned writes;
+	int write_err;
+} fake;
+
+static uint8_t byte_at(uint64_t off)
+{
+	return (uint8_t)pfs_mix64(off);
+}
+
+static ssize_t fake_read(struct pfs_file *file, void *buf, size_t len, uint64_t off)
+{
+	size_t n = off < fake.size ? pfs_min_u64(pfs_min_u64(len, fake.most), fake.size - off) : 0;
+
+	(void)file;
+	if (off + n > fake.bad_from)
+		return -EIO;
+	for (size_t i = 0; i < n; i++)
+		((uint8_t *)buf)[i] = byte_at(off + i);
+	return (ssize_t)n;
+}
+
+static int fake_write(struct pfs_file *file, const void *buf, size_t len, uint64_t off)
+{
+	(void)file;
+	assert_int_equal(off, fake.written);
+	for (size_t i = 0; i < len; i++)
+		assert_int_equal(((const uint8_t *)buf)[i], byte_at(off + i));
+	fake.written += len;
+	fake.writes++;
+	return fake.write_err;
+}
+
+static const struct pfs_io_ops fake_ops = {.read = fake_read, .write = fake_write};
+static struct pfs_file fake_file = {.ops = &fake_ops};
+
+/* Proves: what is read goes on where the last ended, whatever is asked for and however much comes
+ * at once, to the last byte; behind it the file is damaged, and an error is one. All of it is
+ * summed, and nothing else. */
+static void streams_are_read_through(void **state)
+{
+	static const size_t lens[] = {12, 4, 24, 12, 40, 1};
+	static const size_t mosts[] = {SIZE_MAX, BUFFER_LEN - 1, 1000, 40};
+
+	(void)state;
+	for (size_t m = 0; m < pfs_array_len(mosts); m++) {
+		for (unsigned bad = 0; bad < 2; bad++) {
+			struct stream s = {.file = &fake_file, .buf = malloc(BUFFER_LEN)};
+			uint32_t crc = 0;
+			uint64_t off = 0, most;
+
+			fake = (typeof(fake)){.size = 2 * BUFFER_LEN + 17,
+					      .bad_from = bad ? BUFFER_LEN + 100 : UINT64_MAX,
+					      .most = mosts[m]};
+			for (size_t i = 0;; i++) {
+				size_t len = lens[i % pfs_array_len(lens)];
+				const uint8_t *at = stream_take(&s, len);
+				uint8_t want[40];
+
+				if (!at)
+					break;
+				for (size_t k = 0; k < len; k++)
+					want[k] = byte_at(off + k);
+				assert_memory_equal(at, want, len);
+				crc = pfs_crc32c(crc, want, len);
+				off += len;
+				assert_int_equal(s.crc, crc);
+			}
+			assert_int_equal(s.err, bad ? -EIO : -EUCLEAN);
+			/* What comes at once may reach into what is bad. */
+			most = bad ? pfs_min_u64(mosts[m], BUFFER_LEN) : 0;
+			assert_true(off <= pfs_min_u64(fake.size, fake.bad_from) &&
+				    off + most + 40 >= pfs_min_u64(fake.size, fake.bad_from));
+			free(s.buf);
+		}
+	}
+	/* The last bytes of a file can be asked for exactly. */
+	for (uint64_t size = BUFFER_LEN - 1; size <= BUFFER_LEN + 13; size++) {
+		struct stream s = {.file = &fake_file, .buf = malloc(BUFFER_LEN)};
+
+		fake = (typeof(fake)){.size = size, .bad_from = UINT64_MAX, .most = SIZE_MAX};
+		for (uint64_t off = 0; off < size; off += pfs_min_u64(12, size - off))
+			assert_non_null(stream_take(&s, pfs_min_u64(12, size - off)));
+		assert_int_equal(s.err, 0);
+		assert_null(stream_take(&s, 1));
+		assert_int_equal(s.err, -EUCLEAN);
+		free(s.buf);
+	}
+}
+
+/* Proves: what is written comes to the file in order, a buffer at a time, all of it and summed;
+ * after an error nothing more does. */
+static void streams_are_written_through(void **state)
+{
+	(void)state;
+	for (unsigned fails = 0; fails < 2; fails++) {
+		struct stream s = {.file = &fake_file, .buf = malloc(BUFFER_LEN)};
+		const uint64_t end = 3 * BUFFER_LEN + 5;
+		uint32_t crc = 0;
+
+		fake = (typeof(fake)){.write_err = fails ? -ENOSPC : 0};
+		for (uint64_t off = 0, len; off < end; off += len) {
+			uint8_t bytes[32];
+
+			len = pfs_min_u64(16 + off % 17, end - off);
+			for (size_t k = 0; k < len; k++)
+				bytes[k] = byte_at(off + k);
+			stream_put(&s, bytes, len);
+			crc = pfs_crc32c(crc, bytes, len);
+		}
+		stream_flush(&s);
+		assert_int_equal(s.crc, crc);
+		assert_int_equal(s.err, fails ? -ENOSPC : 0);
+		assert_int_equal(s.off, end);
+		if (fails)
+			assert_int_equal(fake.writes, 1);
+		else
+			assert_true(fake.written == end && fake.writes == 4);
+		stream_flush(&s);
+		assert_int_equal(fake.writes, fails ? 1 : 4);
+		free(s.buf);
+	}
+}
+
+/* Proves: an index is that of the store if magic, checksum, UUID and epoch say so, each of them. */
+static void headers_are_the_stores(void **state)
+{
+	struct pfs_sim *sim = closed_store();
+	struct pfs_index_disk right;
+
+	(void)state;
+	read_at(sim, PFS_INDEX_NAME, 0, &right, sizeof(right));
+	for (unsigned i = 0; i < 5; i++) {
+		struct pfs_sim *image = pfs_sim_crash_index(sim, 0);
+		struct pfs_index_disk disk = right;
+		const char *warnings;
+
+		if (i == 1)
+			disk.magic[7] ^= 1;
+		if (i == 2)
+			disk.uuid[PFS_UUID_LEN - 1] ^= 1;
+		if (i == 3)
+			pfs_put_le64(disk.epoch.b, pfs_get_le64(disk.epoch.b) + 1);
+		if (i != 4)
+			pfs_put_le32(disk.crc.b, pfs_crc32c(0, (uint8_t *)&disk + HEADER_CRC_AT,
+							    sizeof(disk) - HEADER_CRC_AT));
+		else
+			disk.points.b[0] ^= 1;
+		write_at(image, PFS_INDEX_NAME, 0, &disk, sizeof(disk));
+		warnings = open_warnings(image);
+		assert_int_equal(strstr(warnings, "the saved index is not usable") != NULL, i > 0);
+		pfs_sim_free(image);
+	}
+	pfs_sim_free(sim);
+}
+
 static int try_to_open(struct pfs_sim *sim, struct pfs_store **store)
 {
 	struct pfs_open_options options = {.manual = true, .io = pfs_sim_io(sim), .logger = quiet};
@@ -306,6 +469,9 @@ int main(void)
 		cmocka_unit_test(a_damaged_index_is_made_anew),
 		cmocka_unit_test(what_has_no_name_goes_when_it_is_closed),
 		cmocka_unit_test(what_was_not_touched_is_saved_again),
+		cmocka_unit_test(streams_are_read_through),
+		cmocka_unit_test(streams_are_written_through),
+		cmocka_unit_test(headers_are_the_stores),
 		cmocka_unit_test(indexes_need_memory),
 		cmocka_unit_test(users_of_dictionaries_are_saved),
 	};
