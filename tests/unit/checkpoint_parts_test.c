@@ -1,7 +1,33 @@
 /* storage/store_checkpoint.c: the parts of a checkpoint that only count and compare, for all that
  * they may be asked, and what a checkpoint leaves of the journal. The file is included. */
+#include "storage/store_apply.h"
+#include "storage/store_internal.h"
+
+static uint64_t live_or_given(const struct pfs_journal *journal);
+static int64_t now_or_given(void);
+
+#define pfs_journal_live_bytes live_or_given
+#define pfs_now_monotonic now_or_given
 #include "storage/store_checkpoint.c"
+#undef pfs_journal_live_bytes
+#undef pfs_now_monotonic
+
 #include "tests/unit/one_store.h"
+
+static struct {
+	uint64_t live; /* 0: what there is */
+	int64_t time;
+} given;
+
+static uint64_t live_or_given(const struct pfs_journal *journal)
+{
+	return given.live ? given.live : pfs_journal_live_bytes(journal);
+}
+
+static int64_t now_or_given(void)
+{
+	return given.time ? given.time : pfs_now_monotonic();
+}
 
 /* ---- comparing ---- */
 
@@ -215,6 +241,84 @@ static void spare_segments_are_kept(void **state)
 	}
 }
 
+/* Proves: of the stages that are of the present batch those stay out of a checkpoint that have few
+ * parts and were written to within two seconds, unless the journal is too long for that. */
+static void hot_stages_stay_out(void **state)
+{
+	static const struct {
+		uint64_t live;
+		int64_t age;
+		size_t count;
+		bool of_before, whole, stays;
+	} cases[] = {
+		{1000, 0, 1, false, false, true},
+		{1000, 2 * PFS_NSEC_PER_SEC - 1, 1, false, false, true},
+		{1000, 2 * PFS_NSEC_PER_SEC, 1, false, false, false},
+		{1001, 0, 1, false, false, false},
+		{1000, 0, 65536, false, false, true},
+		{1000, 0, 65537, false, false, false},
+		{1000, 0, 1, true, false, false},
+		{1000, 0, 1, false, true, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_store *bare = calloc(1, sizeof(*bare));
+		struct pfs_stage stage = {.count = cases[i].count,
+					  .batch = cases[i].of_before ? 4 : 5,
+					  .written_ns = 7000};
+		struct pfs_version v = {
+			.batch = 5,
+			.source = {.kind = cases[i].whole ? PFS_SOURCE_RECORD : PFS_SOURCE_STAGE,
+				   .stage = &stage}};
+
+		bare->stage_journal_max = 1000;
+		bare->batch_number = 5;
+		pfs_list_init(&bare->batch);
+		pfs_list_init(&bare->staged);
+		pfs_list_append(&bare->batch, &v.list);
+		given.live = cases[i].live;
+		given.time = 7000 + cases[i].age;
+		leave_out_hot(bare);
+		given.live = 0;
+		given.time = 0;
+		assert_int_equal(pfs_list_empty(&bare->batch), cases[i].stays);
+		assert_int_equal(pfs_list_empty(&bare->staged), !cases[i].stays);
+		assert_int_equal(v.batch, cases[i].stays ? 6 : 5);
+		if (cases[i].stays)
+			assert_int_equal(stage.batch, 6);
+		free(bare);
+	}
+}
+
+/* Proves: what is written over its old container is counted, and so is what goes elsewhere. */
+static void ways_are_counted(void **state)
+{
+	struct pfs_store_stat stat;
+
+	(void)state;
+	for (unsigned i = 0; i < 5; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		put_document(store, &key, 300, 1);
+	}
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	assert_int_equal(pfs_store_stat(store, &stat), 0);
+	assert_int_equal(stat.in_place + stat.relocations, 0);
+	assert_int_equal(stat.checkpoints, 1);
+	/* The first one says less of itself than another would in its place. */
+	for (unsigned i = 1; i < 5; i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		put_document(store, &key, i < 3 ? 300 : 5000, 1);
+	}
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	assert_int_equal(pfs_store_stat(store, &stat), 0);
+	assert_int_equal(stat.in_place, 2);
+	assert_int_equal(stat.relocations, 2);
+	assert_int_equal(stat.checkpoints, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,6 +328,8 @@ int main(void)
 		cmocka_unit_test(what_is_held_does_not_stand_for_it),
 		cmocka_unit_test_setup_teardown(the_bound_of_the_journal_follows, begin, end_store),
 		cmocka_unit_test_setup_teardown(spare_segments_are_kept, begin, end_store),
+		cmocka_unit_test(hot_stages_stay_out),
+		cmocka_unit_test_setup_teardown(ways_are_counted, begin, end_store),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
