@@ -524,6 +524,101 @@ static void sequences_are_those_of_identified_slots(void **state)
 	}
 }
 
+/* ---- after an unclean end ---- */
+
+enum { H = 11, T, U, OTHER }; /* hashes */
+
+/* Proves: a damaged version is made good by one from before the journal that verifies; else, where
+ * the document was moved, only by a newer one under a key that it was given, and where it was not,
+ * by a newer one, or when it is replaced. */
+static void what_makes_a_version_good(void **state)
+{
+	static const struct {
+		bool whole, sound, renewed; /* of its key */
+		uint64_t moved[2];	    /* keys that it was given */
+		uint64_t renewed_too;
+		bool good;
+	} cases[] = {
+		{false, false, false, {0}, 0, false},	  {true, false, false, {0}, 0, true},
+		{false, true, false, {0}, 0, true},	  {false, false, true, {0}, 0, true},
+		{false, false, false, {0}, OTHER, false}, {false, false, false, {T}, 0, false},
+		{true, false, true, {T}, OTHER, false},	  {true, false, false, {T}, 0, false},
+		{false, false, true, {T}, 0, false},	  {false, true, false, {T}, 0, true},
+		{false, false, false, {T}, T, true},	  {true, false, true, {T, U}, T, true},
+		{false, false, false, {T, U}, U, true},	  {true, false, true, {T, U}, OTHER, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_check check = {.clean = false};
+		struct pfs_check_moved moved[4] = {{OTHER, U, true}};
+
+		check.moved = moved;
+		check.moved_count = 1;
+		for (unsigned m = 0; m < 2 && cases[i].moved[m]; m++)
+			moved[check.moved_count++] =
+				(struct pfs_check_moved){H, cases[i].moved[m], m == 1};
+		/* Behind the last one. */
+		moved[check.moved_count] = (struct pfs_check_moved){H, OTHER, true};
+		if (cases[i].whole)
+			assert_int_equal(pfs_check_set_add(&check.whole, H), 1);
+		if (cases[i].sound)
+			assert_int_equal(pfs_check_set_add(&check.sound, H), 1);
+		if (cases[i].renewed)
+			assert_int_equal(pfs_check_set_add(&check.renewed, H), 1);
+		if (cases[i].renewed_too)
+			assert_int_equal(pfs_check_set_add(&check.renewed, cases[i].renewed_too),
+					 1);
+		if (is_made_good(&check, H) != cases[i].good)
+			fail_msg("case %zu", i);
+		pfs_check_set_free(&check.whole);
+		pfs_check_set_free(&check.sound);
+		pfs_check_set_free(&check.renewed);
+	}
+}
+
+static bool has_key(const struct pfs_check_set *set, uint64_t num)
+{
+	return pfs_check_set_has(set, pfs_check_hash(PFS_KEY_NUM, num));
+}
+
+/* Proves: of documents that the journal names, those that verify are from before its first record,
+ * or not; others are not remembered. */
+static void versions_are_older_than_the_journal_or_not(void **state)
+{
+	struct empty e = make_empty(true);
+	struct pfs_check_result result = {0};
+	struct pfs_check check = {
+		.result = &result, .logger = &quiet, .window = e.header.base_seq + 5};
+	struct pfs_page_disk disk;
+	struct pfs_file *file;
+
+	(void)state;
+	for (uint32_t i = 0; i < 4; i++)
+		put_at(&e, i, 40000 + 64 * i, 64, 4 + i % 3);
+	e.header.slot_count = 4;
+	e.header.floor = 40000;
+	pfs_page_header_encode(&disk, &e.header);
+	write_at(e.sim, PAGE, 0, &disk, sizeof(disk));
+	file = store_file(e.sim, PAGE, &check.dir);
+	assert_int_equal(pfs_super_read(check.dir, &check.super, &quiet), 0);
+	assert_int_equal(pfs_check_files(&check), 0);
+	for (uint64_t num = 1; num < 31; num += 10)
+		assert_int_equal(pfs_check_set_add(&check.named, pfs_check_hash(PFS_KEY_NUM, num)),
+				 1);
+	assert_int_equal(pfs_check_page(&check, &check.pages[0]), 0);
+	assert_int_equal(result.documents, 4);
+	assert_int_equal(result.findings, 0);
+	assert_true(has_key(&check.sound, 1) && !has_key(&check.renewed, 1));
+	assert_true(!has_key(&check.sound, 11) && has_key(&check.renewed, 11));
+	assert_true(!has_key(&check.sound, 21) && has_key(&check.renewed, 21));
+	assert_int_equal(check.sound.count, 1);
+	assert_int_equal(check.renewed.count, 2);
+	store_file_done(check.dir, file);
+	pfs_check_end(&check);
+	pfs_sim_free(e.sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -535,6 +630,8 @@ int main(void)
 		cmocka_unit_test(healthy_pages_are_read_once),
 		cmocka_unit_test(what_is_at_hand_is_not_read_again),
 		cmocka_unit_test(sequences_are_those_of_identified_slots),
+		cmocka_unit_test(what_makes_a_version_good),
+		cmocka_unit_test(versions_are_older_than_the_journal_or_not),
 	};
 
 	return cmocka_run_group_tests_name("check page", tests, NULL, NULL);

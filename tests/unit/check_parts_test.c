@@ -661,6 +661,92 @@ static void the_newest_is_told_from_those_there_are(void **state)
 	end_records(r);
 }
 
+/* ---- what was moved ---- */
+
+static void move_from(struct pfs_check *check, uint64_t from, uint64_t to, bool exchange)
+{
+	move_documents(check, (const uint64_t[2]){from, to}, exchange);
+}
+
+/* How many keys are known that the document was given; *now: the one that it has, or 0. */
+static size_t given(const struct pfs_check *check, uint64_t from, uint64_t *now)
+{
+	size_t count = 0;
+
+	*now = 0;
+	for (size_t i = 0; i < check->moved_count; i++) {
+		if (check->moved[i].from != from)
+			continue;
+		assert_true(!check->moved[i].now || !*now);
+		if (check->moved[i].now)
+			*now = check->moved[i].to;
+		count++;
+	}
+	return count;
+}
+
+/* Proves: a document is followed through all keys that it is given, up to when it is replaced;
+ * one that the journal has made is not, and no more than there is room for. */
+static void moved_documents_are_followed(void **state)
+{
+	struct nothing *n = begin_nothing();
+	struct pfs_check *check = &n->check;
+	uint64_t now;
+
+	(void)state;
+	check->moved = calloc(MOVES_MAX + 2, sizeof(*check->moved));
+	move_from(check, 1, 2, false);
+	assert_int_equal(given(check, 1, &now), 1);
+	assert_int_equal(now, 2);
+	move_from(check, 2, 3, false);
+	assert_int_equal(check->moved_count, 2);
+	assert_int_equal(given(check, 1, &now), 2);
+	assert_int_equal(now, 3);
+	/* It has not these. */
+	forget_moved(check, 1);
+	forget_moved(check, 2);
+	forget_moved(check, 9);
+	assert_int_equal(check->moved_count, 2);
+	move_from(check, 3, 4, true);
+	assert_int_equal(given(check, 1, &now), 3);
+	assert_int_equal(now, 4);
+	assert_int_equal(given(check, 4, &now), 1);
+	assert_int_equal(now, 3);
+	/* And each back. */
+	move_from(check, 3, 4, true);
+	assert_int_equal(given(check, 1, &now), 4);
+	assert_int_equal(now, 3);
+	assert_int_equal(given(check, 4, &now), 2);
+	assert_int_equal(now, 4);
+	/* What has the key 1 now is another one. */
+	move_from(check, 1, 7, false);
+	assert_int_equal(check->moved_count, 6);
+	forget_moved(check, 3);
+	assert_int_equal(check->moved_count, 2);
+	assert_int_equal(given(check, 4, &now), 2);
+	assert_int_equal(now, 4);
+	assert_int_equal(pfs_check_set_add(&check->whole, 5), 1);
+	move_from(check, 5, 6, false);
+	assert_int_equal(check->moved_count, 2);
+	move_from(check, 8, 5, true);
+	assert_int_equal(check->moved_count, 3);
+	assert_int_equal(given(check, 8, &now), 1);
+	assert_int_equal(now, 5);
+
+	for (uint64_t i = 3; i < MOVES_MAX - 1; i++)
+		move_from(check, 10000 + i, 20000 + i, false);
+	assert_int_equal(check->moved_count, MOVES_MAX - 1);
+	move_from(check, 100, 101, true);
+	assert_int_equal(check->moved_count, MOVES_MAX);
+	assert_int_equal(given(check, 100, &now), 1);
+	move_from(check, 102, 103, false);
+	assert_int_equal(check->moved_count, MOVES_MAX);
+	assert_true(pfs_is_zero(&check->moved[MOVES_MAX], 2 * sizeof(*check->moved)));
+	pfs_check_set_free(&check->whole);
+	free(check->moved);
+	free(n);
+}
+
 /* ---- keys that are there twice ---- */
 
 static struct version version(uint64_t num, uint64_t seq, uint32_t page, uint32_t slot)
@@ -862,6 +948,7 @@ int main(void)
 		cmocka_unit_test(segments_are_searched_once),
 		cmocka_unit_test(damage_up_to_the_end_is_nobodys),
 		cmocka_unit_test(the_newest_is_told_from_those_there_are),
+		cmocka_unit_test(moved_documents_are_followed),
 		cmocka_unit_test(versions_are_in_order),
 		cmocka_unit_test(versions_of_the_window_are_allowed),
 		cmocka_unit_test(only_keys_that_are_there_twice_are_compared),
