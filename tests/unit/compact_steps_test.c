@@ -241,6 +241,125 @@ static void what_is_chosen_is_closed(void **state)
 	page->stuck_used = 0;
 }
 
+/* Proves: waste is what is dead of all pages, against a fifth of what is live and a quarter of a
+ * page, or a sixth and an eighth once compaction runs: to the byte. Then a page is chosen, also by
+ * who is not eager. */
+static void waste_is_counted(void **state)
+{
+	uint64_t live = 0, dead = 0, page_size;
+	struct pfs_waste waste;
+
+	(void)state;
+	begin_store(PFS_PAGE_SIZE_MIN, 16);
+	put_all(400, 1000);
+	for (unsigned i = 0; i < 400; i += 3)
+		drop(i);
+	put_all(0, 0);
+	for (struct pfs_page *page = pfs_pager_next_page(store->pager, 0); page;
+	     page = pfs_pager_next_page(store->pager, page->number)) {
+		struct pfs_page_space space;
+
+		pfs_page_space(page, &space);
+		live += space.used + (uint64_t)(space.slots - space.free_slots) * PFS_SLOT_LEN;
+		dead += pfs_page_dead(&space);
+	}
+	assert_true(live > 200000 && dead > 100000);
+	for (unsigned running = 0; running < 2; running++) {
+		memset(&waste, 0xa5, sizeof(waste));
+		pfs_count_waste(store, running, &waste);
+		assert_int_equal(waste.live, live);
+		assert_int_equal(waste.dead, dead);
+		assert_int_equal(waste.dead_max,
+				 running ? live / 6 + 65536 / 8 : live / 5 + 65536 / 4);
+	}
+	page_size = store->super.page_size;
+	for (unsigned i = 0; i < 3; i++) {
+		/* As much as there is, or less and more by one. */
+		store->super.page_size = 4 * (dead - live / 5 + 1 - i);
+		assert_int_equal(is_wasteful(store, false), i == 2);
+		store->compaction.running = false;
+		assert_int_equal(choose(store, false), i == 2);
+		assert_int_equal(store->compaction.running, i == 2);
+	}
+	store->super.page_size = page_size;
+	pfs_compact_give_up(store, false);
+	store->super.page_size = UINT64_C(1) << 30;
+	store->compaction.running = false;
+	assert_int_equal(choose(store, true), 1);
+	assert_false(store->compaction.running);
+	store->super.page_size = page_size;
+	pfs_compact_give_up(store, false);
+}
+
+/* Proves: a page that is stuck stays that until something has left it, whatever comes meanwhile. */
+static void who_is_stuck(void **state)
+{
+	static const struct {
+		uint64_t before, used, after;
+		bool is;
+	} cases[] = {{0, 5, 0, false}, {6, 5, 6, true}, {6, 4, 6, false}, {6, 0, 6, false},
+		     {6, 7, 8, true},  {1, 0, 1, true}, {2, 0, 2, false}};
+	struct pfs_page *page = calloc(1, sizeof(*page));
+
+	(void)state;
+	begin_store(PFS_PAGE_SIZE_MIN, 16);
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		const struct pfs_page_space space = {.used = cases[i].used};
+
+		page->stuck_used = cases[i].before;
+		assert_int_equal(is_stuck(page, &space), cases[i].is);
+		assert_int_equal(page->stuck_used, cases[i].after);
+	}
+	free(page);
+}
+
+/* Proves: who needs room gets that of every page that is being emptied. */
+static void all_pages_are_opened(void **state)
+{
+	unsigned closed = 0;
+
+	(void)state;
+	begin_store(PFS_PAGE_SIZE_MIN, 16);
+	put_all(200, 1000);
+	for (struct pfs_page *page = pfs_pager_next_page(store->pager, 0); page;
+	     page = pfs_pager_next_page(store->pager, page->number), closed++)
+		pfs_pager_close_page(store->pager, page, true);
+	assert_true(closed >= 3);
+	pfs_compact_yield_room(store);
+	for (struct pfs_page *page = pfs_pager_next_page(store->pager, 0); page;
+	     page = pfs_pager_next_page(store->pager, page->number))
+		assert_false(page->closed);
+}
+
+/* Proves: for room the page that is being emptied, or the worst one, is emptied and given back. */
+static void room_is_made(void **state)
+{
+	(void)state;
+	for (unsigned begun = 0; begun < 2; begun++) {
+		uint32_t victim;
+
+		begin_store(PFS_PAGE_SIZE_MIN, 16);
+		put_all(200, 1000);
+		for (unsigned i = 0; i < 200; i++)
+			if (i % 4)
+				drop(i);
+		put_all(0, 0);
+		victim = expect_worst(true)->number;
+		if (begun)
+			assert_int_equal(choose(store, true), 1);
+		forget_calls();
+		pfs_compact_for_room(store);
+		assert_true(calls.touches > 0 && calls.forced > 0);
+		assert_int_equal(store->compaction.victim, 0);
+		assert_int_equal(store->counters.retired_pages, 1);
+		assert_null(pfs_pager_find(store->pager, victim));
+		assert_int_equal(pthread_mutex_trylock(&store->compact_lock), 0);
+		pthread_mutex_unlock(&store->compact_lock);
+		if (!begun)
+			end_store(state);
+	}
+}
+
 /* ---- moving ---- */
 
 static void begin_victim(uint64_t page_size, unsigned count, size_t len)
@@ -288,10 +407,36 @@ static void a_lock_hold_has_bounds(void **state)
 			assert_int_equal(store->counters.moved_values, values + done);
 		}
 		assert_int_equal(done, cases[i].count);
+		assert_int_equal(c->cursor, done);
+		c->victim = 1000; /* which is gone */
+		end = false;
+		assert_int_equal(move_group_locked(store, &end), 0);
+		assert_true(end);
 		c->victim = 0;
 		if (i + 1 < pfs_array_len(cases))
 			end_store(state);
 	}
+}
+
+/* Proves: one lock hold looks at so many slots, also when nothing is in them. */
+static void a_lock_hold_looks_at_so_many_slots(void **state)
+{
+	bool end;
+
+	(void)state;
+	begin_victim(PFS_MIB, 4200, 1);
+	for (unsigned i = 0; i < 4190; i++)
+		drop(i);
+	put_all(0, 0);
+	forget_calls();
+	assert_int_equal(move_group_locked(store, &end), 0);
+	assert_false(end);
+	assert_int_equal(store->compaction.cursor, GROUP_SLOTS);
+	assert_int_equal(calls.touches, 0);
+	assert_int_equal(move_group_locked(store, &end), 0);
+	assert_true(end);
+	assert_int_equal(calls.touches, 10);
+	store->compaction.victim = 0;
 }
 
 /* Proves: a value that is damaged is left, and the others are moved; at another error the value is
@@ -521,7 +666,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(the_worst_page_is_chosen, end_store),
 		cmocka_unit_test_teardown(what_is_chosen_is_closed, end_store),
+		cmocka_unit_test_teardown(waste_is_counted, end_store),
+		cmocka_unit_test_teardown(who_is_stuck, end_store),
+		cmocka_unit_test_teardown(all_pages_are_opened, end_store),
+		cmocka_unit_test_teardown(room_is_made, end_store),
 		cmocka_unit_test_teardown(a_lock_hold_has_bounds, end_store),
+		cmocka_unit_test_teardown(a_lock_hold_looks_at_so_many_slots, end_store),
 		cmocka_unit_test_teardown(a_value_may_fail, end_store),
 		cmocka_unit_test_teardown(a_step_has_bounds, end_store),
 		cmocka_unit_test_teardown(what_is_due, end_store),
