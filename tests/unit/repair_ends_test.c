@@ -484,6 +484,35 @@ static void stores_are_found_by_their_path(void **state)
 	remove_dir(path);
 }
 
+static void count_lines(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)level;
+	*(unsigned *)arg += strstr(line, "superblock") != NULL;
+}
+
+/* Proves: what a repair has to say besides goes where the caller wants it, and nothing is said
+ * where nothing is wrong. */
+static void what_is_wrong_is_logged(void **state)
+{
+	unsigned lines = 0;
+	const struct pfs_logger logger = {.fn = count_lines, .arg = &lines};
+	struct pfs_sim *sim = small_store();
+	struct pfs_repair_result result;
+
+	(void)state;
+	for (unsigned broken = 0; broken < 2; broken++) {
+		for (unsigned copy = 0; broken && copy < PFS_SUPER_COPIES; copy++)
+			spoil(sim, PFS_SUPER_NAME, (uint64_t)copy * PFS_SUPER_STRIDE);
+		pfs_sim_settle(sim);
+		assert_int_equal(pfs_repair(STORE, pfs_sim_io(sim), &logger, ignore_finding, NULL,
+					    NULL, &result, NULL),
+				 0);
+		assert_int_equal(lines > 0, broken);
+	}
+	assert_int_equal(small_gone(sim), 0);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -498,6 +527,7 @@ int main(void)
 		cmocka_unit_test(a_bit_of_an_unused_slot_costs_nothing),
 		cmocka_unit_test(lost_superblocks_learn_from_removals),
 		cmocka_unit_test(stores_are_found_by_their_path),
+		cmocka_unit_test(what_is_wrong_is_logged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
