@@ -619,6 +619,7 @@ static void looking_may_fail(void **state)
 		pfs_cache_dir_usage(dir, &used, &evicted);
 		assert_int_equal(evicted, 1);
 		pfs_cache_dir_close(dir);
+		assert_true(!without_input || fcntl(0, F_GETFD) < 0);
 		path_of(place, path, "a.c");
 		assert_int_equal(unlink(path), 0);
 		free(bytes);

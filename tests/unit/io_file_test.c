@@ -98,7 +98,7 @@ static ssize_t faulty_pread(int fd, void *buf, size_t len, off_t off)
 static ssize_t faulty_pwrite(int fd, const void *buf, size_t len, off_t off)
 {
 	if (faults.write_nothing) {
-		errno = ENOSPC; /* which means nothing */
+		errno = EINTR; /* which means nothing */
 		return 0;
 	}
 	return interrupted() ? -1 : pwrite(fd, buf, cut(len), off);
