@@ -627,6 +627,7 @@ static void a_value_may_have_a_gib(void **state)
 	uint8_t *out = mmap(NULL, len + PIECE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint8_t *packed = malloc(len / 200);
 	int fd = memfd_create("codec_test", MFD_CLOEXEC);
+	struct pfs_codec_hc *hc;
 	size_t n;
 
 	(void)state;
@@ -645,6 +646,14 @@ static void a_value_may_have_a_gib(void **state)
 	assert_int_equal(pfs_codec_unpack(out, len - 1, packed, n, NULL), -EUCLEAN);
 	assert_int_equal(pfs_codec_unpack(out, len + 1, packed, n, NULL), -EUCLEAN);
 	assert_int_equal(pfs_codec_pack(packed, len / 200, raw, len + 1, NULL), 0);
+	assert_int_equal(pfs_codec_hc_new(&hc), 0);
+	n = pfs_codec_pack_hc(hc, packed, len / 200, raw, len, NULL);
+	assert_in_range(n, 1, len / 200);
+	out[len - 1] = 1;
+	assert_int_equal(pfs_codec_unpack(out, len, packed, n, NULL), 0);
+	assert_int_equal(out[len - 1], 0);
+	assert_int_equal(pfs_codec_pack_hc(hc, packed, len / 200, raw, len + 1, NULL), 0);
+	pfs_codec_hc_free(hc);
 	close(fd);
 	free(packed);
 	assert_int_equal(munmap(raw, len + 1), 0);
