@@ -12,18 +12,26 @@ static int some_checkpoint(struct pfs_store *of, bool force);
 static int some_load(struct pfs_pager *pager, struct pfs_page *page);
 static int some_super(struct pfs_dir *dir, struct pfs_super *super);
 static int some_sleep(const struct timespec *how_long);
+static int some_slot(const struct pfs_page *page, uint32_t number, struct pfs_slot *out);
+static void under_lock(bool is);
 
 #define pfs_touch_object(store, object) some_touch(store, object)
 #define pfs_checkpoint(store, force) some_checkpoint(store, force)
 #define pfs_pager_load(pager, page) some_load(pager, page)
 #define pfs_super_write(dir, super) some_super(dir, super)
 #define nanosleep(how_long, left) some_sleep(how_long)
+#define pfs_page_read_slot(page, number, out) some_slot(page, number, out)
+#define pfs_pager_unpublish(pager, page) (under_lock(true), pfs_pager_unpublish(pager, page))
+#define pfs_epoch_wait() (under_lock(false), pfs_epoch_wait())
 #include "storage/store_compact.c"
 #undef pfs_touch_object
 #undef pfs_checkpoint
 #undef pfs_pager_load
 #undef pfs_super_write
 #undef nanosleep
+#undef pfs_page_read_slot
+#undef pfs_pager_unpublish
+#undef pfs_epoch_wait
 
 #include "tests/unit/one_store.h"
 
@@ -33,6 +41,8 @@ static struct {
 	bool fail_later;     /* and all after it */
 	int touch_err, checkpoint_err, load_err, super_err;
 	bool no_checkpoint; /* they do nothing */
+	uint32_t slot_len;  /* that slots say; 0: what they have */
+	unsigned locks;	    /* that were looked at */
 	const struct pfs_page *loaded;
 } calls;
 
@@ -73,6 +83,26 @@ static int some_sleep(const struct timespec *how_long)
 	assert_int_equal(how_long->tv_sec, 0);
 	assert_int_equal(how_long->tv_nsec, 200000);
 	return 0;
+}
+
+static int some_slot(const struct pfs_page *page, uint32_t number, struct pfs_slot *out)
+{
+	int err = pfs_page_read_slot(page, number, out);
+
+	if (calls.slot_len)
+		out->len = calls.slot_len;
+	return err;
+}
+
+/* Whether the commit lock is held. */
+static void under_lock(bool is)
+{
+	int err = pthread_mutex_trylock(&store->commit);
+
+	calls.locks++;
+	assert_int_equal(err != 0, is);
+	if (!err)
+		pthread_mutex_unlock(&store->commit);
 }
 
 static void forget_calls(void)
@@ -439,6 +469,35 @@ static void a_lock_hold_looks_at_so_many_slots(void **state)
 	store->compaction.victim = 0;
 }
 
+/* Proves: a lock hold ends with just 256 KiB, and a step with just a mebibyte. */
+static void bounds_are_to_the_byte(void **state)
+{
+	bool end;
+
+	(void)state;
+	begin_victim(PFS_MIB, 100, 20);
+	calls.slot_len = 64 * PFS_KIB;
+	calls.no_checkpoint = true;
+	assert_int_equal(move_group_locked(store, &end), 0);
+	assert_int_equal(calls.touches, 4);
+	assert_int_equal(store->compaction.unapplied, 256 * PFS_KIB);
+	assert_int_equal(pfs_compact_victim_step(store, false), 1);
+	assert_int_equal(calls.touches, 4 + 16);
+	store->compaction.victim = 0;
+}
+
+/* Proves: a page leaves the table under the lock, which nobody is kept waiting for by those who
+ * wait for readers. */
+static void pages_leave_under_the_lock(void **state)
+{
+	(void)state;
+	begin_victim(PFS_MIB, 20, 1000);
+	while (store->compaction.victim)
+		assert_true(pfs_compact_victim_step(store, true) >= 0);
+	assert_int_equal(store->counters.retired_pages, 1);
+	assert_int_equal(calls.locks, 2);
+}
+
 /* Proves: a value that is damaged is left, and the others are moved; at another error the value is
  * tried again the next time. */
 static void a_value_may_fail(void **state)
@@ -672,6 +731,8 @@ int main(void)
 		cmocka_unit_test_teardown(room_is_made, end_store),
 		cmocka_unit_test_teardown(a_lock_hold_has_bounds, end_store),
 		cmocka_unit_test_teardown(a_lock_hold_looks_at_so_many_slots, end_store),
+		cmocka_unit_test_teardown(bounds_are_to_the_byte, end_store),
+		cmocka_unit_test_teardown(pages_leave_under_the_lock, end_store),
 		cmocka_unit_test_teardown(a_value_may_fail, end_store),
 		cmocka_unit_test_teardown(a_step_has_bounds, end_store),
 		cmocka_unit_test_teardown(what_is_due, end_store),
