@@ -4,9 +4,20 @@
 
 #undef PFS_SLOT_NUMBER_MAX
 #define PFS_SLOT_NUMBER_MAX 40u
+static unsigned decoded; /* headers */
+
+static int counting_decode(struct pfs_page_header *header, const struct pfs_page_disk *disk,
+			   const uint8_t uuid[PFS_UUID_LEN], const char **why)
+{
+	decoded++;
+	return pfs_page_header_decode(header, disk, uuid, why);
+}
+
+#define pfs_page_header_decode counting_decode
 #define pfs_repair_keep fake_keep
 #define pfs_check_reader_new fake_reader_new
 #include "storage/repair_page.c"
+#undef pfs_page_header_decode
 
 /* ---- headers ---- */
 
@@ -20,7 +31,7 @@ static bool same_header(const struct pfs_page_header *a, const struct pfs_page_h
 }
 
 /* Proves: whichever bit of a header was turned, it is the one that it was; of two that were turned
- * none is, nor is one of another page or another store. */
+ * none is, nor is one of another page or another store. Each bit is tried once. */
 static void a_turned_bit_of_a_header_is_found(void **state)
 {
 	struct pfs_page_header header, mended;
@@ -39,7 +50,9 @@ static void a_turned_bit_of_a_header_is_found(void **state)
 		assert_memory_equal(&disk, file_bytes, sizeof(disk));
 		turn_bit(0, (bit + 9) % (8 * sizeof(disk)));
 		memcpy(&disk, file_bytes, sizeof(disk));
+		decoded = 0;
 		assert_false(mend_header(&the_repair, &the_page, &disk, &mended));
+		assert_int_equal(decoded, 8 * sizeof(disk)); /* each bit, and no other */
 	}
 	for (unsigned other = 0; other < 2; other++) {
 		header = new_header();

@@ -145,6 +145,15 @@ static int fake_keep_slot(struct pfs_repair *r, struct pfs_file *from,
 	return the_kept.err;
 }
 
+static unsigned decoded; /* superblocks */
+
+static bool counting_decode(struct pfs_super *super, const struct pfs_super_disk *disk)
+{
+	decoded++;
+	return pfs_super_decode(super, disk);
+}
+
+#define pfs_super_decode counting_decode
 #define pfs_repair_keep fake_keep
 #define pfs_repair_keep_slot fake_keep_slot
 #define pfs_quarantine_sync fake_keep_sync
@@ -363,6 +372,19 @@ static void without_files_the_id_is_a_new_one(void **state)
 }
 
 /* ---- the superblock ---- */
+
+/* Proves: of a superblock that no turned bit explains each bit is tried, and no other. */
+static void each_bit_is_tried_once(void **state)
+{
+	struct pfs_super_disk disk;
+	struct pfs_super super;
+
+	(void)state;
+	memset(&disk, 7, sizeof(disk));
+	decoded = 0;
+	assert_false(mend_copy(&super, &disk));
+	assert_int_equal(decoded, 8 * sizeof(disk));
+}
 
 /* Proves: a superblock that can't be opened, whose copies can't be kept or written, is an error, of
  * which the reason says something, where it is asked for and nothing else was said. */
@@ -637,6 +659,7 @@ int main(void)
 		cmocka_unit_test(segments_and_indexes_tell),
 		cmocka_unit_test(other_files_are_not_opened),
 		cmocka_unit_test(without_files_the_id_is_a_new_one),
+		cmocka_unit_test(each_bit_is_tried_once),
 		cmocka_unit_test(errors_of_the_superblock_are_passed_on),
 		cmocka_unit_test(pieces_are_cleared),
 		cmocka_unit_test(records_are_cleared),
