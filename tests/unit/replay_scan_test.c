@@ -115,17 +115,24 @@ static int fake_insert(struct pfs_index *index, uint32_t object, uint32_t hash)
 	return world.insert_err;
 }
 
+static uint64_t reserved[8]; /* what was asked for, in order */
+static unsigned reservations;
+
 static int fake_reserve(struct pfs_index *index, uint64_t n)
 {
 	(void)index;
-	(void)n;
+	reserved[reservations++ % pfs_array_len(reserved)] = n;
 	return 0;
 }
+
+static uint32_t fetched[64]; /* hashes, in order */
+static unsigned fetches;
 
 static void fake_prefetch(const struct pfs_index *index, uint32_t hash)
 {
 	(void)index;
-	(void)hash;
+	assert_true(fetches < pfs_array_len(fetched));
+	fetched[fetches++] = hash;
 }
 
 static int fake_add_run(struct pfs_index *index, uint64_t word, uint32_t count, uint64_t number)
@@ -648,6 +655,69 @@ static void a_page_that_ends_early_is_told(void **state)
 	end(&s);
 }
 
+/* Proves: where documents are inserted one by one, what the index needs of each is fetched when the
+ * one sixteen before it is looked at, of those that were read together; where most are in runs
+ * nothing is. */
+static void hashes_are_fetched_early(void **state)
+{
+	static struct pfs_ahead_slot slots[41];
+
+	(void)state;
+	for (unsigned singles = 49; singles < 51; singles++) {
+		struct pfs_replay_state s = begin();
+		unsigned expected = 0;
+
+		for (unsigned i = 0; i < pfs_array_len(slots); i++)
+			slots[i] = (struct pfs_ahead_slot){.seen = i % 3 ? PFS_AHEAD_GOOD
+									 : PFS_AHEAD_FREE,
+							   .kind = PFS_KEY_UUID,
+							   .tag = i};
+		s.scanned = 100;
+		s.singles = singles;
+		s.slots = 10000;
+		fetches = 0;
+		assert_int_equal(scan_ahead(&s, &the_page, 0, slots, 40), 0);
+		for (unsigned i = 16; i < 40 && singles == 50; i++)
+			if (i % 3)
+				assert_int_equal(fetched[expected++],
+						 pfs_index_hash(PFS_KEY_UUID, i));
+		assert_int_equal(fetches, expected);
+		assert_int_equal(s.scanned, 140);
+		end(&s);
+	}
+}
+
+/* Proves: once an eighth of the slots was seen the index is made for the rest, as far as what was
+ * seen tells how many of them go there one by one. */
+static void the_index_is_made_for_the_rest(void **state)
+{
+	static const struct {
+		uint64_t slots, scanned, singles;
+		bool reserved;
+		uint64_t n;
+	} cases[] = {
+		{800, 99, 99, false, 0},    {800, 100, 100, true, 700}, {800, 100, 50, true, 350},
+		{800, 100, 0, true, 0},	    {800, 400, 100, true, 100}, {800, 800, 100, true, 0},
+		{807, 100, 100, true, 707}, {808, 100, 100, false, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_replay_state s = begin();
+		const struct pfs_ahead_slot slot = {.seen = PFS_AHEAD_FREE};
+
+		s.slots = cases[i].slots;
+		s.scanned = cases[i].scanned - 1;
+		s.singles = cases[i].singles;
+		reservations = 0;
+		assert_int_equal(scan_ahead(&s, &the_page, 0, &slot, 1), 0);
+		assert_int_equal(reservations, cases[i].reserved);
+		if (reservations)
+			assert_int_equal(reserved[0], cases[i].n);
+		end(&s);
+	}
+}
+
 /* Proves: places that are not trusted stand in the order of their sequences after the scan; runs
  * that have a number twice are dissolved, and an error of that is one of the scan. */
 static void a_scan_ends_in_order(void **state)
@@ -707,6 +777,8 @@ int main(void)
 		cmocka_unit_test(damaged_slots_are_told),
 		cmocka_unit_test(pages_are_taken_to_the_first_error),
 		cmocka_unit_test(a_page_that_ends_early_is_told),
+		cmocka_unit_test(hashes_are_fetched_early),
+		cmocka_unit_test(the_index_is_made_for_the_rest),
 		cmocka_unit_test(a_scan_ends_in_order),
 	};
 
