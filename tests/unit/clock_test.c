@@ -1,8 +1,12 @@
 /* storage/store_threads.c: the threads of a store and a time of day that is set back. The file is
  * included, with all that it includes, to show it the time before that. */
+#include <stdint.h>
 #include <time.h>
 
 #define SET_BACK_S 3600
+
+/* Where the monotonic clock stands still; else 0. */
+static int64_t stopped_ns;
 
 /* What was read just before it was set back. */
 static int clock_gettime_before(clockid_t clock, struct timespec *now)
@@ -11,6 +15,8 @@ static int clock_gettime_before(clockid_t clock, struct timespec *now)
 
 	if (clock == CLOCK_REALTIME)
 		now->tv_sec += SET_BACK_S;
+	else if (stopped_ns)
+		*now = (struct timespec){stopped_ns / 1000000000, stopped_ns % 1000000000};
 	return err;
 }
 
@@ -116,11 +122,53 @@ static void moments_are_ahead(void **state)
 	}
 }
 
+/* Proves: a second is full when its last nanosecond is over. */
+static void seconds_are_full(void **state)
+{
+	(void)state;
+	for (unsigned ms = 0; ms <= 2000; ms++) {
+		struct timespec t;
+
+		stopped_ns = 7000000000 - (int64_t)ms * 1000000;
+		t = pfs_monotonic_in_ms(ms);
+		assert_true(t.tv_sec == 7 && t.tv_nsec == 0);
+		stopped_ns--;
+		t = pfs_monotonic_in_ms(ms);
+		assert_true(t.tv_sec == 6 && t.tv_nsec == 999999999);
+	}
+	stopped_ns = 0;
+}
+
+/* Proves: a wait ends at a time of the monotonic clock, not of the day's. */
+static void waits_end_by_that_clock(void **state)
+{
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	int64_t before = pfs_now_monotonic();
+	const struct timespec until = pfs_monotonic_in_ms(20);
+	int err;
+
+	(void)state;
+	pthread_mutex_init(&lock, NULL);
+	pfs_monotonic_cond_init(&cond);
+	pthread_mutex_lock(&lock);
+	do
+		err = pthread_cond_timedwait(&cond, &lock, &until);
+	while (!err);
+	pthread_mutex_unlock(&lock);
+	assert_int_equal(err, ETIMEDOUT);
+	assert_true(pfs_now_monotonic() - before >= 20000000);
+	pthread_cond_destroy(&cond);
+	pthread_mutex_destroy(&lock);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ticks_come_whatever_the_time_of_day),
 		cmocka_unit_test(moments_are_ahead),
+		cmocka_unit_test(seconds_are_full),
+		cmocka_unit_test(waits_end_by_that_clock),
 		cmocka_unit_test(spares_are_made_once),
 	};
 
