@@ -1,5 +1,6 @@
 /* storage/pending.c, storage/store_checkpoint.c, storage/store_write.c: what others do at one
  * moment inside of a call. The files are included, to know the moment. */
+#include <limits.h>
 #include <pthread.h>
 
 static void before_lock(const pthread_mutex_t *mutex);
@@ -27,6 +28,9 @@ static bool refused(void);
 static void use_reserved(void);
 static uint64_t reserved; /* names that need no memory */
 static void need_commit(const struct pfs_store *store);
+static void note_throttle(size_t len, bool large);
+static bool no_room(void);
+static void after_write(void);
 
 #define begin begin_change
 #define pfs_pack pack_then
@@ -36,6 +40,12 @@ static void need_commit(const struct pfs_store *store);
 #define calloc(n, len) (refused() ? NULL : calloc(n, len))
 #define pfs_index_reserve(index, n) (reserved = (n), pfs_index_reserve(index, n))
 #define pfs_index_insert(...) (use_reserved(), pfs_index_insert(__VA_ARGS__))
+#define pfs_write_throttle(store, len, large) \
+	(note_throttle(len, large), pfs_write_throttle(store, len, large))
+#define pfs_log_put(...) (no_room() ? -ENOSPC : pfs_log_put(__VA_ARGS__))
+#define pfs_log_patch(...) (no_room() ? -ENOSPC : pfs_log_patch(__VA_ARGS__))
+#define pfs_log_attr(...) (no_room() ? -ENOSPC : pfs_log_attr(__VA_ARGS__))
+#define pfs_write_again(...) (after_write(), pfs_write_again(__VA_ARGS__))
 #define pfs_limbo(store, version) (need_commit(store), pfs_limbo(store, version))
 #include "storage/store_write.c"
 #undef pfs_pack
@@ -45,6 +55,11 @@ static void need_commit(const struct pfs_store *store);
 #undef calloc
 #undef pfs_index_reserve
 #undef pfs_index_insert
+#undef pfs_write_throttle
+#undef pfs_log_put
+#undef pfs_log_patch
+#undef pfs_log_attr
+#undef pfs_write_again
 #undef pfs_limbo
 #undef begin
 
@@ -57,6 +72,7 @@ static struct {
 	struct pfs_store *store;
 	uint32_t object;
 	bool cut_before_lock, put_after_checkpoint, grow_after_packing;
+	bool empty_after_write;
 	bool over_and_over; /* cut, and made longer again */
 	uint64_t size;
 } moment;
@@ -67,6 +83,30 @@ static unsigned refused_at;
 static bool refused(void)
 {
 	return refused_at && --refused_at == 0;
+}
+
+/* What the last writer said of what comes. */
+static struct {
+	size_t len;
+	bool large;
+} throttled;
+
+static void note_throttle(size_t len, bool large)
+{
+	throttled.len = len;
+	throttled.large = large;
+}
+
+/* So many records find no room; and how many were to be written. */
+static unsigned no_room_for, logs;
+
+static bool no_room(void)
+{
+	logs++;
+	if (!no_room_for)
+		return false;
+	no_room_for--;
+	return true;
 }
 
 static void use_reserved(void)
@@ -91,6 +131,16 @@ static int pack_then(struct pfs_store *store, struct pfs_packed *out, const void
 		assert_int_equal(pfs_write(store, moment.object, 150, "grown", 5, 5), 0);
 	}
 	return err;
+}
+
+static void after_write(void)
+{
+	struct pfs_attr attr = {.size = 0};
+
+	if (!moment.empty_after_write)
+		return;
+	moment.empty_after_write = false;
+	assert_int_equal(pfs_setattr(moment.store, moment.object, PFS_ATTR_SIZE, &attr, NULL), 0);
 }
 
 static void before_lock(const pthread_mutex_t *mutex)
@@ -588,6 +638,153 @@ static void changes_need_memory(void **state)
 	}
 }
 
+/* Proves: a record that finds no room is tried twice more, room having been made each time; then it
+ * is an error, and nothing has changed. */
+static void room_is_made_twice(void **state)
+{
+	static const enum change changes[] = {MODE, SMALL, LARGE, AGAIN, GROW};
+
+	(void)state;
+	for (unsigned i = 0; i < 4 * pfs_array_len(changes); i++) {
+		enum change change = changes[i / 4];
+		struct pfs_key key = pfs_key_num(1);
+		unsigned refuse = i % 4;
+		struct pfs_attr before;
+		struct pfs_sim *sim;
+		uint32_t object;
+
+		begin(&sim);
+		put_document(moment.store, &key, change >= LARGE ? WHOLE : 300, 1);
+		assert_int_equal(pfs_lookup(moment.store, &key, &object, NULL), 0);
+		if (change == AGAIN)
+			assert_int_equal(pfs_write(moment.store, object, 7, "staged", 6, 5), 0);
+		assert_int_equal(pfs_getattr(moment.store, object, &before), 0);
+		no_room_for = refuse < 3 ? refuse : UINT_MAX;
+		logs = 0;
+		assert_int_equal(make_change(change, object), refuse < 3 ? 0 : -ENOSPC);
+		assert_true(logs == 1 || refuse);
+		assert_true(no_room_for == 0 || refuse == 3);
+		no_room_for = 0;
+		if (refuse == 3) {
+			/* Meanwhile it may have come to a page, and take another room there. */
+			struct pfs_attr attr;
+
+			assert_int_equal(pfs_getattr(moment.store, object, &attr), 0);
+			before.stored = attr.stored;
+			expect_as_before(object, &before, change);
+		}
+		end(sim);
+	}
+}
+
+/* Proves: a writer says how much it writes, and that it is large from one byte over a block on. */
+static void what_comes_is_said(void **state)
+{
+	static const struct {
+		uint64_t off;
+		size_t len;
+		bool large;
+	} cases[] = {{0, 5, false},	{65531, 5, false}, {65532, 5, true},
+		     {0, 65536, false}, {0, 65537, true},  {1, 65536, true}};
+	static uint8_t bytes[65537];
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_sim *sim;
+	uint32_t object;
+
+	(void)state;
+	begin(&sim);
+	put_document(moment.store, &key, 10, 1);
+	assert_int_equal(pfs_lookup(moment.store, &key, &object, NULL), 0);
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		throttled.len = 0;
+		assert_int_equal(
+			pfs_write(moment.store, object, cases[i].off, bytes, cases[i].len, 5), 0);
+		assert_int_equal(throttled.len, cases[i].len);
+		assert_int_equal(throttled.large, cases[i].large);
+		throttled.len = 1;
+		assert_int_equal(pfs_zero(moment.store, object, cases[i].off, cases[i].len, 5), 0);
+		assert_int_equal(throttled.len, 0);
+		assert_int_equal(throttled.large, cases[i].large);
+	}
+	end(sim);
+}
+
+/* Proves: a store that has failed takes no change of any kind, and logs none. */
+static void failed_stores_take_nothing(void **state)
+{
+	struct pfs_attr attr = {.mode = 0600, .mtime_ns = 1, .size = 5};
+	struct pfs_key one = pfs_key_num(1), two = pfs_key_num(2);
+	struct pfs_sim *sim;
+	uint32_t object, none;
+
+	(void)state;
+	begin(&sim);
+	put_document(moment.store, &one, 300, 1);
+	assert_int_equal(pfs_lookup(moment.store, &one, &object, NULL), 0);
+	logs = 0;
+	moment.store->failed = true;
+	assert_int_equal(pfs_write(moment.store, object, 0, "new", 3, 5), -EROFS);
+	assert_int_equal(pfs_zero(moment.store, object, 0, 3, 5), -EROFS);
+	assert_int_equal(pfs_setattr(moment.store, object, PFS_ATTR_SIZE, &attr, NULL), -EROFS);
+	assert_int_equal(pfs_setattr(moment.store, object, PFS_ATTR_MODE, &attr, NULL), -EROFS);
+	assert_int_equal(pfs_create(moment.store, &two, &attr, &none), -EROFS);
+	assert_int_equal(pfs_put(moment.store, &two, "new", 3, NULL, 0, NULL), -EROFS);
+	assert_int_equal(pfs_remove(moment.store, &one, NULL), -EROFS);
+	assert_int_equal(pfs_rename(moment.store, &one, &two, 0, NULL), -EROFS);
+	assert_int_equal(logs, 0);
+	moment.store->failed = false;
+	assert_int_equal(pfs_getattr(moment.store, object, &attr), 0);
+	assert_int_equal(attr.size, 300);
+	end(sim);
+}
+
+/* Proves: a change of bytes or of attributes is not shown by a snapshot from before it; a move is
+ * none, and changes nothing that is seen but the place. Each has the number of its record. */
+static void moves_are_no_changes(void **state)
+{
+	struct pfs_attr attr = {.mode = 0600, .uid = 7, .gid = 8, .mtime_ns = 77}, before, shown;
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_snapshot *snapshot;
+	struct pfs_place place;
+	struct pfs_sim *sim;
+	uint32_t object;
+
+	(void)state;
+	for (unsigned mask = 0; mask < 32; mask++) {
+		bool writes = mask >= 16;
+
+		begin(&sim);
+		put_document(moment.store, &key, 300, 1);
+		assert_int_equal(pfs_lookup(moment.store, &key, &object, &before), 0);
+		assert_int_equal(pfs_snapshot_open(moment.store, &snapshot), 0);
+		if (writes) {
+			if (mask > 16)
+				mask = 31;
+			assert_int_equal(pfs_write(moment.store, object, 0, "new", 3, 5), 0);
+		} else if (mask & (PFS_ATTR_MODE | PFS_ATTR_UID | PFS_ATTR_GID | PFS_ATTR_MTIME)) {
+			assert_int_equal(pfs_setattr(moment.store, object,
+						     mask & ~(unsigned)PFS_ATTR_SIZE, &attr, NULL),
+					 0);
+		} else {
+			pfs_write_enter(moment.store);
+			assert_int_equal(pfs_touch_object(moment.store, object), 0);
+			pfs_write_leave(moment.store);
+		}
+		assert_int_equal(pfs_snapshot_lookup(snapshot, &key, &shown), 0);
+		assert_int_equal(shown.mode, before.mode);
+		assert_int_equal(shown.uid, before.uid);
+		assert_int_equal(shown.mtime_ns, before.mtime_ns);
+		assert_int_equal(
+			pfs_word_to_version(pfs_index_word(moment.store->index, object))->moved,
+			!writes && !(mask & (PFS_ATTR_MODE | PFS_ATTR_UID | PFS_ATTR_GID |
+					     PFS_ATTR_MTIME)));
+		assert_int_equal(pfs_place(moment.store, &key, &place), 0);
+		assert_int_equal(place.sequence, pfs_store_sequence(moment.store));
+		pfs_snapshot_close(snapshot);
+		end(sim);
+	}
+}
+
 /* Proves: what is written in parts is counted as long as it is in the journal, zeros are not; and
  * there is room for all of it where it goes. */
 static void what_is_staged_is_counted(void **state)
@@ -765,6 +962,25 @@ static void failed_writes_empty_nothing(void **state)
 	end(sim);
 }
 
+/* Proves: a document that somebody empties as soon as a write to it is done stays empty. */
+static void what_is_emptied_after_a_write_is_empty(void **state)
+{
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_attr attr;
+	struct pfs_sim *sim;
+
+	(void)state;
+	begin(&sim);
+	put_document(moment.store, &key, 300, 1);
+	assert_int_equal(pfs_lookup(moment.store, &key, &moment.object, NULL), 0);
+	moment.empty_after_write = true;
+	assert_int_equal(pfs_write(moment.store, moment.object, 0, "new", 3, 5), 0);
+	assert_false(moment.empty_after_write);
+	assert_int_equal(pfs_getattr(moment.store, moment.object, &attr), 0);
+	assert_int_equal(attr.size, 0);
+	end(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -777,6 +993,11 @@ int main(void)
 		cmocka_unit_test(what_is_being_written_is_shown),
 		cmocka_unit_test(each_write_of_a_checkpoint_counts),
 		cmocka_unit_test(changes_need_memory),
+		cmocka_unit_test(what_is_emptied_after_a_write_is_empty),
+		cmocka_unit_test(room_is_made_twice),
+		cmocka_unit_test(what_comes_is_said),
+		cmocka_unit_test(failed_stores_take_nothing),
+		cmocka_unit_test(moves_are_no_changes),
 		cmocka_unit_test(what_is_staged_is_counted),
 		cmocka_unit_test(whole_ones_stay_in_the_journal),
 		cmocka_unit_test(stages_stand_over_each_other),

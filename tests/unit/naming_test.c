@@ -296,6 +296,45 @@ static void puts_in_pieces_may_fail(void **state)
 	end(sim);
 }
 
+static unsigned said;
+
+static void count_said(void *arg, enum pfs_log_level level, const char *line)
+{
+	(void)arg;
+	(void)level;
+	(void)line;
+	said++;
+}
+
+/* Proves: who puts over a document without attributes of its own need not read it: be it damaged,
+ * nobody is told, and nothing is displaced. */
+static void what_is_put_over_is_not_read(void **state)
+{
+	struct pfs_sim *sim = begin(false);
+	struct pfs_open_options options = {
+		.manual = true, .io = pfs_sim_io(sim), .logger = {.fn = count_said}};
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_place place;
+	struct pfs_attr attr;
+
+	(void)state;
+	assert_int_equal(pfs_put(store, &key, "0123456789", 10, NULL, 0, NULL), 0);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	assert_int_equal(pfs_place(store, &key, &place), 0);
+	flip_bit(sim, page_name(place.page), place.offset + place.packed_len - 1, 3);
+	assert_int_equal(pfs_store_close(store), 0);
+	assert_int_equal(pfs_store_open(&store, STORE, &options, NULL), 0);
+	said = 0;
+	displaced_last = 4711;
+	assert_int_equal(pfs_put(store, &key, "new", 3, NULL, 0, NULL), 0);
+	assert_int_equal(said, 0);
+	assert_int_equal(displaced_last, 0);
+	assert_int_equal(pfs_getattr(store, object_of(1), &attr), 0);
+	assert_int_equal(attr.mode, store->defaults.mode);
+	assert_int_equal(attr.size, 3);
+	end(sim);
+}
+
 /* Puts it in pieces, or at once. */
 static void put_either_way(const struct pfs_key *key, bool in_pieces, const struct pfs_attr *attr,
 			   unsigned flags)
@@ -465,6 +504,7 @@ int main(void)
 		cmocka_unit_test(displacing_needs_memory),
 		cmocka_unit_test(what_is_displaced_is_named),
 		cmocka_unit_test(puts_in_pieces_may_fail),
+		cmocka_unit_test(what_is_put_over_is_not_read),
 		cmocka_unit_test(pieces_have_the_same_attributes),
 		cmocka_unit_test(pieces_have_an_end),
 		cmocka_unit_test(what_was_only_made_is_let_go),
