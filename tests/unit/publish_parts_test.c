@@ -449,6 +449,17 @@ static void pages_end_at_their_bounds(void **state)
 		p->weight = min - 1;
 		assert_false(ends_page(p, &doc, weight));
 	}
+	/* With the key whose hash is just the bound it does not. */
+	for (unsigned i = 0; i < 3; i++) {
+		const uint64_t hash = 1000 * chance - 1 + i;
+
+		pfs_put_le64(doc.key, 0x1234567);
+		pfs_put_le64(doc.key + 8,
+			     pfs_unmix64(hash) ^ pfs_mix64(UINT64_C(0x1234567) ^ PAGE_SALT));
+		assert_true(hash_of(&doc) == hash);
+		p->weight = min;
+		assert_int_equal(ends_page(p, &doc, 1000), i == 0);
+	}
 	free(p);
 }
 

@@ -12,18 +12,21 @@ static void *some_memory(size_t len);
 static void no_memory(void *block);
 static int some_hc(struct pfs_codec_hc **out);
 static int some_copy(struct pfs_page *page, void *out, uint64_t off, size_t len);
+static int some_load(struct pfs_store *of, uint32_t page, uint32_t slot, struct pfs_loaded *out);
 static void before_lock(pthread_mutex_t *mutex);
 
 #define malloc(len) some_memory(len)
 #define free(block) no_memory(block)
 #define pfs_codec_hc_new(out) some_hc(out)
 #define pfs_page_copy(page, out, off, len) some_copy(page, out, off, len)
+#define pfs_load(store, page, slot, out) some_load(store, page, slot, out)
 #define pthread_mutex_lock(mutex) (before_lock(mutex), pthread_mutex_lock(mutex))
 #include "storage/store_repack.c"
 #undef malloc
 #undef free
 #undef pfs_codec_hc_new
 #undef pfs_page_copy
+#undef pfs_load
 #undef pthread_mutex_lock
 
 #include "tests/unit/one_store.h"
@@ -37,6 +40,7 @@ static void before_lock(pthread_mutex_t *mutex);
 static struct {
 	bool no_memory, no_hc;
 	bool no_copy; /* the bytes are right, but it is said that they can't be had */
+	bool longer;  /* what is loaded anew is too long to be packed */
 	void (*at_lock)(void);
 } fault;
 
@@ -62,6 +66,15 @@ static int some_copy(struct pfs_page *page, void *out, uint64_t off, size_t len)
 	int err = pfs_page_copy(page, out, off, len);
 
 	return fault.no_copy ? -EIO : err;
+}
+
+static int some_load(struct pfs_store *of, uint32_t page, uint32_t slot, struct pfs_loaded *out)
+{
+	int err = pfs_load(of, page, slot, out);
+
+	if (fault.longer)
+		out->c.raw_len = PFS_WHOLE_WRITE_MAX + 1;
+	return err;
 }
 
 static void before_lock(pthread_mutex_t *mutex)
@@ -445,6 +458,11 @@ static void put_another(void)
 	put(5, LONG, MIXED);
 }
 
+static void make_longer(void)
+{
+	fault.longer = true;
+}
+
 static void write_over(void)
 {
 	put_another();
@@ -453,10 +471,12 @@ static void write_over(void)
 
 /* Proves: a body that does not verify is reported once each time it is met, with its page and
  * place, as long as it is what the object is; not when the object is something else by now, be that
- * in the journal alone or in the same place, which verifies. Nothing is packed of it. */
+ * in the journal alone or in the same place, which verifies or is too long. Nothing is packed of
+ * it.
+ */
 static void damage_of_what_is_current_is_reported(void **state)
 {
-	static void (*const acts[])(void) = {NULL, put_another, write_over};
+	static void (*const acts[])(void) = {NULL, put_another, write_over, make_longer};
 
 	(void)state;
 	for (unsigned i = 0; i < pfs_array_len(acts); i++) {
@@ -476,6 +496,7 @@ static void damage_of_what_is_current_is_reported(void **state)
 			if (!i)
 				assert_non_null(strstr(said, page_name(place.page)));
 		}
+		fault.longer = false;
 		assert_int_equal(pfs_place(store, &key, &now), 0);
 		assert_int_equal(now.in_journal, i == 1);
 		if (i == 2) {
