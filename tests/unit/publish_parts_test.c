@@ -1066,6 +1066,71 @@ static void short_names_are_others(void **state)
 	pfs_sim_free(sim);
 }
 
+/* What becomes of `current` when it is made durable, and what is said of it. */
+static struct {
+	struct pfs_dir *dir; /* NULL: nothing else */
+	int err;
+	enum { OURS, ANOTHERS, NONE_IS, DAMAGED } is;
+	unsigned calls;
+} sync_says;
+
+static int some_sync(struct pfs_file *file)
+{
+	const struct pfs_current_generation another = {.generation = 77, .len = 1, .crc = 2};
+	char text[PFS_CURRENT_LEN_MAX];
+	size_t len = pfs_current_encode(text, &another);
+
+	if (!sync_says.dir)
+		return usual->sync(file);
+	sync_says.calls++;
+	if (sync_says.is == NONE_IS)
+		assert_int_equal(usual->unlink(sync_says.dir, PFS_CURRENT_NAME), 0);
+	if (sync_says.is == ANOTHERS)
+		write_file(sync_says.dir, PFS_CURRENT_NAME, text, len);
+	if (sync_says.is == DAMAGED)
+		write_file(sync_says.dir, PFS_CURRENT_NAME, "x", 1);
+	return sync_says.err;
+}
+
+/* Proves: where a request to replace `current` is told that somebody else has replaced it, that may
+ * have been the request itself: it has succeeded if what is current is what was to be, and else
+ * somebody else publishes. Any other error is the error. */
+static void the_answer_may_be_to_another(void **state)
+{
+	static const struct {
+		int sync_err, is, err;
+	} cases[] = {{0, OURS, 0},
+		     {-ESTALE, OURS, 0},
+		     {-ESTALE, ANOTHERS, -EBUSY},
+		     {-ESTALE, NONE_IS, -EBUSY},
+		     {-ESTALE, DAMAGED, -EBUSY},
+		     {-EACCES, OURS, -EACCES},
+		     {-EACCES, ANOTHERS, -EACCES}};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_sim *sim = pfs_sim_new();
+		struct pfs_io_ops ops;
+		struct pfs_dir *dir = open_whole(sim, &ops);
+		struct pfs_publish *p = begin_docs(dir, DOCS);
+		const struct pfs_current_generation next = {.generation = 5, .len = 6, .crc = 7};
+
+		ops.sync = some_sync;
+		sync_says.dir = dir;
+		sync_says.err = cases[i].sync_err;
+		sync_says.is = cases[i].is;
+		sync_says.calls = 0;
+		assert_int_equal(publish_set_current(p, &next), cases[i].err);
+		assert_int_equal(sync_says.calls, 1);
+		sync_says.dir = NULL;
+		assert_int_equal(p->current.generation, cases[i].err ? 0 : 5);
+		assert_int_equal(p->current.crc, cases[i].err ? 0 : 7);
+		pfs_publish_end(p);
+		dir->ops->close_dir(dir);
+		pfs_sim_free(sim);
+	}
+}
+
 /* Proves: `current` may have as many bytes as there may be, and no more. */
 static void current_has_a_longest_form(void **state)
 {
@@ -1678,6 +1743,7 @@ int main(void)
 		cmocka_unit_test(longer_leftovers_are_replaced),
 		cmocka_unit_test(objects_are_replaced_and_manifests_are_not),
 		cmocka_unit_test(it_is_noticed_that_others_publish),
+		cmocka_unit_test(the_answer_may_be_to_another),
 		cmocka_unit_test(short_names_are_others),
 		cmocka_unit_test(current_has_a_longest_form),
 		cmocka_unit_test(a_commit_is_the_end),
