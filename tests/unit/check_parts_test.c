@@ -733,6 +733,11 @@ static void moved_documents_are_followed(void **state)
 	assert_int_equal(given(check, 8, &now), 1);
 	assert_int_equal(now, 5);
 
+	/* What stands behind the last one is none, and the first is one. */
+	check->moved[3] = (struct pfs_check_moved){77, 78, true};
+	assert_null(moved_to(check, 78));
+	assert_true(is_unmoved(check, 77));
+	assert_false(is_unmoved(check, check->moved[0].from));
 	for (uint64_t i = 3; i < MOVES_MAX - 1; i++)
 		move_from(check, 10000 + i, 20000 + i, false);
 	assert_int_equal(check->moved_count, MOVES_MAX - 1);
@@ -824,8 +829,19 @@ static void versions_of_the_window_are_allowed(void **state)
 	}
 }
 
+static struct pfs_io_ops spying;
+static int (*true_open)(struct pfs_dir *dir, const char *name, unsigned flags,
+			struct pfs_file **out);
+
+static int open_for_reading(struct pfs_dir *dir, const char *name, unsigned flags,
+			    struct pfs_file **out)
+{
+	assert_int_equal(flags, 0);
+	return true_open(dir, name, flags, out);
+}
+
 /* Proves: of pages only slots are compared whose keys are there twice, and only of pages that there
- * are. */
+ * are; these, and slots that are read again, are opened for reading. */
 static void only_keys_that_are_there_twice_are_compared(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
@@ -833,7 +849,10 @@ static void only_keys_that_are_there_twice_are_compared(void **state)
 	const struct pfs_io *io = pfs_sim_io(sim);
 	struct pfs_key key = pfs_key_num(3);
 	struct versions found = {0};
+	const struct pfs_io_ops *ops;
 	struct pfs_store *store;
+	struct pfs_slot slot;
+	struct pfs_key again;
 
 	(void)state;
 	create_store(sim, 64 * PFS_KIB, 16);
@@ -842,6 +861,11 @@ static void only_keys_that_are_there_twice_are_compared(void **state)
 		put_document(store, &(struct pfs_key){.kind = PFS_KEY_NUM, .num = i}, 30, i);
 	assert_int_equal(pfs_store_close(store), 0);
 	assert_int_equal(io->ops->open_dir(io, STORE, 0, &n->check.dir), 0);
+	ops = n->check.dir->ops;
+	spying = *ops;
+	true_open = ops->open;
+	spying.open = open_for_reading;
+	n->check.dir->ops = &spying;
 	assert_int_equal(pfs_super_read(n->check.dir, &n->check.super, &quiet), 0);
 	n->check.clean = true;
 	assert_int_equal(pfs_check_files(&n->check), 0);
@@ -856,10 +880,15 @@ static void only_keys_that_are_there_twice_are_compared(void **state)
 	assert_int_equal(found.at[0].page, 1);
 	free(found.at);
 
+	assert_true(read_slot(&n->check, &n->check.pages[0], 3, &slot, &again));
+	assert_int_equal(again.kind, PFS_KEY_NUM);
+	assert_int_equal(slot.tag, again.num);
+
 	/* What stands behind the last one is none. */
 	n->check.pages[1] = n->check.pages[0];
 	assert_int_equal(pfs_check_duplicates(&n->check), 0);
 	assert_int_equal(n->found.count, 0);
+	n->check.dir->ops = ops;
 	n->check.dir->ops->close_dir(n->check.dir);
 	pfs_check_end(&n->check);
 	free(n);
