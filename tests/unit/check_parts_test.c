@@ -421,6 +421,7 @@ static void put_record(struct records *r, uint64_t off, size_t len, uint64_t seq
 static void records_lie_in_their_segment(void **state)
 {
 	struct records *r = begin_records();
+	uint8_t *last = r->j.bytes + PFS_SEGMENT_SIZE - PFS_RECORD_LEN_MIN;
 
 	(void)state;
 	put_record(r, PFS_SEGMENT_SIZE - 56, 56, 9, 1);
@@ -429,6 +430,11 @@ static void records_lie_in_their_segment(void **state)
 	assert_int_equal(record_at(&r->j, r->at, PFS_SEGMENT_SIZE - PFS_RECORD_LEN_MIN + 8), 0);
 	assert_int_equal(record_at(&r->j, r->at, PFS_SEGMENT_SIZE - 8), 0);
 	assert_int_equal(record_at(&r->j, r->at, PFS_SEGMENT_SIZE), 0);
+	memset(last, 0, PFS_RECORD_LEN_MIN);
+	pfs_put_le32(last, PFS_RECORD_LEN_MIN);
+	pfs_put_le32(last + 4, pfs_record_crc(seed_of(&r->j, r->at), last, PFS_RECORD_LEN_MIN));
+	assert_int_equal(record_at(&r->j, r->at, PFS_SEGMENT_SIZE - PFS_RECORD_LEN_MIN),
+			 PFS_RECORD_LEN_MIN);
 	end_records(r);
 }
 
@@ -487,6 +493,7 @@ static void cut_segments_are_told_from_new_ones(void **state)
 		bool cut;
 	} cases[] = {
 		{PFS_SEGMENT_SIZE, D + 96, false, false, false, 0, false},
+		{PFS_SEGMENT_SIZE, PFS_SEGMENT_SIZE - 8, false, false, false, 48, false},
 		{PFS_SEGMENT_SIZE - 1, PFS_SEGMENT_SIZE - 8, false, false, false, 48, true},
 		{D, D, false, false, false, 0, true},
 		{D, D, false, false, true, 0, false},
@@ -552,6 +559,9 @@ static void unread_pieces_are_those_of_the_record(void **state)
 	r->j.expected = UINT64_MAX; /* it stands behind the bits */
 	pfs_check_set_bit(r->j.unread, BAD + 1);
 	pfs_check_set_bit(r->j.unread, PFS_SEGMENT_SIZE / P - 1);
+	/* What would end behind the segment is no length. */
+	pfs_put_le32(r->j.bytes + PFS_SEGMENT_SIZE - 2 * P + 8, 3 * P);
+	assert_int_equal(first_unread(&r->j, PFS_SEGMENT_SIZE - 2 * P + 8), 0);
 	report_unread(&r->j, BAD * P - 80, BAD * P);
 	expect_next(r->n, &next, "journal-0007", BAD * P - 80,
 		    "8272 bytes can't be read: whether there are records can't be told, so that "
@@ -617,6 +627,10 @@ static void segments_are_searched_once(void **state)
 		assert_int_equal(is_proven_behind(&r->j, r->at, PFS_SEGMENT_DATA + off), 0);
 	assert_int_equal(searches, 1);
 	assert_int_equal(r->j.search.count, 2);
+	/* And another one anew. */
+	assert_int_equal(is_proven_behind(&r->j, &r->at[1], PFS_SEGMENT_DATA), 0);
+	assert_int_equal(searches, 2);
+	assert_int_equal(r->j.search.count, 0);
 	end_records(r);
 }
 

@@ -113,6 +113,28 @@ static void what_was_not_read_is_not_summed(void **state)
 	assert_int_equal(fenced_blocks, 0);
 }
 
+/* Proves: of a container of which less is there than its checksum and flags nothing is read behind
+ * that, and nothing told. */
+static void short_headers_are_not_read_over(void **state)
+{
+	const struct pfs_container_base base = {PFS_KEY_NUM, 42, 1000, 5};
+	uint8_t *block = malloc(FENCED_ALIGNMENT);
+	struct pfs_container c;
+
+	(void)state;
+	memset(block, 0, FENCED_ALIGNMENT);
+	for (size_t len = 0; len < 6; len++)
+		assert_int_equal(pfs_container_header_decode(&c, block + FENCED_ALIGNMENT - len,
+							     len, 100, &base),
+				 -EUCLEAN);
+	for (uint64_t len = 0; len < 6; len++)
+		assert_int_equal(
+			pfs_container_header_decode(&c, block, FENCED_ALIGNMENT, len, &base),
+			-EUCLEAN);
+	free(block);
+	assert_int_equal(fenced_blocks, 0);
+}
+
 /* Proves: what is kept of a file that ends within the last piece of a part has zeros up to the
  * part's end, and nothing behind. */
 static void parts_end_where_they_end(void **state)
@@ -183,6 +205,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(manifests_are_read_to_their_end),
 		cmocka_unit_test(what_was_not_read_is_not_summed),
+		cmocka_unit_test(short_headers_are_not_read_over),
 		cmocka_unit_test(parts_end_where_they_end),
 		cmocka_unit_test(dictionaries_are_made_in_their_room),
 	};
