@@ -338,6 +338,46 @@ static void large_ones_are_packed(void **state)
 	free(store);
 }
 
+/* Proves: what a version takes is its place, or the one that it shows; of one that is written in
+ * parts no more than that and what the journal has of it. */
+static void what_versions_take(void **state)
+{
+	static const struct {
+		uint64_t target, home, logged; /* lengths; logged 0: it is no stage */
+		uint64_t stored;
+	} cases[] = {{300, 0, 0, 300},	  {0, 200, 0, 200},    {300, 200, 0, 300}, {300, 0, 50, 50},
+		     {300, 200, 50, 250}, {300, 290, 50, 300}, {0, 200, 50, 200}};
+	struct pfs_store *store = calloc(1, sizeof(*store));
+	struct pfs_key key = pfs_key_num(1);
+
+	(void)state;
+	memset(&now, 0, sizeof(now));
+	store->batch_number = 9;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_version *v = pfs_version_new(&key);
+		struct pfs_stage stage = {.logged = cases[i].logged};
+		struct pfs_change change = {
+			.object = 17,
+			.version = v,
+			.current = {.home = {cases[i].home ? 7 : 0, 3, 5000, cases[i].home}}};
+
+		v->removed = true; /* so that no index is needed */
+		v->target =
+			(struct pfs_extent_at){cases[i].target ? 8 : 0, 4, 9000, cases[i].target};
+		if (cases[i].logged)
+			v->source = (struct pfs_source){.kind = PFS_SOURCE_STAGE, .stage = &stage};
+		pfs_change_show(store, &change, 77);
+		assert_int_equal(v->stored, cases[i].stored);
+		assert_int_equal(v->seq, 77);
+		assert_int_equal(v->object, 17);
+		assert_int_equal(v->batch, 9);
+		assert_int_equal(v->home.len, cases[i].home);
+		assert_int_equal(stage.written_ns > 0, cases[i].logged > 0);
+		free(v);
+	}
+	free(store);
+}
+
 /* Proves: a change that is not made gives back the place that it had got, or what it had got behind
  * the old one and what others had there before; and its stage. */
 static void what_is_not_made_gives_back(void **state)
@@ -469,6 +509,7 @@ static void places_that_can_not_be_read(void **state)
 	create_store(sim, PFS_MIB, 16);
 	store = open_store(sim);
 	put_document(store, &key, 300, 1);
+	assert_true(store->changed_ns > 0 && store->changed_ns <= pfs_now_monotonic());
 	assert_int_equal(pfs_store_checkpoint(store), 0);
 	assert_int_equal(pfs_place(store, &key, &right), 0);
 	assert_true(right.checksum && right.packed_len);
@@ -495,6 +536,7 @@ int main(void)
 		cmocka_unit_test(places_are_found),
 		cmocka_unit_test(stages_get_more),
 		cmocka_unit_test(sources_may_leave),
+		cmocka_unit_test(what_versions_take),
 		cmocka_unit_test(large_ones_are_packed),
 		cmocka_unit_test(what_is_not_made_gives_back),
 		cmocka_unit_test(what_is_replaced_gives_back),

@@ -11,12 +11,20 @@ static unsigned now_restored; /* times that the reserve was */
 
 static int log_or_refuse(struct pfs_store *store, uint32_t object, struct pfs_version *held);
 static void *memory_or_none(size_t len);
+static void need_commit(pthread_mutex_t *commit, bool held);
+
+/* Of what is collected: it is taken under the commit lock, and waited for without. */
+static unsigned waits;
 
 #define pfs_log_held log_or_refuse
 #define pfs_restore_reserve(store) (now_restored++, pfs_restore_reserve(store))
 #define free(block) poisoned_free(block)
 #define malloc(len) memory_or_none(len)
+#define pfs_list_splice(to, from) (need_commit(&store->commit, true), pfs_list_splice(to, from))
+#define pfs_epoch_wait() (need_commit(&store->commit, false), waits++, pfs_epoch_wait())
 #include "storage/store.c"
+#undef pfs_list_splice
+#undef pfs_epoch_wait
 #undef pfs_log_held
 #undef pfs_restore_reserve
 #undef free
@@ -38,6 +46,15 @@ static int log_or_refuse(struct pfs_store *store, uint32_t object, struct pfs_ve
 		return pfs_log_held(store, object, held);
 	now.refused--;
 	return now.why;
+}
+
+static void need_commit(pthread_mutex_t *commit, bool held)
+{
+	int err = pthread_mutex_trylock(commit);
+
+	assert_int_equal(err, held ? EBUSY : 0);
+	if (!err)
+		pthread_mutex_unlock(commit);
 }
 
 static void *memory_or_none(size_t len)
@@ -324,6 +341,26 @@ static void failures_are_said_once(void **state)
 	}
 }
 
+/* Proves: what nobody will find any more is freed when all readers have been waited for. */
+static void readers_are_waited_for(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store *store;
+	uint32_t made;
+
+	(void)state;
+	memset(&now, 0, sizeof(now));
+	store = two_documents(sim, &made);
+	assert_int_equal(pfs_sync(store), 0);
+	assert_false(pfs_list_empty(&store->limbo));
+	waits = 0;
+	pfs_epoch_collect(store);
+	assert_int_equal(waits, 1);
+	assert_true(pfs_list_empty(&store->limbo));
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,6 +371,7 @@ int main(void)
 		cmocka_unit_test(room_is_made_for_what_is_held),
 		cmocka_unit_test(ticks_log_what_they_can),
 		cmocka_unit_test(failures_are_said_once),
+		cmocka_unit_test(readers_are_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
