@@ -110,6 +110,34 @@ static int fake_bad(struct pfs_store *store, const struct pfs_record *record)
 	return -EUCLEAN;
 }
 
+static int fake_replay(struct pfs_journal *journal, pfs_record_fn *fn, void *arg,
+		       struct pfs_replay_result *result)
+{
+	(void)journal;
+	(void)arg;
+	*result = (struct pfs_replay_result){
+		.records = 3, .first_seq = 80, .last_seq = 90, .why = "why not"};
+	return fn == pfs_replay_record ? ask("records", "records") : ask("names", "names");
+}
+
+static int fake_rewrite(struct pfs_journal *journal)
+{
+	(void)journal;
+	return ask("rewrite", "rewrite");
+}
+
+static int fake_scan(struct pfs_replay_state *state)
+{
+	(void)state;
+	return ask("scan", "scan");
+}
+
+static void fake_start(struct pfs_journal *journal, uint64_t seq)
+{
+	(void)journal;
+	(void)ask("start", "start %u", (unsigned)seq);
+}
+
 static struct pfs_page pages[2] = {{.number = 1}, {.number = 2}};
 
 static struct pfs_page *fake_find(struct pfs_pager *pager, uint32_t number)
@@ -216,6 +244,10 @@ static int fake_super_write(struct pfs_dir *dir, const struct pfs_super *super)
 	return ask("super", "super %d", super->doubt);
 }
 
+#define pfs_journal_replay fake_replay
+#define pfs_journal_rewrite fake_rewrite
+#define pfs_journal_start fake_start
+#define pfs_scan fake_scan
 #define pfs_name fake_name
 #define pfs_record_keys fake_keys
 #define pfs_replay_bad_record fake_bad
@@ -584,6 +616,57 @@ static void doubt_is_written_down(void **state_)
 	}
 }
 
+/* Proves: names, slots and records are read in this order, by who writes with the journal written
+ * again before; what is in doubt is written down, what has only a temporary key goes, what is lost
+ * is said; then it goes on behind the last record, and who writes finishes it. Whatever fails ends
+ * it. */
+static void the_journal_is_replayed(void **state_)
+{
+	static const char *const steps[] = {"names", "rewrite", "scan", "super", "records", "drop"};
+	static const char *const before[] = {"",
+					     "names",
+					     "names rewrite",
+					     "names rewrite scan",
+					     "names rewrite scan super 1",
+					     "names rewrite scan super 1 records"};
+
+	(void)state_;
+	for (size_t i = 0; i < pfs_array_len(steps) + 2; i++) {
+		struct pfs_replay_state *state = new_state();
+		struct pfs_store *store = state->store;
+		struct pfs_key temp = {.kind = PFS_KEY_TEMP, .num = 7}, key = pfs_key_num(5);
+		struct pfs_version *v = pfs_version_new(&temp);
+		uint32_t object;
+		int err;
+
+		store->opened_read_only = i > pfs_array_len(steps);
+		state->unknown = 1;
+		assert_int_equal(pfs_index_new(&store->index), 0);
+		assert_int_equal(pfs_index_alloc(store->index, &object), 0);
+		pfs_index_set_word(store->index, object, pfs_word_version(v));
+		add_version(&store->pending, &key)->source.kind = PFS_SOURCE_LOST;
+		asked.fails = i < pfs_array_len(steps) ? steps[i] : NULL;
+		err = replay(state);
+		assert_int_equal(err, asked.fails ? -ENOMEM : 0);
+		assert_string_equal(store->refusal, i == 0 ? "why not" : "");
+		if (asked.fails)
+			expect_asked(before[i]);
+		else if (store->opened_read_only)
+			expect_asked("names scan records drop 7,90 start 91");
+		else
+			expect_asked("names rewrite scan super 1 records drop 7,90 start 91 "
+				     "gap 1 trailer 1 gap 2 trailer 2 headers sync reserve "
+				     "place 5 checkpoint 1");
+		assert_int_equal(state->lost, !asked.fails);
+		assert_int_equal(said_count, asked.fails ? 0 : 2);
+		if (!asked.fails)
+			assert_string_equal(said[1], "replayed 3 records of the journal");
+		pfs_index_free(store->index);
+		free(v);
+		free_state(state);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -595,6 +678,7 @@ int main(void)
 		cmocka_unit_test(replayed_ones_get_places),
 		cmocka_unit_test(lost_ones_are_named),
 		cmocka_unit_test(doubt_is_written_down),
+		cmocka_unit_test(the_journal_is_replayed),
 	};
 
 	return cmocka_run_group_tests_name("parts of replaying", tests, NULL, NULL);

@@ -377,6 +377,119 @@ static void headers_are_the_stores(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: an index of nothing is one, too. */
+static void an_empty_index_is_used(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	char warnings[4096];
+	struct pfs_open_options options = {.manual = true,
+					   .io = pfs_sim_io(sim),
+					   .logger = {.fn = keep_warning, .arg = warnings}};
+	struct pfs_store *store;
+
+	(void)state;
+	create_store(sim, PFS_PAGE_SIZE_MIN, 16);
+	for (unsigned i = 0; i < 3; i++) {
+		warnings[0] = '\0';
+		assert_int_equal(pfs_store_open(&store, STORE, &options, NULL), 0);
+		assert_string_equal(warnings, "");
+		assert_int_equal(pfs_store_close(store), 0);
+	}
+	pfs_sim_free(sim);
+}
+
+/* Loads objects that these records say, into an index of its own. Returns how many the first one is
+ * in a run with, or the error. */
+static int load_these(const void *records, size_t n, uint64_t count, uint32_t flags)
+{
+	struct pfs_store *bare = calloc(1, sizeof(*bare));
+	struct stream s = {.file = &fake_file, .buf = malloc(BUFFER_LEN), .len = 12 * n};
+	uint64_t number;
+	int err;
+
+	fake = (typeof(fake)){.most = SIZE_MAX, .bad_from = UINT64_MAX};
+	memcpy(s.buf, records, 12 * n);
+	assert_int_equal(pfs_index_new(&bare->index), 0);
+	err = load_objects(bare, &s, n, count, flags);
+	if (!err)
+		err = (int)pfs_index_in_run(bare->index, PFS_OBJECT_FIRST, &number);
+	pfs_index_free(bare->index);
+	free(s.buf);
+	free(bare);
+	return err;
+}
+
+/* Proves: there are as many objects as the header says, no more and no less; many in a row stay
+ * so if what is said of their keys is exact, and are objects like any others if not. */
+static void objects_are_as_many_as_said(void **state)
+{
+	struct pfs_index_object_disk alone[2] = {0};
+	struct {
+		struct pfs_index_object_disk first;
+		struct pfs_index_run_disk more;
+	} run = {0};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		pfs_put_le32(alone[i].page.b, 1);
+		pfs_put_le32(alone[i].slot.b, i);
+		pfs_put_le32(alone[i].hash.b, 77 + i);
+	}
+	pfs_put_le32(run.first.page.b, 1 | PFS_INDEX_RUN_BIT);
+	pfs_put_le32(run.more.count.b, 300);
+	assert_int_equal(sizeof(run), 24);
+	for (unsigned flags = 0; flags < 8; flags += 2) {
+		bool runs = flags & PFS_INDEX_RUNS;
+
+		assert_int_equal(load_these(alone, 2, 2, flags), 0);
+		assert_int_equal(load_these(alone, 2, 1, flags), -EUCLEAN);
+		assert_int_equal(load_these(alone, 2, 3, flags), -EUCLEAN);
+		if (!runs)
+			continue;
+		assert_int_equal(load_these(&run, 2, 300, flags),
+				 flags & PFS_INDEX_RUNS_EXACT ? 300 : 0);
+		assert_int_equal(load_these(&run, 2, 299, flags), -EUCLEAN);
+		assert_int_equal(load_these(&run, 2, 301, flags), -EUCLEAN);
+		assert_int_equal(load_these(&run, 1, 300, flags), -EUCLEAN);
+	}
+}
+
+/* Proves: an object has a number to be found by if its slot can be read and is that of one. */
+static void numbers_are_of_slots(void **state)
+{
+	struct pfs_key keys[] = {pfs_key_num(5), key_named("0f8fad5b-d9cb-469f-a165-70867728950e")};
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_store *store;
+	struct pfs_page *page = NULL;
+	uint64_t number, size;
+
+	(void)state;
+	create_store(sim, PFS_PAGE_SIZE_MIN, 16);
+	store = open_store(sim);
+	for (unsigned i = 0; i < 2; i++)
+		put_document(store, &keys[i], 60, 1);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		struct pfs_place place;
+		uint32_t object;
+		uint64_t word;
+
+		assert_int_equal(pfs_find(store, &keys[i], &object, &word), 0);
+		assert_int_equal(pfs_place(store, &keys[i], &place), 0);
+		page = pfs_pager_find(store->pager, place.page);
+		size = page->file_size;
+		number = 0;
+		assert_int_equal(number_of(store, object, word, &number), i == 0);
+		assert_int_equal(number, i == 0 ? 5 : 0);
+		assert_false(number_of(store, object, pfs_word_page(999, place.slot), &number));
+		page->file_size = pfs_slot_offset(place.slot);
+		assert_false(number_of(store, object, word, &number));
+		page->file_size = size;
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 static int try_to_open(struct pfs_sim *sim, struct pfs_store **store)
 {
 	struct pfs_open_options options = {.manual = true, .io = pfs_sim_io(sim), .logger = quiet};
@@ -482,6 +595,9 @@ int main(void)
 		cmocka_unit_test(streams_are_read_through),
 		cmocka_unit_test(streams_are_written_through),
 		cmocka_unit_test(headers_are_the_stores),
+		cmocka_unit_test(an_empty_index_is_used),
+		cmocka_unit_test(objects_are_as_many_as_said),
+		cmocka_unit_test(numbers_are_of_slots),
 		cmocka_unit_test(indexes_need_memory),
 		cmocka_unit_test(users_of_dictionaries_are_saved),
 	};
