@@ -13,8 +13,7 @@
 #include "storage/train.h"
 
 #define SAMPLES 4000u
-#define LONG_CAP ((size_t)256 * PFS_KIB) /* of memory that is given back at once when it is freed \
-					  */
+#define LONG_CAP ((size_t)256 * PFS_KIB) /* what is so long is given back at once */
 
 struct samples {
 	uint8_t bytes[SAMPLES * 200];
