@@ -3,6 +3,7 @@
 #include "storage/crc.h"
 #include "storage/index.h"
 #include "storage/page.h"
+#include "tests/unit/failing_open.h"
 #include "tests/unit/store_helpers.h"
 
 #define DOCUMENTS 40
@@ -194,25 +195,11 @@ static void write_index(struct pfs_sim *sim, struct index *index)
 	write_at(sim, PFS_INDEX_NAME, sizeof(index->header) + len, crc, sizeof(crc));
 }
 
-struct openings {
-	const char *name;
-	unsigned seen, at;
-};
-
-static int fail_opening(void *arg, const struct pfs_sim_step *step)
-{
-	struct openings *o = arg;
-
-	return step->kind == PFS_SIM_OPEN && strcmp(step->name, o->name) == 0 && ++o->seen == o->at
-		       ? -EIO
-		       : 0;
-}
-
 /* Proves: an entry with another hash makes its document impossible to find, which is said with its
  * key; where its page can't be opened again, that it may be so, of no key. */
 static void wrong_hashes_are_named(void **state)
 {
-	struct openings openings = {.at = 3}; /* after the length and the page itself */
+	struct failing_open openings = {.at = 3}; /* after the length and the page itself */
 	struct found *found;
 	char expected[128];
 	struct index index = read_index(*state);
@@ -233,7 +220,7 @@ static void wrong_hashes_are_named(void **state)
 	finding = only_fatal(*state, expected);
 	assert_true(pfs_key_equal(&finding.key, &key));
 	openings.name = page_name(place.page);
-	pfs_sim_on_look(*state, fail_opening, &openings);
+	pfs_sim_on_look(*state, fail_open, &openings);
 	found = check_store(*state);
 	assert_int_equal(found->count, 2);
 	assert_string_equal(found->at[0].text, "the index may have another hash for page 1, slot "

@@ -4,6 +4,7 @@
 #include "storage/journal.h"
 #include "storage/page.h"
 #include "tests/unit/forged.h"
+#include "tests/unit/failing_open.h"
 #include "tests/unit/store_helpers.h"
 
 #define DOCUMENTS 24
@@ -390,20 +391,6 @@ static void journal_newer_than_the_superblock_is_found(void **state)
 
 /* ---- what can't be opened again ---- */
 
-struct openings {
-	const char *name;
-	unsigned seen, at;
-};
-
-static int fail_opening(void *arg, const struct pfs_sim_step *step)
-{
-	struct openings *o = arg;
-
-	return step->kind == PFS_SIM_OPEN && strcmp(step->name, o->name) == 0 && ++o->seen == o->at
-		       ? -EIO
-		       : 0;
-}
-
 /* Proves: a segment, or a page with a key that is there twice, that could be opened and can't be
  * again, is not taken for one of which nothing is to be said: the check can't be done. */
 static void what_can_not_be_opened_again_is_no_check(void **state)
@@ -414,14 +401,14 @@ static void what_can_not_be_opened_again_is_no_check(void **state)
 	struct pfs_place places[2];
 	struct pfs_store *store;
 	struct segment s[8];
-	struct openings o;
+	struct failing_open o;
 	uint8_t slot[PFS_SLOT_LEN];
 
 	(void)state;
 	assert_int_equal(read_segments(sim, s, pfs_array_len(s)), 1);
 	flip_bit(sim, s[0].name, s[0].records[1].off + 40, 1);
-	o = (struct openings){.name = s[0].name, .at = 2};
-	pfs_sim_on_look(sim, fail_opening, &o);
+	o = (struct failing_open){.name = s[0].name, .at = 2};
+	pfs_sim_on_look(sim, fail_open, &o);
 	assert_int_equal(
 		pfs_check(STORE, pfs_sim_io(sim), &quiet, NULL, NULL, NULL, &result, &reason),
 		-EIO);
@@ -438,8 +425,8 @@ static void what_can_not_be_opened_again_is_no_check(void **state)
 	remove_file(closed, PFS_INDEX_NAME);
 	read_at(closed, page_name(1), pfs_slot_offset(places[0].slot), slot, sizeof(slot));
 	write_at(closed, page_name(1), pfs_slot_offset(places[1].slot), slot, sizeof(slot));
-	o = (struct openings){.name = page_name(1), .at = 3};
-	pfs_sim_on_look(closed, fail_opening, &o);
+	o = (struct failing_open){.name = page_name(1), .at = 3};
+	pfs_sim_on_look(closed, fail_open, &o);
 	assert_int_equal(
 		pfs_check(STORE, pfs_sim_io(closed), &quiet, NULL, NULL, NULL, &result, &reason),
 		-EIO);

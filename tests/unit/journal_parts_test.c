@@ -1,25 +1,15 @@
 /* storage/journal_segment.c, journal_replay.c and journal_sync.c: what is given back is not looked
  * at any more, memory that there is not is an error, and what a sync leaves is there before its
  * lock is let go. The files are included, to know the moments. */
-#include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/poisoned.h"
+
 static bool refuses;
 static void (*at_unlock)(void);
-
-/* Called so that the compiler does not leave it out. */
-static void *(*volatile fill)(void *, int, size_t) = memset;
-
-/* Nothing is left of what is given back. */
-static void fake_free(void *p)
-{
-	if (p)
-		fill(p, 0xdd, malloc_usable_size(p));
-	free(p);
-}
 
 static void *fake_calloc(size_t n, size_t size)
 {
@@ -40,7 +30,7 @@ static int fake_unlock(pthread_mutex_t *mutex)
 	return err;
 }
 
-#define free fake_free
+#define free poisoned_free
 #define calloc fake_calloc
 #define realloc fake_realloc
 #define pthread_mutex_unlock fake_unlock

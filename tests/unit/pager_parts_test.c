@@ -1,20 +1,19 @@
 /* storage/pager.c: pages that are full to the last byte, memory and disk space that there is not,
  * and what is written, reserved and given back, to the byte. The file is included. */
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "storage/pager_internal.h"
+#include "tests/unit/poisoned.h"
 
 static void *fake_malloc(size_t size);
 static void *fake_realloc(void *old, size_t size);
-static void fake_free(void *p);
 static int fake_space_add(struct pfs_space *space, uint64_t off, uint64_t len);
 static int fake_space_reserve(struct pfs_space *space, uint32_t n);
 
 #define malloc fake_malloc
 #define realloc fake_realloc
-#define free fake_free
+#define free poisoned_free
 #define pfs_space_add fake_space_add
 #define pfs_space_reserve fake_space_reserve
 #include "storage/pager.c"
@@ -39,17 +38,6 @@ static void *fake_malloc(size_t size)
 static void *fake_realloc(void *old, size_t size)
 {
 	return refuses ? NULL : realloc(old, size);
-}
-
-/* Called so that the compiler does not leave it out. */
-static void *(*volatile fill)(void *, int, size_t) = memset;
-
-/* Nothing is left of what is given back. */
-static void fake_free(void *p)
-{
-	if (p)
-		fill(p, 0xdd, malloc_usable_size(p));
-	free(p);
 }
 
 static int fake_space_add(struct pfs_space *space, uint64_t off, uint64_t len)

@@ -3,6 +3,7 @@
 #include "storage/dict.h"
 #include "storage/io_http.h"
 #include "tests/unit/damaged_file.h"
+#include "tests/unit/noted_calls.h"
 
 /* What each round finds: of so many items all are of this fault. */
 struct round {
@@ -19,12 +20,8 @@ static struct {
 	bool from_open; /* what calls give comes from the damaged directory */
 } world;
 
-static void note(const char *what)
-{
-	size_t len = strlen(world.calls);
-
-	snprintf(world.calls + len, sizeof(world.calls) - len, "%s; ", what);
-}
+#define note(what) calls_note(world.calls, sizeof(world.calls), "%s; ", what)
+#define expect_calls(want) calls_expect(world.calls, want)
 
 static int fake_add(struct pfs_quarantine *quarantine, const struct pfs_kept *k,
 		    struct pfs_file *from)
@@ -192,12 +189,6 @@ static void begin(void)
 	the_repair.path = "store";
 	the_repair.reason = &the_reason;
 	the_repair.super.open_epoch = the_repair.super.clean_epoch = 7;
-}
-
-static void expect_calls(const char *calls)
-{
-	assert_string_equal(world.calls, calls);
-	world.calls[0] = '\0';
 }
 
 /* ---- telling ---- */

@@ -5,6 +5,7 @@
 
 #include "storage/crc.h"
 #include "tests/unit/damaged_file.h"
+#include "tests/unit/noted_calls.h"
 
 static struct {
 	int read_err, keep_sync_err, write_err, create_err, open_err, add_err, files_err;
@@ -12,12 +13,8 @@ static struct {
 	char calls[512];
 } world;
 
-static void note(const char *what)
-{
-	size_t len = strlen(world.calls);
-
-	snprintf(world.calls + len, sizeof(world.calls) - len, "%s; ", what);
-}
+#define note(what) calls_note(world.calls, sizeof(world.calls), "%s; ", what)
+#define expect_calls(want) calls_expect(world.calls, want)
 
 static int fake_super_read(struct pfs_dir *dir, struct pfs_super *super,
 			   const struct pfs_logger *logger)
@@ -186,12 +183,6 @@ static void begin(void)
 	the_repair.reason = &the_reason;
 	the_repair.logger = &no_logger;
 	the_repair.path = "store";
-}
-
-static void expect_calls(const char *calls)
-{
-	assert_string_equal(world.calls, calls);
-	world.calls[0] = '\0';
 }
 
 /* ---- what other files say ---- */

@@ -1,9 +1,7 @@
 /* storage/replay_record.c by itself: which versions are adopted, what is done in which order, and
  * what is left after an error. The file is included; what it calls of the store is the test's,
  * which notes it. */
-#include <malloc.h>
 #include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,6 +12,8 @@
 
 #include "storage/record.h"
 #include "storage/replay.h"
+#include "tests/unit/noted_calls.h"
+#include "tests/unit/poisoned.h"
 
 static struct {
 	char calls[4096];
@@ -31,32 +31,8 @@ static struct pfs_store the_store;
 static struct pfs_extent_at distrusted;
 static uint64_t distrusted_tag;
 
-static void note(const char *fmt, ...)
-{
-	size_t len = strlen(world.calls);
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(world.calls + len, sizeof(world.calls) - len, fmt, args);
-	va_end(args);
-}
-
-static void expect_calls(const char *calls)
-{
-	assert_string_equal(world.calls, calls);
-	world.calls[0] = '\0';
-}
-
-/* Called so that the compiler does not leave it out. */
-static void *(*volatile fill)(void *, int, size_t) = memset;
-
-/* What was given back holds nothing any more. */
-static void fake_free(void *p)
-{
-	if (p)
-		fill(p, 0xdd, malloc_usable_size(p));
-	free(p);
-}
+#define note(...) calls_note(world.calls, sizeof(world.calls), __VA_ARGS__)
+#define expect_calls(want) calls_expect(world.calls, want)
 
 static int fake_find(struct pfs_store *s, const struct pfs_key *key, uint32_t *object,
 		     uint64_t *word)
@@ -166,7 +142,7 @@ static int fake_distrust(struct pfs_replay_state *state, const struct pfs_extent
 	return world.distrust_err;
 }
 
-#define free fake_free
+#define free poisoned_free
 #define pfs_find fake_find
 #define pfs_current(...) fake_current(__VA_ARGS__)
 #define pfs_view(...) fake_view(__VA_ARGS__)

@@ -2,7 +2,6 @@
  * The file is included; what it calls of the index, the pager and of what finds out about slots is
  * the test's, which notes it. */
 #include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <cmocka.h>
 
 #include "storage/replay.h"
+#include "tests/unit/noted_calls.h"
 
 #define PAGE 6u
 #define WINDOW 1000u
@@ -39,21 +39,8 @@ static struct {
 static struct pfs_store the_store;
 static struct pfs_page the_page;
 
-static void note(const char *fmt, ...)
-{
-	size_t len = strlen(world.calls);
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(world.calls + len, sizeof(world.calls) - len, fmt, args);
-	va_end(args);
-}
-
-static void expect_calls(const char *calls)
-{
-	assert_string_equal(world.calls, calls);
-	world.calls[0] = '\0';
-}
+#define note(...) calls_note(world.calls, sizeof(world.calls), __VA_ARGS__)
+#define expect_calls(want) calls_expect(world.calls, want)
 
 static bool is_refused(void)
 {
