@@ -25,11 +25,6 @@ int pfs_store_fail(struct pfs_store *store, const char *what, int err)
 	return -EROFS;
 }
 
-const struct pfs_logger *pfs_store_logger(const struct pfs_store *store)
-{
-	return &store->logger;
-}
-
 /* ---- limbo ---- */
 
 void pfs_limbo(struct pfs_store *store, struct pfs_version *version)

@@ -572,8 +572,6 @@ struct pfs_place {
 };
 int pfs_place(struct pfs_store *store, const struct pfs_key *key, struct pfs_place *out);
 
-const struct pfs_logger *pfs_store_logger(const struct pfs_store *store);
-
 /* ---- check ---- */
 
 struct pfs_finding {

@@ -17,19 +17,11 @@
 
 #include <cmocka.h>
 
-/* Children end without the usual, or are killed: what they have counted for gcov is written before.
- */
-extern void __gcov_dump(void) __attribute__((weak));
-
-static void end_count(void)
-{
-	if (__gcov_dump)
-		__gcov_dump();
-}
+#include "tests/unit/counted.h"
 
 static int count_and_raise(int sig)
 {
-	end_count();
+	write_counts();
 	return raise(sig);
 }
 
@@ -75,7 +67,7 @@ static int run_apart(void (*fn)(void))
 	if (child == 0) {
 		setrlimit(RLIMIT_CORE, &no_core);
 		fn();
-		end_count();
+		write_counts();
 		_exit(0);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
