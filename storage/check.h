@@ -131,8 +131,6 @@ struct pfs_check_moved {
 	bool now; /* it has that one now */
 };
 
-#define PFS_CHECK_MOVES_MAX 4096 /* remembered; what is behind them may look worse than it is */
-
 struct pfs_check;
 /* A record of the journal that verifies: len bytes at off of the segment file. */
 typedef int pfs_check_record_fn(struct pfs_check *check, uint32_t file, const uint8_t *bytes,
@@ -155,7 +153,7 @@ struct pfs_check {
 	struct pfs_check_set whole; /* of these, those that one of them replaces or removes */
 	/* And those of which a version verifies: one from before the window, one of it. */
 	struct pfs_check_set sound, renewed;
-	struct pfs_check_moved *moved; /* PFS_CHECK_MOVES_MAX */
+	struct pfs_check_moved *moved; /* room is made by check_journal.c */
 	size_t moved_count;
 	struct pfs_suspect *suspects;
 	size_t suspect_count, suspect_cap;

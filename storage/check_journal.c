@@ -8,7 +8,7 @@
 #include "storage/salvage.h"
 #include "storage/search.h"
 
-#define MOVES_MAX PFS_CHECK_MOVES_MAX
+#define MOVES_MAX 4096 /* remembered; what is behind them may look worse than it is */
 
 /* Hashes of the keys. */
 struct move {

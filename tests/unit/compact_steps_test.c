@@ -110,24 +110,6 @@ static void forget_calls(void)
 	memset(&calls, 0, sizeof(calls));
 }
 
-/* Values that do not compress, in the order of their numbers. */
-static void put_all(unsigned count, size_t len)
-{
-	for (unsigned i = 0; i < count; i++) {
-		const struct pfs_key key = pfs_key_num(i);
-
-		put_document(store, &key, len, 2 * i + 1);
-	}
-	assert_int_equal(pfs_store_checkpoint(store), 0);
-}
-
-static void drop(unsigned i)
-{
-	const struct pfs_key key = pfs_key_num(i);
-
-	assert_int_equal(pfs_remove(store, &key, NULL), 0);
-}
-
 static uint64_t container_len(unsigned i)
 {
 	const struct pfs_key key = pfs_key_num(i);
@@ -188,11 +170,11 @@ static void the_worst_page_is_chosen(void **state)
 
 	(void)state;
 	begin_store(PFS_PAGE_SIZE_MIN, 16);
-	put_all(600, 1000);
+	put_numbers(600, 1000);
 	for (unsigned i = 0; i < 600; i++)
 		if (pfs_mix64(i) % 40 < i / 40) /* the later, the more */
-			drop(i);
-	drop(3);
+			drop_number(i);
+	drop_number(3);
 	for (unsigned i = 100; i < 200; i++) {
 		const struct pfs_key key = pfs_key_num(i);
 
@@ -238,10 +220,10 @@ static void what_is_chosen_is_closed(void **state)
 	(void)state;
 	begin_store(PFS_PAGE_SIZE_MIN, 16);
 	c = &store->compaction;
-	put_all(200, 1000);
+	put_numbers(200, 1000);
 	for (unsigned i = 0; i < 100; i++)
-		drop(i);
-	put_all(0, 0);
+		drop_number(i);
+	put_numbers(0, 0);
 	forget_calls();
 	c->cursor = 5;
 	c->passes = 2;
@@ -281,10 +263,10 @@ static void waste_is_counted(void **state)
 
 	(void)state;
 	begin_store(PFS_PAGE_SIZE_MIN, 16);
-	put_all(400, 1000);
+	put_numbers(400, 1000);
 	for (unsigned i = 0; i < 400; i += 3)
-		drop(i);
-	put_all(0, 0);
+		drop_number(i);
+	put_numbers(0, 0);
 	for (struct pfs_page *page = pfs_pager_next_page(store->pager, 0); page;
 	     page = pfs_pager_next_page(store->pager, page->number)) {
 		struct pfs_page_space space;
@@ -350,7 +332,7 @@ static void all_pages_are_opened(void **state)
 
 	(void)state;
 	begin_store(PFS_PAGE_SIZE_MIN, 16);
-	put_all(200, 1000);
+	put_numbers(200, 1000);
 	for (struct pfs_page *page = pfs_pager_next_page(store->pager, 0); page;
 	     page = pfs_pager_next_page(store->pager, page->number), closed++)
 		pfs_pager_close_page(store->pager, page, true);
@@ -369,11 +351,11 @@ static void room_is_made(void **state)
 		uint32_t victim;
 
 		begin_store(PFS_PAGE_SIZE_MIN, 16);
-		put_all(200, 1000);
+		put_numbers(200, 1000);
 		for (unsigned i = 0; i < 200; i++)
 			if (i % 4)
-				drop(i);
-		put_all(0, 0);
+				drop_number(i);
+		put_numbers(0, 0);
 		victim = expect_worst(true)->number;
 		if (begun)
 			assert_int_equal(choose(store, true), 1);
@@ -395,7 +377,7 @@ static void room_is_made(void **state)
 static void begin_victim(uint64_t page_size, unsigned count, size_t len)
 {
 	begin_store(page_size, 16);
-	put_all(count, len);
+	put_numbers(count, len);
 	store->compaction.victim = page_of(0)->number;
 	pfs_pager_close_page(store->pager, page_of(0), true);
 	forget_calls();
@@ -456,8 +438,8 @@ static void a_lock_hold_looks_at_so_many_slots(void **state)
 	(void)state;
 	begin_victim(PFS_MIB, 4200, 1);
 	for (unsigned i = 0; i < 4190; i++)
-		drop(i);
-	put_all(0, 0);
+		drop_number(i);
+	put_numbers(0, 0);
 	forget_calls();
 	assert_int_equal(move_group_locked(store, &end), 0);
 	assert_false(end);
@@ -661,12 +643,12 @@ static void what_a_step_says(void **state)
 
 	(void)state;
 	begin_store(PFS_PAGE_SIZE_MIN, 16);
-	put_all(200, 1000);
+	put_numbers(200, 1000);
 	forget_calls();
 	assert_int_equal(pfs_own_compact_step(store, false), 0);
 	for (unsigned i = 0; i < 150; i++)
-		drop(i);
-	put_all(0, 0);
+		drop_number(i);
+	put_numbers(0, 0);
 	store->failed = true;
 	assert_int_equal(pfs_own_compact_step(store, true), -EROFS);
 	store->failed = false;
@@ -706,7 +688,7 @@ static void only_what_is_counted_is_counted_out(void **state)
 
 	(void)state;
 	begin_store(PFS_PAGE_SIZE_MIN, 16);
-	put_all(200, 1000);
+	put_numbers(200, 1000);
 	forget_calls();
 	before = store->super.pages;
 	page = page_of(0);

@@ -231,12 +231,10 @@ static void reasons_are_cut_off(void **state)
 	assert_int_equal(a->request.got, 0);
 }
 
-/* Proves: a body goes out from where it is wanted, once to its end; a file that has become shorter
- * ends the request, and so does one that can't be read. */
-static void bodies_are_given_from_their_file(void **state)
+/* A file of ten digits, which goes out as a body that is said to have so many bytes. */
+static int give_ten_bytes(struct answer *a, uint64_t size)
 {
-	struct answer *a = *state;
-	char path[] = "/tmp/pfs-body-XXXXXX", buf[16];
+	char path[] = "/tmp/pfs-body-XXXXXX";
 	int fd = mkstemp(path);
 
 	assert_true(fd >= 0);
@@ -244,7 +242,18 @@ static void bodies_are_given_from_their_file(void **state)
 	assert_int_equal(write(fd, "0123456789", 10), 10);
 	a->request.method = PFS_HTTP_PUT;
 	a->request.fd = fd;
-	a->request.size = 10;
+	a->request.size = size;
+	return fd;
+}
+
+/* Proves: a body goes out from where it is wanted, once to its end; a file that has become shorter
+ * ends the request, and so does one that can't be read. */
+static void bodies_are_given_from_their_file(void **state)
+{
+	struct answer *a = *state;
+	char buf[16];
+	int fd = give_ten_bytes(a, 10);
+
 	assert_int_equal(pfs_http_give_body(buf, 1, 4, &a->attempt), 4);
 	assert_memory_equal(buf, "0123", 4);
 	assert_int_equal(pfs_http_give_body(buf, 2, 8, &a->attempt), 6);
@@ -273,15 +282,9 @@ static void bodies_are_given_from_their_file(void **state)
 static void reading_a_body_may_be_interrupted(void **state)
 {
 	struct answer *a = *state;
-	char path[] = "/tmp/pfs-body-XXXXXX", buf[16];
-	int fd = mkstemp(path);
+	char buf[16];
+	int fd = give_ten_bytes(a, 11);
 
-	assert_true(fd >= 0);
-	unlink(path);
-	assert_int_equal(write(fd, "0123456789", 10), 10);
-	a->request.method = PFS_HTTP_PUT;
-	a->request.fd = fd;
-	a->request.size = 11;
 	interruptions = 3;
 	interrupted_by = EINTR;
 	assert_int_equal(pfs_http_give_body(buf, 1, 9, &a->attempt), 9);

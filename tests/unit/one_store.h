@@ -14,6 +14,24 @@ static inline void begin_store(uint64_t page_size, uint32_t min_value_size)
 	store = open_store(sim);
 }
 
+/* Values of one length that do not compress, under 0, 1, 2... in this order, and in the pages. */
+static inline void put_numbers(unsigned count, size_t len)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const struct pfs_key key = pfs_key_num(i);
+
+		put_document(store, &key, len, 2 * i + 1);
+	}
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+}
+
+static inline void drop_number(unsigned i)
+{
+	const struct pfs_key key = pfs_key_num(i);
+
+	assert_int_equal(pfs_remove(store, &key, NULL), 0);
+}
+
 static inline int end_store(void **state)
 {
 	(void)state;

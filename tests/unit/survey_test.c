@@ -81,19 +81,7 @@ static void begin(uint64_t page_size, unsigned count, size_t len)
 	fake.says.len = 100;
 	fake.foreign = UINT64_MAX;
 	packer.store = store;
-	for (unsigned i = 0; i < count; i++) {
-		const struct pfs_key key = pfs_key_num(i);
-
-		put_document(store, &key, len, 2 * i + 1);
-	}
-	assert_int_equal(pfs_store_checkpoint(store), 0);
-}
-
-static void drop(unsigned i)
-{
-	const struct pfs_key key = pfs_key_num(i);
-
-	assert_int_equal(pfs_remove(store, &key, NULL), 0);
+	put_numbers(count, len);
 }
 
 /* Proves: a page is untidy when more than one value of 64 is not in order, when a sample gains more
@@ -220,7 +208,7 @@ static void former_dictionaries_are_found(void **state)
 	}
 	fake.says.old_dict = false;
 	/* A slot that has no value is not looked into. */
-	drop(60);
+	drop_number(60);
 	assert_int_equal(pfs_store_checkpoint(store), 0);
 	fake.peeks = fake.samples = 0;
 	fake.blind = false;
@@ -244,7 +232,7 @@ static void pages_are_looked_at(void **state)
 	(void)state;
 	begin(PFS_MIB, 100, 1000);
 	for (unsigned i = 0; i < 100; i += 3)
-		drop(i);
+		drop_number(i);
 	assert_int_equal(pfs_store_checkpoint(store), 0);
 	page = pfs_pager_find(store->pager, 1);
 	pfs_page_space(page, &space);
@@ -272,7 +260,7 @@ static void pages_are_looked_at(void **state)
 	assert_int_equal(err, -EIO);
 	for (unsigned i = 0; i < 100; i++)
 		if (i % 3)
-			drop(i);
+			drop_number(i);
 	assert_int_equal(pfs_store_checkpoint(store), 0);
 	if (pfs_pager_find(store->pager, 1))
 		assert_false(begin_look(store, 1, &look, &err));
