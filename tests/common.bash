@@ -41,6 +41,10 @@ wait_for() {
 	done
 }
 
+# reads FILE TEXT: the file can be read, and has the text. Where a condition asks whether a file can be read already it must
+# not be by $(<FILE): that ends a test (bash 5.2, set -e) when the file can't be opened, whoever asks.
+reads() { [[ $(cat "$1" 2>/dev/null) == "$2" ]]; }
+
 # not COMMAND...: it fails. (A plain `! command` would not end a test.)
 not() {
 	if "$@"; then

@@ -411,4 +411,4 @@ begin_writing() { # MOUNT_OPTION...
 	wait_for 30 is_writing
 }
 
-is_writing() { (($(<"$M/1") > 20)); }
+is_writing() { (($(cat "$M/1" 2>/dev/null) > 20)); }

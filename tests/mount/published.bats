@@ -16,7 +16,7 @@ mount_published() {
 }
 
 refresh() { kill -HUP "$(daemon_pids)"; }
-says() { [[ $(<"$M/$1") == "$2" ]]; }
+says() { reads "$M/$1" "$2"; }
 absent() { [[ ! -e $M/$1 ]]; }
 present() { [[ -e $M/$1 ]]; }
 

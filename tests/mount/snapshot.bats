@@ -9,7 +9,7 @@ setup() {
 }
 
 # The writer has done more than the export has seen.
-went_on() { (($(<"$M/1") > seen)); }
+went_on() { (($(cat "$M/1" 2>/dev/null) > seen)); }
 
 # The writer had no error, and did something in every round of the test.
 end_writing() {

@@ -15,7 +15,7 @@ mount_url() { timeout 60 payloadfs "$@" "$(C)" "${MOUNT:-$M}" >>"$LOG" 2>&1 3>&-
 unmount_url() { timeout 60 fusermount3 -u "${MOUNT:-$M}"; wait_for 60 no_daemon_at "${MOUNT:-$M}"; }
 no_daemon_at() { ! pgrep -f "payloadfs .*$1\$" >/dev/null; }
 remote() { jq ".remote.$1" "$M/.payloadfs/stats.json"; }
-is() { [[ $(<"$M/$1") == "$2" ]]; }
+is() { reads "$M/$1" "$2"; }
 generation() { (($(jq .published_generation "$M/.payloadfs/stats.json") == $1)); }
 
 # Each point's file is what the store has.
