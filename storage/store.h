@@ -588,8 +588,8 @@ struct pfs_check_result {
 };
 
 /* Checks a store directory that nobody writes (opened read-only and shared): every header, slot and
- * value, the journal, the saved index. Opens damaged stores. 0 when it could be checked at all,
- * whatever was found. */
+ * value, the journal, the saved index. Opens damaged stores. What is found is given to fn, or
+ * logged where that is NULL. 0 when it could be checked at all, whatever was found. */
 int pfs_check(const char *path, const struct pfs_io *io, const struct pfs_logger *logger,
 	      pfs_finding_fn *fn, pfs_progress_fn *progress, void *arg,
 	      struct pfs_check_result *result, struct pfs_reason *reason);

@@ -337,19 +337,65 @@ static void versions_are_compared_up_to_a_bound(void **state)
 	}
 }
 
-/* ---- openings ---- */
+/* ---- who is told ---- */
 
 struct lines {
 	char at[8][PFS_LOG_LINE_MAX];
+	enum pfs_log_level levels[8];
 	size_t count;
 };
+
+static void keep_all(void *arg, enum pfs_log_level level, const char *line)
+{
+	struct lines *lines = arg;
+
+	assert_true(lines->count < pfs_array_len(lines->at));
+	lines->levels[lines->count] = level;
+	snprintf(lines->at[lines->count++], PFS_LOG_LINE_MAX, "%s", line);
+}
+
+/* Proves: where nobody takes the findings they are logged, faults as errors, remarks not. */
+static void findings_that_nobody_takes_are_logged(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct lines lines = {.count = 0};
+	struct pfs_logger logger = {.fn = keep_all, .arg = &lines};
+	struct pfs_check_result result;
+
+	(void)state;
+	create_store(sim, 2 * PFS_MIB, 16);
+	assert_int_equal(pfs_store_close(open_store(sim)), 0);
+	make_file(sim, "stranger");
+	flip_bit(sim, PFS_SUPER_NAME, PFS_SUPER_STRIDE + 20, 0);
+	assert_int_equal(
+		pfs_check(STORE, pfs_sim_io(sim), &logger, NULL, NULL, NULL, &result, NULL), 0);
+	assert_int_equal(result.findings, 2);
+	assert_int_equal(lines.count, 2);
+	for (size_t i = 0; i < lines.count; i++) {
+		bool fault = strncmp(lines.at[i], PFS_SUPER_NAME, strlen(PFS_SUPER_NAME)) == 0;
+		char wanted[PFS_LOG_LINE_MAX];
+
+		snprintf(wanted, sizeof(wanted),
+			 PFS_SUPER_NAME " at byte %u: this copy of the superblock is damaged; "
+					"the other one is used",
+			 (unsigned)PFS_SUPER_STRIDE);
+		assert_string_equal(lines.at[i],
+				    fault ? wanted
+					  : "stranger at byte 0: this file is no part of a store");
+		assert_int_equal(lines.levels[i], fault ? PFS_LOG_ERROR : PFS_LOG_INFO);
+	}
+	assert_string_not_equal(lines.at[0], lines.at[1]);
+	pfs_sim_free(sim);
+}
+
+/* ---- openings ---- */
 
 static void keep_line(void *arg, enum pfs_log_level level, const char *line)
 {
 	struct lines *lines = arg;
 
 	if (level <= PFS_LOG_WARNING && lines->count < pfs_array_len(lines->at))
-		snprintf(lines->at[lines->count++], PFS_LOG_LINE_MAX, "%s", line);
+		keep_all(arg, level, line);
 }
 
 /* Proves: an opening without an index names the slots that are damaged, themselves or by what they
@@ -411,6 +457,7 @@ int main(void)
 		cmocka_unit_test(segments_are_counted),
 		cmocka_unit_test(files_of_others_are_named),
 		cmocka_unit_test(versions_are_compared_up_to_a_bound),
+		cmocka_unit_test(findings_that_nobody_takes_are_logged),
 		cmocka_unit_test(openings_name_damaged_slots),
 	};
 

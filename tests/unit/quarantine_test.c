@@ -1,6 +1,7 @@
 /* storage/quarantine.c: what is kept of a file, and when it is sure to stay. */
 #include "storage/base64.h"
 #include "storage/quarantine.h"
+#include "tests/unit/damaged_file.h"
 #include "tests/unit/store_helpers.h"
 
 #define SOURCE "page-00000001"
@@ -326,6 +327,39 @@ static void a_cut_line_is_ended_by_one_byte(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Keeps nothing of the file in the file itself, which is of this size. Returns the error. */
+static int keep_nothing(uint64_t size, int size_err)
+{
+	struct pfs_kept kept = {.where = SOURCE, .reason = "a test"};
+	struct pfs_quarantine quarantine;
+	int err;
+
+	the_file.bytes = file_bytes;
+	the_file.size = size;
+	the_file.size_err = size_err;
+	the_file.calls[0] = '\0';
+	memset(file_bytes, 'x', size);
+	pfs_quarantine_begin(&quarantine, &the_dir.base);
+	err = pfs_quarantine_add(&quarantine, &kept, &the_file.base);
+	assert_int_equal(quarantine.entries, !err);
+	pfs_quarantine_end(&quarantine);
+	assert_false(the_file.open);
+	return err;
+}
+
+/* Proves: a file whose length can't be told is not written to, for what would it go over; one that
+ * is empty is not asked for its last byte. */
+static void a_line_begins_where_the_last_one_ends(void **state)
+{
+	(void)state;
+	assert_int_equal(keep_nothing(0, 0), 0);
+	assert_int_equal(strncmp(the_file.calls, "w0+", 3), 0);
+	assert_int_equal(keep_nothing(9, 0), 0);
+	assert_int_equal(strncmp(the_file.calls, "r8+1 w9+1 w10+", 14), 0);
+	assert_int_equal(keep_nothing(9, -EIO), -EIO);
+	assert_string_equal(the_file.calls, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -336,6 +370,7 @@ int main(void)
 		cmocka_unit_test(long_entries_have_several_lines),
 		cmocka_unit_test(failed_syncs_are_said_and_tried_again),
 		cmocka_unit_test(a_cut_line_is_ended_by_one_byte),
+		cmocka_unit_test(a_line_begins_where_the_last_one_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
