@@ -12,7 +12,7 @@ static void before_move(void);
 static int fake_train_to_pack(struct pfs_store *store, const bool *stop, bool *made);
 static int some_stat(struct pfs_store *store, struct pfs_store_stat *out);
 
-#define BATCH_VALUES 80u
+#define BATCH_VALUES 83u
 #define pfs_train_to_pack fake_train_to_pack
 #define pfs_stat_locked(store, out) some_stat(store, out)
 #define pfs_write_enter(store) (before_move(), pfs_write_enter(store))
@@ -27,7 +27,7 @@ static int some_stat(struct pfs_store *store, struct pfs_store_stat *out);
 
 #include "tests/unit/store_helpers.h"
 
-#define DOCS 250u
+#define DOCS (3 * BATCH_VALUES + 1) /* the last one is listed when the lowest were just kept */
 #define LEN 1000u
 
 static struct {
@@ -87,20 +87,33 @@ static void before_move(void)
 		remove_all();
 }
 
-/* In falling order, which packing has to turn round, in pages that are full. */
-static struct pfs_sim *begin_with(uint64_t page_size)
+static void put_number(unsigned n)
+{
+	struct pfs_key key = pfs_key_num(n);
+
+	put_document(moment.store, &key, LEN, 2 * n + 1);
+}
+
+/* In falling order, which packing has to turn round, in pages that are full; but for one that comes
+ * last. */
+static struct pfs_sim *begin_but(uint64_t page_size, unsigned last)
 {
 	struct pfs_sim *sim = pfs_sim_new();
 
 	create_store(sim, page_size, 16);
 	moment.store = open_store(sim);
-	for (unsigned i = DOCS; i-- > 0;) {
-		struct pfs_key key = pfs_key_num(i);
-
-		put_document(moment.store, &key, LEN, 2 * i + 1);
+	for (unsigned n = DOCS; n-- > 0;) {
+		if (n != last)
+			put_number(n);
 	}
+	put_number(last);
 	assert_int_equal(pfs_store_checkpoint(moment.store), 0);
 	return sim;
+}
+
+static struct pfs_sim *begin_with(uint64_t page_size)
+{
+	return begin_but(page_size, 0);
 }
 
 static struct pfs_sim *begin(void)
@@ -177,17 +190,22 @@ static int compact(struct told *t, const bool *stop)
  * ends with all of it. */
 static void many_ids_are_packed_in_order(void **state)
 {
-	struct pfs_sim *sim = begin();
-	struct told t = {0};
+	/* Of what is listed first, beside the last and the first one. */
+	static const unsigned last[] = {0, 1, BATCH_VALUES - 2, BATCH_VALUES - 1, BATCH_VALUES};
 
 	(void)state;
-	assert_true(disorder() > 0);
-	assert_int_equal(compact(&t, NULL), 0);
-	assert_true(t.calls > 2);
-	assert_true(t.total >= DOCS * LEN && t.done == t.total);
-	assert_int_equal(disorder(), 0);
-	expect_documents();
-	end(sim);
+	for (size_t i = 0; i < pfs_array_len(last); i++) {
+		struct pfs_sim *sim = begin_but(PFS_PAGE_SIZE_MIN, last[i]);
+		struct told t = {0};
+
+		assert_true(disorder() > 0);
+		assert_int_equal(compact(&t, NULL), 0);
+		assert_true(t.calls > 2);
+		assert_true(t.total >= DOCS * LEN && t.done == t.total);
+		assert_int_equal(disorder(), 0);
+		expect_documents();
+		end(sim);
+	}
 }
 
 static void open_pages(void)

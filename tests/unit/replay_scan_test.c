@@ -753,6 +753,23 @@ static void a_scan_ends_in_order(void **state)
 	}
 }
 
+/* Proves: a place for which there is no memory is an error, and the next one is taken. */
+static void without_memory_it_is_said_that_a_place_is_not_noted(void **state)
+{
+	struct pfs_replay_state s = begin_page();
+	struct pfs_extent_at at = {.slot = 5};
+
+	(void)state;
+	world.refuse = 1;
+	assert_int_equal(pfs_distrust_place(&s, &at, 7), -ENOMEM);
+	assert_int_equal(s.untrusted_count, 0);
+	assert_int_equal(pfs_distrust_place(&s, &at, 7), 0);
+	assert_int_equal(s.untrusted_count, 1);
+	assert_int_equal(s.untrusted[0].at.slot, 5);
+	assert_int_equal(s.untrusted[0].tag, 7);
+	end(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -767,6 +784,7 @@ int main(void)
 		cmocka_unit_test(hashes_are_fetched_early),
 		cmocka_unit_test(the_index_is_made_for_the_rest),
 		cmocka_unit_test(a_scan_ends_in_order),
+		cmocka_unit_test(without_memory_it_is_said_that_a_place_is_not_noted),
 	};
 
 	return cmocka_run_group_tests_name("scan of the pages", tests, NULL, NULL);
