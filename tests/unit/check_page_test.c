@@ -1,12 +1,16 @@
 /* storage/check_page.c, check_value.c: what is left of a page without its header, slot by slot, and
- * what is read for that. The file is included, to ask how many slots a page has. */
+ * what is read for that; what is said and summed of pages, and in which order. The file is
+ * included, to ask how many slots a page has. */
 #include "tests/unit/store_helpers.h"
 
 #include "storage/check_page.c"
+#include "storage/store_internal.h"
 
 #define PAGE_SIZE (64 * PFS_KIB)
 #define COPY_AT (PAGE_SIZE - PFS_PAGE_TRAILER_LEN)
 #define PAGE "page-00000001"
+
+enum { H = 11, T, U, OTHER }; /* hashes */
 
 /* A store with one page, whose slots are all unused. */
 struct empty {
@@ -422,8 +426,14 @@ static int count_reads(void *arg, const struct pfs_sim_step *step)
 	return 0;
 }
 
+static int fail_reads(void *arg, const struct pfs_sim_step *step)
+{
+	return count_reads(arg, step), step->kind == PFS_SIM_READ ? -EIO : 0;
+}
+
 /* Proves: what a reader has at hand it does not read again, wherever in the file that is; what is
- * longer than its room, or beyond bytes in memory, can't be read. */
+ * longer than its room, or beyond bytes in memory, can't be read; nor can a byte that the device
+ * does not give. */
 static void what_is_at_hand_is_not_read_again(void **state)
 {
 	struct pfs_sim *sim = pfs_sim_new();
@@ -450,6 +460,13 @@ static void what_is_at_hand_is_not_read_again(void **state)
 	assert_int_equal(pfs_check_read(&reader, 0, PFS_CHECK_WINDOW + 1, &bytes), -EIO);
 	assert_null(bytes);
 	assert_int_equal(reads, 2);
+	/* What is behind the file's end is asked for once. */
+	assert_int_equal(pfs_check_read(&reader, 4 * PFS_MIB, 1, &bytes), -EIO);
+	assert_int_equal(reads, 3);
+	pfs_sim_on_look(sim, fail_reads, &reads);
+	assert_int_equal(pfs_check_read(&reader, 1000, 1, &bytes), -EIO);
+	assert_null(bytes);
+	assert_int_equal(reads, 5);
 	pfs_check_reader_free(&reader);
 	store_file_done(dir, file);
 	pfs_sim_free(sim);
@@ -460,6 +477,211 @@ static void what_is_at_hand_is_not_read_again(void **state)
 	assert_int_equal(pfs_check_read(&memory, 3, 8, &bytes), -EIO);
 	assert_null(bytes);
 	assert_int_equal(pfs_check_read(&memory, 11, 0, &bytes), -EIO);
+}
+
+/* Proves: of a container that can't be read, whatever its length, that is known. */
+static void what_can_not_be_read_is_unread(void **state)
+{
+	static const uint64_t lens[] = {1, 2, 64};
+	struct range bad[2] = {{40000, 40064}, {0, 0}};
+	struct empty e = make_empty(false);
+	struct pfs_check_result result = {0};
+	struct pfs_check check = {.result = &result, .logger = &quiet};
+	struct pfs_file *file = store_file(e.sim, PAGE, &check.dir);
+
+	(void)state;
+	assert_int_equal(pfs_check_files(&check), 0);
+	for (size_t i = 0; i < 2 * pfs_array_len(lens); i++) {
+		const struct pfs_slot slot = {
+			.kind = PFS_KEY_NUM, .tag = 1, .off = 40000, .len = lens[i / 2]};
+		struct pfs_check_value value;
+
+		pfs_sim_on_look(e.sim, i % 2 ? fail_ranges : NULL, bad);
+		assert_false(pfs_check_header(&check, file, &e.header, &slot, &value));
+		assert_int_equal(value.unread, i % 2);
+	}
+	store_file_done(check.dir, file);
+	pfs_check_end(&check);
+	pfs_sim_free(e.sim);
+}
+
+/* Proves: a body that ends early can't be read; of blocks that do not verify that is said, and of
+ * others nothing. */
+static void what_is_wrong_with_a_body_is_said(void **state)
+{
+	/* Two blocks of zeros, of which nothing is stored. */
+	const struct pfs_container blocks = {.flags = PFS_CONTAINER_BLOCKS,
+					     .raw_len = PFS_BLOCK_LEN + 5,
+					     .body_len = 2 * PFS_BLOCK_ENTRY_LEN,
+					     .content = 7},
+				   plain = {.raw_len = 10, .body_len = 10};
+	uint8_t bytes[2 * PFS_BLOCK_ENTRY_LEN] = {0};
+	struct pfs_check_reader memory = {.buf = bytes, .len = sizeof(bytes)};
+	struct pfs_check check = {.logger = &quiet};
+	struct pfs_check_value value = {.why = NULL};
+
+	(void)state;
+	for (uint32_t i = 0; i < 2; i++)
+		pfs_put_le32(bytes + i * PFS_BLOCK_ENTRY_LEN + 4,
+			     pfs_block_crc(blocks.content, i, 0, bytes, 0));
+	assert_int_equal(pfs_check_body(&check, &memory, 0, &blocks, &value), 0);
+	assert_null(value.why);
+	assert_int_equal(value.bad_blocks, 0);
+	bytes[sizeof(bytes) - 1] ^= 1;
+	assert_int_equal(pfs_check_body(&check, &memory, 0, &blocks, &value), -EUCLEAN);
+	assert_string_equal(value.why, "blocks of it do not verify");
+	assert_int_equal(value.bad_blocks, 1);
+	assert_int_equal(value.first_bad, 1);
+
+	assert_int_equal(pfs_check_body(&check, &memory, sizeof(bytes) - 10, &plain, &value), 0);
+	assert_null(value.why);
+	assert_int_equal(pfs_check_body(&check, &memory, sizeof(bytes) - 9, &plain, &value), -EIO);
+	assert_string_equal(value.why, "it can't be read");
+}
+
+/* ---- what is said and summed ---- */
+
+/* Proves: documents are taken in the order of their places, and at one place in that of slots. */
+static void documents_are_in_the_order_of_places(void **state)
+{
+	static const struct live at[] = {{{.off = 5}, 9}, {{.off = 6}, 1}, {{.off = 6}, 2},
+					 {{.off = 6}, 7}, {{.off = 8}, 0}, {{.off = 9}, 0}};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(at); i++) {
+		for (size_t j = 0; j < pfs_array_len(at); j++) {
+			int order = by_offset(&at[i], &at[j]);
+
+			assert_int_equal((order > 0) - (order < 0), (i > j) - (i < j));
+		}
+	}
+}
+
+/* Of the last finding. */
+static struct pfs_fault said;
+
+static void keep_fault(void *arg, const struct pfs_finding *finding)
+{
+	(void)finding;
+	said = ((const struct pfs_check *)arg)->fault;
+}
+
+/* Proves: a page that can't be opened is a fault of that page, with which a repair can do
+ * something; what it holds is not known. */
+static void pages_that_can_not_be_opened_are_faults(void **state)
+{
+	struct empty e = make_empty(false);
+	struct pfs_check_result result = {0};
+	struct pfs_checked_page page = {.number = 9};
+	struct pfs_check check = {.result = &result, .fn = keep_fault, .counts_known = true};
+	struct pfs_file *file = store_file(e.sim, PAGE, &check.dir);
+
+	(void)state;
+	check.arg = &check;
+	assert_int_equal(pfs_check_page(&check, &page), 0);
+	assert_int_equal(result.findings, 1);
+	assert_int_equal(said.kind, PFS_FAULT_UNUSABLE);
+	assert_int_equal(said.number, 9);
+	assert_int_equal(check.fault.kind, PFS_FAULT_NONE);
+	assert_true(page.said && !check.counts_known);
+	store_file_done(check.dir, file);
+	pfs_sim_free(e.sim);
+}
+
+/* Proves: what was put off until the journal is known is said once. */
+static void suspects_are_said_once(void **state)
+{
+	struct pfs_check_result result = {0};
+	struct pfs_check check = {.result = &result, .fn = keep_fault, .arg = &check};
+	const struct pfs_key key = pfs_key_num(3);
+
+	(void)state;
+	for (uint32_t i = 0; i < 2; i++) {
+		check.fault = (struct pfs_fault){.kind = PFS_FAULT_VALUE, .number = 1, .slot = i};
+		suspect(&check, H + i, &key);
+	}
+	assert_int_equal(result.findings, 0);
+	pfs_check_suspects(&check);
+	assert_int_equal(result.findings, 2);
+	assert_int_equal(result.damaged, 2);
+	assert_int_equal(said.slot, 1);
+	pfs_check_suspects(&check);
+	assert_int_equal(result.findings, 2);
+	free(check.suspects);
+}
+
+/* Proves: the sum of a page, with which the index is compared, is that of documents that are not
+ * damaged. */
+static void damaged_documents_are_not_summed(void **state)
+{
+	struct empty e = make_empty(false);
+	struct pfs_check_result result = {0};
+	struct pfs_check check = {.result = &result, .fn = keep_fault, .clean = true};
+	struct pfs_page_disk disk;
+	struct pfs_file *file;
+	uint64_t sum = 0;
+
+	(void)state;
+	check.arg = &check;
+	for (uint32_t i = 0; i < 4; i++) {
+		put_at(&e, i, 40000 + 64 * i, 64, 0);
+		if (i != 2)
+			sum += pfs_check_mark(i, pfs_index_hash(PFS_KEY_NUM, 10 * i + 1));
+	}
+	flip_bit(e.sim, PAGE, 40000 + 64 * 2 + 30, 2);
+	e.header.slot_count = 4;
+	e.header.floor = 40000;
+	pfs_page_header_encode(&disk, &e.header);
+	write_at(e.sim, PAGE, 0, &disk, sizeof(disk));
+	file = store_file(e.sim, PAGE, &check.dir);
+	assert_int_equal(pfs_super_read(check.dir, &check.super, &quiet), 0);
+	assert_int_equal(pfs_check_files(&check), 0);
+	assert_int_equal(pfs_check_page(&check, &check.pages[0]), 0);
+	assert_int_equal(result.findings, 1);
+	assert_int_equal(said.slot, 2);
+	assert_true(check.pages[0].live_sum == sum);
+	store_file_done(check.dir, file);
+	pfs_check_end(&check);
+	pfs_sim_free(e.sim);
+}
+
+/* Proves: the highest number that a content has, and the shortest container, are those of all
+ * documents. */
+static void bounds_are_those_of_all(void **state)
+{
+	const size_t lens[] = {500, 3 * PFS_BLOCK_LEN, 300};
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_check_result result = {0};
+	struct pfs_check check = {.result = &result, .logger = &quiet, .clean = true};
+	uint64_t shortest = UINT64_MAX;
+	struct pfs_store *store;
+	struct pfs_file *file;
+
+	(void)state;
+	create_store(sim, PFS_MIB, 16);
+	store = open_store(sim);
+	for (unsigned i = 0; i < pfs_array_len(lens); i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		put_document(store, &key, lens[i], i + 1);
+	}
+	assert_int_equal(pfs_store_close(store), 0);
+	for (unsigned i = 0; i < pfs_array_len(lens); i++) {
+		struct pfs_key key = pfs_key_num(i);
+
+		shortest = pfs_min_u64(shortest, place_of(sim, &key).container_len);
+	}
+	file = store_file(sim, PAGE, &check.dir);
+	assert_int_equal(pfs_super_read(check.dir, &check.super, &quiet), 0);
+	assert_int_equal(pfs_check_files(&check), 0);
+	assert_int_equal(pfs_check_page(&check, &check.pages[0]), 0);
+	assert_int_equal(result.findings, 0);
+	assert_int_equal(check.container_min, shortest);
+	/* The store was opened once when that was put. */
+	assert_int_equal(check.content_max >> PFS_CONTENT_EPOCH_SHIFT, 1);
+	store_file_done(check.dir, file);
+	pfs_check_end(&check);
+	pfs_sim_free(sim);
 }
 
 /* ---- whose it is ---- */
@@ -525,8 +747,6 @@ static void sequences_are_those_of_identified_slots(void **state)
 }
 
 /* ---- after an unclean end ---- */
-
-enum { H = 11, T, U, OTHER }; /* hashes */
 
 /* Proves: a damaged version is made good by one from before the journal that verifies; else, where
  * the document was moved, only by a newer one under a key that it was given, and where it was not,
@@ -633,6 +853,13 @@ int main(void)
 		cmocka_unit_test(only_documents_are_named),
 		cmocka_unit_test(healthy_pages_are_read_once),
 		cmocka_unit_test(what_is_at_hand_is_not_read_again),
+		cmocka_unit_test(what_can_not_be_read_is_unread),
+		cmocka_unit_test(what_is_wrong_with_a_body_is_said),
+		cmocka_unit_test(documents_are_in_the_order_of_places),
+		cmocka_unit_test(pages_that_can_not_be_opened_are_faults),
+		cmocka_unit_test(suspects_are_said_once),
+		cmocka_unit_test(damaged_documents_are_not_summed),
+		cmocka_unit_test(bounds_are_those_of_all),
 		cmocka_unit_test(sequences_are_those_of_identified_slots),
 		cmocka_unit_test(what_makes_a_version_good),
 		cmocka_unit_test(versions_are_older_than_the_journal_or_not),

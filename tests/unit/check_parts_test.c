@@ -256,7 +256,7 @@ struct fake {
 	ssize_t short_read; /* bytes that there are; below 0: an error of reads of more than a piece
 			     */
 	uint64_t bad;	    /* of this byte no read succeeds */
-	int size_err;
+	int size_err, open_err;
 };
 
 static ssize_t fake_read(struct pfs_file *file, void *buf, size_t len, uint64_t off)
@@ -293,7 +293,7 @@ static int fake_open(struct pfs_dir *dir, const char *name, unsigned flags, stru
 	assert_string_equal(name, "journal-0007");
 	assert_int_equal(flags, 0);
 	*out = &opened->file;
-	return 0;
+	return opened->open_err;
 }
 
 static const struct pfs_io_ops fake_ops = {
@@ -301,7 +301,7 @@ static const struct pfs_io_ops fake_ops = {
 
 /* Proves: what a segment's file lacks, or the device can't read, is zeros, whatever was in the
  * buffer before; of the latter, and of nothing else, there is a bit; nothing is read that is behind
- * a segment. */
+ * a segment. Want of memory is an error. */
 static void segments_are_read_as_they_are(void **state)
 {
 	struct fake fake = {.file = {&fake_ops}, .dir = {&fake_ops}, .short_read = 5000};
@@ -335,12 +335,14 @@ static void segments_are_read_as_they_are(void **state)
 		}
 		assert_int_equal(pfs_check_load_segment(&n->check, 7, bytes, NULL), 0);
 	}
+	fake.short_read = -ENOMEM;
+	assert_int_equal(pfs_check_load_segment(&n->check, 7, bytes, unread), -ENOMEM);
 	free(bytes);
 	free(n);
 }
 
-/* Proves: of a file that ends within its header there are zeros behind; an error of reading, or of
- * asking for the length, is that, also of an empty file. */
+/* Proves: of a file that ends within its header there are zeros behind; an error of opening or
+ * reading, or of asking for the length, is that, also of an empty file. */
 static void headers_of_segments_are_read_as_they_are(void **state)
 {
 	struct fake fake = {
@@ -364,7 +366,71 @@ static void headers_of_segments_are_read_as_they_are(void **state)
 	fake.short_read = -EIO;
 	fake.bad = 0;
 	assert_int_equal(load_header(&n->check, &segment, bytes), -EIO);
+	fake.open_err = -EMFILE;
+	assert_int_equal(load_header(&n->check, &segment, bytes), -EMFILE);
+	assert_int_equal(pfs_check_load_segment(&n->check, 7, bytes, NULL), -EMFILE);
 	free(n);
+}
+
+/* The header, or its copy, of a segment of a store whose UUID is of zeros. */
+static void put_copy(uint8_t *block, unsigned copy, uint64_t number, uint64_t oldest_live)
+{
+	struct pfs_segment_disk *disk =
+		(struct pfs_segment_disk *)(block + copy * PFS_SEGMENT_STRIDE);
+
+	memcpy(disk->magic, PFS_SEGMENT_MAGIC, sizeof(disk->magic));
+	pfs_put_le64(disk->number.b, number);
+	pfs_put_le64(disk->oldest_live.b, oldest_live);
+	pfs_put_le32(disk->crc.b, pfs_crc32c(0, (const uint8_t *)disk + HEADER_CRC_AT,
+					     sizeof(*disk) - HEADER_CRC_AT));
+}
+
+#define OUT_OF_RANGE "its numbers are out of range"
+
+/* Proves: of a header and its copy that are both good the newer one holds: that with the higher
+ * number, then that which knows of an older end; one that says what can't be does not, however high
+ * its number is. */
+static void the_newer_header_holds(void **state)
+{
+	static const struct {
+		uint64_t number[2], oldest[2];
+		int holds; /* below 0: none */
+	} cases[] = {
+		{{8, 9}, {5, 3}, 1},	 {{9, 8}, {3, 5}, 0}, {{9, 9}, {3, 5}, 1},
+		{{9, 9}, {5, 3}, 0},	 {{9, 9}, {5, 5}, 0}, {{9, 12}, {5, 13}, 0},
+		{{12, 9}, {13, 5}, 1},	 {{9, 0}, {5, 0}, 0}, {{0, 9}, {0, 5}, 1},
+		{{9, 12}, {10, 13}, -1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		uint8_t block[PFS_SEGMENT_DATA] = {0};
+		struct pfs_checked_segment segment = {.file = 7};
+		struct nothing *n = begin_nothing();
+		unsigned holds = cases[i].holds > 0;
+		size_t next = 0;
+
+		for (unsigned copy = 0; copy < 2; copy++)
+			put_copy(block, copy, cases[i].number[copy], cases[i].oldest[copy]);
+		if (read_copies(&n->check, block, &segment, "journal-0007") !=
+		    (cases[i].holds >= 0))
+			fail_msg("case %zu", i);
+		if (cases[i].holds >= 0) {
+			assert_int_equal(segment.file, 7);
+			assert_int_equal(segment.number, cases[i].number[holds]);
+			assert_int_equal(segment.oldest_live, cases[i].oldest[holds]);
+		}
+		for (unsigned copy = 0; copy < 2; copy++) {
+			uint64_t number = cases[i].number[copy];
+
+			if (number == 0 || cases[i].oldest[copy] > number)
+				expect_next(n, &next, "journal-0007", copy * PFS_SEGMENT_STRIDE,
+					    copy ? "copy of the header: " OUT_OF_RANGE
+						 : OUT_OF_RANGE);
+		}
+		assert_int_equal(n->found.count, next);
+		free(n);
+	}
 }
 
 /* ---- records ---- */
@@ -983,6 +1049,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_store_is_left_alone),
 		cmocka_unit_test(segments_are_read_as_they_are),
 		cmocka_unit_test(headers_of_segments_are_read_as_they_are),
+		cmocka_unit_test(the_newer_header_holds),
 		cmocka_unit_test(records_lie_in_their_segment),
 		cmocka_unit_test(patches_lie_in_their_document),
 		cmocka_unit_test(cut_segments_are_told_from_new_ones),
