@@ -63,6 +63,7 @@ static void after_write(void);
 #undef pfs_limbo
 #undef begin
 
+#include "storage/journal_internal.h"
 #include "tests/unit/store_helpers.h"
 
 #define WHOLE 200000u
@@ -712,7 +713,7 @@ static void what_comes_is_said(void **state)
 	end(sim);
 }
 
-/* Proves: a store that has failed takes no change of any kind, and logs none. */
+/* Proves: a store that has failed, or whose journal has, takes no change and logs none. */
 static void failed_stores_take_nothing(void **state)
 {
 	struct pfs_attr attr = {.mode = 0600, .mtime_ns = 1, .size = 5};
@@ -725,17 +726,22 @@ static void failed_stores_take_nothing(void **state)
 	put_document(moment.store, &one, 300, 1);
 	assert_int_equal(pfs_lookup(moment.store, &one, &object, NULL), 0);
 	logs = 0;
-	moment.store->failed = true;
-	assert_int_equal(pfs_write(moment.store, object, 0, "new", 3, 5), -EROFS);
-	assert_int_equal(pfs_zero(moment.store, object, 0, 3, 5), -EROFS);
-	assert_int_equal(pfs_setattr(moment.store, object, PFS_ATTR_SIZE, &attr, NULL), -EROFS);
-	assert_int_equal(pfs_setattr(moment.store, object, PFS_ATTR_MODE, &attr, NULL), -EROFS);
-	assert_int_equal(pfs_create(moment.store, &two, &attr, &none), -EROFS);
-	assert_int_equal(pfs_put(moment.store, &two, "new", 3, NULL, 0, NULL), -EROFS);
-	assert_int_equal(pfs_remove(moment.store, &one, NULL), -EROFS);
-	assert_int_equal(pfs_rename(moment.store, &one, &two, 0, NULL), -EROFS);
-	assert_int_equal(logs, 0);
-	moment.store->failed = false;
+	for (unsigned i = 0; i < 2; i++) {
+		moment.store->failed = i == 0;
+		moment.store->journal->failed = i == 1;
+		assert_int_equal(pfs_write(moment.store, object, 0, "new", 3, 5), -EROFS);
+		assert_int_equal(pfs_zero(moment.store, object, 0, 3, 5), -EROFS);
+		assert_int_equal(pfs_setattr(moment.store, object, PFS_ATTR_SIZE, &attr, NULL),
+				 -EROFS);
+		assert_int_equal(pfs_setattr(moment.store, object, PFS_ATTR_MODE, &attr, NULL),
+				 -EROFS);
+		assert_int_equal(pfs_create(moment.store, &two, &attr, &none), -EROFS);
+		assert_int_equal(pfs_put(moment.store, &two, "new", 3, NULL, 0, NULL), -EROFS);
+		assert_int_equal(pfs_remove(moment.store, &one, NULL), -EROFS);
+		assert_int_equal(pfs_rename(moment.store, &one, &two, 0, NULL), -EROFS);
+		assert_int_equal(logs, 0);
+	}
+	moment.store->journal->failed = false;
 	assert_int_equal(pfs_getattr(moment.store, object, &attr), 0);
 	assert_int_equal(attr.size, 300);
 	end(sim);
@@ -984,6 +990,28 @@ static void what_is_emptied_after_a_write_is_empty(void **state)
 	end(sim);
 }
 
+/* Proves: attributes that are the store's own are no document's, and what was one's before is not
+ * kept; of those that are not, all are kept. */
+static void defaults_are_nobodys(void **state)
+{
+	const unsigned all = PFS_ATTR_MODE | PFS_ATTR_UID | PFS_ATTR_GID;
+	struct pfs_store *store = calloc(1, sizeof(*store));
+	const struct pfs_attr defaults = {.mode = 0640, .uid = 7, .gid = 8},
+			      own = {.mode = 0600, .uid = 7, .gid = 8};
+	struct pfs_version v = {.mtime_ns = 5};
+
+	(void)state;
+	store->defaults = (struct pfs_defaults){.mode = 0640, .uid = 7, .gid = 8};
+	set_attr(store, &v, PFS_ATTR_MODE, &own);
+	assert_true(v.own_attr);
+	assert_true(v.mode == 0600 && v.uid == 7 && v.gid == 8);
+	set_attr(store, &v, all, &defaults);
+	assert_false(v.own_attr);
+	assert_true(v.mode == 0 && v.uid == 0 && v.gid == 0);
+	assert_int_equal(v.mtime_ns, 5);
+	free(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1000,6 +1028,7 @@ int main(void)
 		cmocka_unit_test(room_is_made_twice),
 		cmocka_unit_test(what_comes_is_said),
 		cmocka_unit_test(failed_stores_take_nothing),
+		cmocka_unit_test(defaults_are_nobodys),
 		cmocka_unit_test(moves_are_no_changes),
 		cmocka_unit_test(what_is_staged_is_counted),
 		cmocka_unit_test(whole_ones_stay_in_the_journal),

@@ -4,15 +4,20 @@
 
 static int append_here(unsigned type, unsigned flags, const struct iovec *parts, unsigned count,
 		       bool privileged, struct pfs_journal_pos *pos);
+static void count_here(const struct pfs_packed *packed);
+static int fail_here(const char *what, int err);
+static bool journal_failed;
 
 #define pfs_journal_append(journal, type, flags, parts, count, privileged, pos) \
 	append_here(type, flags, parts, count, privileged, pos)
-#define pfs_training_count(store, packed) ((void)(store), (void)(packed))
-#define pfs_journal_has_failed(journal) false
+#define pfs_training_count(store, packed) ((void)(store), count_here(packed))
+#define pfs_journal_has_failed(journal) journal_failed
+#define pfs_store_fail(store, what, err) ((void)(store), fail_here(what, err))
 #include "storage/store_log.c"
 #undef pfs_journal_append
 #undef pfs_training_count
 #undef pfs_journal_has_failed
+#undef pfs_store_fail
 
 #include "tests/unit/store_helpers.h"
 
@@ -26,7 +31,23 @@ struct record {
 };
 
 static struct record have, want;
-static int answer; /* of the journal */
+static int answer;			 /* of the journal */
+static const struct pfs_packed *counted; /* for the training, last */
+static unsigned failures;		 /* of the store */
+
+static void count_here(const struct pfs_packed *packed)
+{
+	assert_null(counted);
+	counted = packed;
+}
+
+static int fail_here(const char *what, int err)
+{
+	assert_string_equal(what, "writing to the journal");
+	assert_true(err < 0);
+	failures++;
+	return err;
+}
 
 static int append_here(unsigned type, unsigned flags, const struct iovec *parts, unsigned count,
 		       bool privileged, struct pfs_journal_pos *pos)
@@ -145,8 +166,10 @@ static void expect_put_record(struct pfs_store *store, struct pfs_version *v,
 					  .body = (const uint8_t *)"bytes"};
 	size_t body_off;
 
+	counted = NULL;
 	v->source = (struct pfs_source){.kind = PFS_SOURCE_RECORD, .dict = 9};
 	assert_int_equal(pfs_log_put(store, v, &packed, 1234567890123, i % 2), 0);
+	assert_ptr_equal(counted, &packed);
 	want_record(PFS_RECORD_PUT, PFS_CONTAINER_LZ4, i % 2);
 	want_attr(v);
 	want_le(70000 + i, 8);
@@ -190,7 +213,7 @@ static void expect_patch_record(struct pfs_store *store, const struct pfs_versio
 
 /* Proves: a put says attributes, lengths, content, dictionary, what it displaces, the key, and from
  * the next multiple of eight on the body; a patch the same of a range. What is read of them later
- * is where that is. */
+ * is where that is. What is put, a training may learn from. */
 static void records_with_bytes(void **state)
 {
 	struct pfs_store *store = calloc(1, sizeof(*store));
@@ -272,6 +295,7 @@ static void journals_that_do_not_take_it(void **state)
 	struct pfs_version *v = version_of(&key, 0);
 
 	(void)state;
+	counted = NULL;
 	store->logger = (struct pfs_logger){.fn = count_line};
 	v->source.kind = PFS_SOURCE_RECORD;
 	for (size_t i = 0; i < pfs_array_len(cases); i++) {
@@ -284,7 +308,35 @@ static void journals_that_do_not_take_it(void **state)
 	}
 	assert_int_equal(store->counters.records, 0);
 	assert_int_equal(v->source.record_len, 0);
+	assert_null(counted);
+	assert_int_equal(failures, 0);
 	free(v);
+	free(store);
+}
+
+/* Proves: where the journal has failed, a record that can't be written makes the store fail, and
+ * nothing else is said; one that was written all the same is as good as any. */
+static void stores_fail_with_their_journals(void **state)
+{
+	static const int errors[] = {-EIO, -EROFS, -ENOSPC};
+	struct pfs_store *store = calloc(1, sizeof(*store));
+	struct pfs_key key = key_of(0);
+
+	(void)state;
+	store->logger = (struct pfs_logger){.fn = count_line};
+	journal_failed = true;
+	failures = lines = 0;
+	for (unsigned i = 0; i < pfs_array_len(errors); i++) {
+		answer = errors[i];
+		assert_int_equal(pfs_log_remove(store, &key, 0), answer);
+		assert_int_equal(failures, i + 1);
+	}
+	answer = 0;
+	assert_int_equal(pfs_log_remove(store, &key, 0), 0);
+	assert_int_equal(failures, pfs_array_len(errors));
+	assert_int_equal(lines, 0);
+	assert_int_equal(store->counters.records, 1);
+	journal_failed = false;
 	free(store);
 }
 
@@ -294,6 +346,7 @@ int main(void)
 		cmocka_unit_test(records_with_bytes),
 		cmocka_unit_test(records_without),
 		cmocka_unit_test(journals_that_do_not_take_it),
+		cmocka_unit_test(stores_fail_with_their_journals),
 	};
 
 	return cmocka_run_group_tests_name("bytes of records", tests, NULL, NULL);
