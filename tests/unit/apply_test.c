@@ -283,6 +283,35 @@ static void small_ones(void **state)
 	}
 }
 
+/* Proves: a container is as long as it says, with zeros up to that, and nothing is written behind
+ * it: there others may be gathered. */
+static void containers_end_where_they_end(void **state)
+{
+	(void)state;
+	for (uint32_t body = 0; body <= 22; body += 2) {
+		struct pfs_gather *g = begin();
+		struct pfs_version *v =
+			version_of(body ? PFS_SOURCE_RECORD : PFS_SOURCE_EMPTY, body, 2048);
+		struct pfs_container c;
+
+		v->source.body_len = body;
+		g->store->super.min_value_size = 32;
+		memset(g->buf, 0xee, 8192);
+		assert_int_equal(pfs_apply(g, v), 0);
+		assert_int_equal(g->len, v->applied_len);
+		assert_true(v->applied_len >= 32);
+		for (size_t i = g->len; i < g->len + 4096; i++)
+			assert_int_equal(g->buf[i], 0xee);
+		assert_int_equal(pfs_gather_flush(g), 0);
+		c = container_now(v);
+		assert_int_equal(c.body_len, body);
+		assert_true(pfs_is_zero(disk + TARGET + c.header_len + body,
+					v->applied_len - c.header_len - body));
+		free(v);
+		end(g);
+	}
+}
+
 static void expect_lost(struct pfs_gather *g, struct pfs_version *v)
 {
 	struct pfs_container c;
@@ -495,6 +524,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gaps_are_bridged_up_to_a_length),
 		cmocka_unit_test(small_ones),
+		cmocka_unit_test(containers_end_where_they_end),
 		cmocka_unit_test(what_can_not_be_read_is_lost),
 		cmocka_unit_test(stored_blocks_are_copied),
 		cmocka_unit_test(stages_are_packed),

@@ -530,6 +530,42 @@ static void places_that_can_not_be_read(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: of a document in a damaged page the place is known, but of its bytes none is its own to
+ * be written over or given back; what is counted of it is what its slot says. */
+static void places_in_damaged_pages(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct pfs_key key = pfs_key_num(7);
+	struct pfs_current current;
+	struct pfs_store *store;
+	struct pfs_page *page;
+	uint32_t object;
+	uint64_t len;
+
+	(void)state;
+	memset(&now, 0, sizeof(now));
+	room.fake = false;
+	create_store(sim, PFS_MIB, 16);
+	store = open_store(sim);
+	put_document(store, &key, 300, 1);
+	assert_int_equal(pfs_store_checkpoint(store), 0);
+	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
+	assert_int_equal(pfs_current(store, object, &current), 0);
+	len = current.home.len;
+	assert_true(len > 16);
+	assert_int_equal(current.counted_len, len);
+	page = pfs_pager_find(store->pager, current.home.page);
+	page->unusable = true;
+	memset(&current, 0xa5, sizeof(current));
+	assert_int_equal(pfs_current(store, object, &current), 0);
+	assert_int_equal(current.home.page, page->number);
+	assert_int_equal(current.home.len, 0);
+	assert_int_equal(current.counted_len, len);
+	page->unusable = false;
+	assert_int_equal(pfs_store_close(store), 0);
+	pfs_sim_free(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -542,6 +578,7 @@ int main(void)
 		cmocka_unit_test(what_is_replaced_gives_back),
 		cmocka_unit_test(packing_needs_memory),
 		cmocka_unit_test(places_that_can_not_be_read),
+		cmocka_unit_test(places_in_damaged_pages),
 	};
 
 	return cmocka_run_group_tests_name("changes", tests, NULL, NULL);

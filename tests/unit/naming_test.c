@@ -497,9 +497,32 @@ static void both_versions_get_the_number(void **state)
 	end(sim);
 }
 
+/* Proves: each name that is only for now is another one, higher than those before it, so that none
+ * comes again in a store that was opened once more. */
+static void temporary_names_do_not_come_again(void **state)
+{
+	struct pfs_sim *sim = begin(false);
+	uint64_t last = 0;
+
+	(void)state;
+	for (unsigned opening = 0; opening < 2; opening++) {
+		for (unsigned i = 0; i < 3; i++) {
+			struct pfs_key key = pfs_key_new_temp(store);
+
+			assert_int_equal(key.kind, PFS_KEY_TEMP);
+			assert_true(key.num > last);
+			last = key.num;
+		}
+		assert_int_equal(pfs_store_close(store), 0);
+		store = open_store(sim);
+	}
+	end(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(temporary_names_do_not_come_again),
 		cmocka_unit_test(names_change_hands_at_once),
 		cmocka_unit_test(displacing_needs_memory),
 		cmocka_unit_test(what_is_displaced_is_named),

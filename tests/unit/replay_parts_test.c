@@ -12,8 +12,11 @@
 static struct {
 	char text[4096]; /* what they were asked, in order */
 	size_t len;
-	const char *fails; /* which of them */
-	uint64_t base_seq; /* of what is there */
+	const char *fails, *fails_too; /* which of them */
+	int err;		       /* of the first; 0: there is no memory */
+	uint64_t base_seq;	       /* of what is there */
+	bool unknown;		       /* there are documents whose keys nobody knows */
+	uint64_t window;	       /* the first sequence of the journal; 0: behind all */
 } asked;
 
 __attribute__((format(printf, 2, 3))) static int ask(const char *who, const char *fmt, ...)
@@ -21,6 +24,8 @@ __attribute__((format(printf, 2, 3))) static int ask(const char *who, const char
 	va_list args;
 
 	if (asked.fails && strcmp(asked.fails, who) == 0)
+		return asked.err ? asked.err : -ENOMEM;
+	if (asked.fails_too && strcmp(asked.fails_too, who) == 0)
 		return -ENOMEM;
 	va_start(args, fmt);
 	asked.len += (size_t)snprintf(asked.text + asked.len, sizeof(asked.text) - asked.len, "%s",
@@ -128,8 +133,14 @@ static int fake_rewrite(struct pfs_journal *journal)
 
 static int fake_scan(struct pfs_replay_state *state)
 {
-	(void)state;
+	state->unknown |= asked.unknown;
 	return ask("scan", "scan");
+}
+
+static int fake_load(struct pfs_store *store)
+{
+	(void)store;
+	return ask("load", "load");
 }
 
 static void fake_start(struct pfs_journal *journal, uint64_t seq)
@@ -235,7 +246,7 @@ static int fake_checkpoint(struct pfs_store *store, bool force)
 static uint64_t fake_window(const struct pfs_journal *journal)
 {
 	(void)journal;
-	return 101;
+	return asked.window ? asked.window : 101;
 }
 
 static int fake_super_write(struct pfs_dir *dir, const struct pfs_super *super)
@@ -270,6 +281,7 @@ static int fake_super_write(struct pfs_dir *dir, const struct pfs_super *super)
 #define pfs_checkpoint fake_checkpoint
 #define pfs_journal_window fake_window
 #define pfs_super_write fake_super_write
+#define pfs_index_load fake_load
 #include "storage/store_replay.c"
 
 /* ---- a state ---- */
@@ -558,6 +570,7 @@ static void replayed_ones_get_places(void **state_)
 	assert_int_equal(store->container_bytes, 12 + 512);
 	for (size_t i = 0; i < pfs_array_len(steps); i++) {
 		asked.fails = steps[i];
+		asked.window = 80; /* nothing of it is done with */
 		assert_int_equal(finish(state), -ENOMEM);
 		expect_asked(i == 0   ? "gap 1 trailer 1 gap 2 trailer 2 headers"
 			     : i == 1 ? "gap 1 trailer 1 gap 2 trailer 2 headers sync reserve"
@@ -667,6 +680,51 @@ static void the_journal_is_replayed(void **state_)
 	}
 }
 
+/* Proves: of a store that was closed the index is taken as it is; where it can't be, and that is
+ * not for want of memory, the slots are read instead, what is in doubt is written down, and what
+ * has only a temporary key goes. It goes on behind what the superblock says. Whatever fails ends
+ * it. */
+static void closed_stores_are_read(void **state_)
+{
+	static const struct {
+		int load_err;
+		const char *fails;
+		const char *asked;
+	} cases[] = {
+		{0, NULL, "load start 101"},
+		{-ENOMEM, NULL, ""},
+		{-ENOENT, NULL, "scan super 1 drop 7,100 start 101"},
+		{-EUCLEAN, NULL, "scan super 1 drop 7,100 start 101"},
+		{-ENOENT, "scan", ""},
+		{-ENOENT, "super", "scan"},
+		{-ENOENT, "drop", "scan super 1"},
+	};
+
+	(void)state_;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_replay_state *state = new_state();
+		struct pfs_store *store = state->store;
+		struct pfs_key temp = {.kind = PFS_KEY_TEMP, .num = 7};
+		struct pfs_version *v = pfs_version_new(&temp);
+		bool fails = cases[i].load_err == -ENOMEM || cases[i].fails;
+		uint32_t object;
+
+		store->super.sequence = 100;
+		assert_int_equal(pfs_index_new(&store->index), 0);
+		assert_int_equal(pfs_index_alloc(store->index, &object), 0);
+		pfs_index_set_word(store->index, object, pfs_word_version(v));
+		asked.unknown = true;
+		asked.fails = cases[i].load_err ? "load" : NULL;
+		asked.err = cases[i].load_err;
+		asked.fails_too = cases[i].fails;
+		assert_int_equal(pfs_recover(store, true), fails ? -ENOMEM : 0);
+		expect_asked(cases[i].asked);
+		pfs_index_free(store->index);
+		free(v);
+		free_state(state);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -679,6 +737,7 @@ int main(void)
 		cmocka_unit_test(lost_ones_are_named),
 		cmocka_unit_test(doubt_is_written_down),
 		cmocka_unit_test(the_journal_is_replayed),
+		cmocka_unit_test(closed_stores_are_read),
 	};
 
 	return cmocka_run_group_tests_name("parts of replaying", tests, NULL, NULL);

@@ -15,6 +15,7 @@ static void need_commit(void);
 static void need_no_chain(const pthread_mutex_t *mutex);
 static void note_wanted(void);
 static void before_find(void);
+static bool note_never(void);
 
 #define pfs_former_new former_or_none
 #define pfs_pins_ref pin_or_none
@@ -28,6 +29,9 @@ static void before_find(void);
 #define pfs_journal_appended(journal) (need_commit(), pfs_journal_appended(journal))
 #define pfs_want_checkpoint(...) (note_wanted(), pfs_want_checkpoint(__VA_ARGS__))
 #define pfs_find(...) (before_find(), pfs_find(__VA_ARGS__))
+/* As in a release: it goes on. */
+#undef PFS_NEVER
+#define PFS_NEVER(logger, cond) ((void)(logger), (cond) && note_never())
 #include "storage/store_snapshot.c"
 #undef pfs_former_new
 #undef pfs_pins_ref
@@ -49,7 +53,7 @@ static struct {
 	bool no_former, no_pin, no_memory;
 	unsigned wanted; /* checkpoints */
 	bool put_before_find;
-	unsigned logged;
+	unsigned logged, nevers;
 } now;
 
 static struct pfs_former *former_or_none(const struct pfs_key *key)
@@ -94,6 +98,12 @@ static void need_no_chain(const pthread_mutex_t *mutex)
 static void note_wanted(void)
 {
 	now.wanted++;
+}
+
+static bool note_never(void)
+{
+	assert_true(now.nevers++ < 100);
+	return true;
 }
 
 static void before_find(void)
@@ -368,6 +378,28 @@ static void what_stayed_is_to_go(void **state)
 	end(sim);
 }
 
+/* Proves: snapshots that nobody has closed are freed with the store, which is a fault of their
+ * owners, and keeps nothing. */
+static void who_did_not_close_them(void **state)
+{
+	struct pfs_sim *sim = begin(false);
+
+	(void)state;
+	put(1, 300);
+	for (unsigned i = 0; i < 3; i++) {
+		(void)open_snapshot();
+		put(1, 200 + i);
+	}
+	assert_int_equal(now.store->snapshots.count, 3);
+	pfs_snapshots_end(now.store);
+	assert_int_equal(now.store->snapshots.count, 0);
+	assert_int_equal(now.nevers, 3);
+	pfs_snapshots_end(now.store);
+	assert_int_equal(now.nevers, 3);
+	end(sim);
+	assert_int_equal(now.nevers, 3);
+}
+
 /* ---- reading ---- */
 
 /* Proves: what an entry says is not there, or lost, is so without a look into the pages. */
@@ -564,6 +596,7 @@ int main(void)
 		cmocka_unit_test(without_memory),
 		cmocka_unit_test(they_begin_under_the_lock),
 		cmocka_unit_test(what_stayed_is_to_go),
+		cmocka_unit_test(who_did_not_close_them),
 		cmocka_unit_test(entries_without_a_place),
 		cmocka_unit_test(lost_bytes_are_not_read),
 		cmocka_unit_test(changes_meanwhile_are_not_shown),
