@@ -1,5 +1,6 @@
 /* storage/store_threads.c: the threads of a store and a time of day that is set back. The file is
  * included, with all that it includes, to show it the time before that. */
+#include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -20,9 +21,31 @@ static int clock_gettime_before(clockid_t clock, struct timespec *now)
 	return err;
 }
 
+/* What was done for the last condition, in this order. */
+static char cond_steps[8];
+
+static void cond_step(char what)
+{
+	size_t len = 0;
+
+	while (cond_steps[len])
+		len++;
+	if (len + 1 < sizeof(cond_steps))
+		cond_steps[len] = what;
+}
+
 #define clock_gettime clock_gettime_before
+#define pthread_condattr_init(attr) (cond_step('i'), pthread_condattr_init(attr))
+#define pthread_condattr_setclock(attr, clock) \
+	(cond_step('s'), pthread_condattr_setclock(attr, clock))
+#define pthread_condattr_destroy(attr) (cond_step('d'), pthread_condattr_destroy(attr))
+#define pthread_cond_init(cond, attr) (cond_step('c'), pthread_cond_init(cond, attr))
 #include "storage/store_threads.c"
 #undef clock_gettime
+#undef pthread_condattr_init
+#undef pthread_condattr_setclock
+#undef pthread_condattr_destroy
+#undef pthread_cond_init
 
 #include "tests/unit/store_helpers.h"
 
@@ -139,7 +162,8 @@ static void seconds_are_full(void **state)
 	stopped_ns = 0;
 }
 
-/* Proves: a wait ends at a time of the monotonic clock, not of the day's. */
+/* Proves: a wait ends at a time of the monotonic clock, not of the day's. What says so is made
+ * before it is used, and given back behind that, as other libraries need it. */
 static void waits_end_by_that_clock(void **state)
 {
 	pthread_mutex_t lock;
@@ -150,7 +174,9 @@ static void waits_end_by_that_clock(void **state)
 
 	(void)state;
 	pthread_mutex_init(&lock, NULL);
+	memset(cond_steps, 0, sizeof(cond_steps));
 	pfs_monotonic_cond_init(&cond);
+	assert_string_equal(cond_steps, "iscd");
 	pthread_mutex_lock(&lock);
 	do
 		err = pthread_cond_timedwait(&cond, &lock, &until);

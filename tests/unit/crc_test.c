@@ -1,6 +1,7 @@
 /* storage/crc.c: CRC32C, in hardware and from tables. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/wait.h>
@@ -8,6 +9,22 @@
 
 #include <cmocka.h>
 
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+
+static bool lacks_it;		    /* the processor, as is said */
+static _Thread_local unsigned uses; /* of the instruction */
+
+static bool supports(const char *feature, bool has)
+{
+	assert_string_equal(feature, "sse4.2");
+	return has && !lacks_it;
+}
+
+#define __builtin_cpu_supports(feature) supports(feature, __builtin_cpu_supports(feature))
+#define _mm_crc32_u64(crc, bytes) (uses++, _mm_crc32_u64(crc, bytes))
+#define _mm_crc32_u8(crc, byte) (uses++, _mm_crc32_u8(crc, byte))
+#endif
 #include "storage/crc.c" /* for the ways that this machine would not choose */
 
 /* Bit by bit, from the definition. */
@@ -51,6 +68,30 @@ static void wrong_bits_are_found_first(void **state)
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 9);
 }
+
+#if defined(__x86_64__)
+/* Proves: a processor that has no instruction for it is not asked for one. */
+static void it_does_without_the_instruction(void **state)
+{
+	bool has = have_hardware();
+	int status;
+	pid_t child;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		/* It is chosen once in a process. */
+		child = fork();
+		if (child == 0) {
+			lacks_it = i;
+			_exit((pfs_crc32c(0, "123456789", 9) == 0xe3069283) + 2 * (uses > 0) +
+			      4 * have_hardware());
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), has && !i ? 1 + 2 + 4 : 1);
+	}
+}
+#endif
 
 /* What is on the stack is none of what is called next. */
 static void __attribute__((noinline)) leave_dirt(void)
@@ -207,6 +248,9 @@ static void first_use_by_many_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+#if defined(__x86_64__)
+		cmocka_unit_test(it_does_without_the_instruction), /* before anybody chooses */
+#endif
 		cmocka_unit_test(wrong_bits_are_found_first), /* in a process of its own */
 		cmocka_unit_test(first_use_by_many_threads),  /* first, as it says */
 		cmocka_unit_test(wrong_bits_are_found),

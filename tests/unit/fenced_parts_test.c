@@ -160,6 +160,44 @@ static void parts_end_where_they_end(void **state)
 	assert_int_equal(fenced_blocks, 0);
 }
 
+/* Proves: of what is added to a line there is as much as has room, with an end behind it; a string
+ * is added if it has room however it is written, or not at all. */
+static void lines_end_in_their_room(void **state)
+{
+	enum { CAP = 22 };
+	struct line line = {.at = malloc(CAP), .cap = CAP};
+
+	(void)state;
+	add(&line, "%s", "x");
+	assert_int_equal(line.len, 1);
+	add(&line, "%s", "");
+	assert_int_equal(line.len, 1);
+	/* 20 bytes at most, and one behind them. */
+	line.len = CAP - 21;
+	add_string(&line, "\1\2\3");
+	assert_int_equal(line.len, CAP - 1);
+	assert_memory_equal(line.at, "x\"\\u0001\\u0002\\u0003\"", CAP - 1);
+	line.len = CAP - 20;
+	add_string(&line, "abc");
+	assert_int_equal(line.len, CAP - 20);
+	add_string(&line, "ab");
+	assert_int_equal(line.len, CAP - 16);
+	assert_memory_equal(line.at + CAP - 20, "\"ab\"", 4);
+
+	line.len = 0;
+	add(&line, "%s", "012345678901234567890");
+	assert_int_equal(line.len, CAP - 1);
+	assert_string_equal(line.at, "012345678901234567890");
+	line.len = 5;
+	add(&line, "%s", "abcdefghijklmnopqrstuvwxyz");
+	assert_int_equal(line.len, CAP - 1);
+	assert_string_equal(line.at, "01234abcdefghijklmnop");
+	add(&line, "%s", "more");
+	assert_int_equal(line.len, CAP - 1);
+	free(line.at);
+	assert_int_equal(fenced_blocks, 0);
+}
+
 #define SAMPLES 2000u
 #define SAMPLE_LEN 61u
 
@@ -207,6 +245,7 @@ int main(void)
 		cmocka_unit_test(what_was_not_read_is_not_summed),
 		cmocka_unit_test(short_headers_are_not_read_over),
 		cmocka_unit_test(parts_end_where_they_end),
+		cmocka_unit_test(lines_end_in_their_room),
 		cmocka_unit_test(dictionaries_are_made_in_their_room),
 	};
 

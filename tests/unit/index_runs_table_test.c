@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "storage/base.h"
+#include "storage/index.h"
 #include "storage/index_runs.h"
 
 #define RUNS_MAX 40u
@@ -125,11 +126,28 @@ static void numbers_are_in_one_run(void **state)
 	assert_int_equal(finish_two(5, 1, 5, 1), -EUCLEAN);
 }
 
+/* Proves: a run has 256 objects at least, and of a store of more than a million as many as make it
+ * 4096 runs at most. */
+static void runs_are_few(void **state)
+{
+	static const uint64_t most = 4096;
+
+	(void)state;
+	assert_int_equal(pfs_index_run_min(0), 256);
+	assert_int_equal(pfs_index_run_min(256 * most), 256);
+	assert_int_equal(pfs_index_run_min(257 * most - 1), 256);
+	assert_int_equal(pfs_index_run_min(257 * most), 257);
+	assert_int_equal(pfs_index_run_min(1000000 * most - 1), 999999);
+	assert_int_equal(pfs_index_run_min(1000000 * most), 1000000);
+	assert_int_equal(pfs_index_run_min(UINT64_MAX), UINT32_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_object_and_number_is_found),
 		cmocka_unit_test(numbers_are_in_one_run),
+		cmocka_unit_test(runs_are_few),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -25,9 +26,23 @@ static int count_and_raise(int sig)
 	return raise(sig);
 }
 
+/* Of the first copies of this thread: what they did, in this order. */
+static _Thread_local char steps[8];
+static _Thread_local unsigned step_count;
+
+static void step(char what)
+{
+	if (step_count + 1 < sizeof(steps))
+		steps[step_count++] = what;
+}
+
 #define raise count_and_raise
+#undef atomic_signal_fence
+#define atomic_signal_fence(order) (step('f'), __atomic_signal_fence(order))
+#define memcpy(dst, src, len) (step('c'), memcpy(dst, src, len))
 #include "storage/io.c"
 #undef raise
+#undef memcpy
 
 #define PAGE 4096
 #define PAGES 4
@@ -432,9 +447,28 @@ static void foreign_signals_still_kill(void **state)
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
 }
 
+static void copy_once(void)
+{
+	uint8_t from[3] = "abc", to[3];
+
+	step_count = 0;
+	CHECK(pfs_map_copy(to, from, sizeof(to)) == 0);
+	CHECK(memcmp(to, from, sizeof(to)) == 0);
+	CHECK(step_count == 3 && memcmp(steps, "fcf", 3) == 0);
+}
+
+/* Proves: the bytes are copied between two fences. They keep the compiler from copying while the
+ * guard is not up; that it tries to, no test can bring about. */
+static void copies_stay_behind_the_guard(void **state)
+{
+	(void)state;
+	assert_int_equal(run_apart(copy_once), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(copies_stay_behind_the_guard),
 		cmocka_unit_test(truncated_file_is_an_error),
 		cmocka_unit_test(threads_fault_on_their_own),
 		cmocka_unit_test(foreign_signals_are_passed_on),

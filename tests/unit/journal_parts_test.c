@@ -63,6 +63,32 @@ static void journals_end_in_order(void **state)
 	pfs_sim_free(sim);
 }
 
+/* Proves: the number of a file is in use from when it is said to be, until it is said to be free,
+ * and with it no other one. */
+static void numbers_of_files_are_told_apart(void **state)
+{
+	static struct pfs_journal one, all;
+	static uint8_t none[sizeof(one.file_used)], every[sizeof(one.file_used)];
+
+	(void)state;
+	memset(every, 0xff, sizeof(every));
+	memset(all.file_used, 0xff, sizeof(all.file_used));
+	for (unsigned i = 0; i < SEGMENT_FILES_MAX; i += i < 100 ? 1 : 4001) {
+		pfs_segment_use_index(&one, i, true);
+		pfs_segment_use_index(&all, i, false);
+		assert_true(pfs_segment_index_is_used(&one, i));
+		assert_false(pfs_segment_index_is_used(&all, i));
+		for (unsigned j = i < 20 ? 0 : i - 20; j < i + 20 && j < SEGMENT_FILES_MAX; j++) {
+			assert_int_equal(pfs_segment_index_is_used(&one, j), j == i);
+			assert_int_equal(pfs_segment_index_is_used(&all, j), j != i);
+		}
+		pfs_segment_use_index(&one, i, false);
+		pfs_segment_use_index(&all, i, true);
+		assert_memory_equal(one.file_used, none, sizeof(none));
+		assert_memory_equal(all.file_used, every, sizeof(every));
+	}
+}
+
 /* Proves: without memory a segment is not opened, and a longer record not read; what there was
  * stays. */
 static void memory_may_be_missing(void **state)
@@ -148,6 +174,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(journals_end_in_order),
+		cmocka_unit_test(numbers_of_files_are_told_apart),
 		cmocka_unit_test(memory_may_be_missing),
 		cmocka_unit_test(waiting_and_leading_are_told_in_time),
 	};

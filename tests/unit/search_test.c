@@ -313,6 +313,36 @@ static void both_must_be_right(void **state)
 	pfs_search_free(&search);
 }
 
+/* Proves: what may be the head of a record has a type and a length that there are, and zeros where
+ * they must be; which it is, of these, does not count. */
+static void heads_may_be_those_of_records(void **state)
+{
+	static const struct {
+		uint32_t len;
+		uint64_t room;
+		uint8_t type, zero; /* zero: which of those bytes is none, counted from 1 */
+		bool may_be;
+	} cases[] = {
+		{40, 40, PFS_RECORD_PUT, 0, true},	{40, 40, PFS_RECORD_END, 0, true},
+		{40, 40, PFS_RECORD_END + 1, 0, false}, {40, 40, 0, 0, false},
+		{48, 47, PFS_RECORD_PUT, 0, false},	{48, 48, PFS_RECORD_MOVE, 0, true},
+		{44, 48, PFS_RECORD_PUT, 0, false},	{32, 48, PFS_RECORD_PUT, 0, false},
+		{40, 40, PFS_RECORD_PUT, 1, false},	{40, 40, PFS_RECORD_PUT, 6, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_record_disk head = {.type = cases[i].type, .flags = 0xff};
+
+		assert_int_equal(sizeof(head.zero), 6);
+		pfs_put_le32(head.len.b, cases[i].len);
+		if (cases[i].zero)
+			head.zero[cases[i].zero - 1] = 0x80;
+		if (pfs_record_is_plausible(&head, cases[i].room) != cases[i].may_be)
+			fail_msg("case %zu", i);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -324,6 +354,7 @@ int main(void)
 		cmocka_unit_test(memory_may_be_missing),
 		cmocka_unit_test(memory_is_for_what_is_there),
 		cmocka_unit_test(both_must_be_right),
+		cmocka_unit_test(heads_may_be_those_of_records),
 	};
 
 	return cmocka_run_group_tests_name("search", tests, NULL, NULL);
