@@ -233,6 +233,24 @@ static void wrong_hashes_are_named(void **state)
 	free(index.body);
 }
 
+/* Proves: of a page with a damaged document nothing is read again for the index, which says of the
+ * others what there is. */
+static void pages_that_agree_are_read_once(void **state)
+{
+	struct failing_open openings = {.at = 0};
+	struct pfs_key key = key_number(11);
+	struct pfs_place place = place_of(*state, &key);
+	struct pfs_finding finding;
+
+	flip_bit(*state, page_name(place.page), place.offset + place.container_len / 2, 3);
+	openings.name = page_name(place.page);
+	pfs_sim_on_look(*state, fail_open, &openings);
+	finding = only_fatal(*state, "checksum of its container");
+	pfs_sim_on_look(*state, NULL, NULL);
+	assert_true(pfs_key_equal(&finding.key, &key));
+	assert_int_equal(openings.seen, 2); /* for its length, and to be checked */
+}
+
 /* Proves: a live slot that the index lacks is named. */
 static void slots_that_the_index_lacks_are_named(void **state)
 {
@@ -713,6 +731,7 @@ int main(void)
 		WITH_STORE(documents_newer_than_the_superblock_are_found),
 		WITH_STORE(every_byte_of_the_index_is_guarded),
 		WITH_STORE(wrong_hashes_are_named),
+		WITH_STORE(pages_that_agree_are_read_once),
 		WITH_STORE(slots_that_the_index_lacks_are_named),
 		WITH_STORE(entries_without_a_document_are_found),
 		WITH_STORE(counts_of_the_index_are_compared),

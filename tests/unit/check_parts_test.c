@@ -247,6 +247,163 @@ static void what_is_no_store_is_left_alone(void **state)
 	pfs_sim_free(sim);
 }
 
+static const struct pfs_io_ops *true_ops;
+static struct pfs_io_ops spying;
+static struct pfs_sim *doubtful; /* of which the superblock is changed before it is locked */
+
+static int open_for_reading(struct pfs_dir *dir, const char *name, unsigned flags,
+			    struct pfs_file **out)
+{
+	assert_int_equal(flags, 0);
+	return true_ops->open(dir, name, flags, out);
+}
+
+static int open_dir_for_reading(const struct pfs_io *io, const char *path, unsigned flags,
+				struct pfs_dir **out)
+{
+	assert_int_equal(flags, 0);
+	return true_ops->open_dir(io, path, flags, out);
+}
+
+static int lock_shared(struct pfs_dir *dir, const char *name, bool exclusive)
+{
+	assert_false(exclusive);
+	if (doubtful)
+		forge_super(doubtful, true, 0);
+	return true_ops->lock(dir, name, exclusive);
+}
+
+/* Does what `ops` do, which are the sim's, and looks how directories and files are opened. */
+static const struct pfs_io_ops *spy_on(const struct pfs_io_ops *ops)
+{
+	true_ops = ops;
+	spying = *ops;
+	spying.open = open_for_reading;
+	spying.open_dir = open_dir_for_reading;
+	spying.lock = lock_shared;
+	return &spying;
+}
+
+/* Proves: a check opens nothing for writing, and takes a lock that others may have too; what the
+ * superblock says counts as it is then, and not as it was before. */
+static void a_check_reads_what_it_has_locked(void **state)
+{
+	struct pfs_sim *sim = pfs_sim_new();
+	struct nothing *n = begin_nothing();
+	struct pfs_check_result result;
+	struct pfs_store *store;
+	struct pfs_reason reason;
+	struct pfs_io io;
+	uint64_t before;
+	size_t i = 0;
+
+	(void)state;
+	create_store(sim, 64 * PFS_KIB, 16);
+	store = open_store(sim);
+	for (unsigned k = 0; k < 9; k++)
+		put_document(store, &(struct pfs_key){.kind = PFS_KEY_NUM, .num = k}, 30, k);
+	assert_int_equal(pfs_store_close(store), 0);
+	io = *pfs_sim_io(sim);
+	io.ops = spy_on(io.ops);
+	before = pfs_sim_hash(sim);
+	assert_int_equal(
+		pfs_check(STORE, &io, &quiet, keep_finding, NULL, &n->found, &result, &reason), 0);
+	assert_int_equal(n->found.count, 0);
+	assert_int_equal(result.documents, 9);
+	assert_true(pfs_sim_hash(sim) == before);
+	doubtful = sim;
+	assert_int_equal(
+		pfs_check(STORE, &io, &quiet, keep_finding, NULL, &n->found, &result, &reason), 0);
+	doubtful = NULL;
+	expect_next(n, &i, PFS_SUPER_NAME, 76,
+		    "the store had documents whose ids can't be told, or its repair was not "
+		    "finished: check --repair");
+	assert_int_equal(n->found.count, i);
+	free(n);
+	pfs_sim_free(sim);
+}
+
+/* ---- what is remembered ---- */
+
+/* Proves: there is room for all files that are found, which are remembered in their order; at the
+ * end nothing is left. */
+static void files_are_remembered(void **state)
+{
+	enum { FILES = 300 };
+	struct nothing *n = begin_nothing();
+	struct pfs_check *check = &n->check;
+
+	(void)state;
+	for (uint32_t i = 0; i < FILES; i++) {
+		assert_int_equal(add_page(check, 7 * i, i), 0);
+		assert_in_range(check->page_cap, check->page_count, 2 * FILES);
+		assert_int_equal(add_segment(check, 5 * i), 0);
+		assert_in_range(check->segment_cap, check->segment_count, 2 * FILES);
+		assert_int_equal(pfs_check_add_dict(check, 3 * i), 0);
+		assert_in_range(check->dict_cap, check->dict_count, 2 * FILES);
+		assert_int_equal(check->dict_named, 3 * i);
+	}
+	assert_int_equal(pfs_check_add_dict(check, 1), 0);
+	assert_int_equal(check->dict_named, 3 * (FILES - 1));
+	assert_int_equal(check->page_count, FILES);
+	assert_int_equal(check->segment_count, FILES);
+	assert_int_equal(check->dict_count, FILES + 1);
+	for (uint32_t i = 0; i < FILES; i++) {
+		assert_int_equal(check->pages[i].number, 7 * i);
+		assert_int_equal(check->pages[i].file_size, i);
+		assert_int_equal(check->segments[i], 5 * i);
+		assert_int_equal(check->dicts[i].number, 3 * i);
+	}
+	assert_int_equal(check->total, FILES * (FILES - 1) / 2);
+	pfs_check_end(check);
+	assert_null(check->pages);
+	assert_int_equal(check->page_count + check->page_cap, 0);
+	assert_null(check->segments);
+	assert_int_equal(check->segment_count + check->segment_cap, 0);
+	assert_null(check->dicts);
+	assert_int_equal(check->dict_count + check->dict_cap, 0);
+	free(n);
+}
+
+struct told {
+	struct nothing *n;
+	struct pfs_fault fault;
+};
+
+static void keep_fault(void *arg, const struct pfs_finding *finding)
+{
+	struct told *told = arg;
+
+	(void)finding;
+	told->fault = told->n->check.fault;
+}
+
+/* Proves: what a finding is about is there when it is said, and is not what the next one is about.
+ */
+static void a_finding_has_its_own_fault(void **state)
+{
+	const struct pfs_fault fault = {PFS_FAULT_VALUE, 3, 4, 5, 6};
+	struct told told = {.n = begin_nothing()};
+	struct pfs_check *check = &told.n->check;
+
+	(void)state;
+	check->fn = keep_fault;
+	check->arg = &told;
+	check->fault = fault;
+	pfs_check_say(check, true, "x", 0, NULL, "first");
+	assert_int_equal(told.fault.kind, fault.kind);
+	assert_int_equal(told.fault.number, fault.number);
+	assert_int_equal(told.fault.slot, fault.slot);
+	assert_int_equal(told.fault.off, fault.off);
+	assert_int_equal(told.fault.len, fault.len);
+	pfs_check_say(check, true, "x", 0, NULL, "second");
+	assert_int_equal(told.fault.kind, PFS_FAULT_NONE);
+	assert_int_equal(told.fault.number + told.fault.slot, 0);
+	assert_int_equal(told.fault.off + told.fault.len, 0);
+	assert_int_equal(check->result->findings, 2);
+	free(told.n);
+}
+
 /* ---- segments ---- */
 
 struct fake {
@@ -298,6 +455,24 @@ static int fake_open(struct pfs_dir *dir, const char *name, unsigned flags, stru
 
 static const struct pfs_io_ops fake_ops = {
 	.open = fake_open, .read = fake_read, .size = fake_size, .close = fake_close};
+
+/* Proves: of a file that can't be opened, or does not tell its length, no byte counts as work. */
+static void work_is_what_can_be_read(void **state)
+{
+	struct fake fake = {.file = {&fake_ops}, .dir = {&fake_ops}, .size = 100};
+	struct nothing *n = begin_nothing();
+
+	(void)state;
+	opened = &fake;
+	n->check.dir = &fake.dir;
+	assert_int_equal(size_of(&n->check, "journal-0007"), 100);
+	fake.size_err = -EIO;
+	assert_int_equal(size_of(&n->check, "journal-0007"), 0);
+	fake.size_err = 0;
+	fake.open_err = -EACCES;
+	assert_int_equal(size_of(&n->check, "journal-0007"), 0);
+	free(n);
+}
 
 /* Proves: what a segment's file lacks, or the device can't read, is zeros, whatever was in the
  * buffer before; of the latter, and of nothing else, there is a bit; nothing is read that is behind
@@ -504,6 +679,38 @@ static void records_lie_in_their_segment(void **state)
 	end_records(r);
 }
 
+/* Proves: a record has one of the sequences that there are, of which the last one is one. */
+static void records_have_a_sequence(void **state)
+{
+	struct records *r = begin_records();
+
+	(void)state;
+	put_record(r, PFS_SEGMENT_DATA, 56, PFS_SEQ_MAX, 1);
+	assert_int_equal(record_at(&r->j, r->at, PFS_SEGMENT_DATA), 56);
+	put_record(r, PFS_SEGMENT_DATA, 56, PFS_SEQ_MAX + 1, 1);
+	assert_int_equal(record_at(&r->j, r->at, PFS_SEGMENT_DATA), 0);
+	end_records(r);
+}
+
+/* Proves: a record names its two keys, and nothing that stands behind them. */
+static void records_name_two_keys(void **state)
+{
+	const struct pfs_record_disk head = {.type = PFS_RECORD_PATCH};
+	const struct pfs_key keys[] = {pfs_key_num(1), pfs_key_num(2), pfs_key_num(3)};
+	struct records *r = begin_records();
+
+	(void)state;
+	assert_int_equal(name_keys(&r->j, &head, keys), 0);
+	assert_int_equal(r->n->check.named.count, 2);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(
+			pfs_check_set_has(&r->n->check.named,
+					  pfs_check_hash(keys[i].kind, pfs_key_tag(&keys[i]))),
+			i < 2);
+	pfs_check_set_free(&r->n->check.named);
+	end_records(r);
+}
+
 /* Proves: a patch lies within the document that it makes, which is no longer than a document may
  * be; what it says that it has is there, but of zeros nothing. */
 static void patches_lie_in_their_document(void **state)
@@ -679,6 +886,28 @@ static void damage_ends_at_the_next_record(void **state)
 	}
 }
 
+/* Proves: a record that stands where another one should is no proof that this was durable: there is
+ * the tail. */
+static void what_stands_there_proves_nothing(void **state)
+{
+	enum { OFF = PFS_SEGMENT_DATA + 800 };
+	struct records *r = begin_records();
+	uint64_t off = OFF;
+
+	(void)state;
+	r->at[0].size = PFS_SEGMENT_SIZE;
+	r->j.search.found = malloc(sizeof(*r->j.search.found));
+	r->j.search.found[0] = (struct pfs_found){OFF, 48, 9, 10};
+	r->j.search.count = r->j.search.cap = 1;
+	r->j.searched = r->at;
+	r->j.expected = 6;
+	assert_int_equal(check_hole(&r->j, r->at, false, &off), 1);
+	assert_int_equal(off, OFF);
+	assert_int_equal(r->j.expected, 6);
+	assert_int_equal(r->n->found.count, 0);
+	end_records(r);
+}
+
 /* Proves: a segment is searched once, however often it is asked what is behind a place of it. */
 static void segments_are_searched_once(void **state)
 {
@@ -808,10 +1037,13 @@ static void moved_documents_are_followed(void **state)
 	assert_int_equal(pfs_check_set_add(&check->whole, 5), 1);
 	move_from(check, 5, 6, false);
 	assert_int_equal(check->moved_count, 2);
-	move_from(check, 8, 5, true);
+	/* What stands behind the two keys is neither of them. */
+	move_documents(check, (const uint64_t[3]){8, 5, 4}, true);
 	assert_int_equal(check->moved_count, 3);
 	assert_int_equal(given(check, 8, &now), 1);
 	assert_int_equal(now, 5);
+	assert_int_equal(given(check, 4, &now), 2);
+	assert_int_equal(now, 4);
 
 	/* What stands behind the last one is none, and the first is one. */
 	check->moved[3] = (struct pfs_check_moved){77, 78, true};
@@ -909,17 +1141,6 @@ static void versions_of_the_window_are_allowed(void **state)
 	}
 }
 
-static struct pfs_io_ops spying;
-static int (*true_open)(struct pfs_dir *dir, const char *name, unsigned flags,
-			struct pfs_file **out);
-
-static int open_for_reading(struct pfs_dir *dir, const char *name, unsigned flags,
-			    struct pfs_file **out)
-{
-	assert_int_equal(flags, 0);
-	return true_open(dir, name, flags, out);
-}
-
 /* Proves: of pages only slots are compared whose keys are there twice, and only of pages that there
  * are; these, and slots that are read again, are opened for reading. */
 static void only_keys_that_are_there_twice_are_compared(void **state)
@@ -942,10 +1163,7 @@ static void only_keys_that_are_there_twice_are_compared(void **state)
 	assert_int_equal(pfs_store_close(store), 0);
 	assert_int_equal(io->ops->open_dir(io, STORE, 0, &n->check.dir), 0);
 	ops = n->check.dir->ops;
-	spying = *ops;
-	true_open = ops->open;
-	spying.open = open_for_reading;
-	n->check.dir->ops = &spying;
+	n->check.dir->ops = spy_on(ops);
 	assert_int_equal(pfs_super_read(n->check.dir, &n->check.super, &quiet), 0);
 	n->check.clean = true;
 	assert_int_equal(pfs_check_files(&n->check), 0);
@@ -995,6 +1213,99 @@ static void bare_pages_have_no_document(void **state)
 			live[i / 8] = 0;
 		}
 	}
+}
+
+/* Proves: there is room for one more slot in a page that has all but one of those that there may
+ * be, and for none in one that has all. */
+static void slots_take_room(void **state)
+{
+	static const struct {
+		uint32_t count, gap, free, hole, room;
+	} cases[] = {
+		{5, 100, 1, 0, 100},
+		{5, 100, 1, 101, 101},
+		{5, 100, 0, 0, 100 - PFS_SLOT_LEN},
+		{5, PFS_SLOT_LEN, 0, 50, 50},
+		{5, PFS_SLOT_LEN - 1, 0, 50, 0},
+		{PFS_SLOT_NUMBER_MAX, 100, 0, 0, 100 - PFS_SLOT_LEN},
+		{PFS_SLOT_NUMBER_MAX + 1, 100, 0, 0, 0},
+		{PFS_SLOT_NUMBER_MAX + 1, 100, 1, 0, 100},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		struct pfs_checked_page page = {.free_slots = cases[i].free,
+						.longest_hole = cases[i].hole,
+						.header = {.slot_count = cases[i].count}};
+
+		page.header.floor = (uint32_t)pfs_slot_offset(cases[i].count) + cases[i].gap;
+		if (room_in(&page) != cases[i].room)
+			fail_msg("case %zu: %llu", i, (unsigned long long)room_in(&page));
+	}
+}
+
+/* Proves: first it is said which pages the index lacks, except of retired ones that have no
+ * document; then whose slots are others; then what is free in the rest, first room, then bytes,
+ * then slots. */
+static void pages_are_compared_with_the_index(void **state)
+{
+	uint8_t live = 1, bare = 0;
+	struct pfs_checked_page pages[] = {
+		{.number = 1, .in_index = true, .index_room = 9, .free_bytes = 30, .free_slots = 2},
+		{.number = 2, .in_index = true, .index_room = 9, .slots_crc = 5},
+		{.number = 3, .retired = true, .live = &live, .header = {.slot_count = 1}},
+		{.number = 4, .retired = true, .live = &bare, .header = {.slot_count = 1}},
+		{.number = 5, .live = &bare, .header = {.slot_count = 1}},
+	};
+	struct nothing *n = begin_nothing();
+	struct index_check x = {.check = &n->check, .pages_off = 104};
+	size_t i = 0;
+
+	(void)state;
+	for (size_t k = 0; k < pfs_array_len(pages); k++) {
+		pages[k].usable = true;
+		pages[k].header.floor = (uint32_t)pfs_slot_offset(0) + 500;
+	}
+	n->check.pages = pages;
+	n->check.page_count = pfs_array_len(pages);
+	assert_int_equal(check_objects(&x), 0);
+	expect_next(n, &i, "page-00000003", 0,
+		    "the index lacks the page: what it holds is not found");
+	expect_next(n, &i, "page-00000005", 0,
+		    "the index lacks the page: what it holds is not found");
+	expect_next(n, &i, "page-00000002", PFS_PAGE_HEADER_LEN,
+		    "its slots are not what the index says: nothing is put into it");
+	expect_next(n, &i, PFS_INDEX_NAME, 104, "it says 9 bytes of room in page 1, there are 500");
+	expect_next(n, &i, PFS_INDEX_NAME, 104, "it says 0 free bytes in page 1, there are 30");
+	expect_next(n, &i, PFS_INDEX_NAME, 104, "it says 0 free slots in page 1, there are 2");
+	assert_int_equal(n->found.count, i);
+	free(n);
+}
+
+/* Proves: the index verifies by a checksum that is there whole. */
+static void the_checksum_of_the_index_is_whole(void **state)
+{
+	uint8_t bytes[200];
+	struct nothing *n = begin_nothing();
+	struct index_check x = {
+		.check = &n->check,
+		.reader = {.buf = bytes, .len = 164, .cap = sizeof(bytes)},
+		.objects_off = 104,
+		.crc_off = 160,
+	};
+	size_t i = 0;
+
+	(void)state;
+	memset(bytes, 0x11, sizeof(bytes));
+	pfs_put_le32(bytes + 160, pfs_crc32c(0, bytes + 104, 160 - 104));
+	assert_true(verify_body(&x));
+	assert_int_equal(n->check.done, 160 - 104);
+	x.reader.len = 163;
+	assert_false(verify_body(&x));
+	expect_next(n, &i, PFS_INDEX_NAME, 160,
+		    "its checksum is wrong; the next opening makes it anew");
+	assert_int_equal(n->found.count, i);
+	free(n);
 }
 
 /* Proves: what the index says of the documents that need each dictionary is compared with those
@@ -1047,14 +1358,21 @@ int main(void)
 		cmocka_unit_test(missing_pages_are_named_or_counted),
 		cmocka_unit_test(doubt_comes_after_what_is_missing),
 		cmocka_unit_test(what_is_no_store_is_left_alone),
+		cmocka_unit_test(a_check_reads_what_it_has_locked),
+		cmocka_unit_test(files_are_remembered),
+		cmocka_unit_test(a_finding_has_its_own_fault),
+		cmocka_unit_test(work_is_what_can_be_read),
 		cmocka_unit_test(segments_are_read_as_they_are),
 		cmocka_unit_test(headers_of_segments_are_read_as_they_are),
 		cmocka_unit_test(the_newer_header_holds),
 		cmocka_unit_test(records_lie_in_their_segment),
+		cmocka_unit_test(records_have_a_sequence),
+		cmocka_unit_test(records_name_two_keys),
 		cmocka_unit_test(patches_lie_in_their_document),
 		cmocka_unit_test(cut_segments_are_told_from_new_ones),
 		cmocka_unit_test(unread_pieces_are_those_of_the_record),
 		cmocka_unit_test(damage_ends_at_the_next_record),
+		cmocka_unit_test(what_stands_there_proves_nothing),
 		cmocka_unit_test(segments_are_searched_once),
 		cmocka_unit_test(damage_up_to_the_end_is_nobodys),
 		cmocka_unit_test(the_newest_is_told_from_those_there_are),
@@ -1063,6 +1381,9 @@ int main(void)
 		cmocka_unit_test(versions_of_the_window_are_allowed),
 		cmocka_unit_test(only_keys_that_are_there_twice_are_compared),
 		cmocka_unit_test(bare_pages_have_no_document),
+		cmocka_unit_test(slots_take_room),
+		cmocka_unit_test(pages_are_compared_with_the_index),
+		cmocka_unit_test(the_checksum_of_the_index_is_whole),
 		cmocka_unit_test(users_of_each_dictionary_are_compared),
 	};
 

@@ -23,6 +23,26 @@ static void hashes_tell_kinds_and_tags_apart(void **state)
 	assert_int_equal(pfs_check_hash(0, 0), 1);
 }
 
+/* Proves: no two slots and hashes add the same to the sum of a page. */
+static void marks_tell_slots_and_hashes_apart(void **state)
+{
+	static const uint32_t slots[] = {0, 1, 2, 3, 0x8000, PFS_SLOT_NUMBER_MAX},
+			      hashes[] = {0, 1, 2, 3, 0x7fffffff, 0x80000000, 0xffffffff};
+	uint64_t marks[pfs_array_len(slots) * pfs_array_len(hashes)];
+	size_t count = 0;
+
+	(void)state;
+	for (size_t i = 0; i < pfs_array_len(slots); i++) {
+		for (size_t j = 0; j < pfs_array_len(hashes); j++) {
+			uint64_t mark = pfs_check_mark(slots[i], hashes[j]);
+
+			for (size_t k = 0; k < count; k++)
+				assert_true(marks[k] != mark);
+			marks[count++] = mark;
+		}
+	}
+}
+
 #define HASHES 5000u
 
 /* Whatever its low bits are: many meet in one place of the set. */
@@ -62,6 +82,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hashes_tell_kinds_and_tags_apart),
+		cmocka_unit_test(marks_tell_slots_and_hashes_apart),
 		cmocka_unit_test(sets_have_what_was_added),
 	};
 
