@@ -14,6 +14,8 @@ static void note_created(const struct pfs_attr *attr);
 static void note_written(int64_t mtime_ns);
 static void need_commit(const struct pfs_store *of);
 static bool fails(void);
+static bool has_no_room(void);
+static void note_throttled(size_t len, bool large);
 
 #define pfs_index_moving(index) (step('m'), pfs_index_moving(index))
 #define pfs_index_remove(...) (step('n'), pfs_index_remove(__VA_ARGS__))
@@ -28,7 +30,12 @@ static bool fails(void);
 #define pfs_leaving_finish(store, l, seq) \
 	(step('s'), need_sequence(store, seq), pfs_leaving_finish(store, l, seq))
 #define pfs_put_object(store, object, key, packed, attr, displaced) \
-	(note_displaced(displaced), pfs_put_object(store, object, key, packed, attr, displaced))
+	(note_displaced(displaced),                                 \
+	 has_no_room() ? -ENOSPC : pfs_put_object(store, object, key, packed, attr, displaced))
+#define pfs_write_throttle(store, len, large) \
+	(note_throttled(len, large), pfs_write_throttle(store, len, large))
+#define pfs_pack(...) (fails() ? -ENOMEM : pfs_pack(__VA_ARGS__))
+#define pfs_index_reserve(index, n) (fails() ? -ENOMEM : pfs_index_reserve(index, n))
 #define pfs_index_reserve_cookies(index) (fails() ? -ENOMEM : pfs_index_reserve_cookies(index))
 #define pfs_leaving_prepare(...) (fails() ? -ENOMEM : pfs_leaving_prepare(__VA_ARGS__))
 #define pfs_create(store, key, attr, object) \
@@ -49,6 +56,9 @@ static bool fails(void);
 #undef pfs_change_settle
 #undef pfs_leaving_finish
 #undef pfs_put_object
+#undef pfs_write_throttle
+#undef pfs_pack
+#undef pfs_index_reserve
 #undef pfs_index_reserve_cookies
 #undef pfs_leaving_prepare
 #undef pfs_create
@@ -112,6 +122,28 @@ static unsigned fails_at;
 static bool fails(void)
 {
 	return fails_at && --fails_at == 0;
+}
+
+/* So often what is put has no room. */
+static unsigned no_room, room_asked;
+
+static bool has_no_room(void)
+{
+	room_asked++;
+	return no_room && no_room--;
+}
+
+static struct {
+	unsigned count;
+	size_t len;
+	bool large;
+} throttled;
+
+static void note_throttled(size_t len, bool large)
+{
+	throttled.count++;
+	throttled.len = len;
+	throttled.large = large;
 }
 
 static struct pfs_sim *begin(bool hold)
@@ -197,6 +229,95 @@ static void names_change_hands_at_once(void **state)
 	}
 }
 
+/* Proves: without memory for it, or room, a new document is not put, and no record says it. */
+static void putting_needs_memory(void **state)
+{
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_sim *sim = begin(false);
+	struct pfs_store_stat stat;
+
+	(void)state;
+	for (unsigned n = 1; n <= 3; n++) {
+		fails_at = n <= 2 ? n : 0;
+		no_room = n == 3 ? 3 : 0;
+		assert_int_equal(pfs_put(store, &key, "new", 3, NULL, 0, NULL),
+				 n == 3 ? -ENOSPC : -ENOMEM);
+		assert_int_equal(fails_at + no_room, 0);
+		assert_int_equal(pfs_lookup(store, &key, &(uint32_t){0}, NULL), -ENOENT);
+		assert_int_equal(pfs_store_stat(store, &stat), 0);
+		assert_int_equal(stat.points, 0);
+		assert_int_equal(stat.records, 0);
+	}
+	displaced_last = 4711;
+	assert_int_equal(pfs_put(store, &key, "new", 3, NULL, 0, NULL), 0);
+	assert_int_equal(displaced_last, 0);
+	assert_int_equal(object_of(1), PFS_OBJECT_FIRST);
+	end(sim);
+}
+
+/* Proves: where there is no room, some is made and the document put again, three times in all. */
+static void room_is_made_for_a_put(void **state)
+{
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_sim *sim = begin(false);
+
+	(void)state;
+	for (unsigned n = 0; n <= 4; n++) {
+		no_room = n;
+		room_asked = 0;
+		assert_int_equal(pfs_put(store, &key, "new", 3, NULL, 0, NULL),
+				 n < 3 ? 0 : -ENOSPC);
+		assert_int_equal(room_asked, n < 3 ? n + 1 : 3);
+	}
+	no_room = 0;
+	end(sim);
+}
+
+/* Proves: every document is told to who slows writers down, with its length and whether it has more
+ * than a block, but for one that is refused because of that; up to the length of one write it is
+ * one record; above that it comes in pieces. */
+static void each_length_has_its_way(void **state)
+{
+	static const struct {
+		size_t len;
+		int err;
+		bool large;
+	} cases[] = {
+		{0, 0, false},
+		{PFS_BLOCK_LEN, 0, false},
+		{PFS_BLOCK_LEN + 1, 0, true},
+		{PFS_WHOLE_WRITE_MAX, 0, true},
+		{PFS_WHOLE_WRITE_MAX + 1, -ENOMEM, true},
+		{PFS_PAYLOAD_MAX, -ENOMEM, true},
+		{(size_t)PFS_PAYLOAD_MAX + 1, -EFBIG, true},
+	};
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_sim *sim = begin(false);
+	uint8_t *bytes = calloc(1, PFS_WHOLE_WRITE_MAX);
+
+	(void)state;
+	put(1, 300);
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		uint64_t sequence = pfs_store_sequence(store);
+
+		throttled = (typeof(throttled)){.len = 4711};
+		/* Of those in pieces nothing is read: they can't begin. */
+		fails_at = cases[i].err ? 1 : 0;
+		assert_int_equal(pfs_put(store, &key, bytes, cases[i].len, NULL, 0, NULL),
+				 cases[i].err);
+		assert_int_equal(fails_at, cases[i].err == -EFBIG);
+		assert_int_equal(throttled.count, cases[i].err != -EFBIG);
+		if (throttled.count) {
+			assert_int_equal(throttled.len, cases[i].len);
+			assert_int_equal(throttled.large, cases[i].large);
+		}
+		assert_int_equal(pfs_store_sequence(store) - sequence, !cases[i].err);
+	}
+	fails_at = 0;
+	free(bytes);
+	end(sim);
+}
+
 /* Proves: without memory for what a new object displaces, that stays. */
 static void displacing_needs_memory(void **state)
 {
@@ -207,7 +328,7 @@ static void displacing_needs_memory(void **state)
 	(void)state;
 	put(1, 300);
 	object = object_of(1);
-	for (unsigned n = 1; n <= 2; n++) {
+	for (unsigned n = 1; n <= 4; n++) {
 		fails_at = n;
 		assert_int_equal(
 			pfs_put(store, &key, "new", 3, NULL, PFS_PUT_NEW_OBJECT, &replaced),
@@ -524,6 +645,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(temporary_names_do_not_come_again),
 		cmocka_unit_test(names_change_hands_at_once),
+		cmocka_unit_test(putting_needs_memory),
+		cmocka_unit_test(room_is_made_for_a_put),
+		cmocka_unit_test(each_length_has_its_way),
 		cmocka_unit_test(displacing_needs_memory),
 		cmocka_unit_test(what_is_displaced_is_named),
 		cmocka_unit_test(puts_in_pieces_may_fail),
