@@ -71,7 +71,7 @@ struct pfs_version {
 	struct pfs_extent_at home, target; /* page 0: none */
 	uint64_t applied_len; /* what the container took in the end; the rest of the target is given
 				 back */
-	bool applied;	      /* target holds it */
+	bool applied;	      /* has no target and the checkpoint that took it is done with it */
 	uint64_t spare_off, spare_len; /* of the target, not needed by the container */
 	struct pfs_former *former;     /* by a snapshot: where the target will be; or NULL */
 

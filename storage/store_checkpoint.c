@@ -278,6 +278,7 @@ static struct pfs_version *current_version(struct pfs_store *store, uint32_t obj
 	return v;
 }
 
+/* An orphan whose bytes are in a page already, at its home: it stays a version. */
 static bool is_pinned(const struct pfs_version *v)
 {
 	return !v->removed && !v->target.page;
@@ -311,9 +312,6 @@ static void flip_one(struct pfs_store *store, struct pfs_version *v)
 	uint64_t place = pfs_word_page(v->target.page, v->target.slot);
 	bool is_current = word == pfs_word_version(v);
 
-	/* A pinned one belongs to the checkpoint until its end: who releases it must not free it.
-	 */
-	v->applied = !is_pinned(v);
 	if (v->former)
 		pfs_snapshot_written(store, v);
 	if (v->removed || is_pinned(v))
@@ -467,13 +465,13 @@ static int recycle(struct checkpoint *cp)
 	int err;
 
 	/* Nobody reads the versions any more: an epoch has passed since the flip. Their stages let
-	 * go of the journal. */
+	 * go of the journal. Pinned ones may be read, and have nothing in it. */
 	for (size_t i = 0; i < cp->count;) {
 		pthread_mutex_lock(&store->commit);
 		for (size_t n = 0; n < FLIP_STEP && i < cp->count; n++, i++) {
 			struct pfs_version *v = cp->versions[i];
 
-			if (is_pinned(v) && current_version(store, v->object) == v)
+			if (is_pinned(v))
 				continue;
 			pfs_source_unref(store, &v->source);
 			v->source.kind = PFS_SOURCE_EMPTY;

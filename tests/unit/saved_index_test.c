@@ -317,7 +317,7 @@ static void streams_are_written_through(void **state)
 {
 	(void)state;
 	for (unsigned fails = 0; fails < 2; fails++) {
-		struct stream s = {.file = &fake_file, .buf = malloc(BUFFER_LEN)};
+		struct stream s = {.file = &fake_file, .buf = fenced_malloc(BUFFER_LEN)};
 		const uint64_t end = 3 * BUFFER_LEN + 5;
 		uint32_t crc = 0;
 
@@ -341,7 +341,7 @@ static void streams_are_written_through(void **state)
 			assert_true(fake.written == end && fake.writes == 4);
 		stream_flush(&s);
 		assert_int_equal(fake.writes, fails ? 1 : 4);
-		free(s.buf);
+		fenced_free(s.buf);
 	}
 }
 
@@ -375,6 +375,111 @@ static void headers_are_the_stores(void **state)
 		pfs_sim_free(image);
 	}
 	pfs_sim_free(sim);
+}
+
+/* A file of which only a header can be read. */
+static struct pfs_index_disk only_header;
+static uint64_t only_size;
+
+static ssize_t read_header_only(struct pfs_file *file, void *buf, size_t len, uint64_t off)
+{
+	(void)file;
+	if (off || len != sizeof(only_header))
+		return -EIO;
+	memcpy(buf, &only_header, len);
+	return (ssize_t)len;
+}
+
+static int only_size_of(struct pfs_file *file, uint64_t *out)
+{
+	(void)file;
+	*out = only_size;
+	return 0;
+}
+
+/* Proves: an index that says of itself what can't be, or is longer or shorter than that, is refused
+ * before it is read; whatever can be is read. */
+static void sizes_are_what_headers_say(void **state)
+{
+	enum { RUNS = PFS_INDEX_RUNS, SLOTS = PFS_PAGE_SIZE_MIN / PFS_SLOT_LEN };
+	static const struct {
+		uint64_t objects, pages, dicts, flags, records;
+		int more; /* bytes */
+		int err;
+	} cases[] = {
+		{0, 0, 0, 0, 0, 0, -EIO},
+		{7, 3, 2, 0, 7, 0, -EIO},
+		{6, 3, 2, 0, 7, 0, -EUCLEAN},
+		{8, 3, 2, 0, 7, 0, -EUCLEAN},
+		{8, 3, 2, RUNS, 7, 0, -EIO},
+		{7, 3, 2, RUNS, 7, 1, -EUCLEAN},
+		{7, 3, 2, RUNS, 7, 4, -EUCLEAN},
+		{7, 3, 2, RUNS, 7, 11, -EUCLEAN},
+		{7, 3, 2, 0, 7, 5, -EUCLEAN},
+		{0, 3, 2, 0, 0, -1, -EUCLEAN},
+		{0, 3, 2, RUNS, 0, -4, -EUCLEAN},
+		{0, 3, 2, RUNS, 0, -12, -EUCLEAN},
+		/* Runs say more than there are entries, but no more than there can be slots. */
+		{7 + 3 * SLOTS, 3, 2, RUNS, 7, 0, -EIO},
+		{8 + 3 * SLOTS, 3, 2, RUNS, 7, 0, -EUCLEAN},
+		{7, 0, 2, RUNS, 7, 0, -EIO},
+		{8, 0, 2, RUNS, 7, 0, -EUCLEAN},
+		{UINT32_MAX - PFS_OBJECT_FIRST, 10000000, 0, RUNS, 7, 0, -EIO},
+		{UINT32_MAX - PFS_OBJECT_FIRST + 1, 10000000, 0, RUNS, 7, 0, -EUCLEAN},
+		/* Of so many pages the length is that of one. */
+		{0, PFS_PAGE_NUMBER_MAX, 0, RUNS, 0, 0, -EIO},
+		{0, PFS_PAGE_NUMBER_MAX + 1, 0, RUNS, 0, 0, -EUCLEAN},
+		{0, (UINT64_C(1) << 61) + 1, 0, RUNS, 0, 0, -EUCLEAN},
+	};
+	const struct pfs_io_ops ops = {.read = read_header_only, .size = only_size_of};
+	struct pfs_file file = {.ops = &ops};
+	struct pfs_store *bare = calloc(1, sizeof(*bare));
+	struct pfs_dicts dicts = {0};
+
+	(void)state;
+	bare->super.page_size = PFS_PAGE_SIZE_MIN;
+	bare->super.open_epoch = bare->super.clean_epoch = 5;
+	bare->dicts = &dicts;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		int err;
+
+		dicts.count = cases[i].dicts;
+		encode_header(bare, &only_header, cases[i].objects, cases[i].pages);
+		pfs_put_le32(only_header.flags.b, (uint32_t)cases[i].flags);
+		pfs_put_le32(only_header.crc.b,
+			     pfs_crc32c(0, (uint8_t *)&only_header + HEADER_CRC_AT,
+					sizeof(only_header) - HEADER_CRC_AT));
+		only_size = sizeof(only_header) + 12 * cases[i].records + 24 * cases[i].pages +
+			    12 * cases[i].dicts + 4 + (uint64_t)cases[i].more;
+		err = load_from(bare, &file);
+		if (err != cases[i].err)
+			fail_msg("case %zu: %d", i, err);
+	}
+	free(bare);
+}
+
+static int open_to_read(struct pfs_dir *dir, const char *name, unsigned flags,
+			struct pfs_file **out)
+{
+	(void)dir;
+	(void)out;
+	assert_string_equal(name, PFS_INDEX_NAME);
+	assert_int_equal(flags, 0);
+	return -EACCES;
+}
+
+/* Proves: an index is opened to be read and for nothing else, which a store that is read-only may
+ * not be; where it can't be opened, that is the error. */
+static void indexes_are_opened_to_be_read(void **state)
+{
+	const struct pfs_io_ops ops = {.open = open_to_read};
+	struct pfs_store *bare = calloc(1, sizeof(*bare));
+	struct pfs_dir dir = {.ops = &ops};
+
+	(void)state;
+	bare->dir = &dir;
+	assert_int_equal(pfs_index_load(bare), -EACCES);
+	free(bare);
 }
 
 /* Proves: an index of nothing is one, too. */
@@ -595,6 +700,8 @@ int main(void)
 		cmocka_unit_test(streams_are_read_through),
 		cmocka_unit_test(streams_are_written_through),
 		cmocka_unit_test(headers_are_the_stores),
+		cmocka_unit_test(sizes_are_what_headers_say),
+		cmocka_unit_test(indexes_are_opened_to_be_read),
 		cmocka_unit_test(an_empty_index_is_used),
 		cmocka_unit_test(objects_are_as_many_as_said),
 		cmocka_unit_test(numbers_are_of_slots),
