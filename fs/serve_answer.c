@@ -160,7 +160,6 @@ int pfs_answer_check(struct pfs_conn *conn, struct pfs_store *store, struct pfs_
 
 	if (pfs_wire_done(in))
 		return -EPROTO;
-	memset(&result, 0, sizeof(result));
 	err = pfs_store_check(store, send_finding, send_progress, &stream, &stream.stop, &result);
 	if (stream.err)
 		return stream.err;

@@ -23,7 +23,8 @@ struct session {
 	int64_t import_ns;	       /* when the first documents to import came; 0: none did */
 	struct pfs_snapshot *snapshot; /* that the client has opened, or NULL */
 
-	/* Changes that the kernel has not been told yet. */
+	/* Changes that the kernel has not been told yet; none between two requests: it must know of
+	 * what was stored even if the reply can't be sent. */
 	struct pfs_serve_change changes[PFS_SERVE_CHANGES_MAX];
 	size_t change_count;
 };
@@ -485,9 +486,6 @@ enum pfs_session_end pfs_session_run(struct pfs_conn *conn, const struct pfs_ses
 		if (!err)
 			err = dispatch(&s, &header);
 	}
-	/* A document or batch may have been stored whose reply could not be sent: the kernel must
-	 * know all the same. */
-	tell_changes(&s);
 	put_drop(&s);
 	close_snapshot(&s);
 	return s.waiting ? PFS_SESSION_WAITING : PFS_SESSION_OVER;

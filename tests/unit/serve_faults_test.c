@@ -76,6 +76,7 @@ static int fake_check(struct pfs_store *store, pfs_finding_fn *on_finding,
 		      struct pfs_check_result *result)
 {
 	(void)store;
+	*result = (struct pfs_check_result){0};
 	if (fake.check_err == -ECANCELED) {
 		for (uint64_t i = 0; !__atomic_load_n(stop, __ATOMIC_RELAXED); i++) {
 			on_finding(arg, &findings[i % 2]);
