@@ -435,7 +435,7 @@ static int give_plain(struct pfs_moment *moment, struct want *want, const struct
 static int give_base64(struct pfs_moment *moment, struct want *want, const struct pfs_key *key,
 		       uint64_t size)
 {
-	uint64_t off = pfs_min_u64(want->skip / 4 * 3, size / 3 * 3);
+	uint64_t off = want->skip / 4 * 3; /* below size: what is skipped ends within it */
 	uint8_t raw[PIECE];
 	char text[PIECE / 3 * 4];
 

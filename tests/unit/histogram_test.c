@@ -7,9 +7,18 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
+#include "tests/unit/fenced.h"
+
+static bool beaten; /* another thread is quicker, once */
+
 /* The daemon's objects are not in the library. */
+#undef atomic_compare_exchange_weak_explicit
+#define atomic_compare_exchange_weak_explicit(at, old, new, success, failure) \
+	(beaten ? beaten = false                                              \
+		: atomic_compare_exchange_strong_explicit(at, old, new, success, failure))
 #include "fs/histogram.c"
 
 /* Proves: buckets follow one another without gap, each value lies in the bucket whose largest value
@@ -83,6 +92,58 @@ static void few_values_are_told_exactly(void **state)
 	pfs_histograms_free(h);
 }
 
+/* Proves: the rank of a value is rounded up, whatever the count; it is never below 1, and none is
+ * beyond the last. */
+static void ranks_are_rounded_up(void **state)
+{
+	struct pfs_histogram_sum sum = {.count = 2, .max = 5, .buckets = {[0] = 1, [5] = 1}};
+
+	(void)state;
+	assert_int_equal(pfs_histogram_percentile(&sum, 50000), 0);
+	assert_int_equal(pfs_histogram_percentile(&sum, 50001), 5);
+	assert_int_equal(pfs_histogram_percentile(&sum, 200000), 5);
+	sum = (struct pfs_histogram_sum){.count = 11, .max = 9, .buckets = {[1] = 1, [9] = 10}};
+	assert_int_equal(pfs_histogram_percentile(&sum, 0), 1);
+	assert_int_equal(pfs_histogram_percentile(&sum, 9090), 1);
+	assert_int_equal(pfs_histogram_percentile(&sum, 9091), 9);
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t half = 49999 + i;
+
+		sum = (struct pfs_histogram_sum){
+			.count = 2 * half, .max = 9, .buckets = {[1] = half, [9] = half}};
+		assert_int_equal(pfs_histogram_percentile(&sum, 50000), 1);
+		assert_int_equal(pfs_histogram_percentile(&sum, 50001), 9);
+		sum.count++;
+		sum.buckets[1]++;
+		assert_int_equal(pfs_histogram_percentile(&sum, 50000), 1);
+		assert_int_equal(pfs_histogram_percentile(&sum, 51000), 9);
+	}
+	/* Counted while others were added: no more than the largest. */
+	sum = (struct pfs_histogram_sum){.count = 2, .max = 7};
+	assert_int_equal(pfs_histogram_percentile(&sum, 50000), 7);
+}
+
+/* Proves: a maximum is kept when another thread was quicker to change it. */
+static void the_maximum_is_tried_again(void **state)
+{
+	struct pfs_histograms *h;
+	struct pfs_histogram_sum sum;
+
+	(void)state;
+	fenced_refuse(0);
+	assert_int_equal(pfs_histograms_new(&h, 1), -ENOMEM);
+	assert_null(h);
+	assert_int_equal(pfs_histograms_new(&h, 1), 0);
+	beaten = true;
+	pfs_histograms_add(h, 0, 77);
+	assert_false(beaten);
+	pfs_histograms_sum(h, 0, &sum);
+	assert_int_equal(sum.max, 77);
+	assert_int_equal(sum.count, 1);
+	pfs_histograms_free(h);
+	assert_int_equal(fenced_blocks, 0);
+}
+
 #define THREADS 8
 #define ADDS 20000
 
@@ -120,6 +181,8 @@ int main(void)
 		cmocka_unit_test(percentiles_are_near),
 		cmocka_unit_test(few_values_are_told_exactly),
 		cmocka_unit_test(threads_lose_nothing),
+		cmocka_unit_test(ranks_are_rounded_up),
+		cmocka_unit_test(the_maximum_is_tried_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,14 @@
 
 #include <cmocka.h>
 
+#include "fs/thread.h"
+#include "tests/unit/fenced.h"
+
+static bool no_threads; /* there are none to be had */
+
+#define pfs_thread_start(thread, fn, arg) (no_threads ? -EAGAIN : pfs_thread_start(thread, fn, arg))
 #include "fs/invalidate.c"
+#undef pfs_thread_start
 
 /* The kernel's side: writes down what it is told, and can be made to hold the directory's lock. */
 struct kernel {
@@ -52,10 +59,12 @@ static int listing(void *arg)
 	return kernel->listing_result;
 }
 
+static char last_line[256];
+
 static void log_line(void *arg, enum pfs_log_level level, const char *line)
 {
 	(void)level;
-	(void)line;
+	snprintf(last_line, sizeof(last_line), "%s", line);
 	++*(unsigned *)arg;
 }
 
@@ -81,6 +90,7 @@ static int teardown(void **state)
 	(void)state;
 	pfs_invalidator_stop(invalidator);
 	pthread_mutex_destroy(&kernel.directory);
+	assert_int_equal(fenced_blocks, 0);
 	return 0;
 }
 
@@ -154,9 +164,11 @@ static void failures_are_logged(void **state)
 	kernel.entry_result = -EIO;
 	pfs_invalidate(invalidator, &item, 1);
 	assert_int_equal(logged, 1);
+	assert_string_equal(last_line, "1: cached entry not dropped: Input/output error");
 	kernel.listing_result = -EIO;
 	pfs_invalidate(invalidator, &item, 1);
 	assert_int_equal(logged, 3);
+	assert_string_equal(last_line, "cached listing not dropped: Input/output error");
 }
 
 /* Proves: several threads that wait at once all come back. */
@@ -221,6 +233,34 @@ static void the_end_tells_nothing_more(void **state)
 	assert_string_equal(kernel.told, "1:0 listing ");
 }
 
+/* Proves: without memory or a thread there is none; without memory nothing is queued, and what
+ * comes later is. */
+static void without_memory_or_threads(void **state)
+{
+	const struct pfs_invalidate_ops ops = {.entry = entry};
+	const struct pfs_invalidation item = {.key = pfs_key_num(1)};
+	struct pfs_invalidator *other = invalidator;
+
+	(void)state;
+	fenced_refuse(0);
+	assert_int_equal(pfs_invalidator_start(&other, &ops, NULL), -ENOMEM);
+	assert_null(other);
+	other = invalidator;
+	no_threads = true;
+	assert_int_equal(pfs_invalidator_start(&other, &ops, NULL), -EAGAIN);
+	no_threads = false;
+	assert_null(other);
+	pfs_invalidator_end(NULL);
+	pfs_invalidator_stop(NULL);
+	fenced_refuse(0);
+	assert_int_equal(pfs_invalidate_later(invalidator, &item), -ENOMEM);
+	pfs_invalidate(invalidator, NULL, 0);
+	assert_string_equal(kernel.told, "listing ");
+	assert_int_equal(pfs_invalidate_later(invalidator, &item), 0);
+	pfs_invalidate(invalidator, NULL, 0);
+	assert_string_equal(kernel.told, "listing 1:0 listing listing ");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -230,6 +270,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(failures_are_logged, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_end_tells_nothing_more, setup, teardown),
+		cmocka_unit_test_setup_teardown(without_memory_or_threads, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("invalidate", tests, NULL, NULL);

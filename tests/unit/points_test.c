@@ -6,11 +6,14 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "storage/json_scan.h"
 #include "tests/unit/store_helpers.h"
+
+#include "tests/unit/fenced.h"
 
 /* What the snapshot says from now on, and how often it was asked. */
 static struct {
@@ -46,10 +49,21 @@ static int look_up_or_fail(struct pfs_snapshot *snapshot, const struct pfs_key *
 static int get_or_fail(struct pfs_snapshot *snapshot, const struct pfs_key *key, void **data,
 		       size_t *len, struct pfs_attr *attr)
 {
+	void *whole;
+	int err;
+
 	gets.calls++;
-	return gets.failing && key->num == gets.id
-		       ? (int)gets.result
-		       : pfs_snapshot_get(snapshot, key, data, len, attr);
+	*data = NULL;
+	if (gets.failing && key->num == gets.id)
+		return (int)gets.result;
+	err = pfs_snapshot_get(snapshot, key, &whole, len, attr);
+	if (err)
+		return err;
+	*data = malloc(*len);
+	if (*data)
+		memcpy(*data, whole, *len);
+	(free)(whole); /* the library's own */
+	return *data ? 0 : -ENOMEM;
 }
 
 static int glance(struct pfs_snapshot *snapshot, const struct pfs_key *key, uint64_t *size,
@@ -63,7 +77,7 @@ static int glance(struct pfs_snapshot *snapshot, const struct pfs_key *key, uint
 	assert_int_equal(pfs_snapshot_get(snapshot, key, &data, &len, NULL), 0);
 	*size = len;
 	*line = pfs_json_is_line_value(data, len);
-	free(data);
+	(free)(data);
 	return 0;
 }
 
@@ -73,7 +87,24 @@ static int open_or_fail(struct pfs_store *store, struct pfs_snapshot **out)
 	return opens.failing ? (int)opens.result : pfs_snapshot_open(store, out);
 }
 
+/* Called once, before somebody takes this lock. */
+static struct {
+	pthread_mutex_t *lock;
+	void (*fn)(void *arg);
+	void *arg;
+} at_lock;
+
+static int do_and_lock(pthread_mutex_t *lock)
+{
+	if (at_lock.lock == lock) {
+		at_lock.lock = NULL;
+		at_lock.fn(at_lock.arg);
+	}
+	return pthread_mutex_lock(lock);
+}
+
 /* The daemon's objects are not in the library. */
+#define pthread_mutex_lock(lock) do_and_lock(lock)
 #define pfs_snapshot_read read_or_fail
 #define pfs_snapshot_list list_or_fail
 #define pfs_snapshot_lookup look_up_or_fail
@@ -87,6 +118,11 @@ static int open_or_fail(struct pfs_store *store, struct pfs_snapshot **out)
 #undef pfs_snapshot_lookup
 #undef pfs_snapshot_list
 #undef pfs_snapshot_read
+#undef pthread_mutex_lock
+#undef free
+#undef realloc
+#undef calloc
+#undef malloc
 
 struct fixture {
 	struct pfs_sim *sim;
@@ -130,6 +166,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	pfs_points_free(f->points);
+	assert_int_equal(fenced_blocks, 0);
 	assert_int_equal(pfs_store_close(f->store), 0);
 	pfs_sim_free(f->sim);
 	free(f);
@@ -405,21 +442,23 @@ static void what_can_not_be_read_is_an_error(void **state)
 {
 	struct fixture *f = *state;
 	struct pfs_moment *moment;
-	size_t len;
+	size_t len, second;
 	char *want, *got;
 
 	put(f, "1", "{\"plain\":1}", 11);
 	put(f, "2", "no json", 7);
+	put(f, "3", "{\"behind\":\"all that is wanted\"}", 31);
 	want = expected(f, &len);
+	second = (size_t)(strstr(want, "\n{\"id\":3") - want) + 1 - 20;
 	moment = take(f);
 	got = malloc(len);
 	assert_non_null(got);
 	reads.failing = true;
 	reads.result = -EIO;
 	assert_int_equal(pfs_moment_read(moment, 0, got, 30), -EIO);
-	assert_int_equal(pfs_moment_read(moment, len - 20, got, 20), -EIO);
+	assert_int_equal(pfs_moment_read(moment, second, got, 20), -EIO);
 	reads.result = 0; /* shorter than it was */
-	assert_int_equal(pfs_moment_read(moment, len - 20, got, 20), -EIO);
+	assert_int_equal(pfs_moment_read(moment, second, got, 20), -EIO);
 	reads.failing = false;
 	lookups.failing = true;
 	lookups.result = -ENOENT;
@@ -430,7 +469,7 @@ static void what_can_not_be_read_is_an_error(void **state)
 	reads.failing = true;
 	reads.result = -ENOMEM;
 	assert_int_equal(pfs_moment_read(moment, 0, got, 30), -ENOMEM);
-	assert_int_equal(pfs_moment_read(moment, len - 20, got, 20), -ENOMEM);
+	assert_int_equal(pfs_moment_read(moment, second, got, 20), -ENOMEM);
 	reads.failing = false;
 	lists.failing = true;
 	lists.result = -ENOMEM;
@@ -705,6 +744,161 @@ static void readers_begin_near_their_place(void **state)
 	free(want);
 }
 
+/* Proves: a reader who begins just where another one has come to the beginning of a line passes no
+ * other line. */
+static void a_place_is_found_exactly(void **state)
+{
+	struct fixture *f = *state;
+	struct pfs_moment *moment;
+	size_t len, line, at;
+	char *want;
+
+	for (uint64_t id = 10000; id < 10000 + 3 * LIST_STEP; id++)
+		put_num(f, id, "{}", 2);
+	want = expected(f, &len);
+	line = len / ((size_t)3 * LIST_STEP);
+	for (unsigned i = 0; i < 2 * CURSORS; i++) {
+		moment = take(f);
+		at = (LIST_STEP + 20 + i) * line;
+		check_range(moment, want, at, line + 3);
+		lookups.calls = 0;
+		check_range(moment, want, at + line, 3);
+		assert_int_equal(lookups.calls, 0);
+		check_range(moment, want, 0, len);
+		pfs_moment_release(f->points, moment);
+	}
+	free(want);
+}
+
+/* Proves: whatever there is no memory for, a look fails with that, and nothing of it stays. */
+static void a_look_needs_memory(void **state)
+{
+	struct fixture *f = *state;
+	struct pfs_points *points;
+	struct pfs_moment *moment;
+	struct pfs_store_stat stat;
+	int err = -ENOMEM;
+
+	fenced_refuse(0);
+	assert_int_equal(pfs_points_new(&points, f->store, &f->logger), -ENOMEM);
+	assert_null(points);
+	pfs_points_free(NULL);
+	for (uint64_t id = 1; id <= 3 * LIST_STEP; id++)
+		put_num(f, id, "{}", 2);
+	for (unsigned n = 0; err; n++) {
+		unsigned blocks = fenced_blocks;
+
+		fenced_refuse(n);
+		f->stop_at = 0;
+		err = pfs_moment_take(f->points, &moment, count_looks, f);
+		if (!err)
+			break;
+		assert_int_equal(err, -ENOMEM);
+		assert_null(moment);
+		assert_int_equal(fenced_blocks, blocks);
+		assert_int_equal(pfs_store_stat(f->store, &stat), 0);
+		assert_int_equal(stat.snapshots, 0);
+	}
+	fenced_refuses = false;
+	pfs_moment_release(f->points, moment);
+}
+
+struct other_look {
+	struct fixture *f;
+	struct pfs_moment *moment;
+};
+
+static void look_first(void *arg)
+{
+	struct other_look *other = arg;
+
+	other->moment = take(other->f);
+}
+
+/* Proves: who had to wait for another one's look gets what that one has made. */
+static void a_look_is_shared(void **state)
+{
+	struct fixture *f = *state;
+	struct other_look other = {.f = f};
+	struct pfs_moment *moment;
+
+	put(f, "1", "{}", 2);
+	at_lock.fn = look_first;
+	at_lock.arg = &other;
+	at_lock.lock = &f->points->looking;
+	assert_int_equal(pfs_moment_take(f->points, &moment, count_looks, f), 0);
+	assert_ptr_equal(moment, other.moment);
+	assert_int_equal(moment->refs, 2);
+	pfs_moment_release(f->points, moment);
+	pfs_moment_release(f->points, moment);
+}
+
+/* Proves: what stands at a cookie is what was said of it, and nothing where none was; room is made
+ * for twice as many, or for one that is far beyond. */
+static void kinds_stand_at_their_cookies(void **state)
+{
+	static const struct {
+		uint64_t cookie, len; /* bytes that there are then */
+	} steps[] = {
+		{0, 4096},	  {16383, 4096},    {16384, 12288},
+		{49151, 12288},	  {49152, 28672},   {400001, 100001},
+		{400003, 100001}, {400004, 204098}, {816391, 204098},
+	};
+	struct sums *sums = fenced_calloc(1, sizeof(*sums));
+	struct sums small = {.kinds_len = 2};
+	uint8_t bytes[3] = {0xe4, 0x1b, 0xff};
+
+	(void)state;
+	assert_int_equal(kind_at(sums, 0), KIND_NONE);
+	fenced_refuse(0);
+	assert_int_equal(set_kind(sums, 0, KIND_PLAIN), -ENOMEM);
+	for (size_t i = 0; i < pfs_array_len(steps); i++) {
+		assert_int_equal(set_kind(sums, steps[i].cookie, (enum kind)(1 + i % 3)), 0);
+		assert_true(sums->kinds_len == steps[i].len);
+	}
+	for (uint64_t c = 0; c < 5 * sums->kinds_len; c++) {
+		enum kind want = KIND_NONE;
+
+		for (size_t i = 0; i < pfs_array_len(steps); i++)
+			want = steps[i].cookie == c ? (enum kind)(1 + i % 3) : want;
+		if (kind_at(sums, c) != want)
+			fail_msg("another kind at %llu", (unsigned long long)c);
+	}
+	fenced_refuse(0);
+	assert_int_equal(set_kind(sums, 2000000, KIND_PLAIN), -ENOMEM);
+	assert_int_equal(kind_at(sums, 16383), KIND_BASE64);
+	free_sums(sums);
+	/* Of two bytes, whatever lies behind them. */
+	small.kinds = bytes;
+	for (uint64_t c = 0; c < 12; c++)
+		assert_int_equal(kind_at(&small, c), c < 4 ? c : c < 8 ? 7 - c : KIND_NONE);
+}
+
+/* Proves: marks are kept in their order, however many; without memory for more, those that are
+ * there. */
+static void marks_are_kept(void **state)
+{
+	struct sums *sums = fenced_calloc(1, sizeof(*sums));
+
+	(void)state;
+	fenced_refuse(0);
+	assert_int_equal(add_mark(sums, 1), -ENOMEM);
+	for (uint64_t i = 0; i < 1000; i++) {
+		sums->size = 10 * i;
+		if ((i & (i - 1)) == 0 && i >= 64) {
+			fenced_refuse(0);
+			assert_int_equal(add_mark(sums, 7), -ENOMEM);
+		}
+		assert_int_equal(add_mark(sums, 3 * i), 0);
+	}
+	assert_int_equal(sums->mark_count, 1000);
+	for (uint64_t i = 0; i < 1000; i++) {
+		assert_true(sums->marks[i].off == 10 * i);
+		assert_true(sums->marks[i].after == 3 * i);
+	}
+	free_sums(sums);
+}
+
 #define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -723,6 +917,11 @@ int main(void)
 		WITH_STORE(a_glance_is_enough),
 		WITH_STORE(large_payloads_are_read_in_part),
 		WITH_STORE(readers_begin_near_their_place),
+		WITH_STORE(a_place_is_found_exactly),
+		WITH_STORE(a_look_needs_memory),
+		WITH_STORE(a_look_is_shared),
+		WITH_STORE(kinds_stand_at_their_cookies),
+		WITH_STORE(marks_are_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
