@@ -90,14 +90,83 @@ static int train_as_told(struct pfs_store *store, const void *data, const size_t
 	return -ENODATA;
 }
 
+/* What the reader says of itself besides what it has read. */
+static struct {
+	int open_err;
+	unsigned calls, at; /* with this call, from 1, it fails */
+	int err;
+	_Atomic bool *stopping; /* or the mount ends */
+} reading;
+
+static int open_or_fail(struct pfs_ndjson **out, pfs_window_source_fn *fn, void *arg)
+{
+	return reading.open_err ? reading.open_err : pfs_ndjson_open_source(out, fn, arg);
+}
+
+static int next_or_fail(struct pfs_ndjson *reader, struct pfs_ndjson_doc *doc)
+{
+	bool now = ++reading.calls == reading.at;
+
+	if (now && reading.stopping)
+		*reading.stopping = true;
+	return now && reading.err ? reading.err : pfs_ndjson_next(reader, doc);
+}
+
+/* Waits that end when they are told to. */
+static struct {
+	bool counted; /* at once: so many as if there was something, */
+	unsigned woken, calls;
+	sem_t *begun; /* or not before there is; posted when it begins */
+} waits;
+
+static int wait_as_told(pthread_cond_t *cond, pthread_mutex_t *lock, const struct timespec *until)
+{
+	if (waits.counted)
+		return waits.calls++ < waits.woken ? 0 : ETIMEDOUT;
+	if (!waits.begun)
+		return pthread_cond_timedwait(cond, lock, until);
+	sem_post(waits.begun);
+	return pthread_cond_wait(cond, lock);
+}
+
+/* The last error when the lock of these is given back. */
+static struct pfs_import_totals *watched_totals;
+static char watched_error[sizeof(watched_totals->last_error)];
+
+static int look_and_unlock(pthread_mutex_t *lock)
+{
+	if (watched_totals && lock == &watched_totals->lock)
+		memcpy(watched_error, watched_totals->last_error, sizeof(watched_error));
+	return pthread_mutex_unlock(lock);
+}
+
+static bool no_threads; /* there are none to be had */
+
+#include "fs/thread.h"
+#include "tests/unit/fenced.h"
+
 #define pfs_store_stat(store, out) stat_as_told(store, out)
 #define pfs_train_from train_as_told
 #include "fs/import_sample.c"
 #undef pfs_train_from
 #undef pfs_store_stat
 #define pfs_put_many put_or_fail
+#define pfs_ndjson_open_source(out, fn, arg) open_or_fail(out, fn, arg)
+#define pfs_ndjson_next(reader, doc) next_or_fail(reader, doc)
+#define pthread_cond_timedwait(cond, lock, until) wait_as_told(cond, lock, until)
+#define pthread_mutex_unlock(lock) look_and_unlock(lock)
 #include "fs/importer.c"
+#undef pthread_mutex_unlock
+#undef pthread_cond_timedwait
+#undef pfs_ndjson_next
+#undef pfs_ndjson_open_source
+#define pfs_thread_start(thread, fn, arg) (no_threads ? -EAGAIN : pfs_thread_start(thread, fn, arg))
 #include "fs/jobs.c"
+#undef pfs_thread_start
+#undef free
+#undef realloc
+#undef calloc
+#undef malloc
 
 struct fixture {
 	struct pfs_sim *sim;
@@ -142,10 +211,9 @@ static void keep_line(void *arg, enum pfs_log_level level, const char *line)
 		snprintf(f->log[f->log_count++], sizeof(f->log[0]), "%s", line);
 }
 
-/* A stream of its own, in place of the one that is there. */
-static void begin_stream(struct fixture *f)
+static struct pfs_import_env env_of(struct fixture *f)
 {
-	const struct pfs_import_env env = {
+	return (struct pfs_import_env){
 		.store = f->store,
 		.jobs = f->jobs,
 		.logger = &f->logger,
@@ -154,6 +222,12 @@ static void begin_stream(struct fixture *f)
 		.changed = changed,
 		.arg = f,
 	};
+}
+
+/* A stream of its own, in place of the one that is there. */
+static void begin_stream(struct fixture *f)
+{
+	const struct pfs_import_env env = env_of(f);
 
 	pfs_import_free(f->import);
 	assert_int_equal(pfs_import_new(&f->import, &env), 0);
@@ -168,6 +242,10 @@ static int setup(void **state)
 
 	assert_non_null(f);
 	memset(&trained, 0, sizeof(trained));
+	memset(&reading, 0, sizeof(reading));
+	memset(&waits, 0, sizeof(waits));
+	watched_totals = NULL;
+	no_threads = false;
 	put_count = 0;
 	put_err = 0;
 	gap_ms = 10000;
@@ -191,6 +269,7 @@ static int teardown(void **state)
 
 	pfs_jobs_free(f->jobs);
 	pfs_import_free(f->import);
+	assert_int_equal(fenced_blocks, 0);
 	assert_int_equal(pfs_store_close(f->store), 0);
 	sem_destroy(&f->let_go);
 	sem_destroy(&f->is_held);
@@ -902,6 +981,227 @@ static void a_dictionary_needs_enough(void **state)
 	free(text);
 }
 
+/* Proves: whatever there is no memory for, a stream is not there, or has no sample. */
+static void a_stream_needs_memory(void **state)
+{
+	struct fixture *f = *state;
+	const struct pfs_import_env env = env_of(f);
+	const unsigned blocks = fenced_blocks;
+	struct pfs_import *import;
+
+	trained.stat.dictionary_trainer = true;
+	for (unsigned n = 0; n <= 6; n++) {
+		bool sample = n == 1 || n == 2; /* these two are of the sample */
+
+		fenced_refuse(n);
+		import = f->import;
+		assert_int_equal(pfs_import_new(&import, &env), n < 6 && !sample ? -ENOMEM : 0);
+		fenced_refuses = false;
+		if (import) {
+			assert_int_equal(import->sample.wanted, n == 6);
+			pfs_import_free(import);
+		}
+		assert_int_equal(fenced_blocks, blocks);
+	}
+	reading.open_err = -EIO;
+	assert_int_equal(pfs_import_new(&import, &env), -EIO);
+	assert_null(import);
+	pfs_import_free(NULL);
+}
+
+/* Proves: a piece for which there is no memory or no thread is answered, with that; it may be
+ * written once more. */
+static void a_piece_needs_memory(void **state)
+{
+	const char *text = "{\"id\":1,\"payload\":\"1\"}\n";
+	struct fixture *f = *state;
+	int err = -ENOMEM;
+
+	no_threads = true;
+	assert_int_equal(write_piece(f, 0, text, strlen(text)), -EAGAIN);
+	no_threads = false;
+	assert_null(f->import->pieces);
+	for (unsigned n = 0; err; n++) {
+		assert_in_range(n, 0, 10);
+		/* Of its own: what was taken once is passed over when it comes again. */
+		begin_stream(f);
+		fenced_refuse(n);
+		err = write_piece(f, 0, text, strlen(text));
+		assert_int_equal(err, fenced_refuses ? 0 : -ENOMEM);
+		assert_true(is_there(f, 1, err ? NULL : "\"1\""));
+		fenced_refuses = false;
+		if (n < 3)
+			assert_int_equal(f->import->next_off, 0);
+	}
+	assert_int_equal(f->totals.documents, 1);
+}
+
+/* Proves: what the reader fails with is the answer, unless a line was refused before. */
+static void a_reader_that_fails_is_answered(void **state)
+{
+	struct fixture *f = *state;
+
+	reading.at = 2;
+	reading.err = -ENOMEM;
+	assert_int_equal(append(f, "{\"id\":1,\"payload\":1}\n"), -ENOMEM);
+	assert_true(is_there(f, 1, "1"));
+	reading.calls = 0;
+	reading.at = 3;
+	assert_int_equal(append(f, "{}\n{\"id\":2,\"payload\":2}\n"), -EINVAL);
+	assert_true(is_there(f, 2, "2"));
+}
+
+/* Proves: how long it is waited for a piece is told by waits in which none came; who waits is told
+ * of one. */
+static void waits_are_counted(void **state)
+{
+	const char *text = "{\"id\":1,\"payload\":1}\n";
+	struct fixture *f = *state;
+	struct answered late;
+	sem_t begun;
+
+	waits.counted = true;
+	waits.woken = 5;
+	gap_ms = 2 * WAIT_STEP_MS;
+	assert_int_equal(write_piece(f, 20, text + 20, strlen(text) - 20), -EINVAL);
+	assert_int_equal(waits.calls, 5 + 2);
+	waits.counted = false;
+	waits.begun = &begun;
+	sem_init(&begun, 0, 0);
+	begin(f, &late, 20, text + 20, strlen(text) - 20);
+	sem_wait(&begun);
+	assert_int_equal(write_piece(f, 0, text, 20), 0);
+	assert_int_equal(end(&late), 0);
+	assert_true(is_there(f, 1, "1"));
+	sem_destroy(&begun);
+}
+
+/* Proves: the number of refused lines and the last of them are changed together. */
+static void totals_are_changed_together(void **state)
+{
+	struct fixture *f = *state;
+
+	watched_totals = &f->totals;
+	assert_int_equal(append(f, "{\"id\":x}\n"), -EINVAL);
+	assert_memory_equal(watched_error, "line 1: ", 8);
+	assert_string_equal(watched_error, f->totals.last_error);
+	assert_int_equal(append(f, "\n{\"id\":x}\n"), -EINVAL);
+	assert_memory_equal(watched_error, "line 3: ", 8);
+}
+
+/* Proves: within a body of a scroll a line waits for its newline, though it may look complete. */
+static void lines_of_a_body_need_a_newline(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(append(f, "{\"result\":{\"points\":[\n"), 0);
+	assert_int_equal(append(f, "{\"id\":4,\"payload\":4}"), 0);
+	assert_true(is_there(f, 4, NULL));
+	assert_int_equal(pfs_import_check(f->import), -EINVAL);
+	assert_int_equal(append(f, "]}}\n"), 0);
+	assert_true(is_there(f, 4, "4"));
+	assert_int_equal(pfs_import_check(f->import), 0);
+}
+
+/* Proves: documents are taken into a sample in their order, as long as there is room for bytes and
+ * for lengths, to the last of each; into none when it is not wanted. */
+static void a_sample_has_its_bounds(void **state)
+{
+	struct fixture *f = *state;
+	struct pfs_import_sample sample;
+	uint8_t *bytes = malloc(PFS_TRAIN_FROM_BYTES);
+
+	assert_non_null(bytes);
+	for (size_t i = 0; i < PFS_TRAIN_FROM_BYTES; i++)
+		bytes[i] = (uint8_t)(i * 7 + i / 256);
+	pfs_import_sample_begin(&sample, f->store);
+	assert_false(sample.wanted);
+	pfs_import_sample_add(&sample, bytes, 1);
+	assert_int_equal(sample.count + sample.used, 0);
+	trained.stat.dictionary_trainer = true;
+	pfs_import_sample_begin(&sample, f->store);
+	assert_true(sample.wanted);
+	pfs_import_sample_add(&sample, bytes, PFS_TRAIN_FROM_BYTES - 10);
+	pfs_import_sample_add(&sample, bytes, 11);
+	assert_int_equal(sample.count, 1);
+	pfs_import_sample_add(&sample, bytes + PFS_TRAIN_FROM_BYTES - 10, 10);
+	pfs_import_sample_add(&sample, bytes, 1);
+	assert_int_equal(sample.count, 2);
+	assert_int_equal(sample.used, PFS_TRAIN_FROM_BYTES);
+	assert_int_equal(sample.lens[0], PFS_TRAIN_FROM_BYTES - 10);
+	assert_int_equal(sample.lens[1], 10);
+	assert_memory_equal(sample.bytes, bytes, PFS_TRAIN_FROM_BYTES);
+	pfs_import_sample_end(&sample);
+	assert_null(sample.bytes);
+	assert_null(sample.lens);
+	pfs_import_sample_begin(&sample, f->store);
+	for (unsigned i = 0; i < PFS_TRAIN_FROM_COUNT + 1; i++)
+		pfs_import_sample_add(&sample, bytes + i, 1);
+	assert_int_equal(sample.count, PFS_TRAIN_FROM_COUNT);
+	assert_int_equal(sample.used, PFS_TRAIN_FROM_COUNT);
+	assert_memory_equal(sample.bytes, bytes, PFS_TRAIN_FROM_COUNT);
+	pfs_import_sample_end(&sample);
+	free(bytes);
+}
+
+/* Proves: a sample is enough with the last document and the last byte that it needs, and not
+ * without; then it is not wanted any more. */
+static void a_sample_is_just_enough(void **state)
+{
+	static const struct {
+		size_t count, used;
+		bool enough;
+	} cases[] = {
+		{PFS_TRAIN_POINTS_MIN, PFS_TRAIN_RAW_MIN, true},
+		{PFS_TRAIN_POINTS_MIN - 1, PFS_TRAIN_RAW_MIN, false},
+		{PFS_TRAIN_POINTS_MIN, PFS_TRAIN_RAW_MIN - 1, false},
+	};
+	struct fixture *f = *state;
+	uint8_t *bytes = calloc(1, PFS_TRAIN_RAW_MIN);
+	struct pfs_import_sample sample;
+
+	assert_non_null(bytes);
+	trained.stat.dictionary_trainer = true;
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		pfs_import_sample_begin(&sample, f->store);
+		for (size_t k = 1; k < cases[i].count; k++)
+			pfs_import_sample_add(&sample, bytes, 1);
+		pfs_import_sample_add(&sample, bytes, cases[i].used - sample.used);
+		assert_int_equal(sample.count, cases[i].count);
+		trained.calls = 0;
+		pfs_import_sample_train(&sample, f->store);
+		assert_int_equal(trained.calls, cases[i].enough);
+		assert_int_equal(sample.wanted, !cases[i].enough);
+		pfs_import_sample_train(&sample, f->store);
+		assert_int_equal(trained.calls, cases[i].enough);
+		pfs_import_sample_end(&sample);
+	}
+	free(bytes);
+}
+
+/* Proves: when the mount ends while documents are gathered, no dictionary is made of them. */
+static void the_end_makes_no_dictionary(void **state)
+{
+	const size_t count = PFS_TRAIN_POINTS_MIN + 10, size = PFS_TRAIN_RAW_MIN / count + 20;
+	struct fixture *f = *state;
+	char *text = malloc(count * (size + 64));
+	size_t len = 0;
+
+	assert_non_null(text);
+	for (size_t i = 0; i < count; i++)
+		len += add_line(text + len, i, size);
+	trained.stat.dictionary_trainer = true;
+	begin_stream(f);
+	reading.calls = 0;
+	reading.at = (unsigned)count + 1;
+	reading.stopping = &f->stopping;
+	assert_int_equal(write_piece(f, 0, text, len), 0);
+	assert_true(f->stopping);
+	assert_int_equal(trained.calls, 0);
+	assert_int_equal(f->totals.documents, count);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -928,6 +1228,15 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_dictionary_is_offered_the_first_documents, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_dictionary_needs_enough, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_stream_needs_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_piece_needs_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_reader_that_fails_is_answered, setup, teardown),
+		cmocka_unit_test_setup_teardown(waits_are_counted, setup, teardown),
+		cmocka_unit_test_setup_teardown(totals_are_changed_together, setup, teardown),
+		cmocka_unit_test_setup_teardown(lines_of_a_body_need_a_newline, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_sample_has_its_bounds, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_sample_is_just_enough, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_end_makes_no_dictionary, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("importer", tests, NULL, NULL);

@@ -10,8 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <pthread.h>
+#include <semaphore.h>
+
+#include "fs/thread.h"
 #include "storage/monotonic.h"
 #include "tests/unit/store_helpers.h"
+
+#include "tests/unit/fenced.h"
 
 /* The time that is told instead of the true one, unless 0, and by how much it goes on with every
  * look at it. */
@@ -26,14 +32,31 @@ static int64_t told_now(void)
 static struct {
 	uint64_t id;
 	int err;
+	unsigned times; /* then it is well again; 0: it stays so */
 	unsigned calls;
 } gets, lists;
 
 static int get_or_fail(struct pfs_store *store, const struct pfs_key *key, void **data, size_t *len,
 		       struct pfs_attr *attr)
 {
+	int err = 0;
+	void *whole;
+
 	gets.calls++;
-	return gets.err && key->num == gets.id ? gets.err : pfs_get(store, key, data, len, attr);
+	*data = NULL;
+	if (key->num == gets.id)
+		err = gets.err;
+	if (err && gets.times && --gets.times == 0)
+		gets.err = 0;
+	if (!err)
+		err = pfs_get(store, key, &whole, len, attr);
+	if (err)
+		return err;
+	*data = malloc(*len);
+	if (*data)
+		memcpy(*data, whole, *len);
+	(free)(whole); /* the library's own */
+	return *data ? 0 : -ENOMEM;
 }
 
 static ssize_t list_or_fail(struct pfs_store *store, uint64_t after, struct pfs_listed *out,
@@ -43,7 +66,37 @@ static ssize_t list_or_fail(struct pfs_store *store, uint64_t after, struct pfs_
 	return lists.err ? lists.err : pfs_list(store, after, out, max);
 }
 
+/* What the thread waits for is told by the test, if it is `told`. */
+static struct {
+	bool told;
+	sem_t idle, ticking; /* posted when it has nothing to do; before the next tick */
+	struct timespec until;
+} waits;
+
+static int wait_as_told(pthread_cond_t *cond, pthread_mutex_t *lock)
+{
+	if (waits.told)
+		sem_post(&waits.idle);
+	return pthread_cond_wait(cond, lock);
+}
+
+/* A tick comes with the next signal. */
+static int tick_as_told(pthread_cond_t *cond, pthread_mutex_t *lock, const struct timespec *until)
+{
+	if (!waits.told)
+		return pthread_cond_timedwait(cond, lock, until);
+	waits.until = *until;
+	sem_post(&waits.ticking);
+	pthread_cond_wait(cond, lock);
+	return ETIMEDOUT;
+}
+
+static bool no_threads; /* there are none to be had */
+
 /* The daemon's objects are not in the library. */
+#define pthread_cond_wait(cond, lock) wait_as_told(cond, lock)
+#define pthread_cond_timedwait(cond, lock, until) tick_as_told(cond, lock, until)
+#define pfs_thread_start(thread, fn, arg) (no_threads ? -EAGAIN : pfs_thread_start(thread, fn, arg))
 #define pfs_now_monotonic() told_now()
 #define pfs_get get_or_fail
 #define pfs_list list_or_fail
@@ -53,6 +106,13 @@ static ssize_t list_or_fail(struct pfs_store *store, uint64_t after, struct pfs_
 #define place_of place_in_set
 #include "fs/point_set.c"
 #undef place_of
+#undef pfs_thread_start
+#undef pthread_cond_timedwait
+#undef pthread_cond_wait
+#undef free
+#undef realloc
+#undef calloc
+#undef malloc
 
 #define SECOND PFS_NSEC_PER_SEC
 #define LINES_MAX 64
@@ -92,6 +152,7 @@ static int setup(void **state)
 	clock_ns = clock_step = 0;
 	memset(&gets, 0, sizeof(gets));
 	memset(&lists, 0, sizeof(lists));
+	waits.told = no_threads = false;
 	f->sim = pfs_sim_new();
 	create_store(f->sim, PFS_PAGE_SIZE_MIN, 16);
 	options.io = pfs_sim_io(f->sim);
@@ -107,6 +168,7 @@ static int teardown(void **state)
 
 	pfs_json_check_stop(f->check);
 	pfs_json_check_free(f->check);
+	assert_int_equal(fenced_blocks, 0);
 	assert_int_equal(pfs_store_close(f->store), 0);
 	pfs_sim_free(f->sim);
 	pthread_mutex_destroy(&f->lock);
@@ -931,6 +993,230 @@ static void the_thread_looks_when_it_is_time(void **state)
 	assert_int_equal(f->lines, 3);
 }
 
+static void signal_thread(struct fixture *f)
+{
+	pthread_mutex_lock(&f->check->lock);
+	pthread_cond_signal(&f->check->wake);
+	pthread_mutex_unlock(&f->check->lock);
+}
+
+/* Proves: the thread waits for a note when there is nothing to do, else for a tick, which comes a
+ * second later. */
+static void the_thread_waits_for_what_it_should(void **state)
+{
+	struct fixture *f = *state;
+
+	stop_the_clock();
+	sem_init(&waits.idle, 0, 0);
+	sem_init(&waits.ticking, 0, 0);
+	waits.told = true;
+	assert_int_equal(pfs_json_check_start(f->check), 0);
+	for (unsigned n = 1; n <= 2; n++) {
+		sem_wait(&waits.idle);
+		change_nth(f, n, "{");
+		for (unsigned i = 0; i < 2; i++) {
+			sem_wait(&waits.ticking);
+			assert_int_equal(waits.until.tv_sec, clock_ns / SECOND + 1);
+			assert_int_equal(waits.until.tv_nsec, clock_ns % SECOND);
+			assert_int_equal(stat_of(f).checked, n - 1 + i);
+			clock_ns += PFS_JSON_QUIET_NS + (int64_t)n * 5;
+			signal_thread(f);
+		}
+	}
+	sem_wait(&waits.idle);
+	pfs_json_check_stop(f->check);
+	sem_destroy(&waits.ticking);
+	sem_destroy(&waits.idle);
+}
+
+/* Proves: without memory or a thread there is no check, and what was not started need not be
+ * stopped. */
+static void without_memory_or_threads(void **state)
+{
+	struct fixture *f = *state;
+	struct pfs_json_check *check;
+
+	fenced_refuse(0);
+	assert_int_equal(pfs_json_check_new(&check, f->store, &f->logger), -ENOMEM);
+	assert_null(check);
+	pfs_json_check_stop(NULL);
+	pfs_json_check_free(NULL);
+	no_threads = true;
+	assert_int_equal(pfs_json_check_start(f->check), -EAGAIN);
+	pfs_json_check_stop(f->check);
+	no_threads = false;
+	assert_int_equal(pfs_json_check_start(f->check), 0);
+}
+
+/* Proves: where there is no memory to look at anything, nothing is looked at and nothing lost: a
+ * step says that there is nothing to be done at once, and the end does not try for long. */
+static void without_memory_nothing_is_looked_at(void **state)
+{
+	struct fixture *f = *state;
+	int64_t begun;
+
+	stop_the_clock();
+	change(f, "1", "{");
+	clock_step = SECOND / 1000;
+	fenced_refuses_all = true;
+	fenced_refuse(0);
+	assert_false(pfs_json_check_step(f->check, clock_ns + PFS_JSON_QUIET_NS));
+	begun = clock_ns;
+	finish(f->check);
+	fenced_refuses = fenced_refuses_all = false;
+	assert_in_range(clock_ns - begun, 1, 10 * clock_step);
+	assert_int_equal(stat_of(f).checked, 0);
+	assert_int_equal(f->check->pending.count, 1);
+	assert_int_equal(f->lines, 1);
+	assert_memory_equal(f->text[0], "json=check: 1 changed payloads were not", 39);
+}
+
+/* Proves: a document for which there was no memory for a moment is looked at before the end. */
+static void the_end_tries_again(void **state)
+{
+	struct fixture *f = *state;
+
+	stop_the_clock();
+	change(f, "1", "{");
+	clock_step = SECOND / 1000;
+	gets.id = 1;
+	gets.err = -ENOMEM;
+	gets.times = 1;
+	finish(f->check);
+	assert_int_equal(gets.calls, 2);
+	assert_int_equal(stat_of(f).checked, 1);
+	assert_int_equal(f->check->pending.count, 0);
+	assert_int_equal(f->lines, 1);
+}
+
+/* Proves: all that are known to be invalid are noted when the store is gone through, wherever they
+ * are remembered; one that is noted already keeps its time. */
+static void all_invalid_ones_are_noted(void **state)
+{
+	struct fixture *f = *state;
+	struct pfs_point_set *invalid = &f->check->invalid;
+	struct pfs_key key;
+	uint64_t n = 0;
+
+	key = pfs_key_num(5);
+	pfs_json_check_note(f->check, &key);
+	do {
+		key = pfs_key_num(n++);
+		assert_int_equal(pfs_point_set_put(invalid, &key, 0), 0);
+	} while (n < 2 * BATCH + 1 || invalid->entries[0].kind == PFS_KEY_NONE);
+	nominate_invalid(f->check, 101);
+	assert_int_equal(f->check->pending.count, n);
+	for (uint64_t i = 0; i < n; i++) {
+		int64_t *noted;
+
+		key = pfs_key_num(i);
+		noted = pfs_point_set_find(&f->check->pending, &key);
+		assert_non_null(noted);
+		assert_int_equal(*noted == 101, i != 5);
+	}
+	pfs_point_set_free(&f->check->pending);
+	pfs_point_set_free(invalid);
+}
+
+/* Proves: when the end has come, no document more is looked at for going through the store. */
+static void going_through_ends_with_the_thread(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "1", "{");
+	put(f, "2", "{");
+	f->check->stopping = true;
+	go_through(f->check, 1);
+	assert_int_equal(lists.calls, 1);
+	assert_int_equal(gets.calls, 0);
+	f->check->stopping = false;
+}
+
+/* Proves: the table of a set is at most half full and doubles; without memory for that the set is
+ * as it was. */
+static void a_set_is_half_full(void **state)
+{
+	struct pfs_point_set set = {.max = 1000};
+	struct pfs_key key;
+
+	(void)state;
+	for (unsigned n = 0; n < 300; n++) {
+		size_t cap = n < 32 ? 64 : n < 64 ? 128 : n < 128 ? 256 : n < 256 ? 512 : 1024;
+
+		key = pfs_key_num(n);
+		if (set.cap != cap) {
+			fenced_refuse(0);
+			assert_int_equal(pfs_point_set_put(&set, &key, n), -ENOMEM);
+			assert_null(pfs_point_set_find(&set, &key));
+			assert_int_equal(set.count, n);
+		}
+		assert_int_equal(pfs_point_set_put(&set, &key, n), 0);
+		assert_int_equal(set.cap, cap);
+	}
+	for (unsigned n = 0; n < 300; n++) {
+		key = pfs_key_num(n);
+		assert_int_equal(*pfs_point_set_find(&set, &key), n);
+	}
+	pfs_point_set_free(&set);
+	assert_int_equal(set.max, 1000);
+	assert_int_equal(fenced_blocks, 0);
+}
+
+/* Proves: keys come out as they were put in, to the last byte, whatever there was before. */
+static void keys_come_out_whole(void **state)
+{
+	struct pfs_point_set set = {.max = 10};
+	struct pfs_key keys[2] = {pfs_key_num(UINT64_C(0x0102030405060708))}, out;
+	struct pfs_point_taken taken;
+	size_t cursor;
+
+	(void)state;
+	assert_int_equal(pfs_key_parse(&keys[1], "c0ffee00-0102-4000-8000-0000000000ff", 36), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(pfs_point_set_put(&set, &keys[i], 7), 0);
+		memset(&out, 0xff, sizeof(out));
+		memset(&taken, 0xff, sizeof(taken));
+		cursor = 0;
+		assert_int_equal(pfs_point_set_copy(&set, &cursor, &out, 1), 1);
+		assert_memory_equal(&out, &keys[i], sizeof(out));
+		cursor = 0;
+		assert_int_equal(pfs_point_set_take(&set, &cursor, 7, &taken, 1), 1);
+		assert_memory_equal(&taken.key, &keys[i], sizeof(out));
+		assert_int_equal(taken.value, 7);
+	}
+	pfs_point_set_free(&set);
+}
+
+/* Proves: of points that stand one behind the other because they belong to one place, each that is
+ * due is taken, wherever the search begins. */
+static void neighbours_are_taken(void **state)
+{
+	(void)state;
+	for (size_t from = 0; from < CAP_FIRST; from++) {
+		struct pfs_point_set set = {.max = 10, .cap = CAP_FIRST};
+		struct pfs_point_taken taken[3];
+		struct pfs_point_entry entry;
+		size_t cursor = from;
+		uint64_t id = 0;
+
+		for (int64_t n = 0; n < 3; id++) {
+			struct pfs_key key = pfs_key_num(id);
+
+			pack(&entry, &key);
+			if (home(&set, &entry) != CAP_FIRST / 2)
+				continue;
+			set.cap = n ? CAP_FIRST : 0; /* it is made with the first */
+			assert_int_equal(pfs_point_set_put(&set, &key, n == 1 ? 9 : 1), 0);
+			n++;
+		}
+		assert_int_equal(pfs_point_set_take(&set, &cursor, 1, taken, 3), 2);
+		assert_int_equal(set.count, 1);
+		assert_int_equal(pfs_point_set_take(&set, &cursor, 9, taken, 3), 1);
+		assert_int_equal(taken[0].value, 9);
+		pfs_point_set_free(&set);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -966,6 +1252,18 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_thread_looks_when_it_is_time, setup, teardown),
 		cmocka_unit_test(the_set_holds_what_a_plain_table_does),
 		cmocka_unit_test(a_copy_has_every_point_once),
+		cmocka_unit_test_setup_teardown(the_thread_waits_for_what_it_should, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(without_memory_or_threads, setup, teardown),
+		cmocka_unit_test_setup_teardown(without_memory_nothing_is_looked_at, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(the_end_tries_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(all_invalid_ones_are_noted, setup, teardown),
+		cmocka_unit_test_setup_teardown(going_through_ends_with_the_thread, setup,
+						teardown),
+		cmocka_unit_test(a_set_is_half_full),
+		cmocka_unit_test(keys_come_out_whole),
+		cmocka_unit_test(neighbours_are_taken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
