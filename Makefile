@@ -97,7 +97,7 @@ fuzz_src = $(wildcard tests/fuzz/*_fuzz.c)
 FUZZ_TARGETS = $(fuzz_src:tests/fuzz/%_fuzz.c=%)
 fuzz_main_src = tests/fuzz/replay.c tests/fuzz/seeds.c
 # Tests that include what knows libfuse; those of requests are linked with the daemon's objects, and are the kernel themselves.
-fuse_test_src = $(patsubst %,tests/unit/%_test.c,daemon init_reply main open_store options report) $(request_test_src)
+fuse_test_src = $(patsubst %,tests/unit/%_test.c,control_parts daemon init_reply main open_store options report) $(request_test_src)
 request_test_src = $(wildcard tests/*/requests*_test.c)
 daemon_src = $(filter-out fs/main.c,$(fs_src))
 # The reader of what Qdrant leaves, without the command.
