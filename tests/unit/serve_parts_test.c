@@ -148,7 +148,7 @@ static int noted_socket(int domain, int type, int protocol)
 
 	assert_int_equal(domain, AF_UNIX);
 	assert_int_equal(type, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC);
-	(void)protocol;
+	assert_int_equal(protocol, 0);
 	NOTE("socket\n");
 	return fd >= 0 ? fd : fail_with(-fd);
 }

@@ -196,6 +196,20 @@ static void *fenced_malloc(size_t len)
 	return p;
 }
 
+static void expect_fence(unsigned nth)
+{
+	for (size_t i = 0; i < FENCE; i++)
+		assert_int_equal(fake.fences[nth][i], 0xee);
+}
+
+static void fenced_free(void *p)
+{
+	for (unsigned i = 0; p && i < pfs_array_len(fake.fences); i++)
+		if (fake.fences[i] == (uint8_t *)p + fake.sizes[i])
+			expect_fence(i);
+	free(p);
+}
+
 static int train_as_told(struct pfs_store *store, bool force, struct pfs_train_result *result)
 {
 	(void)store;
@@ -211,9 +225,6 @@ static int train_from_as_told(struct pfs_store *store, const void *data, const s
 	assert_non_null(data);
 	for (size_t i = 0; i < count; i++)
 		assert_int_equal(lens[i], 0);
-	for (unsigned i = 0; i < 2; i++)
-		for (size_t k = 0; k < FENCE; k++)
-			assert_int_equal(fake.fences[i][k], 0xee);
 	fake.trainings++;
 	fake.samples = count;
 	*result = (struct pfs_train_result){0};
@@ -249,11 +260,13 @@ static int train_from_as_told(struct pfs_store *store, const void *data, const s
 #undef pfs_snapshot_lookup
 #undef pfs_lookup
 #define malloc(len) fenced_malloc(len)
+#define free(p) fenced_free(p)
 #define pfs_train train_as_told
 #define pfs_train_from train_from_as_told
 #include "fs/serve_session.c"
 #undef pfs_train_from
 #undef pfs_train
+#undef free
 #undef malloc
 
 /* ---- the fixture ---- */
