@@ -133,8 +133,20 @@ static int wait_as_told(pthread_cond_t *cond, pthread_mutex_t *lock, const struc
 static struct pfs_import_totals *watched_totals;
 static char watched_error[sizeof(watched_totals->last_error)];
 
+/* Of the thread that adds pieces: how often it had woken the others when it gave this lock back. */
+static pthread_mutex_t *watched_lock;
+static pthread_t adder;
+static unsigned signals, signals_seen;
+
+static void count_signal(void)
+{
+	signals += watched_lock && pthread_equal(pthread_self(), adder);
+}
+
 static int look_and_unlock(pthread_mutex_t *lock)
 {
+	if (watched_lock == lock && pthread_equal(pthread_self(), adder))
+		signals_seen = signals;
 	if (watched_totals && lock == &watched_totals->lock)
 		memcpy(watched_error, watched_totals->last_error, sizeof(watched_error));
 	return pthread_mutex_unlock(lock);
@@ -155,7 +167,9 @@ static bool no_threads; /* there are none to be had */
 #define pfs_ndjson_next(reader, doc) next_or_fail(reader, doc)
 #define pthread_cond_timedwait(cond, lock, until) wait_as_told(cond, lock, until)
 #define pthread_mutex_unlock(lock) look_and_unlock(lock)
+#define pthread_cond_signal(cond) (count_signal(), pthread_cond_signal(cond))
 #include "fs/importer.c"
+#undef pthread_cond_signal
 #undef pthread_mutex_unlock
 #undef pthread_cond_timedwait
 #undef pfs_ndjson_next
@@ -245,6 +259,7 @@ static int setup(void **state)
 	memset(&reading, 0, sizeof(reading));
 	memset(&waits, 0, sizeof(waits));
 	watched_totals = NULL;
+	watched_lock = NULL;
 	no_threads = false;
 	put_count = 0;
 	put_err = 0;
@@ -999,6 +1014,7 @@ static void a_stream_needs_memory(void **state)
 		fenced_refuses = false;
 		if (import) {
 			assert_int_equal(import->sample.wanted, n == 6);
+			assert_int_equal(import->sample.bytes || import->sample.lens, n == 6);
 			pfs_import_free(import);
 		}
 		assert_int_equal(fenced_blocks, blocks);
@@ -1087,6 +1103,22 @@ static void totals_are_changed_together(void **state)
 	assert_string_equal(watched_error, f->totals.last_error);
 	assert_int_equal(append(f, "\n{\"id\":x}\n"), -EINVAL);
 	assert_memory_equal(watched_error, "line 3: ", 8);
+}
+
+/* Proves: who adds a piece has woken the others when he gives the lock back: with their answer the
+ * stream may be gone. */
+static void nothing_is_touched_behind_the_lock(void **state)
+{
+	struct fixture *f = *state;
+
+	adder = pthread_self();
+	signals = signals_seen = 0;
+	watched_lock = &f->import->lock;
+	for (unsigned n = 1; n <= 3; n++) {
+		assert_int_equal(append(f, "\n"), 0);
+		assert_int_equal(signals_seen, n);
+	}
+	watched_lock = NULL;
 }
 
 /* Proves: within a body of a scroll a line waits for its newline, though it may look complete. */
@@ -1233,6 +1265,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_reader_that_fails_is_answered, setup, teardown),
 		cmocka_unit_test_setup_teardown(waits_are_counted, setup, teardown),
 		cmocka_unit_test_setup_teardown(totals_are_changed_together, setup, teardown),
+		cmocka_unit_test_setup_teardown(nothing_is_touched_behind_the_lock, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(lines_of_a_body_need_a_newline, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_sample_has_its_bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_sample_is_just_enough, setup, teardown),

@@ -87,16 +87,17 @@ static int open_or_fail(struct pfs_store *store, struct pfs_snapshot **out)
 	return opens.failing ? (int)opens.result : pfs_snapshot_open(store, out);
 }
 
-/* Called once, before somebody takes this lock. */
+/* Called once, before somebody takes this lock for the last of so many times. */
 static struct {
 	pthread_mutex_t *lock;
+	unsigned times;
 	void (*fn)(void *arg);
 	void *arg;
 } at_lock;
 
 static int do_and_lock(pthread_mutex_t *lock)
 {
-	if (at_lock.lock == lock) {
+	if (at_lock.lock == lock && --at_lock.times == 0) {
 		at_lock.lock = NULL;
 		at_lock.fn(at_lock.arg);
 	}
@@ -826,11 +827,36 @@ static void a_look_is_shared(void **state)
 	at_lock.fn = look_first;
 	at_lock.arg = &other;
 	at_lock.lock = &f->points->looking;
+	at_lock.times = 1;
 	assert_int_equal(pfs_moment_take(f->points, &moment, count_looks, f), 0);
 	assert_ptr_equal(moment, other.moment);
 	assert_int_equal(moment->refs, 2);
 	pfs_moment_release(f->points, moment);
 	pfs_moment_release(f->points, moment);
+}
+
+static void expect_in_use(void *arg)
+{
+	struct sums *known = arg;
+
+	assert_int_equal(known->refs, 2);
+}
+
+/* Proves: who looks keeps what was known, which the next look replaces, until he has the lock. */
+static void what_is_known_is_kept_for_a_look(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "1", "{}", 2);
+	pfs_moment_release(f->points, take(f));
+	put(f, "2", "{}", 2);
+	assert_int_equal(f->points->known->refs, 1);
+	at_lock.fn = expect_in_use;
+	at_lock.arg = f->points->known;
+	at_lock.lock = &f->points->lock;
+	at_lock.times = 4; /* twice for a moment that there may be, for what is known, after it */
+	pfs_moment_release(f->points, take(f));
+	assert_null(at_lock.lock);
 }
 
 /* Proves: what stands at a cookie is what was said of it, and nothing where none was; room is made
@@ -920,6 +946,7 @@ int main(void)
 		WITH_STORE(a_place_is_found_exactly),
 		WITH_STORE(a_look_needs_memory),
 		WITH_STORE(a_look_is_shared),
+		WITH_STORE(what_is_known_is_kept_for_a_look),
 		WITH_STORE(kinds_stand_at_their_cookies),
 		WITH_STORE(marks_are_kept),
 	};
