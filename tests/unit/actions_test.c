@@ -8,6 +8,16 @@
 
 #include <cmocka.h>
 
+#include <stdbool.h>
+#include <stdlib.h>
+
+static bool no_memory;
+
+static void *get_or_fail(size_t n, size_t size)
+{
+	return no_memory ? NULL : calloc(n, size);
+}
+
 /* Says when somebody finds one at work. */
 static sem_t found_busy;
 
@@ -20,11 +30,13 @@ static int note_busy(pthread_mutex_t *mutex)
 	return err;
 }
 
+#define calloc get_or_fail
 #define pthread_mutex_trylock note_busy
 #define pfs_store_compact fake_compact
 #define pfs_train fake_train
 #define pfs_sync fake_sync
 #include "fs/actions.c"
+#undef calloc
 
 /* The store's side: every call says that it has begun, waits until it may end, or is told to stop,
  * and returns what it is to. */
@@ -330,6 +342,27 @@ static void the_end_of_the_mount(void **state)
 	assert_int_equal(fake.calls, 1);
 }
 
+/* Proves: how far the last one came is not told of the next; and without memory there are none. */
+static void each_begins_anew(void **state)
+{
+	static const struct pfs_logger none;
+	struct pfs_actions *others = actions;
+	struct asked a;
+
+	(void)state;
+	assert_int_equal(do_now(PFS_ACTION_SYNC, 0), 0);
+	ask(&a, PFS_ACTION_SYNC);
+	sem_wait(&fake.begun);
+	assert_memory_equal(text_of(PFS_ACTION_SYNC), "running\n20", strlen("running\n20"));
+	sem_post(&fake.let_go);
+	assert_int_equal(answer(&a), 0);
+	no_memory = true;
+	assert_int_equal(pfs_actions_new(&others, NULL, &none), -ENOMEM);
+	no_memory = false;
+	assert_null(others);
+	pfs_actions_free(NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -337,6 +370,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(compactions_say_what_they_did, setup, teardown),
 		cmocka_unit_test_setup_teardown(times_are_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_of_each_at_a_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(each_begins_anew, setup, teardown),
 		cmocka_unit_test_setup_teardown(unwanted_actions, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_end_of_the_mount, setup, teardown),
 	};

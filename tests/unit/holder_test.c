@@ -33,6 +33,7 @@ static struct {
 	const char *abort; /* the file that stands for the kernel's; NULL: it can't be opened */
 	int unmount_err;
 	unsigned unmounts;
+	unsigned open; /* files of /proc that are */
 } fake;
 
 static int told_mount(struct pfs_mount *out)
@@ -85,17 +86,30 @@ static int told_peer(int fd, int level, int name, void *value, socklen_t *len)
 
 static FILE *told_stat(const char *path, const char *mode)
 {
-	assert_string_equal(path, "/proc/4711/stat");
+	char want[32];
+
+	snprintf(want, sizeof(want), "/proc/%d/stat", (int)fake.peer);
+	assert_string_equal(path, want);
 	assert_string_equal(mode, "re");
 	if (!fake.stat)
 		return NULL;
+	fake.open++;
 	return fmemopen((void *)(uintptr_t)fake.stat, strlen(fake.stat) + 1, "r");
+}
+
+static int close_stat(FILE *file)
+{
+	fake.open--;
+	return fclose(file);
 }
 
 static int open_abort(const char *path, int flags)
 {
-	if (strncmp(path, "/sys/", 5) != 0)
+	if (strncmp(path, "/sys/", 5) != 0) {
+		/* Nothing of a store has to be readable for that. */
+		assert_int_equal(flags, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		return open(path, flags);
+	}
 	assert_string_equal(path, "/sys/fs/fuse/connections/99/abort");
 	assert_int_equal(flags, O_WRONLY | O_CLOEXEC);
 	errno = EACCES;
@@ -104,10 +118,12 @@ static int open_abort(const char *path, int flags)
 
 #define getsockopt told_peer
 #define fopen told_stat
+#define fclose close_stat
 #define open open_abort
 #include "fs/holder.c"
 #undef open
 #undef fopen
+#undef fclose
 #undef getsockopt
 
 /* Descriptors that are open. */
@@ -249,7 +265,7 @@ static void only_killed_daemons_are_cut(void **state)
 	unsigned before = descriptors();
 
 	(void)state;
-	assert_int_equal(listen(fd, 16), 0);
+	assert_int_equal(listen(fd, 64), 0);
 	fake.abort = file;
 	for (size_t i = 0; i < pfs_array_len(cases); i++) {
 		fake.stat = cases[i].stat;
@@ -260,7 +276,11 @@ static void only_killed_daemons_are_cut(void **state)
 		expect_aborted(file, cases[i].killed ? "1" : "");
 		assert_int_equal(fake.frees, 2);
 		assert_int_equal(fake.unmounts, 0);
+		assert_int_equal(fake.open, 0);
 	}
+	fake.stat = cases[0].stat;
+	fake.peer = 1; /* of a container */
+	assert_true(pfs_holder_cut_mount("/mnt/p"));
 	assert_int_equal(descriptors(), before);
 	close(made);
 	close(fd);

@@ -99,12 +99,44 @@ static void other_replies_are_left_alone(void **state)
 			 FUSE_BIG_WRITES | FUSE_PARALLEL_DIROPS);
 }
 
+/* Proves: what has no whole header, no flags, or other parts than those two is sent as it is. */
+static void parts_are_whole_or_left_alone(void **state)
+{
+	static const struct {
+		size_t first, second;
+		int count;
+		bool completed;
+	} cases[] = {
+		{sizeof(struct fuse_out_header), sizeof(struct fuse_init_out), 2, true},
+		{sizeof(struct fuse_out_header) - 1, sizeof(struct fuse_init_out), 2, false},
+		{sizeof(struct fuse_out_header), offsetof(struct fuse_init_out, max_background) - 1,
+		 2, false},
+		{sizeof(struct fuse_out_header), sizeof(struct fuse_init_out), 1, false},
+		{sizeof(struct fuse_out_header), sizeof(struct fuse_init_out), 3, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct pfs_init_reply reply = {.parallel_dirops = true};
+		struct fuse_init_out init = {.flags = FUSE_BIG_WRITES};
+		struct fuse_out_header header = answer;
+		struct iovec iov[3] = {{&header, cases[i].first}, {&init, cases[i].second}};
+
+		complete(&reply, iov, cases[i].count);
+		assert_int_equal(init.flags, cases[i].completed
+						     ? FUSE_BIG_WRITES | FUSE_PARALLEL_DIROPS
+						     : FUSE_BIG_WRITES);
+		assert_true(atomic_load(&reply.sent));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_first_reply_is_completed),
 		cmocka_unit_test(notices_come_before),
 		cmocka_unit_test(other_replies_are_left_alone),
+		cmocka_unit_test(parts_are_whole_or_left_alone),
 	};
 
 	return cmocka_run_group_tests_name("init_reply", tests, NULL, NULL);

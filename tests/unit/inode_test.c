@@ -30,6 +30,7 @@ struct pfs_store {
 	void (*during_release)(void); /* once, before it is done */
 	uint32_t last_released;
 	void (*during_lookup)(void); /* once, behind the lookup */
+	unsigned lookups;
 };
 
 static struct pfs_store store;
@@ -56,6 +57,7 @@ int fake_lookup(struct pfs_store *s, const struct pfs_key *key, uint32_t *object
 	pthread_mutex_lock(&store.lock);
 	*object = store.object[key->num];
 	memset(attr, 0, sizeof(*attr));
+	store.lookups++;
 	hook = store.during_lookup;
 	store.during_lookup = NULL;
 	pthread_mutex_unlock(&store.lock);
@@ -210,7 +212,61 @@ static void moved_documents(void **state)
 	pfs_inode_forget(inodes, nodeid, 1);
 	assert_int_equal(store.released, 1);
 	pfs_inode_moved(inodes, pfs_inode_object(nodeid)); /* nobody refers to it: left alone */
+	pfs_inode_moved(inodes, 5 * PFS_CHUNK_LEN);	   /* nobody ever did */
 	assert_int_equal(store.released, 1);
+	assert_true(find(7) == nodeid);
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_int_equal(store.released, 1);
+}
+
+/* The document of another key under this number, which is free. */
+static uint64_t find_under(uint32_t key, uint32_t object)
+{
+	uint64_t nodeid;
+
+	store.next = object - PFS_OBJECT_FIRST;
+	put(key);
+	assert_int_equal(store.object[key], object);
+	nodeid = find(key);
+	assert_true(pfs_inode_object(nodeid) == object);
+	return nodeid;
+}
+
+/* Proves (I4): a number that is used again is a document's that was never moved, whatever its last
+ * one was: tidied at its last FORGET, or not, and then removed. */
+static void numbers_do_not_stay_moved(void **state)
+{
+	struct pfs_inodes_stat stat;
+	uint32_t object;
+	uint64_t nodeid;
+
+	(void)state;
+	put(7);
+	nodeid = find(7);
+	object = pfs_inode_object(nodeid);
+	pfs_inode_moved(inodes, object);
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_int_equal(store.released, 1);
+	nodeid = find_under(8, object);
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_int_equal(store.released, 1);
+
+	assert_true(find(8) == nodeid);
+	pfs_inode_moved(inodes, object);
+	store.busy = true;
+	pfs_inode_forget(inodes, nodeid, 1);
+	store.busy = false;
+	assert_int_equal(put(8), object);
+	pfs_inode_unnamed(inodes, object);
+	assert_int_equal(store.released, 2);
+	assert_true(pfs_inode_known(inodes, object) == 0);
+	nodeid = find_under(9, object);
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_true(pfs_inode_known(inodes, object) == 0);
+	assert_int_equal(store.released, 2);
+	assert_int_equal(store.stray, 0);
+	pfs_inodes_stat(inodes, &stat);
+	assert_true(stat.bytes == 2 * 4 * PFS_CHUNK_LEN); /* references and generations */
 }
 
 /* Proves: what the store can't tidy up now, because that would mean waiting, is done at a later
@@ -741,6 +797,7 @@ static void a_name_that_never_rests(void **state)
 	store.during_lookup = replace_it;
 	assert_int_equal(pfs_inode_find(inodes, &key, &nodeid, &attr), -EIO);
 	assert_int_equal(nodeid, 0);
+	assert_int_equal(store.lookups, 2 * PFS_FIND_TRIES);
 	assert_int_equal(referenced(), 0);
 	store.during_lookup = NULL;
 	pfs_inode_forget(inodes, find(1), 1);
@@ -754,6 +811,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_last_forget_releases, setup, teardown),
 		cmocka_unit_test_setup_teardown(documents_with_a_name_stay, setup, teardown),
 		cmocka_unit_test_setup_teardown(moved_documents, setup, teardown),
+		cmocka_unit_test_setup_teardown(numbers_do_not_stay_moved, setup, teardown),
 		cmocka_unit_test_setup_teardown(moved_while_a_writer_is_at_work, setup, teardown),
 		cmocka_unit_test_setup_teardown(lookups_during_a_release, setup, teardown),
 		cmocka_unit_test_setup_teardown(forget_waits_for_no_writer, setup, teardown),

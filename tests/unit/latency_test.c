@@ -9,9 +9,21 @@
 
 #include <cmocka.h>
 
-#include "fs/latency.c"
+#include <pthread.h>
 
-#define PATIENCE_MS 20000
+static int thread_err;
+
+static int start_or_fail(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+			 void *arg)
+{
+	return thread_err ? thread_err : pthread_create(thread, attr, fn, arg);
+}
+
+#define pthread_create start_or_fail
+#include "fs/latency.c"
+#undef pthread_create
+
+#define PATIENCE_MS 60000
 
 static char path[] = "/tmp/latency_test.XXXXXX";
 static unsigned logged;
@@ -62,6 +74,19 @@ static void wait_until_held(struct pfs_latency *l, bool note, unsigned n)
 			pfs_latency_note(l);
 		nap();
 	}
+}
+
+static void wait_until_asleep(struct pfs_latency *l)
+{
+	for (unsigned i = 0; !__atomic_load_n(&l->asleep, __ATOMIC_SEQ_CST); i++) {
+		assert_true(i < PATIENCE_MS);
+		nap();
+	}
+}
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
 }
 
 static int setup(void **state)
@@ -139,9 +164,11 @@ static void a_device_that_refuses(void **state)
 	struct pfs_latency *l;
 
 	(void)state;
+	assert_true(is_open(STDIN_FILENO));
 	assert_int_equal(pfs_latency_new(&l, "/dev/full", &logger), 0);
 	assert_int_equal(pfs_latency_start(l), 0);
 	pfs_latency_stop(l);
+	assert_true(is_open(STDIN_FILENO)); /* that one is not the device */
 	assert_int_equal(logged, 1);
 	assert_int_equal(held("/dev/full"), 0);
 	assert_string_equal(last_line, "low_latency: /dev/full can't be held (No space left on "
@@ -164,14 +191,62 @@ static void stopped_at_once(void **state)
 	pfs_latency_free(l);
 }
 
+/* Proves: it lets go and sleeps when nothing comes, with the descriptors of others as they were; is
+ * woken by a request, and by the end, which comes while it sleeps. */
+static void asleep_until_something_comes(void **state)
+{
+	struct pfs_latency *l;
+
+	(void)state;
+	assert_true(is_open(STDIN_FILENO));
+	assert_int_equal(pfs_latency_new(&l, path, &logger), 0);
+	assert_int_equal(pfs_latency_start(l), 0);
+	wait_until_asleep(l);
+	assert_int_equal(held(path), 0);
+	wait_until_held(l, true, 1);
+	wait_until_asleep(l);
+	assert_int_equal(held(path), 0);
+	pfs_latency_stop(l);
+	assert_true(is_open(STDIN_FILENO));
+	assert_int_equal(held(path), 0);
+	assert_int_equal(logged, 0);
+	pfs_latency_free(l);
+}
+
+/* Proves: without the device the thread ends by itself; where there is no thread that is an error,
+ * and there is nothing to be stopped. */
+static void nothing_to_be_held(void **state)
+{
+	struct pfs_latency *l;
+
+	(void)state;
+	assert_int_equal(pfs_latency_new(&l, "/nowhere/cpu_dma_latency", &logger), 0);
+	assert_int_equal(pfs_latency_start(l), 0);
+	assert_int_equal(pthread_join(l->thread, NULL), 0);
+	assert_int_equal(logged, 1);
+	thread_err = EAGAIN;
+	assert_int_equal(pfs_latency_start(l), -EAGAIN);
+	thread_err = 0;
+	pfs_latency_stop(l);
+	pfs_latency_free(l);
+}
+
 int main(void)
 {
+	/* Whatever it is run with, there is a standard input. */
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(held_while_requests_come, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_the_device, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_device_that_refuses, setup, teardown),
 		cmocka_unit_test_setup_teardown(stopped_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(asleep_until_something_comes, setup, teardown),
+		cmocka_unit_test_setup_teardown(nothing_to_be_held, setup, teardown),
 	};
+
+	if (null > STDIN_FILENO && !is_open(STDIN_FILENO))
+		dup2(null, STDIN_FILENO);
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

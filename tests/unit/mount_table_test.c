@@ -27,6 +27,7 @@ static struct {
 	unsigned dead;	     /* so often statfs says that the connection is dead */
 	int realpath_err;
 	unsigned strings; /* 0: there is memory for any; else not for that one */
+	unsigned open;	  /* tables that are */
 } fake;
 
 static FILE *fake_fopen(const char *path, const char *mode)
@@ -37,7 +38,14 @@ static FILE *fake_fopen(const char *path, const char *mode)
 		errno = EMFILE;
 		return NULL;
 	}
+	fake.open++;
 	return fmemopen((void *)(uintptr_t)fake.table, strlen(fake.table), "r");
+}
+
+static int fake_fclose(FILE *file)
+{
+	fake.open--;
+	return fclose(file);
 }
 
 static int fake_umount2(const char *path, int flags)
@@ -46,7 +54,7 @@ static int fake_umount2(const char *path, int flags)
 	fake.flags = flags;
 	if (fake.then)
 		fake.table = fake.then;
-	errno = fake.umount_err;
+	errno = fake.umount_err ? fake.umount_err : EXDEV; /* it stays as it was */
 	return fake.umount_err ? -1 : 0;
 }
 
@@ -67,7 +75,7 @@ static int fake_spawn(pid_t *pid, const char *file, const posix_spawn_file_actio
 
 static pid_t fake_waitpid(pid_t pid, int *status, int options)
 {
-	(void)options;
+	assert_int_equal(options, 0);
 	assert_int_equal(pid, 77);
 	errno = fake.interruptions > 0 ? EINTR : fake.wait_err;
 	*status = fake.status << 8;
@@ -99,6 +107,7 @@ static char *fake_strdup(const char *text)
 #undef strdup
 #define strdup fake_strdup
 #define fopen fake_fopen
+#define fclose fake_fclose
 #define umount2 fake_umount2
 #define posix_spawnp fake_spawn
 #define waitpid fake_waitpid
@@ -143,10 +152,12 @@ static void the_topmost_mount_is_found(void **state)
 	pfs_mount_free(&mount);
 	assert_int_equal(pfs_mount_of(&mount, "/stores/new"), 0);
 	assert_string_equal(mount.path, "/mnt/a");
+	assert_int_equal(mount.minor, 54);
 	pfs_mount_free(&mount);
 	assert_int_equal(pfs_mount_of(&mount, "/stores/bad"), -ENOENT);
 	assert_null(mount.path);
 	assert_int_equal(pfs_mount_at(&mount, "/mnt"), -ENOENT);
+	assert_int_equal(fake.open, 0);
 	fake.table = NULL;
 	assert_int_equal(pfs_mount_at(&mount, "/mnt/a"), -EMFILE);
 	assert_null(mount.path);
@@ -241,7 +252,8 @@ static void dead_mounts_are_detached(void **state)
 	fake.dead = 1;
 	fake.umount_err = EBUSY;
 	assert_int_equal(prepare("/tmp", &reason), -EBUSY);
-	assert_non_null(strstr(reason.text, "could not be detached"));
+	assert_string_equal(reason.text, "/tmp: a dead mount is in the way and could not be "
+					 "detached (Device or resource busy): unmount it");
 	fake.umount_err = 0;
 	fake.flags = 0;
 	fake.dead = 1;
@@ -262,6 +274,7 @@ static void a_mount_point_is_a_directory(void **state)
 	assert_non_null(strstr(reason.text, "/not/there: mount point: No such file"));
 	assert_int_equal(prepare("/dev/null", &reason), -ENOTDIR);
 	assert_non_null(strstr(reason.text, "not a directory"));
+	assert_int_equal(prepare("/not/there", &reason), -ENOENT);
 	fake.realpath_err = ENOENT;
 	assert_int_equal(prepare("/tmp", &reason), -ENOENT);
 	assert_non_null(strstr(reason.text, "/tmp: mount point: No such file"));
@@ -298,6 +311,34 @@ static void lines_are_whole_or_none(void **state)
 	assert_int_equal(pfs_mount_at(&mount, "/mnt/a"), -ENOENT);
 	snprintf(cut, sizeof(cut), "40 27 3: / /mnt/a rw - fuse.payloadfs /stores/old rw\n");
 	assert_int_equal(pfs_mount_at(&mount, "/mnt/a"), -ENOENT);
+}
+
+/* Proves: what is left of the line before is not taken for what the next one lacks; an empty line
+ * ends nothing; and a line may do without options. */
+static void lines_stand_for_themselves(void **state)
+{
+	static const char first[] = "40 27 0:51 / /mnt/a rw - fuse.payloadfs /stores/old rw\n";
+	/* Whose paths stand where that of the first one does. */
+	static const char *const seconds[] = {"1 2 3:4 -    /mnt/b", "1 2 nonsense /mnt/b / rw - t s rw"};
+	struct pfs_mount mount;
+	char two[256];
+
+	(void)state;
+	fake.table = two;
+	for (size_t i = 0; i < pfs_array_len(seconds); i++) {
+		assert_ptr_equal(strstr(seconds[i], "/mnt/b"),
+				 seconds[i] + (strstr(first, "/mnt/a") - first));
+		snprintf(two, sizeof(two), "%s%s", first, seconds[i]);
+		assert_int_equal(pfs_mount_at(&mount, "/mnt/b"), -ENOENT);
+	}
+	snprintf(two, sizeof(two), "\n%s", first);
+	assert_int_equal(pfs_mount_at(&mount, "/mnt/a"), 0);
+	pfs_mount_free(&mount);
+	snprintf(two, sizeof(two), "40 27 0:51 / /mnt/a - type source\n");
+	assert_int_equal(pfs_mount_at(&mount, "/mnt/a"), 0);
+	assert_int_equal(mount.minor, 51);
+	assert_string_equal(mount.type, "type");
+	pfs_mount_free(&mount);
 }
 
 /* Proves: of what is escaped each byte is what it was; what only looks like it stays. */
@@ -337,6 +378,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(the_topmost_mount_is_found, setup),
 		cmocka_unit_test_setup(lines_are_whole_or_none, setup),
+		cmocka_unit_test_setup(lines_stand_for_themselves, setup),
 		cmocka_unit_test_setup(escapes_are_octal, setup),
 		cmocka_unit_test_setup(mounts_need_memory, setup),
 		cmocka_unit_test_setup(root_unmounts_by_itself, setup),

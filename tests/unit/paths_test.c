@@ -4,13 +4,87 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+static unsigned fails; /* which of the calls that get memory does, from 1; 0: none */
+
+static bool has_memory(void)
+{
+	return !fails || --fails > 0;
+}
+
+/* What lies before and behind the last block, and must stay. */
+#define GUARD 64
+
+static struct {
+	char *block;
+	size_t size;
+} guarded;
+
+static void *get_guarded(size_t size)
+{
+	if (!has_memory())
+		return NULL;
+	assert_null(guarded.block);
+	guarded.block = malloc(size + 2 * GUARD);
+	assert_non_null(guarded.block);
+	memset(guarded.block, 0x6b, size + 2 * GUARD);
+	guarded.size = size;
+	return guarded.block + GUARD;
+}
+
+static void free_guarded(void *block)
+{
+	if (!guarded.block || block != guarded.block + GUARD) {
+		free(block);
+		return;
+	}
+	for (size_t i = 0; i < GUARD; i++) {
+		assert_int_equal(guarded.block[i], 0x6b);
+		assert_int_equal(guarded.block[GUARD + guarded.size + i], 0x6b);
+	}
+	free(guarded.block);
+	guarded.block = NULL;
+}
+
+static char *copy_or_fail(const char *text)
+{
+	return has_memory() ? strdup(text) : NULL;
+}
+
+/* Where it fails, what it was to fill is not defined. */
+__attribute__((format(printf, 2, 3))) static int print_or_fail(char **out, const char *fmt, ...)
+{
+	va_list args;
+	int n;
+
+	if (!has_memory()) {
+		*out = (char *)(uintptr_t)"undefined";
+		return -1;
+	}
+	va_start(args, fmt);
+	n = vasprintf(out, fmt, args);
+	va_end(args);
+	return n;
+}
+
+#undef strdup
+#define malloc get_guarded
+#define free free_guarded
+#define strdup copy_or_fail
+#define asprintf print_or_fail
 #include "fs/paths.c"
+#undef malloc
+#undef free
+#undef strdup
+#undef asprintf
 
 static char base[64]; /* a directory of this test, without links */
 
@@ -109,6 +183,9 @@ static void default_stores(void **state)
 	check_default("/.hidden", true, "/var/lib/payloadfs/\\x2ehidden");
 	check_default("/\xc3\xa4", true, "/var/lib/payloadfs/\\xc3\\xa4");
 	check_default("/", true, "/var/lib/payloadfs/-");
+	/* Where each takes most room. */
+	check_default("/ \t !?$%&", true,
+		      "/var/lib/payloadfs/\\x20\\x09\\x20\\x21\\x3f\\x24\\x25\\x26");
 	setenv("XDG_DATA_HOME", "/data", 1);
 	check_default("/mnt/p", false, "/data/payloadfs/mnt-p");
 	check_default("/mnt/p", true, "/var/lib/payloadfs/mnt-p");
@@ -241,6 +318,57 @@ static void paths_are_taken_apart(void **state)
 	free(out);
 }
 
+static int resolve(char **out)
+{
+	return pfs_path_resolve(out, "not-there/either");
+}
+
+static int default_store(char **out)
+{
+	return pfs_path_default_store(out, "/m", true);
+}
+
+static int default_cache(char **out)
+{
+	return pfs_path_default_cache(out, true);
+}
+
+static int absolute(char **out)
+{
+	return pfs_path_absolute(out, "/m");
+}
+
+static int made_absolute(char **out)
+{
+	return pfs_path_absolute(out, "m");
+}
+
+/* Proves: whichever memory is missing that is said, and no path is given. */
+static void paths_need_memory(void **state)
+{
+	static const struct {
+		int (*get)(char **out);
+		unsigned calls;
+	} cases[] = {
+		{resolve, 4}, {default_store, 2}, {default_cache, 1}, {absolute, 1}, {made_absolute, 1}};
+	char *out;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (unsigned at = 1; at <= cases[i].calls; at++) {
+			fails = at;
+			assert_int_equal(cases[i].get(&out), -ENOMEM);
+			assert_int_equal(fails, 0);
+			assert_null(out);
+		}
+		fails = cases[i].calls + 1;
+		assert_int_equal(cases[i].get(&out), 0);
+		assert_int_equal(fails, 1);
+		fails = 0;
+		free(out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -251,6 +379,7 @@ int main(void)
 		cmocka_unit_test(each_byte_is_escaped),
 		cmocka_unit_test(empty_directories_are_none),
 		cmocka_unit_test(paths_are_taken_apart),
+		cmocka_unit_test_setup_teardown(paths_need_memory, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("paths", tests, NULL, NULL);

@@ -23,13 +23,26 @@ static void keep_syslog(int priority, const char *fmt, ...)
 	syslog_priority = priority;
 }
 
+static char ident[32];
+static int ident_options, ident_facility;
+
+static void keep_ident(const char *name, int options, int facility)
+{
+	snprintf(ident, sizeof(ident), "%s", name);
+	ident_options = options;
+	ident_facility = facility;
+}
+
+static void *hook;
+
 static void set_hook(void *fn)
 {
-	(void)fn;
+	hook = fn;
 }
 
 #include "fs/fuse_api.h"
 #define syslog keep_syslog
+#define openlog keep_ident
 #define fuse_set_log_func(fn) set_hook((void *)(uintptr_t)(fn))
 #include "fs/report.c"
 #undef syslog
@@ -67,6 +80,9 @@ static void lines_go_where_somebody_looks(void **state)
 	expect_said("payloadfs: one\npayloadfs: three\n");
 	assert_string_equal(syslog_line, "four");
 	assert_int_equal(syslog_priority, LOG_WARNING);
+	assert_string_equal(ident, "payloadfs");
+	assert_int_equal(ident_options, LOG_PID);
+	assert_int_equal(ident_facility, LOG_DAEMON);
 	pthread_mutex_destroy(&report.lock);
 }
 
@@ -107,8 +123,14 @@ static void the_last_error_is_held_back(void **state)
 	char last[PFS_LOG_LINE_MAX];
 
 	(void)state;
+	memset(&report, 'r', sizeof(report)); /* whatever lay there */
 	begin_to_listen();
 	pfs_report_init(&report, false);
+	pfs_report_hold(&report);
+	pfs_report_release(&report, NULL);
+	pfs_report_hold(&report);
+	say(&report, PFS_LOG_ERROR, "0");
+	pfs_report_release(&report, NULL);
 	pfs_report_hold(&report);
 	say(&report, PFS_LOG_ERROR, "first");
 	say(&report, PFS_LOG_WARNING, "warning");
@@ -122,7 +144,7 @@ static void the_last_error_is_held_back(void **state)
 	say(&report, PFS_LOG_ERROR, "third");
 	pfs_report_release(&report, NULL);
 	say(&report, PFS_LOG_ERROR, "fourth");
-	expect_said("payloadfs: warning\npayloadfs: first\npayloadfs: third\npayloadfs: fourth\n");
+	expect_said("payloadfs: 0\npayloadfs: warning\npayloadfs: first\npayloadfs: third\npayloadfs: fourth\n");
 	pthread_mutex_destroy(&report.lock);
 }
 
@@ -148,6 +170,7 @@ static void what_libfuse_says_is_put_together(void **state)
 	begin_to_listen();
 	pfs_report_init(&report, true);
 	pfs_report_take_libfuse(&report);
+	assert_ptr_equal(hook, (void *)(uintptr_t)libfuse_log);
 	fuse_says(FUSE_LOG_ERR, "fuse: %s", "bad ");
 	fuse_says(FUSE_LOG_ERR, "option\n");
 	fuse_says(FUSE_LOG_DEBUG, "unique: %d\n", 7);
@@ -160,6 +183,48 @@ static void what_libfuse_says_is_put_together(void **state)
 	pthread_mutex_destroy(&report.lock);
 }
 
+/* Proves: libfuse's errors, and what is worse, are errors, the rest warnings; and a piece that does
+ * not fit behind another is cut where the line ends. */
+static void what_libfuse_says_has_its_weight(void **state)
+{
+	static const struct {
+		enum fuse_log_level level;
+		int priority;
+	} cases[] = {{FUSE_LOG_EMERG, LOG_ERR},
+		     {FUSE_LOG_CRIT, LOG_ERR},
+		     {FUSE_LOG_ERR, LOG_ERR},
+		     {FUSE_LOG_WARNING, LOG_WARNING},
+		     {FUSE_LOG_NOTICE, LOG_WARNING},
+		     {FUSE_LOG_INFO, LOG_WARNING}};
+	static char large[2 * PFS_LOG_LINE_MAX], line[3 * PFS_LOG_LINE_MAX];
+	static char want[4 * PFS_LOG_LINE_MAX];
+	struct pfs_report report;
+
+	(void)state;
+	pfs_report_init(&report, false);
+	pfs_report_take_libfuse(&report);
+	pfs_report_to_syslog(&report);
+	for (size_t i = 0; i < pfs_array_len(cases); i++) {
+		syslog_priority = -1;
+		fuse_says(cases[i].level, "said\n");
+		assert_int_equal(syslog_priority, cases[i].priority);
+		assert_string_equal(syslog_line, "said");
+	}
+	memset(large, 'y', sizeof(report.partial) + 20);
+	begin_to_listen();
+	pfs_report_init(&report, false);
+	fuse_says(FUSE_LOG_ERR, "beginning ");
+	fuse_says(FUSE_LOG_ERR, "%s", large);
+	fuse_says(FUSE_LOG_ERR, "end\n");
+	snprintf(line, sizeof(line), "beginning %s", large);
+	line[sizeof(report.partial) - 1] = '\0';
+	snprintf(want, sizeof(want), "payloadfs: %s\npayloadfs: end\n", line);
+	expect_said(want);
+	assert_false(atomic_load(&report.holding));
+	assert_string_equal(report.held, "");
+	pthread_mutex_destroy(&report.lock);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +232,7 @@ int main(void)
 		cmocka_unit_test(the_journal_gets_priorities),
 		cmocka_unit_test(the_last_error_is_held_back),
 		cmocka_unit_test(what_libfuse_says_is_put_together),
+		cmocka_unit_test(what_libfuse_says_has_its_weight),
 	};
 
 	return cmocka_run_group_tests_name("report", tests, NULL, NULL);

@@ -6,10 +6,22 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <unistd.h>
 
+static int thread_err;
+
+static int start_or_fail(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+			 void *arg)
+{
+	return thread_err ? thread_err : pthread_create(thread, attr, fn, arg);
+}
+
+#define pthread_create start_or_fail
 #include "fs/signals.c"
+#undef pthread_create
 
 static struct {
 	sem_t called;
@@ -80,10 +92,49 @@ static void signals_do_what_they_are_for(void **state)
 	sem_destroy(&hooks.called);
 }
 
+/* Leaves nothing of value where the next function has its own. */
+__attribute__((noinline)) static void soil_the_stack(void)
+{
+	volatile unsigned char soil[4096];
+
+	for (size_t i = 0; i < sizeof(soil); i++)
+		soil[i] = 0xff;
+}
+
+/* Proves: those four are blocked and no others, SIGPIPE does not end the program; and where there
+ * is no thread that is an error, with nothing to be stopped. */
+static void four_signals_are_blocked(void **state)
+{
+	struct pfs_signals signals = {.end = on_end, .counters = on_counters, .arg = &hooks};
+	unsigned blocked = 0;
+	sigset_t none, set;
+
+	(void)state;
+	sigemptyset(&none);
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, &none, NULL), 0);
+	signal(SIGPIPE, SIG_DFL);
+	soil_the_stack();
+	pfs_signals_block();
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, NULL, &set), 0);
+	for (int signo = 1; signo < SIGSYS; signo++)
+		blocked += sigismember(&set, signo) == 1;
+	assert_int_equal(blocked, 4);
+	assert_true(sigismember(&set, SIGTERM) && sigismember(&set, SIGINT) &&
+		    sigismember(&set, SIGHUP) && sigismember(&set, SIGUSR1));
+	assert_ptr_equal(signal(SIGPIPE, SIG_DFL), SIG_IGN);
+
+	thread_err = EAGAIN;
+	assert_int_equal(pfs_signals_start(&signals), -EAGAIN);
+	thread_err = 0;
+	assert_false(signals.running);
+	pfs_signals_stop(&signals);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(signals_do_what_they_are_for),
+		cmocka_unit_test(four_signals_are_blocked),
 	};
 
 	return cmocka_run_group_tests_name("signals", tests, NULL, NULL);

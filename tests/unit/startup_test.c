@@ -10,10 +10,15 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <unistd.h>
 
 static int fork_err; /* what it is to fail with; 0: it does not */
+static int wait_options;
+/* What read() gives before it is the true one: 0 for the end of the file, or -errno; behind them 1.
+ */
+static const int *script;
 
 static pid_t fork_or_fail(void)
 {
@@ -26,9 +31,37 @@ static pid_t fork_or_fail(void)
 	return pid;
 }
 
+static pid_t note_wait(pid_t pid, int *status, int options)
+{
+	wait_options = options;
+	return waitpid(pid, status, options);
+}
+
+/* errno stays where there is no error, as it does. */
+static ssize_t scripted_read(int fd, void *buf, size_t len)
+{
+	int result;
+
+	if (!script)
+		return read(fd, buf, len);
+	result = *script;
+	if (result == 1)
+		fail_msg("it is read on");
+	script++;
+	if (result == 0)
+		return 0;
+	errno = -result;
+	return -1;
+}
+
 #define fork fork_or_fail
+#define waitpid note_wait
+#define read scripted_read
 #include "fs/startup.c"
 #undef fork
+#undef waitpid
+#undef read
+#include "tests/unit/counted.h"
 #include "tests/unit/stderr_helpers.h"
 
 static unsigned open_descriptors(void)
@@ -42,6 +75,14 @@ static unsigned open_descriptors(void)
 
 /* What the child does: ends as it is, or says so first. */
 enum child { TELLS, ENDS, IS_KILLED };
+
+static bool speaks; /* on its standard output, before it leaves the terminal */
+
+static void end_child(int code)
+{
+	write_counts();
+	_exit(code);
+}
 
 /* Who has started it can go on: nothing of his is held open. */
 static bool holds_nothing(bool in_background)
@@ -57,28 +98,65 @@ static bool holds_nothing(bool in_background)
 	return getsid(0) == getpid();
 }
 
+#define OTHERS 8
+
+/* Descriptors below the pipe's, right above it, and far above. */
+static void open_others(int others[OTHERS])
+{
+	for (int i = 0; i < OTHERS - 1; i++) {
+		others[i] = open("/dev/zero", O_RDONLY);
+		assert_true(others[i] > STDERR_FILENO);
+	}
+	others[OTHERS - 1] = fcntl(others[0], F_DUPFD, 200);
+	assert_true(others[OTHERS - 1] >= 200);
+	/* The first is for what is listened with, and its copy; the next for the pipe. */
+	for (int i = 2; i < 6; i++) {
+		close(others[i]);
+		others[i] = -1;
+	}
+}
+
+static void close_others(const int others[OTHERS])
+{
+	for (int i = 0; i < OTHERS; i++)
+		if (others[i] >= 0)
+			close(others[i]);
+}
+
 /* The parent's exit code; text: what it says. */
 static int start(enum child what, int code, const char *mountpoint, char *text, size_t cap)
 {
 	struct pfs_startup startup = {.pipe = -1};
 	int told = -1, result, status;
-	int low = open("/dev/zero", O_RDONLY), high = fcntl(low, F_DUPFD, 200);
+	const pid_t parent = getpid();
+	int others[OTHERS];
+	unsigned before;
 
-	assert_true(low >= 0 && high >= 200);
+	open_others(others);
 	begin_to_listen();
+	before = open_descriptors();
+	wait_options = -1;
 	result = pfs_startup_background(&startup, mountpoint, &told);
+	if (result == 0 && getpid() == parent)
+		abort(); /* its tests would end well */
 	if (result == 0) {
-		if (what == IS_KILLED)
+		if (what == IS_KILLED) {
+			write_counts();
 			raise(SIGKILL);
+		}
+		if (speaks)
+			printf("more");
 		if (what == TELLS && (!pfs_startup_tell(&startup, code) || startup.pipe >= 0))
-			_exit(1);
+			end_child(1);
 		if (what == TELLS && !holds_nothing(code == PFS_EXIT_OK))
-			_exit(2);
-		_exit(0);
+			end_child(2);
+		end_child(0);
 	}
+	assert_int_equal(open_descriptors(), before);
 	end_to_listen(text, cap);
-	close(low);
-	close(high);
+	close_others(others);
+	if (what != TELLS)
+		assert_int_equal(wait_options, 0);
 	assert_int_equal(result, 1);
 	if (what == TELLS) {
 		assert_true(waitpid(-1, &status, 0) > 0);
@@ -112,11 +190,13 @@ static void a_daemon_that_says_nothing_has_failed(void **state)
 	assert_string_equal(text, "payloadfs: the daemon was killed by signal 9\n");
 }
 
-/* Proves: what was written and not yet sent on by whoever starts the daemon is sent on once. */
+/* Proves: what was written and not yet sent on by whoever starts the daemon is sent on once; what
+ * the daemon has written is sent on before it leaves the terminal. */
 static void nothing_is_written_twice(void **state)
 {
 	FILE *file = tmpfile();
 	char text[64];
+	int output, code;
 
 	(void)state;
 	assert_non_null(file);
@@ -126,6 +206,20 @@ static void nothing_is_written_twice(void **state)
 	rewind(file);
 	assert_non_null(fgets(text, sizeof(text), file));
 	assert_string_equal(text, "once");
+	rewind(file);
+	assert_int_equal(ftruncate(fileno(file), 0), 0);
+	fflush(stdout);
+	output = dup(STDOUT_FILENO);
+	assert_true(dup2(fileno(file), STDOUT_FILENO) >= 0);
+	speaks = true;
+	code = start(TELLS, PFS_EXIT_OK, "/", text, sizeof(text));
+	speaks = false;
+	assert_true(dup2(output, STDOUT_FILENO) >= 0);
+	close(output);
+	assert_int_equal(code, PFS_EXIT_OK);
+	rewind(file);
+	assert_non_null(fgets(text, sizeof(text), file));
+	assert_string_equal(text, "more");
 	fclose(file);
 }
 
@@ -139,6 +233,33 @@ static void success_is_a_mount_that_answers(void **state)
 			 PFS_EXIT_MOUNT);
 	assert_string_equal(text, "payloadfs: /not/there: mounted, but it does not answer: No such "
 				  "file or directory\n");
+}
+
+/* Proves: an interrupted read is made again, one that fails or finds the end is not; and a pipe that
+ * has the lowest descriptors is all that the daemon keeps. */
+static void bytes_are_read_until_there_is_one(void **state)
+{
+	static const int interrupted[] = {-EINTR, -EINTR, 0, 1}, failed[] = {-EINTR, -EIO, 1};
+	struct pfs_startup startup = {.pipe = -1};
+	unsigned char byte;
+	int told = -1;
+
+	(void)state;
+	script = interrupted;
+	assert_int_equal(read_byte(-1, &byte), 0);
+	assert_int_equal(*script, 1);
+	script = failed;
+	assert_int_equal(read_byte(-1, &byte), -1);
+	assert_int_equal(*script, 1);
+	script = NULL;
+	if (pfs_startup_background(&startup, "/", &told) == 0) {
+		bool kept = open_descriptors() == STDERR_FILENO + 2;
+
+		pfs_startup_tell(&startup, kept ? PFS_EXIT_DAMAGED : PFS_EXIT_IO);
+		end_child(0);
+	}
+	assert_int_equal(told, PFS_EXIT_DAMAGED);
+	assert_true(waitpid(-1, NULL, 0) > 0);
 }
 
 /* From here on no descriptor can be opened, until it is given what it returned. */
@@ -249,8 +370,9 @@ static void expect_message(int fd, const char *want)
 static void the_service_manager_is_told(void **state)
 {
 	char dir[] = "/tmp/payloadfs-startup.XXXXXX", path[64], name[64], *state_text;
-	char long_text[2 * NOTIFY_MAX], want[NOTIFY_MAX];
+	char long_text[2 * NOTIFY_MAX], want[NOTIFY_MAX], long_path[128];
 	struct rlimit limit;
+	unsigned before;
 	int fd;
 
 	(void)state;
@@ -275,9 +397,24 @@ static void the_service_manager_is_told(void **state)
 	state_text[NOTIFY_MAX - 1] = '\0';
 	pfs_startup_notify(state_text, "too long");
 	expect_message(fd, NULL);
+	state_text[NOTIFY_MAX - strlen("\nSTATUS=")] = '\0'; /* no room for the end */
+	pfs_startup_notify(state_text, "too long");
+	expect_message(fd, NULL);
 	free(state_text);
+	before = open_descriptors();
+	pfs_startup_notify("READY=1", "again");
+	assert_int_equal(open_descriptors(), before);
+	expect_message(fd, "READY=1\nSTATUS=again");
 	close(fd);
 	assert_int_equal(unlink(path), 0);
+	/* The longest address has no room for an end. */
+	snprintf(long_path, sizeof(long_path), "%s/%0*d", dir, (int)(108 - strlen(dir) - 1), 0);
+	assert_int_equal(strlen(long_path), 108);
+	fd = manager_at(long_path);
+	pfs_startup_notify("READY=1", "too far");
+	expect_message(fd, NULL);
+	close(fd);
+	assert_int_equal(unlink(long_path), 0);
 	pfs_startup_notify("READY=1", "nobody is there");
 	assert_int_equal(rmdir(dir), 0);
 
@@ -300,6 +437,7 @@ int main(void)
 		cmocka_unit_test(a_daemon_that_says_nothing_has_failed),
 		cmocka_unit_test(nothing_is_written_twice),
 		cmocka_unit_test(success_is_a_mount_that_answers),
+		cmocka_unit_test(bytes_are_read_until_there_is_one),
 		cmocka_unit_test(no_background_is_an_error),
 		cmocka_unit_test(nobody_may_wait),
 		cmocka_unit_test(the_service_manager_is_told),
