@@ -61,6 +61,9 @@ static struct {
 	bool read_only;
 	bool nobody_waits; /* the parent was killed */
 	bool alone;	   /* there is none */
+	bool lowest;	   /* its pipe has the lowest descriptor that there is */
+	bool no_source;	   /* memory for the name of the store */
+	bool nothing_held; /* no message */
 
 	int covers, covered; /* from the loop on another mount is on top, of another device */
 	atomic_bool mounted, left, exited;
@@ -73,6 +76,11 @@ static struct {
 	pthread_t signalling;
 	bool is_signalling;
 	unsigned refreshed, counted, changed, synced;
+	int sync_flags; /* of what is synced */
+	bool syslog;
+	atomic_uint sleeps, odd_sleeps, early_interrupts;
+	atomic_bool *ended; /* the loop ends at that sleep */
+	unsigned ends_at;
 	struct pfs_serve_options serve;
 	int told[4];
 	unsigned told_count;
@@ -374,6 +382,9 @@ void pfs_fs_log_counters(struct pfs_fs *fs)
 int pfs_serve_start(struct pfs_serve **out, const struct pfs_serve_options *options)
 {
 	trace("serve %s%s", options->mountpoint, options->read_only ? ", read-only" : "");
+	/* It is only the place: nothing of it has to be readable for that. */
+	assert_int_equal(fcntl(options->store_dirfd, F_GETFL) & (O_PATH | O_DIRECTORY),
+			 O_PATH | O_DIRECTORY);
 	fake.serve = *options;
 	*out = begin(SERVE) ? (struct pfs_serve *)(void *)session_of : NULL;
 	return *out ? 0 : -EADDRINUSE;
@@ -490,6 +501,7 @@ void pfs_startup_notify(const char *state, const char *fmt, ...)
 void pfs_report_to_syslog(struct pfs_report *report)
 {
 	trace("to syslog");
+	fake.syslog = true;
 	atomic_store(&report->to_syslog, true);
 }
 
@@ -505,6 +517,8 @@ void pfs_report_release(struct pfs_report *report, char last[PFS_LOG_LINE_MAX])
 	(void)report;
 	if (last)
 		snprintf(last, PFS_LOG_LINE_MAX, "at byte 7");
+	if (last && fake.nothing_held)
+		last[0] = '\0';
 }
 
 static int count_kill(pid_t pid, int signo)
@@ -521,8 +535,37 @@ static int count_sync(int fd)
 	assert_true(fd >= 0);
 	assert_int_equal(fake.forced, 0); /* before what is in use is cut off */
 	trace("sync");
+	fake.sync_flags = fcntl(fd, F_GETFD);
 	fake.synced++;
 	return 0;
+}
+
+static int count_sleep(const struct timespec *t, struct timespec *rest)
+{
+	fake.sleeps++;
+	fake.odd_sleeps += t->tv_sec != 0 || t->tv_nsec != 10000000;
+	if (fake.ended && fake.sleeps == fake.ends_at)
+		atomic_store(fake.ended, true);
+	return nanosleep(t, rest);
+}
+
+static int interrupt_loop(pthread_t thread, int signo)
+{
+	fake.early_interrupts += !fake.exited;
+	return pthread_kill(thread, signo);
+}
+
+__attribute__((format(printf, 2, 3))) static int print_or_fail(char **out, const char *fmt, ...)
+{
+	va_list args;
+	int n;
+
+	if (fake.no_source)
+		return -1;
+	va_start(args, fmt);
+	n = vasprintf(out, fmt, args);
+	va_end(args);
+	return n;
 }
 
 static int trace_mallopt(int option, int value)
@@ -539,6 +582,9 @@ static int trace_prctl(int option, unsigned long a, unsigned long b, unsigned lo
 	return option;
 }
 
+#define nanosleep count_sleep
+#define pthread_kill interrupt_loop
+#define asprintf print_or_fail
 #define kill count_kill
 #define prctl trace_prctl
 #define mallopt trace_mallopt
@@ -554,6 +600,8 @@ static void keep_line(void *arg, enum pfs_log_level level, const char *line)
 
 	(void)arg;
 	(void)level;
+	if (strstr(line, " is mounted at "))
+		assert_true(fake.syslog); /* there it is looked for */
 	snprintf(fake.lines + len, sizeof(fake.lines) - len, "%s\n", line);
 }
 
@@ -599,7 +647,7 @@ static int run_daemon(struct pfs_options *options)
 	d->report = &report;
 	d->store_path = fake.store;
 	d->mountpoint = mountpoint;
-	d->startup.pipe = fake.alone ? -1 : 1;
+	d->startup.pipe = fake.alone ? -1 : fake.lowest ? 0 : 1;
 	before = open_descriptors();
 	code = pfs_daemon_run(d);
 	assert_int_equal(open_descriptors(), before);
@@ -631,9 +679,9 @@ static void whatever_fails_all_is_ended(void **state)
 		{MOUNT, PFS_EXIT_MOUNT, "/tmp: mounting failed"},
 		{WATCH, PFS_EXIT_MOUNT, "/tmp: mounting failed: Cannot allocate memory"},
 		{TABLE, PFS_EXIT_MOUNT, "/tmp: mounting failed: No such file"},
-		{FS_START, PFS_EXIT_IO, "no threads"},
+		{FS_START, PFS_EXIT_IO, "no threads: Resource temporarily unavailable"},
 		{SERVE, PFS_EXIT_IO, "socket: Address already in use"},
-		{SIGNALS, PFS_EXIT_IO, "no threads"},
+		{SIGNALS, PFS_EXIT_IO, "no threads: Resource temporarily unavailable"},
 		{LOOP_CONFIG, PFS_EXIT_IO, ""},
 		{LOOP, PFS_EXIT_MOUNT, ""},
 	};
@@ -668,7 +716,7 @@ static void what_fails_at_the_store_is_said(void **state)
 	fake.close_err = -EIO;
 	assert_int_equal(run_daemon(&options), PFS_EXIT_IO);
 	expect_ended();
-	assert_non_null(strstr(fake.lines, "closing the store: "));
+	assert_non_null(strstr(fake.lines, "closing the store: Input/output error"));
 	assert_int_equal(fake.finished_with, -EIO);
 }
 
@@ -804,6 +852,35 @@ static void all_is_called_in_order(void **state)
 	}
 }
 
+/* Proves: a store that is not a collection is not refreshed, whatever is asked for; a reason that
+ * nothing was said of stands alone; the lowest descriptor is one like others; and where there is no
+ * memory for the arguments of the mount there is none. */
+static void odd_beginnings(void **state)
+{
+	struct pfs_options refreshing = {.refresh_seconds = 5}, none = {.refresh_seconds = 0};
+
+	assert_int_equal(run_daemon(&refreshing), PFS_EXIT_OK);
+	expect_ended();
+	assert_null(strstr(fake.trace, "refresh every"));
+	teardown(state);
+	setup(state);
+	fake.fails = STORE_OPEN;
+	fake.nothing_held = true;
+	assert_int_equal(run_daemon(&none), PFS_EXIT_DAMAGED);
+	assert_string_equal(fake.lines, "it is damaged\n");
+	teardown(state);
+	setup(state);
+	fake.lowest = true;
+	assert_int_equal(run_daemon(&none), PFS_EXIT_OK);
+	assert_non_null(strstr(fake.trace, "to syslog\n"));
+	teardown(state);
+	setup(state);
+	fake.no_source = true;
+	assert_int_equal(run_daemon(&none), PFS_EXIT_USAGE);
+	expect_ended();
+	assert_null(strstr(fake.trace, "argument"));
+}
+
 /* ---- ends ---- */
 
 static void run_to(enum ending ending, unsigned busy)
@@ -832,6 +909,7 @@ static void programs_that_stay_are_cut_off(void **state)
 	(void)state;
 	run_to(BY_FORCE, 1000000);
 	assert_int_equal(fake.synced, 1);
+	assert_int_equal(fake.sync_flags, FD_CLOEXEC);
 	assert_int_equal(fake.forced, 1);
 	assert_non_null(strstr(fake.lines, "files are in use; ending without them"));
 }
@@ -843,6 +921,7 @@ static void a_mount_that_stays_is_left(void **state)
 	(void)state;
 	run_to(BY_LEAVING, 1000000);
 	assert_true(fake.left && fake.exited);
+	assert_int_equal(fake.early_interrupts, 0); /* the loop would go on */
 	assert_int_equal(fake.lazy, 1);
 }
 
@@ -875,16 +954,96 @@ static void clients_unmount(void **state)
 	assert_int_equal(fake.forced, 0);
 }
 
+/* Proves: the end is waited for in steps, as long as it is worth; what is not mounted any more, or
+ * is let go at once, is neither unmounted nor forced. */
+static void ends_are_waited_for_in_steps(void **state)
+{
+	static char mountpoint[] = "/tmp";
+	const unsigned steps = PFS_END_GRACE_MS / PFS_POLL_MS;
+	struct pfs_report report = {.logger = {.fn = keep_line}};
+	struct pfs_daemon *d = calloc(1, sizeof(*d));
+	struct pfs_reason reason;
+
+	(void)state;
+	assert_non_null(d);
+	d->report = &report;
+	d->mountpoint = mountpoint;
+	d->device_major = 3;
+	d->device_minor = 99;
+	assert_false(wait_for_loop(d, PFS_END_GRACE_MS));
+	assert_int_equal(fake.sleeps, steps);
+	fake.sleeps = 0;
+	fake.ended = &d->loop_ended;
+	fake.ends_at = steps;
+	assert_true(wait_for_loop(d, PFS_END_GRACE_MS));
+	assert_int_equal(fake.sleeps, steps);
+	assert_true(wait_for_loop(d, PFS_END_GRACE_MS));
+	assert_int_equal(fake.sleeps, steps);
+
+	/* The loop has ended from here on. */
+	fake.sleeps = 0;
+	on_end(d);
+	assert_int_equal(on_unmount(d, &reason), 0);
+	assert_int_equal(fake.idle + fake.forced + fake.sleeps, 0);
+	fake.mounted = true;
+	fake.ending = BY_LEAVING;
+	on_end(d);
+	assert_int_equal(fake.idle, 1);
+	assert_int_equal(fake.forced + fake.sleeps, 0);
+	fake.ending = BY_FORCE;
+	fake.busy = 1000;
+	fake.idle = 0;
+	on_end(d);
+	assert_int_equal(fake.idle, steps + 1);
+	assert_int_equal(fake.sleeps, steps);
+	assert_int_equal(fake.forced, 1);
+	assert_int_equal(fake.odd_sleeps, 0);
+	free(d);
+}
+
+/* Leaves nothing of value where the next function has its own. */
+__attribute__((noinline)) static void soil_the_stack(void)
+{
+	volatile unsigned char soil[4096];
+
+	for (size_t i = 0; i < sizeof(soil); i++)
+		soil[i] = 0xff;
+}
+
+/* Proves: the signal that interrupts the loop blocks no other and restarts nothing. */
+static void the_interruption_is_nothing_else(void **state)
+{
+	struct sigaction before, now;
+
+	(void)state;
+	assert_int_equal(sigaction(SIGUSR2, NULL, &before), 0);
+	soil_the_stack();
+	prepare_interrupt();
+	assert_int_equal(sigaction(SIGUSR2, &before, &now), 0);
+	assert_ptr_equal(now.sa_handler, interrupt_nothing);
+	assert_int_equal(now.sa_flags & (SA_RESTART | SA_SIGINFO | SA_NODEFER | SA_NOCLDSTOP), 0);
+	for (int signo = 1; signo < SIGSYS; signo++)
+		assert_false(sigismember(&now.sa_mask, signo));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(whatever_fails_all_is_ended),    TEST(what_fails_at_the_store_is_said),
-		TEST(readers_need_no_socket),	      TEST(the_parent_is_told_when_it_is_mounted),
-		TEST(all_is_called_in_order),	      TEST(a_signal_unmounts),
-		TEST(programs_that_stay_are_cut_off), TEST(a_mount_that_stays_is_left),
-		TEST(no_dead_mount_is_left),	      TEST(clients_unmount),
+		TEST(whatever_fails_all_is_ended),
+		TEST(what_fails_at_the_store_is_said),
+		TEST(readers_need_no_socket),
+		TEST(the_parent_is_told_when_it_is_mounted),
+		TEST(all_is_called_in_order),
+		TEST(a_signal_unmounts),
+		TEST(programs_that_stay_are_cut_off),
+		TEST(a_mount_that_stays_is_left),
+		TEST(no_dead_mount_is_left),
+		TEST(clients_unmount),
+		TEST(odd_beginnings),
+		TEST(ends_are_waited_for_in_steps),
+		TEST(the_interruption_is_nothing_else),
 	};
 
 	return cmocka_run_group_tests_name("daemon", tests, NULL, NULL);

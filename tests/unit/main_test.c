@@ -22,19 +22,28 @@
 static struct {
 	uid_t uid;
 	int no_descriptors, background, parent_code, daemon_code;
-	bool killed_before, no_trainer;
+	bool killed_before, no_trainer, no_http, no_memory, no_copy;
+	int resolve_err; /* of what is called "denied" */
 	/* What came of it. */
 	unsigned runs, signals_blocked, backgrounds;
 	char store[512], cache[512], mountpoint[512], cwd[512];
 	bool published, read_only;
 	uint32_t umask;
-	char lines[2048];
+	mode_t own_umask;
+	unsigned inits, takes; /* of the report */
+	char lines[2048], said[1024], complaints[1024];
+	size_t flushed; /* of what was said */
+	char help[64];
 } fake;
 
 int pfs_daemon_run(struct pfs_daemon *d)
 {
 	fake.runs++;
 	assert_int_equal(fake.signals_blocked, 1);
+	assert_int_equal(fake.takes, 1);
+	assert_int_equal(d->startup.pipe, -1);
+	fake.own_umask = umask(0);
+	umask(fake.own_umask);
 	snprintf(fake.store, sizeof(fake.store), "%s", d->store_path);
 	snprintf(fake.cache, sizeof(fake.cache), "%s", d->cache_path ? d->cache_path : "none");
 	snprintf(fake.mountpoint, sizeof(fake.mountpoint), "%s", d->mountpoint);
@@ -86,12 +95,61 @@ static void keep_line(void *arg, enum pfs_log_level level, const char *line)
 void pfs_report_init(struct pfs_report *report, bool debug)
 {
 	(void)debug;
+	fake.inits++;
 	report->logger = (struct pfs_logger){.fn = keep_line};
 }
 
 void pfs_report_take_libfuse(struct pfs_report *report)
 {
 	(void)report;
+	assert_int_equal(fake.inits, 1);
+	fake.takes++;
+}
+
+__attribute__((format(printf, 1, 2))) static int say(const char *fmt, ...)
+{
+	size_t len = strlen(fake.said);
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(fake.said + len, sizeof(fake.said) - len, fmt, args);
+	va_end(args);
+	return n;
+}
+
+__attribute__((format(printf, 2, 3))) static int complain(FILE *file, const char *fmt, ...)
+{
+	va_list args;
+	int n;
+
+	assert_ptr_equal(file, stderr);
+	va_start(args, fmt);
+	n = vsnprintf(fake.complaints, sizeof(fake.complaints), fmt, args);
+	va_end(args);
+	return n;
+}
+
+static int flush_said(FILE *file)
+{
+	assert_ptr_equal(file, stdout);
+	fake.flushed = strlen(fake.said);
+	return 0;
+}
+
+static void show_help(const char *program)
+{
+	snprintf(fake.help, sizeof(fake.help), "%s", program);
+}
+
+static char *copy_or_fail(const char *text)
+{
+	return fake.no_copy ? NULL : strdup(text);
+}
+
+static void *get_or_fail(size_t n, size_t size)
+{
+	return fake.no_memory ? NULL : calloc(n, size);
 }
 
 static bool is_published(const char *store)
@@ -106,7 +164,24 @@ static int keep_standard(void)
 
 #include "fs/options.c"
 #include "fs/paths.c"
+
+static int resolve_or_fail(char **out, const char *path)
+{
+	*out = NULL;
+	return fake.resolve_err && strcmp(path, "denied") == 0 ? fake.resolve_err
+							       : pfs_path_resolve(out, path);
+}
+
+#undef strdup
 #define main daemon_main
+#define printf say
+#define fprintf complain
+#define fflush flush_said
+#define strdup copy_or_fail
+#define calloc get_or_fail
+#define pfs_options_help show_help
+#define pfs_path_resolve resolve_or_fail
+#define pfs_store_http() (fake.no_http ? NULL : "a client")
 #define geteuid() fake.uid
 #define pfs_fd_keep_standard keep_standard
 #define pfs_store_is_published(store, options) is_published(store)
@@ -114,6 +189,12 @@ static int keep_standard(void)
 int daemon_main(int argc, char **argv);
 #include "fs/main.c"
 #undef main
+#undef printf
+#undef fprintf
+#undef fflush
+#undef strdup
+#undef calloc
+#undef pfs_path_resolve
 
 static char dir[64], here[512];
 
@@ -154,8 +235,9 @@ static int run_line(const char *line)
 	while (argc < ARGS_MAX && (argv[argc] = strsep(&rest, " ")))
 		argc++;
 	argv[argc] = NULL;
-	fake.runs = fake.signals_blocked = 0;
-	fake.lines[0] = '\0';
+	fake.runs = fake.signals_blocked = fake.inits = fake.takes = 0;
+	fake.lines[0] = fake.said[0] = fake.complaints[0] = fake.help[0] = '\0';
+	fake.flushed = 0;
 	code = daemon_main(argc, argv);
 	umask(mask);
 	return code;
@@ -182,7 +264,11 @@ static void paths_are_absolute(void **state)
 	assert_string_equal(fake.cache, "none");
 	assert_string_equal(fake.cwd, dir);
 	assert_int_equal(fake.umask, 027);
+	assert_int_equal(fake.own_umask, 077);
 	assert_false(fake.published || fake.read_only);
+	assert_string_equal(fake.lines, "");
+	assert_string_equal(fake.said, "");
+	assert_string_equal(fake.complaints, "");
 	fake.daemon_code = PFS_EXIT_LOCKED;
 	assert_int_equal(run_line("-f s m"), PFS_EXIT_LOCKED);
 }
@@ -205,6 +291,14 @@ static void the_default_store_is_where_it_belongs(void **state)
 	assert_int_equal(run_line(mount), PFS_EXIT_OK);
 	assert_int_equal(strncmp(fake.store, want, strlen(want)), 0);
 	assert_int_equal(rmdir(want), 0);
+	/* It is said, before a daemon goes to the background. */
+	snprintf(want, sizeof(want), "store: %s\n", fake.store);
+	assert_string_equal(fake.said, want);
+	assert_int_equal(fake.flushed, strlen(want));
+	fake.uid = 0;
+	assert_int_equal(run_line(mount), PFS_EXIT_OK);
+	assert_int_equal(strncmp(fake.store, "/var/lib/payloadfs/", 19), 0);
+	fake.uid = 1000;
 	unsetenv("XDG_DATA_HOME");
 	unsetenv("HOME");
 	assert_int_equal(run_line(mount), PFS_EXIT_USAGE);
@@ -228,6 +322,12 @@ static void senseless_places_are_refused(void **state)
 	assert_non_null(strstr(fake.lines, "no such mount point"));
 	assert_int_equal(run_line("-f /dev/null/s m"), PFS_EXIT_NO_STORE);
 	assert_non_null(strstr(fake.lines, "/dev/null/s: Not a directory"));
+	assert_int_equal(run_line("-f m/published m"), PFS_EXIT_TARGET);
+	fake.resolve_err = -EACCES;
+	assert_int_equal(run_line("-f denied m"), PFS_EXIT_IO);
+	assert_string_equal(fake.lines, "denied: Permission denied\n");
+	fake.resolve_err = -ENOMEM;
+	assert_int_equal(run_line("-f denied m"), PFS_EXIT_IO);
 	assert_int_equal(fake.runs, 0);
 }
 
@@ -275,11 +375,28 @@ static void a_cache_without_place_is_an_error(void **state)
  * is not understood is a usage error. */
 static void command_lines_are_checked(void **state)
 {
+	char want[256];
+
 	(void)state;
 	assert_int_equal(run_line("-f -o refresh=5 s m"), PFS_EXIT_USAGE);
+	assert_string_equal(fake.complaints, "payloadfs: -o refresh=: is for published "
+					     "collections, and s is none\n");
 	assert_int_equal(run_line("-f"), PFS_EXIT_USAGE);
+	assert_string_equal(fake.complaints,
+			    "payloadfs: MOUNTPOINT is missing (--help shows how)\n");
 	assert_int_equal(run_line("-V"), PFS_EXIT_OK);
+	snprintf(want, sizeof(want),
+		 "payloadfs %s\nlibfuse %s\nlibzstd a trainer\nlibcurl a client\n", PFS_VERSION,
+		 fuse_pkgversion());
+	assert_string_equal(fake.said, want);
+	fake.no_trainer = fake.no_http = true;
+	assert_int_equal(run_line("-V"), PFS_EXIT_OK);
+	assert_non_null(strstr(fake.said,
+			       "\nlibzstd none (no dictionaries are made; those that are "
+			       "there are used)\nlibcurl none (no URLs)\n"));
 	assert_int_equal(run_line("--help"), PFS_EXIT_OK);
+	assert_string_equal(fake.help, "payloadfs");
+	assert_string_equal(fake.said, "");
 	assert_int_equal(fake.runs, 0);
 	fake.no_descriptors = -EMFILE;
 	assert_int_equal(run_line("-V"), PFS_EXIT_IO);
@@ -319,6 +436,22 @@ static void what_is_to_be_known_is_said(void **state)
 	assert_non_null(strstr(fake.lines, "-o dict=auto: "));
 	assert_int_equal(run_line("-f -o dict=auto,ro s m"), PFS_EXIT_OK);
 	assert_null(strstr(fake.lines, "dict=auto"));
+	fake.killed_before = false;
+	assert_int_equal(run_line("-f -o dict=off s m"), PFS_EXIT_OK);
+	assert_string_equal(fake.lines, "");
+}
+
+/* Proves: without memory nothing is begun. */
+static void beginnings_need_memory(void **state)
+{
+	(void)state;
+	fake.no_memory = true;
+	assert_int_equal(run_line("-f s m"), PFS_EXIT_IO);
+	assert_int_equal(fake.runs, 0);
+	fake.no_memory = false;
+	fake.no_copy = true;
+	assert_int_equal(run_line("-f https://host/c m"), PFS_EXIT_IO);
+	assert_int_equal(fake.runs, 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -334,6 +467,7 @@ int main(void)
 		TEST(command_lines_are_checked),
 		TEST(the_background_is_the_childs),
 		TEST(what_is_to_be_known_is_said),
+		TEST(beginnings_need_memory),
 	};
 
 	return cmocka_run_group_tests_name("main", tests, NULL, NULL);

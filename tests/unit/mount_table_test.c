@@ -319,7 +319,8 @@ static void lines_stand_for_themselves(void **state)
 {
 	static const char first[] = "40 27 0:51 / /mnt/a rw - fuse.payloadfs /stores/old rw\n";
 	/* Whose paths stand where that of the first one does. */
-	static const char *const seconds[] = {"1 2 3:4 -    /mnt/b", "1 2 nonsense /mnt/b / rw - t s rw"};
+	static const char *const seconds[] = {"1 2 3:4 -    /mnt/b",
+					      "1 2 nonsense /mnt/b / rw - t s rw"};
 	struct pfs_mount mount;
 	char two[256];
 

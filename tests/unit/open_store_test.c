@@ -35,6 +35,7 @@ static struct {
 	const char *type, *source;
 	int unmounts;
 	bool end_pending;
+	int64_t open_ms; /* what opening takes */
 	int64_t now_ms;
 	unsigned infos;
 } fake;
@@ -55,6 +56,8 @@ static int fake_open(struct pfs_store **out, const char *path,
 		     const struct pfs_open_options *options, struct pfs_reason *reason)
 {
 	unsigned i = fake.opens++;
+
+	fake.now_ms += fake.open_ms;
 	int err = fake.results[i < 3 ? i : 3];
 
 	snprintf(given.path, sizeof(given.path), "%s", path);
@@ -104,6 +107,7 @@ static int64_t fake_now_ms(void)
 
 static int fake_usleep(unsigned us)
 {
+	assert_int_equal(us, 100000);
 	fake.now_ms += us / 1000;
 	return 0;
 }
@@ -158,8 +162,12 @@ bool pfs_signals_end_pending(void)
 #define pfs_store_close fake_close
 #define pfs_now_monotonic_ms fake_now_ms
 #define usleep fake_usleep
+#define geteuid() 4711
+#define getegid() 4712
 #include "fs/open_store.c"
 #undef usleep
+#undef geteuid
+#undef getegid
 
 static char dir[64];
 
@@ -411,8 +419,8 @@ static void options_reach_the_store(void **state)
 	assert_int_equal(given.how.dict, none.dict);
 	assert_int_equal(given.how.commit_ms, 0);
 	assert_int_equal(given.defaults.mode, 0640);
-	assert_int_equal(given.defaults.uid, geteuid());
-	assert_int_equal(given.defaults.gid, getegid());
+	assert_int_equal(given.defaults.uid, 4711);
+	assert_int_equal(given.defaults.gid, 4712);
 	assert_string_equal(given.cache_dir, "none");
 	assert_int_equal(given.remote.cache_size, 0);
 	assert_int_equal(given.remote.timeout_ms, 0);
@@ -462,6 +470,19 @@ static void refusals_say_all(void **state)
 	assert_int_equal(fake.now_ms, PFS_CLOSING_WAIT_MS);
 	snprintf(want, sizeof(want), "%s: the store is held by another process (waited 30 s)", dir);
 	assert_string_equal(reason.text, want);
+	/* Whatever the clock begins with, and however long a look takes. */
+	fake.opens = 0;
+	fake.now_ms = 5000000;
+	fake.open_ms = 2000000;
+	assert_int_equal(open_plainly(&reason), PFS_EXIT_LOCKED);
+	assert_int_equal(fake.opens, 1);
+	snprintf(want, sizeof(want), "%s: the store is held by another process (waited 2000 s)",
+		 dir);
+	assert_string_equal(reason.text, want);
+	fake.open_ms = 0;
+	fake.opens = 0;
+	assert_int_equal(open_plainly(&reason), PFS_EXIT_LOCKED);
+	assert_int_equal(fake.opens, PFS_CLOSING_WAIT_MS / PFS_LOCK_POLL_MS + 1);
 	listen_there();
 	fake.opens = 0;
 	fake.now_ms = 0;
@@ -492,6 +513,7 @@ static pid_t killed_holder(void)
  * another's. */
 static void only_the_killed_are_cut(void **state)
 {
+	struct pfs_reason reason;
 	pid_t pid;
 
 	(void)state;
@@ -516,6 +538,12 @@ static void only_the_killed_are_cut(void **state)
 	assert_true(pfs_holder_cut_store(dir));
 	assert_int_equal(fake.unmounts, 2);
 	assert_false(pfs_holder_cut_store("/other"));
+	/* Then it is not in use by it any more. */
+	fake.results[0] = -EBUSY;
+	assert_int_equal(open_plainly(&reason), PFS_EXIT_OK);
+	assert_int_equal(fake.opens, 2);
+	assert_int_equal(fake.unmounts, 3);
+	fake.unmounts = 2;
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	assert_false(pfs_holder_cut_mount("/mnt/p")); /* it has ended, and the mount with it */
 	assert_int_equal(fake.unmounts, 2);

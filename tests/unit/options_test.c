@@ -263,6 +263,7 @@ static void words_mean_what_they_say(void **state)
 		{{"-o", "user,user=me,nouser,users,nousers", "mnt"}, "", ""},
 		{{"-o", "owner,group,_netdev,comment=x", "mnt"}, "", ""},
 		{{"-o", "x-systemd.automount,x-gvfs-hide", "mnt"}, "", ""},
+		{{"-o", "xattr", "mnt"}, "", "-o xattr"}, /* libfuse's affair */
 		{{"-o", "nosuch,nodev", "mnt"}, "", "-o nosuch,nodev"},
 		{{"-x", "mnt"}, "", "-x"},
 		{{"--nosuch", "mnt"}, "", "--nosuch"},
@@ -288,6 +289,10 @@ static void words_mean_what_they_say(void **state)
 		assert_null(o.cache);
 		pfs_options_free(&o);
 	}
+	assert_int_equal(parse(&o, "cache=/c", &reason), 0);
+	assert_string_equal(left_over(&o), "");
+	assert_string_equal(o.cache, "/c");
+	pfs_options_free(&o);
 }
 
 /* Proves: of one path it is the mount point, of two the first is the store; none at all, more, and

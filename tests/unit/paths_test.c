@@ -66,7 +66,7 @@ __attribute__((format(printf, 2, 3))) static int print_or_fail(char **out, const
 	int n;
 
 	if (!has_memory()) {
-		*out = (char *)(uintptr_t)"undefined";
+		*out = (char *)(uintptr_t) "undefined";
 		return -1;
 	}
 	va_start(args, fmt);
@@ -349,8 +349,11 @@ static void paths_need_memory(void **state)
 	static const struct {
 		int (*get)(char **out);
 		unsigned calls;
-	} cases[] = {
-		{resolve, 4}, {default_store, 2}, {default_cache, 1}, {absolute, 1}, {made_absolute, 1}};
+	} cases[] = {{resolve, 4},
+		     {default_store, 2},
+		     {default_cache, 1},
+		     {absolute, 1},
+		     {made_absolute, 1}};
 	char *out;
 
 	(void)state;

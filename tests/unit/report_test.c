@@ -144,7 +144,8 @@ static void the_last_error_is_held_back(void **state)
 	say(&report, PFS_LOG_ERROR, "third");
 	pfs_report_release(&report, NULL);
 	say(&report, PFS_LOG_ERROR, "fourth");
-	expect_said("payloadfs: 0\npayloadfs: warning\npayloadfs: first\npayloadfs: third\npayloadfs: fourth\n");
+	expect_said("payloadfs: 0\npayloadfs: warning\npayloadfs: first\npayloadfs: "
+		    "third\npayloadfs: fourth\n");
 	pthread_mutex_destroy(&report.lock);
 }
 
@@ -190,12 +191,9 @@ static void what_libfuse_says_has_its_weight(void **state)
 	static const struct {
 		enum fuse_log_level level;
 		int priority;
-	} cases[] = {{FUSE_LOG_EMERG, LOG_ERR},
-		     {FUSE_LOG_CRIT, LOG_ERR},
-		     {FUSE_LOG_ERR, LOG_ERR},
-		     {FUSE_LOG_WARNING, LOG_WARNING},
-		     {FUSE_LOG_NOTICE, LOG_WARNING},
-		     {FUSE_LOG_INFO, LOG_WARNING}};
+	} cases[] = {{FUSE_LOG_EMERG, LOG_ERR},	     {FUSE_LOG_CRIT, LOG_ERR},
+		     {FUSE_LOG_ERR, LOG_ERR},	     {FUSE_LOG_WARNING, LOG_WARNING},
+		     {FUSE_LOG_NOTICE, LOG_WARNING}, {FUSE_LOG_INFO, LOG_WARNING}};
 	static char large[2 * PFS_LOG_LINE_MAX], line[3 * PFS_LOG_LINE_MAX];
 	static char want[4 * PFS_LOG_LINE_MAX];
 	struct pfs_report report;

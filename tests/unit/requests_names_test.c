@@ -273,8 +273,8 @@ static void the_root_is_as_open_as_documents(void **state)
 	static const struct {
 		uint32_t documents, root;
 	} modes[] = {
-		{0644, 0755}, {0600, 0700}, {0640, 0750}, {0666, 0777},
-		{0660, 0770}, {0444, 0755}, {0604, 0705}, {0200, 0700},
+		{0644, 0755}, {0600, 0700}, {0640, 0750}, {0666, 0777}, {0660, 0770},
+		{0444, 0755}, {0604, 0705}, {0200, 0700}, {0111, 0700},
 	};
 
 	(void)state;
@@ -545,6 +545,8 @@ static void documents_are_made(void **state)
 			 0);
 	assert_int_equal(ask(&m->req, mknod, PFS_INODE_ROOT, "4", S_IFREG | 0600, 0), 0);
 	assert_true(is_there(m, "3") && is_there(m, "4"));
+	assert_int_equal(ask(&m->req, mknod, PFS_INODE_ROOT, "5", S_IFREG | 07777, 0), 0);
+	assert_int_equal(got->st_mode, S_IFREG | 07777);
 	m->fs.strict = false;
 }
 

@@ -1,11 +1,14 @@
 /* The daemon's answers to requests that the kernel of this machine makes never or hardly ever: of
  * kernels that know less, of programs that are gone, for what is gone meanwhile. */
 #include <dirent.h>
+#include <dirent.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/fuse.h>
+#include <unistd.h>
 
 #include "fs/clock.h"
+#include "fs/ops_impl.h"
 #include "tests/unit/fake_mount.h"
 
 /* ---- kernels that know less ---- */
@@ -83,6 +86,9 @@ static void times_are_the_daemons_without_writeback(void **state)
 	expect_time_is_now(m, ino, before);
 	expect_content(m, 1, "ab2\0\0", 5);
 	set_old_time(m, ino);
+	assert_int_equal(ask(&m->req, fallocate, ino, 0, 0, 5, &fi), 0); /* it has so much */
+	assert_int_equal(ask(&m->req, getattr, ino, NULL), 0);
+	assert_int_equal(m->req.attr.st_mtim.tv_sec, 1000);
 	assert_int_equal(ask(&m->req, fallocate, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 1,
 			     100, &fi),
 			 0);
@@ -128,6 +134,7 @@ static void any_time_can_be_set(void **state)
 
 	put(m, 1, "{}");
 	ino = document(m, "1");
+	set_old_time(m, ino);
 	assert_int_equal(ask(&m->req, setattr, ino, &st, now, NULL), 0);
 	expect_time_is_now(m, ino, before);
 	st.st_mtim.tv_sec = INT64_MAX / 2;
@@ -208,11 +215,12 @@ static void write_back_that_fails_gives_the_inode_up(void **state)
 	assert_int_equal(ask(&m->req, write, removed, "x", 1, 2 * PFS_GIB, &fi), -EFBIG);
 	assert_int_equal(ask(&m->req, getattr, removed, NULL), -ESTALE);
 	assert_int_equal(mount_log.warnings, 0);
-	kernel.dropped = 0;
+	kernel.dropped = kernel.told_count = 0;
 	assert_int_equal(ask(&m->req, write, named, "x", 1, 2 * PFS_GIB, &fi), -EFBIG);
 	assert_int_equal(ask(&m->req, getattr, named, NULL), -ESTALE);
 	pfs_invalidate(m->fs.invalidator, NULL, 0); /* behind it */
 	assert_int_equal(__atomic_load_n(&kernel.dropped, __ATOMIC_SEQ_CST), 1);
+	assert_int_equal(kernel.told[0].what, TOLD_ENTRY); /* it is there, under another node id */
 	assert_int_equal(mount_log.warnings, 1);
 	assert_string_equal(mount_log.last,
 			    "1: what was written to it is lost (File too large); it "
@@ -303,6 +311,7 @@ static void listings_fit_any_room(void **state)
 	struct mount *m = *state;
 	struct fuse_file_info fi = {.flags = 0};
 	const size_t one = 160;
+	struct pfs_inodes_stat stat;
 	size_t listed = 0;
 	off_t off = 0;
 
@@ -320,10 +329,309 @@ static void listings_fit_any_room(void **state)
 		assert_true(++listed <= 7);
 	}
 	assert_int_equal(listed, 7); /* with "." and ".." */
+	kernel_forget_all(&m->req);
+	document(m, "3");
 	m->req.undeliverable = true;
 	assert_int_equal(ask(&m->req, readdirplus, PFS_INODE_ROOT, 4096, 0, &fi), 0);
 	assert_int_equal(count_listed(m), 7);
 	m->req.undeliverable = false;
+	pfs_inodes_stat(m->fs.inodes, &stat);
+	assert_int_equal(stat.referenced, 1); /* once, as the kernel knows */
+}
+
+/* Proves: where an entry does not fit the listing ends, though a shorter one behind it would. */
+static void listings_skip_nothing(void **state)
+{
+	struct mount *m = *state;
+	struct fuse_file_info fi = {.flags = 0};
+	const struct fuse_direntplus *e;
+	const size_t entry = 160, room = 4 * entry;
+
+	put(m, 1, "{}");
+	put(m, 1000000000, "{}");
+	put(m, 2, "{}");
+	assert_int_equal(ask(&m->req, readdirplus, PFS_INODE_ROOT, 4096, 0, &fi), 0);
+	e = (void *)(m->req.buf + 3 * entry);
+	assert_int_equal(e->dirent.namelen, 10);
+	assert_int_equal(FUSE_DIRENTPLUS_SIZE(e), entry + 8);
+	assert_int_equal(count_listed(m), 5);
+	assert_int_equal(ask(&m->req, readdirplus, PFS_INODE_ROOT, room, 0, &fi), 0);
+	assert_int_equal(count_listed(m), 3);
+}
+
+/* Leaves nothing of value where the next function has its own. */
+__attribute__((noinline)) static void soil_the_stack(void)
+{
+	volatile unsigned char soil[16384];
+
+	for (size_t i = 0; i < sizeof(soil); i++)
+		soil[i] = 0x5a;
+}
+
+/* Proves: what is not told in a reply is zero, whatever was in memory: of names without attributes,
+ * of ".", and of how much room there is. */
+static void nothing_else_is_told(void **state)
+{
+	struct mount *m = *state;
+	struct fuse_file_info fi = {.flags = 0};
+	const struct fuse_direntplus *dot = (void *)m->req.buf;
+	const struct fuse_dirent *e = (void *)m->req.buf;
+	fuse_ino_t ino;
+
+	put(m, 1, "{}");
+	ino = document(m, "1");
+	soil_the_stack();
+	assert_int_equal(ask(&m->req, readdir, PFS_INODE_ROOT, 4096, 2, &fi), 0);
+	assert_int_equal(e->ino, pfs_inode_object(ino));
+	assert_int_equal(e->type, DT_REG);
+	soil_the_stack();
+	assert_int_equal(ask(&m->req, readdirplus, PFS_INODE_ROOT, 160, 0, &fi), 0);
+	assert_int_equal(dot->entry_out.nodeid, 0);
+	assert_int_equal(dot->entry_out.generation, 0);
+	assert_int_equal(dot->entry_out.attr.size, 0);
+	assert_int_equal(dot->entry_out.attr.nlink, 0);
+	soil_the_stack();
+	assert_int_equal(ask(&m->req, statfs, PFS_INODE_ROOT), 0);
+	assert_int_equal(m->req.statfs.f_fsid, 0);
+	assert_int_equal(m->req.statfs.f_flag, 0);
+}
+
+/* Proves: a node id that was given up is told with its generation; and what a document takes is
+ * told in blocks of 512 bytes, of which the last may be begun. */
+static void entries_have_generations_and_blocks(void **state)
+{
+	static const struct {
+		uint64_t stored;
+		blkcnt_t blocks;
+	} sizes[] = {{0, 0}, {1, 1}, {511, 1}, {512, 1}, {513, 2}, {512000, 1000}, {512001, 1001}};
+	struct mount *m = *state;
+	fuse_ino_t ino;
+
+	for (size_t i = 0; i < pfs_array_len(sizes); i++) {
+		const struct pfs_attr attr = {.stored = sizes[i].stored};
+		struct stat st;
+
+		pfs_stat_fill(&st, 20, &attr);
+		assert_int_equal(st.st_blocks, sizes[i].blocks);
+	}
+	put(m, 1, "{}");
+	ino = document(m, "1");
+	assert_int_equal(m->req.entry.generation, 0);
+	pfs_inode_renew(m->fs.inodes, pfs_inode_object(ino));
+	ino = document(m, "1");
+	assert_int_equal(pfs_inode_generation(ino), 1);
+	assert_int_equal(m->req.entry.generation, 1);
+}
+
+static uint64_t releases(struct mount *m)
+{
+	struct pfs_inodes_stat stat;
+
+	pfs_inodes_stat(m->fs.inodes, &stat);
+	return stat.releases;
+}
+
+/* How many numbers are given up when the kernel forgets these. */
+static uint64_t given_up_with(struct mount *m, fuse_ino_t a, fuse_ino_t b)
+{
+	uint64_t before = releases(m);
+
+	assert_int_equal(ask(&m->req, forget, a, 1), 0);
+	assert_int_equal(ask(&m->req, forget, b, 1), 0);
+	kernel.count = 0;
+	return releases(m) - before;
+}
+
+/* By the thread that does it. */
+static void wait_until_released(struct mount *m, uint32_t object)
+{
+	struct pfs_attr attr;
+
+	for (unsigned i = 0; pfs_getattr(m->store, object, &attr) != -ENOENT; i++) {
+		assert_true(i < KERNEL_WAIT_S * 1000);
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+}
+
+/* Proves: the number of a document that was moved over another is given up with the last reference,
+ * and so are those of two that changed places; of one that was moved to a free name nothing is. */
+static void moved_documents_get_other_numbers(void **state)
+{
+	struct mount *m = *state;
+	const struct pfs_key third = pfs_key_num(3);
+	fuse_ino_t a, b;
+	uint32_t object;
+	uint64_t before;
+
+	for (uint64_t id = 1; id <= 3; id++)
+		put(m, id, "{}");
+	a = document(m, "1");
+	b = document(m, "2");
+	before = releases(m);
+	assert_int_equal(ask(&m->req, rename, PFS_INODE_ROOT, "1", PFS_INODE_ROOT, "9", 0), 0);
+	assert_int_equal(releases(m), before);
+	assert_int_equal(given_up_with(m, a, b), 0);
+	a = document(m, "9");
+	b = document(m, "2");
+	before = releases(m);
+	assert_int_equal(pfs_lookup(m->store, &third, &object, NULL), 0);
+	assert_int_equal(ask(&m->req, rename, PFS_INODE_ROOT, "9", PFS_INODE_ROOT, "3", 0), 0);
+	assert_int_equal(releases(m), before + 1); /* of the one that was there */
+	wait_until_released(m, object);
+	assert_int_equal(given_up_with(m, a, b), 1);
+	/* Where the other one is gone, which has the number until it is released. */
+	for (unsigned i = 0; i < 2; i++) {
+		fuse_ino_t gone, stays;
+
+		put(m, 21, "{}");
+		put(m, 22, "{}");
+		a = document(m, "21");
+		b = document(m, "22");
+		assert_int_equal(ask(&m->req, rename, PFS_INODE_ROOT, "21", PFS_INODE_ROOT, "22",
+				     RENAME_EXCHANGE),
+				 0);
+		gone = i ? a : b;
+		stays = i ? b : a;
+		assert_int_equal(ask(&m->req, unlink, PFS_INODE_ROOT, i ? "22" : "21"), 0);
+		assert_int_equal(ask(&m->req, forget, gone, 1), 0);
+		wait_until_released(m, pfs_inode_object(gone));
+		before = releases(m);
+		assert_int_equal(ask(&m->req, forget, stays, 1), 0);
+		assert_int_equal(releases(m), before + 1);
+		kernel.count = 0;
+		assert_int_equal(ask(&m->req, unlink, PFS_INODE_ROOT, i ? "21" : "22"), 0);
+	}
+}
+
+/* Proves: of changes and of references that come together only so many are looked at as there are.
+ */
+static void counts_are_kept_to(void **state)
+{
+	struct mount *m = *state;
+	struct pfs_serve_change changes[2] = {{.key = pfs_key_num(1)}, {.key = pfs_key_num(2)}};
+	struct fuse_forget_data forgets[2];
+	uint64_t before;
+
+	put(m, 1, "{}");
+	put(m, 2, "{}");
+	assert_int_equal(pfs_put(m->store, &changes[1].key, "[]", 2, NULL, PFS_PUT_NEW_OBJECT,
+				 &changes[1].replaced),
+			 0);
+	assert_true(changes[1].replaced != 0);
+	before = releases(m);
+	kernel.told_count = 0;
+	pfs_fs_changed(&m->fs, changes, 1);
+	assert_int_equal(kernel.told_count, 2); /* the name, and the listing */
+	assert_int_equal(releases(m), before);
+	pfs_fs_changed(&m->fs, changes + 1, 1);
+	assert_int_equal(releases(m), before + 1);
+	forgets[0].ino = document(m, "1");
+	forgets[1].ino = document(m, "2");
+	forgets[0].nlookup = forgets[1].nlookup = 1;
+	ask(&m->req, forget_multi, 1, forgets);
+	assert_true(pfs_inode_known(m->fs.inodes, pfs_inode_object(forgets[0].ino)) == 0);
+	assert_true(pfs_inode_known(m->fs.inodes, pfs_inode_object(forgets[1].ino)) ==
+		    forgets[1].ino);
+}
+
+/* ---- threads ---- */
+
+static unsigned threads(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *entry;
+	unsigned n = 0;
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir)))
+		n += entry->d_name[0] != '.';
+	closedir(dir);
+	return n;
+}
+
+/* One that has ended may be seen for a moment still. */
+static void expect_threads(unsigned n)
+{
+	for (unsigned i = 0; threads() != n; i++) {
+		if (i == KERNEL_WAIT_S * 1000)
+			fail_msg("%u threads, not %u", threads(), n);
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+}
+
+/* Until the device has been held, with requests or without. */
+static void expect_held(const char *device, struct mount *m, int (*request)(struct mount *m))
+{
+	/* Long enough that it is let go between requests. */
+	const struct timespec pause = {.tv_nsec = 3 * PFS_LATENCY_HOLD_MS * 1000000L};
+	struct stat st;
+
+	for (unsigned i = 0; stat(device, &st) == 0 && st.st_size == 0; i++) {
+		if (i == KERNEL_WAIT_S * 50)
+			fail_msg("it is not held");
+		if (request)
+			assert_int_equal(request(m), 0);
+		nanosleep(&pause, NULL);
+	}
+	assert_int_equal(st.st_size, sizeof(int32_t));
+	assert_int_equal(truncate(device, 0), 0);
+}
+
+static int any_request(struct mount *m)
+{
+	return ask(&m->req, getattr, PFS_INODE_ROOT, NULL);
+}
+
+static int sync_request(struct mount *m)
+{
+	struct fuse_file_info fi = {.flags = 0};
+
+	return ask(&m->req, fsync, kernel.ids[0].ino, 0, &fi);
+}
+
+/* Proves: what has to be looked after has a thread each, and no other; with low_latency the device
+ * is held from the start, and again at each kind of request; and when it is stopped none is left.
+ */
+static void what_is_asked_for_has_its_thread(void **state)
+{
+	char device[] = "/tmp/payloadfs-latency.XXXXXX";
+	struct mount *m = *state;
+	struct pfs_fs *fs = &m->fs;
+	unsigned with_json, alone;
+	int fd = mkstemp(device);
+
+	assert_true(fd >= 0);
+	close(fd);
+	put(m, 1, "{}");
+	document(m, "1");
+	with_json = threads();
+	for (unsigned i = 0; i < 4; i++) {
+		const bool json = i & 1, low = i & 2;
+
+		pfs_fs_leave(fs);
+		pfs_fs_stop(fs);
+		pfs_fs_destroy(fs);
+		if (i == 0)
+			alone = threads();
+		expect_threads(alone);
+		kernel.count = 0;
+		assert_int_equal(pfs_fs_init(fs, m->store, &mount_logger, json, low), 0);
+		assert_int_equal(fs->json_check != NULL, json);
+		assert_int_equal(fs->latency != NULL, low);
+		if (low) {
+			pfs_latency_free(fs->latency);
+			assert_int_equal(pfs_latency_new(&fs->latency, device, &mount_logger), 0);
+		}
+		assert_int_equal(pfs_fs_start(fs), 0);
+		expect_threads(with_json - 1 + json + low);
+		document(m, "1");
+		if (!low)
+			continue;
+		expect_held(device, m, NULL);
+		expect_held(device, m, any_request);
+		expect_held(device, m, sync_request);
+	}
+	assert_int_equal(unlink(device), 0);
 }
 
 /* Proves: an entry that can't be told, for the program is gone, is not counted (teardown looks),
@@ -502,6 +810,12 @@ int main(void)
 		TEST(directories_have_their_modes_and_times),
 		TEST(a_large_read_is_whole),
 		TEST(listings_fit_any_room),
+		TEST(listings_skip_nothing),
+		TEST(nothing_else_is_told),
+		TEST(entries_have_generations_and_blocks),
+		TEST(moved_documents_get_other_numbers),
+		TEST(counts_are_kept_to),
+		TEST(what_is_asked_for_has_its_thread),
 		TEST(entries_that_nobody_takes_are_not_referenced),
 		TEST(control_files_that_are_gone_are_not_there),
 		TEST(control_files_take_only_what_they_are_for),

@@ -235,8 +235,8 @@ static void success_is_a_mount_that_answers(void **state)
 				  "file or directory\n");
 }
 
-/* Proves: an interrupted read is made again, one that fails or finds the end is not; and a pipe that
- * has the lowest descriptors is all that the daemon keeps. */
+/* Proves: an interrupted read is made again, one that fails or finds the end is not; and a pipe
+ * that has the lowest descriptors is all that the daemon keeps. */
 static void bytes_are_read_until_there_is_one(void **state)
 {
 	static const int interrupted[] = {-EINTR, -EINTR, 0, 1}, failed[] = {-EINTR, -EIO, 1};
