@@ -11,11 +11,40 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+static bool no_memory;
+static int thread_err;
+
+static void *get_or_fail(size_t n, size_t size)
+{
+	return no_memory ? NULL : calloc(n, size);
+}
+
+static void *grow_or_fail(void *block, size_t size)
+{
+	return no_memory ? NULL : realloc(block, size);
+}
+
+static int start_or_fail(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+			 void *arg)
+{
+	return thread_err ? thread_err : pthread_create(thread, attr, fn, arg);
+}
+
+#define calloc get_or_fail
+#define realloc grow_or_fail
+#define pthread_create start_or_fail
 #define pfs_lookup fake_lookup
 #define pfs_release fake_release
 #define pfs_tidy fake_tidy
 #include "fs/inode.c"
 #include "fs/releaser.c"
+#undef calloc
+#undef realloc
+#undef pthread_create
 
 #define DOCUMENTS 64
 
@@ -664,6 +693,62 @@ static void referenced_objects_are_listed(void **state)
 	}
 }
 
+/* Proves: the first object of a piece of the table is found from far before it. */
+static void referenced_objects_begin_pieces(void **state)
+{
+	const uint32_t object = 3 * PFS_CHUNK_LEN;
+	uint32_t got[2];
+	uint64_t nodeid;
+
+	(void)state;
+	assert_int_equal(add_reference(inodes, stripe_of(inodes, object), object, &nodeid), 0);
+	assert_int_equal(pfs_inodes_referenced(inodes, PFS_OBJECT_FIRST, UINT32_MAX, got, 2), 1);
+	assert_int_equal(got[0], object);
+	pfs_inode_forget(inodes, nodeid, 1);
+}
+
+/* Proves: without memory a lookup fails; a number whose node id can't be changed stays taken, or is
+ * tidied at a later FORGET; what can't be noted for the thread is released at once; and where there
+ * is no thread that is an error. */
+static void without_memory_nothing_is_lost(void **state)
+{
+	struct pfs_key key = pfs_key_num(1);
+	struct pfs_attr attr;
+	uint64_t nodeid;
+
+	(void)state;
+	put(1);
+	put(2);
+	no_memory = true;
+	assert_int_equal(pfs_inode_find(inodes, &key, &nodeid, &attr), -ENOMEM);
+	assert_true(nodeid == 0);
+	pfs_inode_unnamed(inodes, put(2));
+	assert_int_equal(store.released, 0);
+	no_memory = false;
+	nodeid = find(1);
+	pfs_inode_moved(inodes, pfs_inode_object(nodeid));
+	no_memory = true;
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_int_equal(store.released, 0);
+	no_memory = false;
+	assert_true(find(1) == nodeid);
+	pfs_inode_forget(inodes, nodeid, 1);
+	assert_int_equal(store.released, 1);
+
+	nodeid = find(2);
+	thread_err = EAGAIN;
+	assert_int_equal(pfs_inodes_start(inodes), -EAGAIN);
+	thread_err = 0;
+	assert_int_equal(pfs_inodes_start(inodes), 0);
+	pfs_inode_unnamed(inodes, put(2));
+	no_memory = true;
+	pfs_inode_forget(inodes, nodeid, 1);
+	no_memory = false;
+	assert_int_equal(store.released, 2);
+	pfs_inodes_stop(inodes);
+	assert_int_equal(store.stray, 0);
+}
+
 static void refresh_meanwhile(void)
 {
 	put(1);
@@ -829,6 +914,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(removal_between_lookup_and_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_name_that_never_rests, setup, teardown),
 		cmocka_unit_test_setup_teardown(referenced_objects_are_listed, setup, teardown),
+		cmocka_unit_test_setup_teardown(referenced_objects_begin_pieces, setup, teardown),
+		cmocka_unit_test_setup_teardown(without_memory_nothing_is_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(refresh_between_lookup_and_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(memory_an_inode, setup, teardown),
 		cmocka_unit_test_setup_teardown(threads_keep_the_invariants, setup, teardown),

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <stdbool.h>
 
 static int thread_err;
 
@@ -19,6 +20,14 @@ static int start_or_fail(pthread_t *thread, const pthread_attr_t *attr, void *(*
 	return thread_err ? thread_err : pthread_create(thread, attr, fn, arg);
 }
 
+static bool no_memory;
+
+static void *get_or_fail(size_t n, size_t size)
+{
+	return no_memory ? NULL : calloc(n, size);
+}
+
+#define calloc get_or_fail
 #define pthread_create start_or_fail
 #include "fs/latency.c"
 #undef pthread_create
@@ -229,6 +238,10 @@ static void nothing_to_be_held(void **state)
 	thread_err = 0;
 	pfs_latency_stop(l);
 	pfs_latency_free(l);
+	no_memory = true;
+	assert_int_equal(pfs_latency_new(&l, path, &logger), -ENOMEM);
+	assert_null(l);
+	no_memory = false;
 }
 
 int main(void)

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,17 @@
 
 #include <cmocka.h>
 
+static bool no_memory;
+
+static char *copy_or_fail(const char *text)
+{
+	return no_memory ? NULL : strdup(text);
+}
+
+#undef strdup
+#define strdup copy_or_fail
 #include "fs/options.c"
+#undef strdup
 #include "tests/unit/stderr_helpers.h"
 
 /* Parses "payloadfs -o OPTION STORE MNT"; the caller frees *o. */
@@ -295,6 +306,24 @@ static void words_mean_what_they_say(void **state)
 	pfs_options_free(&o);
 }
 
+/* Proves: without memory for what is given that is an error with words, of a cache as of a path. */
+static void options_need_memory(void **state)
+{
+	char *cache[] = {"payloadfs", "-o", "cache=/c", NULL}, *path[] = {"payloadfs", "mnt", NULL};
+	struct pfs_reason reason;
+	struct pfs_options o;
+
+	(void)state;
+	no_memory = true;
+	assert_int_equal(pfs_options_parse(&o, 3, cache, &reason), -EINVAL);
+	assert_string_equal(reason.text, "no memory");
+	pfs_options_free(&o);
+	assert_int_equal(pfs_options_parse(&o, 2, path, &reason), -EINVAL);
+	assert_string_equal(reason.text, "no memory");
+	pfs_options_free(&o);
+	no_memory = false;
+}
+
 /* Proves: of one path it is the mount point, of two the first is the store; none at all, more, and
  * empty ones are refused with words. */
 static void paths_have_their_places(void **state)
@@ -418,6 +447,7 @@ int main(void)
 		cmocka_unit_test(know_options_of_collections),
 		cmocka_unit_test(refuse_sizes_for_reading),
 		cmocka_unit_test(words_mean_what_they_say),
+		cmocka_unit_test(options_need_memory),
 		cmocka_unit_test(paths_have_their_places),
 		cmocka_unit_test(the_last_value_counts),
 		cmocka_unit_test(the_help_is_whole),

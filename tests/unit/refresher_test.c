@@ -10,6 +10,8 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
 
 #include "storage/monotonic.h"
 
@@ -30,7 +32,15 @@ static int start_or_fail(pthread_t *thread, const pthread_attr_t *attr, void *(*
 	return thread_err ? thread_err : pthread_create(thread, attr, fn, arg);
 }
 
+static bool no_memory;
+
+static void *get_or_fail(size_t n, size_t size)
+{
+	return no_memory ? NULL : calloc(n, size);
+}
+
 #define pfs_monotonic_in_ms moment
+#define calloc get_or_fail
 #define pthread_create start_or_fail
 #include "fs/refresher.c"
 
@@ -93,6 +103,10 @@ static void without_a_thread_there_is_none(void **state)
 	assert_int_equal(pfs_refresher_start(&r, 7, on_time, &hook), -EAGAIN);
 	assert_null(r);
 	thread_err = 0;
+	no_memory = true;
+	assert_int_equal(pfs_refresher_start(&r, 7, on_time, &hook), -ENOMEM);
+	assert_null(r);
+	no_memory = false;
 }
 
 int main(void)

@@ -9,6 +9,7 @@
 
 #include "fs/clock.h"
 #include "fs/ops_impl.h"
+#include "storage/monotonic.h"
 #include "tests/unit/fake_mount.h"
 
 /* ---- kernels that know less ---- */
@@ -510,6 +511,7 @@ static void counts_are_kept_to(void **state)
 	struct mount *m = *state;
 	struct pfs_serve_change changes[2] = {{.key = pfs_key_num(1)}, {.key = pfs_key_num(2)}};
 	struct fuse_forget_data forgets[2];
+	struct pfs_json_stat json;
 	uint64_t before;
 
 	put(m, 1, "{}");
@@ -522,6 +524,10 @@ static void counts_are_kept_to(void **state)
 	kernel.told_count = 0;
 	pfs_fs_changed(&m->fs, changes, 1);
 	assert_int_equal(kernel.told_count, 2); /* the name, and the listing */
+	while (pfs_json_check_step(m->fs.json_check, pfs_now_monotonic() + 10 * PFS_NSEC_PER_SEC))
+		;
+	pfs_json_check_stat(m->fs.json_check, &json);
+	assert_int_equal(json.checked, 1);
 	assert_int_equal(releases(m), before);
 	pfs_fs_changed(&m->fs, changes + 1, 1);
 	assert_int_equal(releases(m), before + 1);
@@ -589,6 +595,12 @@ static int sync_request(struct mount *m)
 	return ask(&m->req, fsync, kernel.ids[0].ino, 0, &fi);
 }
 
+/* Of json=check, of releases, and of what is dropped for documents and for the control directory.
+ */
+#define THREADS 4
+
+static unsigned alone; /* without them */
+
 /* Proves: what has to be looked after has a thread each, and no other; with low_latency the device
  * is held from the start, and again at each kind of request; and when it is stopped none is left.
  */
@@ -597,22 +609,19 @@ static void what_is_asked_for_has_its_thread(void **state)
 	char device[] = "/tmp/payloadfs-latency.XXXXXX";
 	struct mount *m = *state;
 	struct pfs_fs *fs = &m->fs;
-	unsigned with_json, alone;
 	int fd = mkstemp(device);
 
 	assert_true(fd >= 0);
 	close(fd);
 	put(m, 1, "{}");
 	document(m, "1");
-	with_json = threads();
+	expect_threads(alone + THREADS);
 	for (unsigned i = 0; i < 4; i++) {
 		const bool json = i & 1, low = i & 2;
 
 		pfs_fs_leave(fs);
 		pfs_fs_stop(fs);
 		pfs_fs_destroy(fs);
-		if (i == 0)
-			alone = threads();
 		expect_threads(alone);
 		kernel.count = 0;
 		assert_int_equal(pfs_fs_init(fs, m->store, &mount_logger, json, low), 0);
@@ -623,7 +632,7 @@ static void what_is_asked_for_has_its_thread(void **state)
 			assert_int_equal(pfs_latency_new(&fs->latency, device, &mount_logger), 0);
 		}
 		assert_int_equal(pfs_fs_start(fs), 0);
-		expect_threads(with_json - 1 + json + low);
+		expect_threads(alone + THREADS - 1 + json + low);
 		document(m, "1");
 		if (!low)
 			continue;
@@ -825,5 +834,6 @@ int main(void)
 		TEST(counters_are_logged),
 	};
 
+	alone = threads();
 	return cmocka_run_group_tests_name("requests", tests, NULL, NULL);
 }

@@ -72,6 +72,7 @@ static void signals_do_what_they_are_for(void **state)
 	assert_int_equal(kill(getpid(), SIGINT), 0);
 	assert_true(pfs_signals_end_pending());
 	assert_int_equal(pfs_signals_start(&signals), 0);
+	assert_true(signals.running);
 	sem_wait(&hooks.called);
 	sem_wait(&hooks.called);
 	assert_int_equal(hooks.ends, 1);
