@@ -907,6 +907,8 @@ static void syncs_make_durable(void **state)
 {
 	struct mount *m = *state;
 	struct fuse_file_info fi = {.flags = 0};
+	int64_t begun = pfs_now_monotonic();
+	struct pfs_histogram_sum sum;
 	fuse_ino_t ino;
 	uint64_t sequence;
 
@@ -929,6 +931,8 @@ static void syncs_make_durable(void **state)
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	}
 	assert_int_equal(pfs_histograms_count(m->fs.latencies, PFS_OP_FSYNC), 2);
+	pfs_histograms_sum(m->fs.latencies, PFS_OP_FSYNC, &sum);
+	assert_true(sum.max <= (uint64_t)(pfs_now_monotonic() - begun));
 }
 
 /* ---- what others change ---- */

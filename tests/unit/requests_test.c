@@ -606,7 +606,7 @@ static unsigned alone; /* without them */
  */
 static void what_is_asked_for_has_its_thread(void **state)
 {
-	char device[] = "/tmp/payloadfs-latency.XXXXXX";
+	static char device[] = "/tmp/payloadfs-latency.XXXXXX"; /* it is used until the end */
 	struct mount *m = *state;
 	struct pfs_fs *fs = &m->fs;
 	int fd = mkstemp(device);
