@@ -191,7 +191,7 @@ static uint64_t image_room(const struct sim_inode *from)
 
 struct sim_inode *sim_inode_new(struct pfs_sim *sim, const struct sim_inode *from)
 {
-	uint64_t room = from ? image_room(from) : PFS_SIM_FILE_MAX;
+	uint64_t room = from ? image_room(from) : sim->file_max;
 	struct sim_inode *inode = pool_take(sim->pool, from, room), **tail;
 
 	if (!inode)

@@ -94,7 +94,7 @@ struct pfs_sim {
 	pthread_mutex_t mutex; /* all below, but not the files' bytes */
 	struct sim_node *nodes;
 	struct sim_inode *inodes; /* oldest first */
-	uint64_t capacity;
+	uint64_t capacity, file_max;
 	uint64_t counts[PFS_SIM_KINDS];
 	uint64_t steps, looks;
 	pfs_sim_step_fn *step_fn, *look_fn;

@@ -619,6 +619,7 @@ struct pfs_sim *sim_new(const struct pfs_io_ops *ops, struct sim_pool *pool)
 
 	sim->io = (struct pfs_io){.ops = ops, .context = sim};
 	sim->pool = pool;
+	sim->file_max = PFS_SIM_FILE_MAX;
 	pthread_mutex_init(&sim->mutex, NULL);
 	return sim;
 }
@@ -721,6 +722,13 @@ uint64_t pfs_sim_steps(const struct pfs_sim *sim)
 	n = sim->steps;
 	unlock_sim(sim);
 	return n;
+}
+
+void pfs_sim_set_file_max(struct pfs_sim *sim, uint64_t bytes)
+{
+	lock_sim(sim);
+	sim->file_max = pfs_min_u64(bytes, PFS_SIM_FILE_MAX);
+	unlock_sim(sim);
 }
 
 void pfs_sim_set_capacity(struct pfs_sim *sim, uint64_t bytes)

@@ -24,9 +24,10 @@
  * are. Only the records about pieces, lengths and names are under a lock.
  *
  * Limits: a file may have PFS_SIM_FILE_MAX bytes, one that an image began with 64 MiB or twice what
- * it had then, if that is more (-EFBIG beyond, a mapping -ENOMEM). Its bytes stay at one address;
- * mappings share it, and unlike real ones they do not fault beyond the file's end but read zeros
- * there, and stay readable after unmap. */
+ * it had then, if that is more (-EFBIG beyond, a mapping -ENOMEM). Address space is taken for all
+ * of them, of which ThreadSanitizer has less than 4 TiB. Its bytes stay at one address; mappings
+ * share it, and unlike real ones they do not fault beyond the file's end but read zeros there, and
+ * stay readable after unmap. */
 #ifndef PFS_SIM_H
 #define PFS_SIM_H
 
@@ -107,6 +108,10 @@ void pfs_sim_set_failed_writes(struct pfs_sim *sim, enum pfs_sim_failed_write wh
 /* Calls made so far, failed ones included. */
 uint64_t pfs_sim_count(const struct pfs_sim *sim, enum pfs_sim_kind kind);
 uint64_t pfs_sim_steps(const struct pfs_sim *sim);
+
+/* Files that are made from now on can have so many bytes (at the beginning PFS_SIM_FILE_MAX, which
+ * is the most): for tests with thousands of them. */
+void pfs_sim_set_file_max(struct pfs_sim *sim, uint64_t bytes);
 
 /* The disk has room for so many bytes, in pieces; 0: without limit (the beginning). Writing or
  * allocating a piece that takes room when there is none left gives -ENOSPC, after what fitted was

@@ -308,6 +308,7 @@ static void files_that_are_aside_stay(void **state)
 	free(done);
 	pfs_sim_free(sim);
 
+	pfs_sim_set_file_max(full, 64 * PFS_MIB);
 	take_names(full, "page-00000002", 1000);
 	done = try_repair(full);
 	assert_int_equal(done->err, -EEXIST);

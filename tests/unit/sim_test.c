@@ -10,7 +10,7 @@ static void works_like_files(void **state)
 	struct pfs_sim *sim = pfs_sim_new();
 	const struct pfs_io *io = pfs_sim_io(sim);
 	struct pfs_dir *dir;
-	struct pfs_file *file, *reader;
+	struct pfs_file *file, *reader, *small;
 	char buf[16];
 	uint64_t size;
 
@@ -36,6 +36,12 @@ static void works_like_files(void **state)
 	assert_int_equal(reader->ops->write(reader, "x", 1, 0), -EBADF);
 	assert_int_equal(reader->ops->truncate(reader, 0), -EBADF);
 	assert_int_equal(file->ops->write(file, "x", 1, PFS_SIM_FILE_MAX), -EFBIG);
+	pfs_sim_set_file_max(sim, PFS_MIB);
+	small = open_file(dir, "small");
+	assert_int_equal(small->ops->write(small, "x", 1, PFS_MIB), -EFBIG);
+	put(small, PFS_MIB - 1, "x");
+	small->ops->close(small);
+	assert_int_equal(dir->ops->unlink(dir, "small"), 0);
 	assert_int_equal(dir->ops->rename(dir, "nothing", "f"), -ENOENT);
 	assert_int_equal(dir->ops->unlink(dir, "nothing"), -ENOENT);
 	/* A removed file stays readable for those who have it open. */

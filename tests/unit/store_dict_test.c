@@ -662,6 +662,7 @@ static void too_many_are_left_out(void **state)
 
 	(void)state;
 	create_store(sim, 0, 0);
+	pfs_sim_set_file_max(sim, 64 * PFS_MIB);
 	for (unsigned i = 1; i <= 4097; i++) {
 		struct pfs_store *store;
 		struct pfs_sim *copy;
