@@ -480,8 +480,8 @@ static void a_beginning_that_fails(void **state)
 		"points actions end points ",
 		"points actions lookups stop actions end actions end points ",
 		"points actions lookups importers stop actions end lookups end actions end points ",
-		"points actions lookups importers doers stop actions end lookups end importers "
-		"end actions end points ",
+		("points actions lookups importers doers stop actions end lookups end importers "
+		 "end actions end points "),
 	};
 	struct pfs_control *control;
 

@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 
 #include "fs/thread.h"
 #include "storage/monotonic.h"
@@ -25,7 +26,9 @@ static _Atomic int64_t clock_ns, clock_step;
 
 static int64_t told_now(void)
 {
-	return clock_ns ? (clock_ns += clock_step) : pfs_now_monotonic();
+	int64_t step = clock_step;
+
+	return clock_ns ? atomic_fetch_add(&clock_ns, step) + step : pfs_now_monotonic();
 }
 
 /* What the store says of a document besides what it is, and of its names. */

@@ -243,11 +243,10 @@ static void each_byte_is_escaped(void **state)
 		snprintf(escaped, sizeof(escaped), byte == '/' ? "-" : "\\x%02x", byte);
 		if (strchr(plain, (int)byte) || byte == '.')
 			snprintf(escaped, sizeof(escaped), "%c", (char)byte);
-		snprintf(first, sizeof(first),
+		snprintf(first, sizeof(first), "%s",
 			 byte == '.'   ? "\\x2e"
 			 : byte == '/' ? ""
-				       : "%s",
-			 escaped);
+				       : escaped);
 		snprintf(want, sizeof(want), "/var/lib/payloadfs/%sx%sy", first, escaped);
 		check_default(path, true, want);
 	}
