@@ -11,12 +11,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-static bool no_memory;
-
-static void *get_or_fail(size_t n, size_t size)
-{
-	return no_memory ? NULL : calloc(n, size);
-}
+#include "tests/unit/refused_calls.h"
 
 /* Says when somebody finds one at work. */
 static sem_t found_busy;

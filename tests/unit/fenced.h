@@ -106,6 +106,18 @@ static inline void *fenced_realloc(void *old, size_t len)
 	return block;
 }
 
+/* A block of these in place of one that the module was given by others, which is freed. NULL: it is
+ * refused. */
+static inline void *fenced_instead(void *block, size_t len)
+{
+	void *copy = fenced_malloc(len);
+
+	if (copy)
+		memcpy(copy, block, len);
+	free(block);
+	return copy;
+}
+
 #define malloc(len) fenced_malloc(len)
 #define calloc(count, len) fenced_calloc(count, len)
 #define realloc(old, len) fenced_realloc(old, len)

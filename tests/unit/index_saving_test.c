@@ -197,21 +197,6 @@ static int refuse_writes(void *arg, const struct pfs_sim_step *step)
 	return no->err;
 }
 
-static bool has_file(const char *name)
-{
-	const struct pfs_io *io = pfs_sim_io(sim);
-	struct pfs_file *file;
-	struct pfs_dir *dir;
-	int err;
-
-	assert_int_equal(io->ops->open_dir(io, STORE, 0, &dir), 0);
-	err = dir->ops->open(dir, name, 0, &file);
-	if (!err)
-		file->ops->close(file);
-	dir->ops->close_dir(dir);
-	return !err;
-}
-
 /* Proves: an index that can't be written, or for which there is no memory, is an error, and the
  * one from before stays; where the disk is full, and only there, both that and the reserve are
  * given up for it. */
@@ -238,17 +223,18 @@ static void indexes_that_cannot_be_saved(void **state)
 		assert_int_equal(pfs_index_save(store), 0);
 		assert_int_equal(size_at(sim, PFS_INDEX_NAME), size_of(10));
 		put_numbers(12, 60);
-		assert_true(has_file(PFS_RESERVE_NAME));
+		assert_true(has_file(sim, PFS_RESERVE_NAME));
 		pfs_sim_on_step(sim, refuse_writes, &no);
 		no_memory = cases[i].no_memory;
 		assert_int_equal(pfs_index_save(store), cases[i].err);
 		no_memory = false;
 		pfs_sim_on_step(sim, NULL, NULL);
 		assert_int_equal(no.times, 0);
-		assert_int_equal(has_file(PFS_RESERVE_NAME), !cases[i].gives_up);
+		assert_int_equal(has_file(sim, PFS_RESERVE_NAME), !cases[i].gives_up);
 		/* It goes with the reserve. */
-		assert_int_equal(has_file(PFS_INDEX_NAME), !cases[i].gives_up || !cases[i].err);
-		if (has_file(PFS_INDEX_NAME))
+		assert_int_equal(has_file(sim, PFS_INDEX_NAME),
+				 !cases[i].gives_up || !cases[i].err);
+		if (has_file(sim, PFS_INDEX_NAME))
 			assert_int_equal(size_at(sim, PFS_INDEX_NAME),
 					 size_of(cases[i].err ? 10 : 12));
 		end_store(state);

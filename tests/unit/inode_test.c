@@ -15,23 +15,11 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-static bool no_memory;
-static int thread_err;
-
-static void *get_or_fail(size_t n, size_t size)
-{
-	return no_memory ? NULL : calloc(n, size);
-}
+#include "tests/unit/refused_calls.h"
 
 static void *grow_or_fail(void *block, size_t size)
 {
 	return no_memory ? NULL : realloc(block, size);
-}
-
-static int start_or_fail(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
-			 void *arg)
-{
-	return thread_err ? thread_err : pthread_create(thread, attr, fn, arg);
 }
 
 #define calloc get_or_fail

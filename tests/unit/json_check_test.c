@@ -55,10 +55,7 @@ static int get_or_fail(struct pfs_store *store, const struct pfs_key *key, void 
 		err = pfs_get(store, key, &whole, len, attr);
 	if (err)
 		return err;
-	*data = malloc(*len);
-	if (*data)
-		memcpy(*data, whole, *len);
-	(free)(whole); /* the library's own */
+	*data = fenced_instead(whole, *len);
 	return *data ? 0 : -ENOMEM;
 }
 

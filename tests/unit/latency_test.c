@@ -9,23 +9,7 @@
 
 #include <cmocka.h>
 
-#include <pthread.h>
-#include <stdbool.h>
-
-static int thread_err;
-
-static int start_or_fail(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
-			 void *arg)
-{
-	return thread_err ? thread_err : pthread_create(thread, attr, fn, arg);
-}
-
-static bool no_memory;
-
-static void *get_or_fail(size_t n, size_t size)
-{
-	return no_memory ? NULL : calloc(n, size);
-}
+#include "tests/unit/refused_calls.h"
 
 #define calloc get_or_fail
 #define pthread_create start_or_fail

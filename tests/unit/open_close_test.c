@@ -405,21 +405,6 @@ static void what_is_not_said_is_usual(void **state)
 	}
 }
 
-static bool has_file(struct pfs_sim *sim, const char *name)
-{
-	const struct pfs_io *io = pfs_sim_io(sim);
-	struct pfs_file *file;
-	struct pfs_dir *dir;
-	int err;
-
-	assert_int_equal(io->ops->open_dir(io, STORE, 0, &dir), 0);
-	err = dir->ops->open(dir, name, 0, &file);
-	if (!err)
-		file->ops->close(file);
-	dir->ops->close_dir(dir);
-	return !err;
-}
-
 static int keep_page(void *arg, const struct pfs_sim_step *step)
 {
 	return step->kind == PFS_SIM_UNLINK && strcmp(step->name, arg) == 0 ? -EIO : 0;

@@ -59,10 +59,7 @@ static int get_or_fail(struct pfs_snapshot *snapshot, const struct pfs_key *key,
 	err = pfs_snapshot_get(snapshot, key, &whole, len, attr);
 	if (err)
 		return err;
-	*data = malloc(*len);
-	if (*data)
-		memcpy(*data, whole, *len);
-	(free)(whole); /* the library's own */
+	*data = fenced_instead(whole, *len);
 	return *data ? 0 : -ENOMEM;
 }
 

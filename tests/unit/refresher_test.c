@@ -14,29 +14,16 @@
 #include <stdlib.h>
 
 #include "storage/monotonic.h"
+#include "tests/unit/refused_calls.h"
 
 static atomic_ullong wanted_ms;
 static atomic_bool time_passes;
-static int thread_err;
 
 /* Now, or never. */
 static struct timespec moment(uint64_t ms)
 {
 	wanted_ms = ms;
 	return pfs_monotonic_in_ms(time_passes ? 0 : 3600000);
-}
-
-static int start_or_fail(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
-			 void *arg)
-{
-	return thread_err ? thread_err : pthread_create(thread, attr, fn, arg);
-}
-
-static bool no_memory;
-
-static void *get_or_fail(size_t n, size_t size)
-{
-	return no_memory ? NULL : calloc(n, size);
 }
 
 #define pfs_monotonic_in_ms moment

@@ -81,22 +81,6 @@ static int state_of(struct pfs_sim *sim, const uint8_t *bytes, size_t len)
 	return err;
 }
 
-/* The container's page may not be made yet. */
-static bool is_there(struct pfs_sim *sim, const char *name)
-{
-	const struct pfs_io *io = pfs_sim_io(sim);
-	struct pfs_file *file;
-	struct pfs_dir *dir;
-	bool there;
-
-	assert_int_equal(io->ops->open_dir(io, STORE, 0, &dir), 0);
-	there = dir->ops->open(dir, name, 0, &file) == 0;
-	if (there)
-		file->ops->close(file);
-	dir->ops->close_dir(dir);
-	return there;
-}
-
 /* Proves (O4): where the container that was changed is damaged, the document is whole again from
  * the pages as soon as a checkpoint that died had written it; before that, and where what it wrote
  * is damaged too, reading it is an error, and nothing else suffers. */
@@ -117,7 +101,8 @@ static void what_a_checkpoint_wrote_is_adopted(void **state)
 		int err;
 
 		assert_int_equal(state_of(m->at[i], bytes, len), 0);
-		if (is_there(both, page_name(before.page))) {
+		/* The container's page may not be made yet. */
+		if (has_file(both, page_name(before.page))) {
 			flip_bit(both, page_name(before.page), before.offset + 6, 2);
 			flip_bit(both, page_name(before.page), before.offset + 50000, 2);
 		}
@@ -128,7 +113,7 @@ static void what_a_checkpoint_wrote_is_adopted(void **state)
 		adopted += !err;
 		lost += err != 0;
 		pfs_sim_free(both);
-		if (err || !is_there(m->at[i], page_name(after.page)))
+		if (err || !has_file(m->at[i], page_name(after.page)))
 			continue;
 		flip_bit(m->at[i], page_name(after.page), after.offset + 100000, 2);
 		err = state_of(m->at[i], bytes, len);

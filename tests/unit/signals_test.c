@@ -11,13 +11,7 @@
 #include <semaphore.h>
 #include <unistd.h>
 
-static int thread_err;
-
-static int start_or_fail(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
-			 void *arg)
-{
-	return thread_err ? thread_err : pthread_create(thread, attr, fn, arg);
-}
+#include "tests/unit/refused_calls.h"
 
 #define pthread_create start_or_fail
 #include "fs/signals.c"

@@ -90,21 +90,12 @@ static struct pfs_sim *new_store(struct pfs_store **store)
 	return sim;
 }
 
-static bool has_file(struct pfs_sim *sim, uint32_t number)
+static bool has_dict(struct pfs_sim *sim, uint32_t number)
 {
-	const struct pfs_io *io = pfs_sim_io(sim);
-	struct pfs_dir *dir;
-	struct pfs_file *file;
 	char name[32];
-	int err;
 
 	snprintf(name, sizeof(name), PFS_DICT_NAME_FMT, number);
-	assert_int_equal(io->ops->open_dir(io, STORE, 0, &dir), 0);
-	err = dir->ops->open(dir, name, 0, &file);
-	if (!err)
-		file->ops->close(file);
-	dir->ops->close_dir(dir);
-	return !err;
+	return has_file(sim, name);
 }
 
 enum harm { REMOVE, FLIP_ONE, FLIP_BOTH, SWAP };
@@ -343,7 +334,7 @@ static void power_cuts_never_part_value_and_dictionary(void **state)
 	}
 	assert_int_equal(pfs_store_checkpoint(store), 0);
 	open_images(cuts);
-	assert_false(has_file(cuts->sim, 1));
+	assert_false(has_dict(cuts->sim, 1));
 	pfs_sim_on_step(cuts->sim, NULL, NULL);
 	assert_true(cuts->all > 100);
 	assert_int_equal(pfs_store_close(store), 0);
@@ -486,7 +477,7 @@ static void unused_dictionaries_are_dropped(void **state)
 	assert_int_equal(pfs_remove(store, &key, &object), 0);
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(pfs_store_checkpoint(store), 0);
-	assert_true(has_file(sim, 1));
+	assert_true(has_dict(sim, 1));
 	len = make_doc(doc, sizeof(doc), 3, 1);
 	{
 		char got[400];
@@ -496,12 +487,12 @@ static void unused_dictionaries_are_dropped(void **state)
 	}
 	pfs_release(store, object);
 	assert_int_equal(pfs_dict_find(store, 1)->users, 0);
-	assert_true(has_file(sim, 1));
+	assert_true(has_dict(sim, 1));
 	for (unsigned i = 0; i < 2; i++) {
 		put_doc(store, 0, 2);
 		assert_int_equal(pfs_store_checkpoint(store), 0);
 	}
-	assert_false(has_file(sim, 1));
+	assert_false(has_dict(sim, 1));
 	assert_null(pfs_dict_find(store, 1));
 	/* The newest stays without users. */
 	for (uint64_t n = 0; n < 10; n++) {
@@ -513,7 +504,7 @@ static void unused_dictionaries_are_dropped(void **state)
 	}
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(pfs_store_checkpoint(store), 0);
-	assert_true(has_file(sim, 2));
+	assert_true(has_dict(sim, 2));
 	assert_int_equal(pfs_store_close(store), 0);
 	expect_healthy(sim);
 	store = open_store(sim);
@@ -521,7 +512,7 @@ static void unused_dictionaries_are_dropped(void **state)
 	assert_int_equal(store->dict->number, 3);
 	put_doc(store, 0, 1);
 	assert_int_equal(pfs_store_checkpoint(store), 0);
-	assert_false(has_file(sim, 2));
+	assert_false(has_dict(sim, 2));
 	assert_int_equal(pfs_store_close(store), 0);
 	pfs_sim_free(sim);
 }
@@ -549,10 +540,10 @@ static void dictionaries_in_use_stay(void **state)
 		assert_int_equal(pfs_store_checkpoint(store), 0);
 	}
 	assert_int_equal(pfs_dict_find(store, 1)->users, 0);
-	assert_true(has_file(sim, 1));
+	assert_true(has_dict(sim, 1));
 	pfs_packed_free(&packed);
 	assert_int_equal(pfs_store_checkpoint(store), 0);
-	assert_false(has_file(sim, 1));
+	assert_false(has_dict(sim, 1));
 	add_dict(store, 3);
 	assert_int_equal(pfs_store_checkpoint(store), 0);
 	assert_int_equal(pfs_lookup(store, &key, &object, NULL), 0);
@@ -563,7 +554,7 @@ static void dictionaries_in_use_stay(void **state)
 		put_doc(store, 2, i);
 		assert_int_equal(pfs_store_checkpoint(store), 0);
 	}
-	assert_true(has_file(sim, 2));
+	assert_true(has_dict(sim, 2));
 	killed = pfs_sim_kill(sim);
 	assert_int_equal(pfs_store_close(store), 0);
 	store = open_store(killed);
@@ -610,14 +601,14 @@ static void doubtful_counts_drop_nothing(void **state)
 	assert_false(store->dict_users_known);
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(pfs_store_checkpoint(store), 0);
-	assert_true(has_file(sim, 1));
+	assert_true(has_dict(sim, 1));
 	assert_int_equal(pfs_store_close(store), 0);
 	expect_healthy(sim);
 	store = open_store(sim);
 	assert_false(store->dict_users_known);
 	put_doc(store, 1, 3);
 	assert_int_equal(pfs_store_checkpoint(store), 0);
-	assert_true(has_file(sim, 1));
+	assert_true(has_dict(sim, 1));
 	assert_int_equal(pfs_store_close(store), 0);
 	pfs_sim_free(sim);
 }

@@ -220,6 +220,21 @@ static inline void flip_bit(struct pfs_sim *sim, const char *name, uint64_t off,
 	write_at(sim, name, off, &byte, 1);
 }
 
+static inline bool has_file(struct pfs_sim *sim, const char *name)
+{
+	const struct pfs_io *io = pfs_sim_io(sim);
+	struct pfs_file *file;
+	struct pfs_dir *dir;
+	int err;
+
+	assert_int_equal(io->ops->open_dir(io, STORE, 0, &dir), 0);
+	err = dir->ops->open(dir, name, 0, &file);
+	if (!err)
+		file->ops->close(file);
+	dir->ops->close_dir(dir);
+	return !err;
+}
+
 static inline uint64_t size_at(struct pfs_sim *sim, const char *name)
 {
 	struct pfs_dir *dir;

@@ -10,13 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 
-static int start_err; /* what starting one fails with; 0: it does not */
-
-static int start_or_fail(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
-			 void *arg)
-{
-	return start_err ? start_err : pthread_create(thread, attr, fn, arg);
-}
+#include "tests/unit/refused_calls.h"
 
 #define pthread_create start_or_fail
 #include "fs/thread.h"
@@ -68,9 +62,9 @@ static void threads_get_no_signals(void **state)
 	assert_int_equal(blocked_of(&after, &of), 1);
 	assert_int_equal(sigismember(&after, SIGUSR2), 1);
 
-	start_err = EAGAIN;
+	thread_err = EAGAIN;
 	assert_int_equal(pfs_thread_start(&thread, look, &seen), -EAGAIN);
-	start_err = 0;
+	thread_err = 0;
 	assert_int_equal(pthread_sigmask(SIG_SETMASK, NULL, &after), 0);
 	assert_int_equal(blocked_of(&after, &of), 1);
 }
