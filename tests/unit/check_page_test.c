@@ -50,6 +50,16 @@ static struct empty make_empty(bool killed)
 	return e;
 }
 
+static void put_header(struct empty *e, uint32_t slots, uint64_t floor)
+{
+	struct pfs_page_disk disk;
+
+	e->header.slot_count = slots;
+	e->header.floor = floor;
+	pfs_page_header_encode(&disk, &e->header);
+	write_at(e->sim, PAGE, 0, &disk, sizeof(disk));
+}
+
 static void put_slot(struct empty *e, uint32_t number, const struct pfs_slot *slot)
 {
 	struct pfs_slot_disk disk;
@@ -617,7 +627,6 @@ static void damaged_documents_are_not_summed(void **state)
 	struct empty e = make_empty(false);
 	struct pfs_check_result result = {0};
 	struct pfs_check check = {.result = &result, .fn = keep_fault, .clean = true};
-	struct pfs_page_disk disk;
 	struct pfs_file *file;
 	uint64_t sum = 0;
 
@@ -629,10 +638,7 @@ static void damaged_documents_are_not_summed(void **state)
 			sum += pfs_check_mark(i, pfs_index_hash(PFS_KEY_NUM, 10 * i + 1));
 	}
 	flip_bit(e.sim, PAGE, 40000 + 64 * 2 + 30, 2);
-	e.header.slot_count = 4;
-	e.header.floor = 40000;
-	pfs_page_header_encode(&disk, &e.header);
-	write_at(e.sim, PAGE, 0, &disk, sizeof(disk));
+	put_header(&e, 4, 40000);
 	file = store_file(e.sim, PAGE, &check.dir);
 	assert_int_equal(pfs_super_read(check.dir, &check.super, &quiet), 0);
 	assert_int_equal(pfs_check_files(&check), 0);
@@ -811,7 +817,6 @@ static void versions_are_older_than_the_journal_or_not(void **state)
 	struct pfs_check check = {
 		.result = &result, .logger = &quiet, .window = e.header.base_seq + 5};
 	struct pfs_slot_disk slot;
-	struct pfs_page_disk disk;
 	struct pfs_file *file;
 
 	(void)state;
@@ -820,10 +825,7 @@ static void versions_are_older_than_the_journal_or_not(void **state)
 	/* One that is there twice is remembered once. */
 	read_at(e.sim, PAGE, pfs_slot_offset(0), &slot, sizeof(slot));
 	write_at(e.sim, PAGE, pfs_slot_offset(4), &slot, sizeof(slot));
-	e.header.slot_count = 5;
-	e.header.floor = 40000;
-	pfs_page_header_encode(&disk, &e.header);
-	write_at(e.sim, PAGE, 0, &disk, sizeof(disk));
+	put_header(&e, 5, 40000);
 	file = store_file(e.sim, PAGE, &check.dir);
 	assert_int_equal(pfs_super_read(check.dir, &check.super, &quiet), 0);
 	assert_int_equal(pfs_check_files(&check), 0);
